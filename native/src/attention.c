@@ -1,0 +1,221 @@
+/* The attention entry points: check, plan, run. */
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define TRY(call) \
+    do { \
+        int32_t status_ = (call); \
+        if (status_ != GATUN_OK) \
+            return status_; \
+    } while (0)
+
+int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {
+    if (bytes == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__context_usable(context));
+    TRY(gatun_attention_check(context, desc, NULL, 0));
+    *bytes = gatun__attention_plan_make(desc, context->kernels->block_lanes, context->threads, &context->caches).workspace_bytes;
+    return GATUN_OK;
+}
+
+typedef struct call {
+    const gatun_attention_desc *desc;
+    const gatun__attention_plan *plan;
+    const gatun__kernels *kernels;
+    const float *q, *k, *v;
+    float *out, *lse;
+    const int32_t *key_lengths, *query_lengths;
+    char *workspace;
+    float q_factor, score_factor;
+    double score_natural;
+    _Atomic uint64_t redone;
+} call;
+
+/*
+ * scale * log2(e), split into a power of two that multiplies q exactly and the rest that multiplies q.k. For any scale in use the first is 1 or -1;
+ * it keeps products of denormals, and scales that are themselves nearly denormal, from losing digits.
+ */
+static void split_scale(call *c) {
+    const gatun_attention_desc *d = c->desc;
+    double scale = (d->flags & GATUN_ATTENTION_SCALE) != 0 ? (double)d->scale : 1.0 / sqrt((double)d->head_dim);
+    double magnitude = fabs(scale), factor = 1.0;
+    if (magnitude > 0x1p100)
+        factor = 0x1p40;
+    else if (magnitude < 0x1p-100 && magnitude > 0)
+        factor = 0x1p-40;
+    c->q_factor = (float)(scale < 0 ? -factor : factor);
+    c->score_natural = magnitude / factor;
+    c->score_factor = (float)(magnitude / factor * 1.4426950408889634);
+}
+
+/* Rows past the query length. */
+static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64_t end) {
+    for (int64_t lane = begin; lane < end; lane++) {
+        int64_t row = lane / t->group, head = lane % t->group;
+        memset(t->out + row * t->out_row + head * t->out_head, 0, (size_t)t->head_dim_v * sizeof(float));
+        if (t->lse != NULL)
+            t->lse[row * t->lse_row + head * t->lse_head] = -INFINITY;
+    }
+}
+
+static void run_task(void *argument, int64_t index, int32_t slot) {
+    call *c = argument;
+    const gatun_attention_desc *d = c->desc;
+    int64_t heads = d->batch * d->kv_heads;
+    int64_t part = index / heads, batch = index % heads / d->kv_heads, kv_head = index % heads % d->kv_heads;
+    /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at the end. */
+    if (d->causal != GATUN_CAUSAL_NONE)
+        part = c->plan->row_tasks - 1 - part;
+
+    int64_t keys = c->key_lengths != NULL ? c->key_lengths[batch] : d->seq_k;
+    int64_t rows = c->query_lengths != NULL ? c->query_lengths[batch] : d->seq_q;
+    int64_t group = d->heads / d->kv_heads, head = kv_head * group;
+    int64_t begin = part * c->plan->task_lanes, end = begin + c->plan->task_lanes;
+    if (end > d->seq_q * group)
+        end = d->seq_q * group;
+    int64_t live_end = end < rows * group ? end : rows * group;
+
+    gatun__attention_task task = {
+        .group = group,
+        .lane_begin = begin,
+        .lane_end = live_end,
+        .out = c->out + batch * d->out_stride[0] + head * d->out_stride[2],
+        .out_row = d->out_stride[1],
+        .out_head = d->out_stride[2],
+        .lse = c->lse == NULL ? NULL : c->lse + batch * d->lse_stride[0] + head * d->lse_stride[2],
+        .lse_row = d->lse_stride[1],
+        .lse_head = d->lse_stride[2],
+        .keys = keys,
+        .causal_limit = d->causal == GATUN_CAUSAL_NONE       ? INT64_MAX / 2
+                        : d->causal == GATUN_CAUSAL_TOP_LEFT ? 1
+                                                             : keys - rows + 1,
+        .head_dim = (int32_t)d->head_dim,
+        .head_dim_v = (int32_t)d->head_dim_v,
+        .blocks = c->plan->blocks,
+        .q_factor = c->q_factor,
+        .score_factor = c->score_factor,
+        .score_natural = c->score_natural,
+        .scratch = c->workspace + slot * c->plan->scratch_bytes,
+    };
+    if (live_end > begin) {
+        task.q = c->q + batch * d->q_stride[0] + head * d->q_stride[2];
+        task.q_row = d->q_stride[1];
+        task.q_head = d->q_stride[2];
+        /* Without keys k and v may be NULL, and are not read. */
+        if (keys > 0) {
+            task.k = c->k + batch * d->k_stride[0] + kv_head * d->k_stride[2];
+            task.v = c->v + batch * d->v_stride[0] + kv_head * d->v_stride[2];
+        }
+        task.k_row = d->k_stride[1];
+        task.v_row = d->v_stride[1];
+        c->kernels->attention_f32(&task);
+        if (task.redone > 0)
+            atomic_fetch_add_explicit(&c->redone, task.redone, memory_order_relaxed);
+    }
+    fill_dead_lanes(&task, live_end > begin ? live_end : begin, end);
+}
+
+static int32_t check_pointer(const void *pointer, int needed, uintptr_t alignment) {
+    if (pointer == NULL)
+        return needed ? GATUN_E_NULL : GATUN_OK;
+    return ((uintptr_t)pointer & (alignment - 1)) != 0 ? GATUN_E_ALIGNMENT : GATUN_OK;
+}
+
+static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most) {
+    for (int64_t b = 0; lengths != NULL && b < batch; b++) {
+        if (lengths[b] < 0 || lengths[b] > most)
+            return GATUN_E_LENGTH;
+    }
+    return GATUN_OK;
+}
+
+static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
+    const gatun__view q = {(uintptr_t)c->q, {d->batch, d->seq_q, d->heads, d->head_dim},
+        {d->q_stride[0], d->q_stride[1], d->q_stride[2], 1}};
+    const gatun__view k = {(uintptr_t)c->k, {d->batch, d->seq_k, d->kv_heads, d->head_dim},
+        {d->k_stride[0], d->k_stride[1], d->k_stride[2], 1}};
+    const gatun__view v = {(uintptr_t)c->v, {d->batch, d->seq_k, d->kv_heads, d->head_dim_v},
+        {d->v_stride[0], d->v_stride[1], d->v_stride[2], 1}};
+    const gatun__view out = {(uintptr_t)c->out, {d->batch, d->seq_q, d->heads, d->head_dim_v},
+        {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
+    const gatun__view lse = {(uintptr_t)c->lse, {d->batch, d->seq_q, d->heads, 1},
+        {d->lse_stride[0], d->lse_stride[1], d->lse_stride[2], 1}};
+    const gatun__view key_lengths = {(uintptr_t)c->key_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
+    const gatun__view query_lengths = {(uintptr_t)c->query_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
+    const gatun__view *inputs[] = {&q, &k, &v, &key_lengths, &query_lengths};
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        if (inputs[i]->base == 0)
+            continue;
+        if (gatun__views_overlap(&out, inputs[i]) || (c->lse != NULL && gatun__views_overlap(&lse, inputs[i])))
+            return GATUN_E_OVERLAP;
+    }
+    if (c->lse != NULL && (gatun__view_overlaps_itself(&lse) || gatun__views_overlap(&out, &lse)))
+        return GATUN_E_OVERLAP;
+    return GATUN_OK;
+}
+
+int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *d, void *workspace, int64_t workspace_size,
+    const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse) {
+    TRY(gatun__context_usable(context));
+    TRY(gatun_attention_check(context, d, NULL, 0));
+    int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
+    TRY(check_pointer(workspace, 1, 64));
+    TRY(check_pointer(q, has_rows, _Alignof(float)));
+    TRY(check_pointer(k, has_keys, _Alignof(float)));
+    TRY(check_pointer(v, has_keys, _Alignof(float)));
+    TRY(check_pointer(out, has_rows, _Alignof(float)));
+    TRY(check_pointer(lse, 0, _Alignof(float)));
+    TRY(check_pointer(key_lengths, 0, _Alignof(int32_t)));
+    TRY(check_pointer(query_lengths, 0, _Alignof(int32_t)));
+    gatun__attention_plan plan =
+        gatun__attention_plan_make(d, context->kernels->block_lanes, context->threads, &context->caches);
+    if (workspace_size < plan.workspace_bytes)
+        return GATUN_E_WORKSPACE;
+    call c = {
+        .desc = d,
+        .plan = &plan,
+        .kernels = context->kernels,
+        .q = q,
+        .k = k,
+        .v = v,
+        .out = out,
+        .lse = lse,
+        .key_lengths = key_lengths,
+        .query_lengths = query_lengths,
+        .workspace = workspace,
+    };
+    TRY(check_lengths(key_lengths, d->batch, d->seq_k));
+    TRY(check_lengths(query_lengths, d->batch, d->seq_q));
+    TRY(check_overlap(d, &c));
+    atomic_fetch_add_explicit(&context->calls, 1, memory_order_relaxed);
+    if (!has_rows)
+        return GATUN_OK;
+
+    split_scale(&c);
+    int64_t helped = gatun__pool_run(context->pool, plan.threads, plan.tasks, run_task, &c);
+    atomic_fetch_add_explicit(&context->tasks, (uint64_t)plan.tasks, memory_order_relaxed);
+    if (helped > 0)
+        atomic_fetch_add_explicit(&context->tasks_helped, (uint64_t)helped, memory_order_relaxed);
+    uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
+    if (redone > 0)
+        atomic_fetch_add_explicit(&context->blocks_redone, redone, memory_order_relaxed);
+    return GATUN_OK;
+}
+
+int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
+    int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
+    const int32_t *query_lengths, void *out, float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k,
+    const int32_t *page_table, const uint8_t *mask, const uint8_t *block_mask, const float *bias, const float *alibi_slopes,
+    const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths,
+    const float *relative_position_table, const int32_t *query_positions, const float *k_scales, const float *v_scales) {
+    const void *unbuilt[] = {cu_seqlens_q, cu_seqlens_k, page_table, mask, block_mask, bias, alibi_slopes, sinks,
+        segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions, k_scales, v_scales};
+    for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++) {
+        if (unbuilt[i] != NULL)
+            return GATUN_E_UNSUPPORTED;
+    }
+    return gatun_attention_forward(
+        context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse);
+}

@@ -1,0 +1,113 @@
+/*
+ * What the CPU has. Compiled for the baseline like everything that is no kernel. An x86 tier counts only if the operating system saves
+ * its registers, too (XCR0): a CPUID bit alone is not enough under some hypervisors and kernels.
+ */
+#define _GNU_SOURCE
+#include "internal.h"
+
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t xcr0(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+int gatun__cpu_has(int32_t tier) {
+    uint32_t a, b, c, d, b7, c7, d7;
+    if (tier == GATUN_TIER_PORTABLE)
+        return 1;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7))
+        return 0;
+    const uint32_t osxsave = 1u << 27, avx = 1u << 28, fma = 1u << 12, f16c = 1u << 29;
+    if ((c & (osxsave | avx | fma | f16c)) != (osxsave | avx | fma | f16c))
+        return 0;
+    uint64_t saved = xcr0();
+    const uint64_t ymm_state = 0x06, zmm_state = 0xE6;
+    const uint32_t avx2 = 1u << 5;
+    int has_avx2 = (saved & ymm_state) == ymm_state && (b7 & avx2) != 0;
+    if (tier == GATUN_TIER_AVX2)
+        return has_avx2;
+    const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
+    if (tier == GATUN_TIER_AVX512)
+        return has_avx2 && (saved & zmm_state) == zmm_state && (b7 & avx512) == avx512;
+    return 0;
+}
+
+void gatun__cpu_name(char *name, size_t size) {
+    uint32_t brand[12] = {0};
+    uint32_t top = __get_cpuid_max(0x80000000u, NULL);
+    for (uint32_t i = 0; i < 3 && top >= 0x80000004u; i++)
+        __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2], &brand[4 * i + 3]);
+    char text[sizeof brand + 1];
+    memcpy(text, brand, sizeof brand);
+    text[sizeof brand] = '\0';
+    const char *begin = text;
+    while (*begin == ' ')
+        begin++;
+    size_t length = strlen(begin);
+    while (length > 0 && begin[length - 1] == ' ')
+        length--;
+    if (length == 0) {
+        begin = "x86-64";
+        length = strlen(begin);
+    }
+    if (length >= size)
+        length = size - 1;
+    memcpy(name, begin, length);
+    name[length] = '\0';
+}
+
+#else
+
+int gatun__cpu_has(int32_t tier) {
+#if defined(__aarch64__)
+    /* Advanced SIMD is part of every AArch64 that runs a general-purpose operating system. */
+    return tier == GATUN_TIER_PORTABLE || tier == GATUN_TIER_NEON;
+#else
+    return tier == GATUN_TIER_PORTABLE;
+#endif
+}
+
+void gatun__cpu_name(char *name, size_t size) {
+#if defined(__aarch64__)
+    const char *text = "AArch64";
+#else
+    const char *text = "unknown CPU";
+#endif
+    strncpy(name, text, size - 1);
+    name[size - 1] = '\0';
+}
+
+#endif
+
+static int64_t cache_or(int which, int64_t fallback, int64_t least, int64_t most) {
+    int64_t bytes = (int64_t)sysconf(which);
+    if (bytes <= 0)
+        bytes = fallback;
+    return bytes < least ? least : bytes > most ? most : bytes;
+}
+
+gatun__caches gatun__cpu_caches(void) {
+    const int64_t KiB = 1024, MiB = 1024 * KiB;
+    gatun__caches caches = {32 * KiB, 512 * KiB, 8 * MiB};
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+    caches.l1d = cache_or(_SC_LEVEL1_DCACHE_SIZE, caches.l1d, 16 * KiB, 256 * KiB);
+    caches.l2 = cache_or(_SC_LEVEL2_CACHE_SIZE, caches.l2, 256 * KiB, 4 * MiB);
+    caches.l3 = cache_or(_SC_LEVEL3_CACHE_SIZE, caches.l3, 1 * MiB, 32 * MiB);
+#endif
+    return caches;
+}
+
+int32_t gatun__cpu_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > 1024 ? 1024 : (int32_t)online;
+}

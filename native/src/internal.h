@@ -1,0 +1,107 @@
+/* Declarations shared by the files of src/. */
+#ifndef GATUN_INTERNAL_H
+#define GATUN_INTERNAL_H
+
+#include "gatun.h"
+#include "kernels.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+/* ---- cpu.c ---- */
+
+typedef struct gatun__caches {
+    int64_t l1d, l2, l3;
+} gatun__caches;
+
+int gatun__cpu_has(int32_t tier);
+void gatun__cpu_name(char *name, size_t size);
+gatun__caches gatun__cpu_caches(void);
+int32_t gatun__cpu_count(void);
+
+/* ---- dispatch.c ---- */
+
+/* The kernels of a tier, or NULL if this build or this CPU has none. */
+const gatun__kernels *gatun__kernels_of(int32_t tier);
+const gatun__kernels *gatun__kernels_best(void);
+/* The tier of that name, or -1. */
+int32_t gatun__tier_by_name(const char *name);
+
+/* ---- pool.c ---- */
+
+typedef struct gatun__pool gatun__pool;
+
+/* Work on task `index`, with the scratch of `slot`: 0 = the caller, 1 .. threads - 1 = helpers. */
+typedef void (*gatun__pool_function)(void *argument, int64_t index, int32_t slot);
+
+int32_t gatun__pool_create(int32_t threads, gatun__pool **pool);
+/* GATUN_E_STATE if a job is open. */
+int32_t gatun__pool_destroy(gatun__pool *pool);
+/* Runs `tasks` tasks on the caller and on at most threads - 1 idle workers, and returns when all are done. Returns those that workers ran. */
+int64_t gatun__pool_run(
+    gatun__pool *pool, int32_t threads, int64_t tasks, gatun__pool_function function, void *argument);
+
+/* ---- context.c ---- */
+
+struct gatun_context {
+    const gatun__kernels *kernels;
+    gatun__pool *pool;
+    int32_t threads;
+    int32_t tier_source;
+    int32_t cpus;
+    uint32_t tiers;
+    gatun__caches caches;
+    uint64_t fork_generation;
+    char cpu[64];
+    /* Written by every call: on a line of their own. */
+    _Alignas(64) _Atomic uint64_t calls;
+    _Atomic uint64_t tasks;
+    _Atomic uint64_t tasks_helped;
+    _Atomic uint64_t blocks_redone;
+};
+
+/* GATUN_E_NULL, GATUN_E_STATE (after a fork) or GATUN_OK. */
+int32_t gatun__context_usable(const gatun_context *context);
+
+/* ---- check.c ---- */
+
+/* Formats into message, if there is one, and returns status. */
+__attribute__((format(printf, 4, 5))) int32_t gatun__fail(
+    int32_t status, char *message, int64_t message_size, const char *format, ...);
+/* A struct of the caller: known members, and nothing set that this library does not know. */
+int32_t gatun__struct_check(
+    const void *data, uint32_t struct_size, size_t known, const char *name, char *message, int64_t message_size);
+
+/* ---- overlap.c ---- */
+
+/* Elements base + 4 * sum(i[d] * stride[d]) bytes, 0 <= i[d] < size[d]; the last dimension has stride 1. */
+typedef struct gatun__view {
+    uintptr_t base;
+    int64_t size[4];
+    int64_t stride[4];
+} gatun__view;
+
+/* Bytes from base to the end of the last element; 0 for an empty view. */
+int64_t gatun__view_extent(const gatun__view *view);
+/* Two elements of the view may share an address (never a wrong "no"). */
+int gatun__view_overlaps_itself(const gatun__view *view);
+/* The views may share an address: exact where strides agree, by extents elsewhere. */
+int gatun__views_overlap(const gatun__view *a, const gatun__view *b);
+
+/* ---- plan.c ---- */
+
+typedef struct gatun__attention_plan {
+    int32_t threads;       /* that may work on the call */
+    int32_t blocks;        /* query blocks of one task */
+    int64_t task_lanes;    /* lanes of one task */
+    int64_t row_tasks;     /* tasks per key/value head */
+    int64_t tasks;
+    int64_t scratch_bytes; /* of one thread */
+    int64_t workspace_bytes;
+} gatun__attention_plan;
+
+/* A pure function of its arguments; desc has been checked. */
+gatun__attention_plan gatun__attention_plan_make(
+    const gatun_attention_desc *desc, int32_t block_lanes, int32_t threads, const gatun__caches *caches);
+
+#endif

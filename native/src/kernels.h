@@ -1,0 +1,62 @@
+/* What a kernel file offers, and what it is given. */
+#ifndef GATUN_KERNELS_H
+#define GATUN_KERNELS_H
+
+#include <stdint.h>
+
+/*
+ * Boundaries that decide the bits of a result (see docs/design.md, "Bits"): changing one changes results in the last place.
+ * They are the same for every tier, and cut a row's keys at multiples from key 0.
+ */
+enum {
+    GATUN__CHAIN_KEYS = 32,   /* keys summed in registers before they are added to the output: bounds the bias of a long fp32 sum */
+    GATUN__TILE_KEYS = 128,   /* keys per softmax step */
+    GATUN__SPLIT_KEYS = 2048, /* keys whose partial result is kept in float; splits are merged in double */
+};
+
+enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
+
+/*
+ * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row. A lane is a pair (row, head of the group),
+ * lane = row * group + head: the heads of a group share every key and value that is loaded.
+ */
+typedef struct gatun__attention_task {
+    const float *q; /* of batch row and first head of the group */
+    const float *k;
+    const float *v;
+    float *out;
+    float *lse; /* or NULL */
+    int64_t q_row, q_head; /* strides in elements */
+    int64_t k_row, v_row;
+    int64_t out_row, out_head;
+    int64_t lse_row, lse_head;
+    int64_t group;
+    int64_t lane_begin, lane_end;
+    int64_t keys;         /* of this batch row */
+    int64_t causal_limit; /* row i sees the keys below min(keys, causal_limit + i); INT64_MAX / 2 if not causal */
+    int32_t head_dim, head_dim_v;
+    int32_t blocks; /* query blocks that share a pass over the keys; lane_end - lane_begin <= blocks * lanes of a block */
+    float q_factor;      /* power of two, with the sign of scale: applied to q, exact */
+    float score_factor;  /* |scale| * log2(e) / |q_factor|: applied to q.k, giving base-2 logits */
+    double score_natural; /* |scale| / |q_factor| */
+    char *scratch;       /* 64-byte aligned, as large as the plan says */
+    uint64_t redone;     /* out: query blocks run twice */
+} gatun__attention_task;
+
+typedef struct gatun__kernels {
+    int32_t tier;
+    int32_t block_lanes; /* query lanes of one block */
+    void (*attention_f32)(gatun__attention_task *task);
+    /* Runs about `steps` dependent rounds of independent FMAs; returns the floating-point operations of one step. */
+    double (*peak_f32)(int64_t steps, float *sink);
+} gatun__kernels;
+
+#define GATUN_KERNELS(tier, suffix) extern const gatun__kernels gatun__kernels_##suffix;
+#include "kernels.inc"
+#undef GATUN_KERNELS
+
+/* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. */
+int64_t gatun__attention_scratch_bytes(
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits);
+
+#endif

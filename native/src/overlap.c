@@ -1,0 +1,104 @@
+/* May two strided views share memory? Written so that a "no" is always right. */
+#include "internal.h"
+
+enum { RANK = 4, ELEMENT_BYTES = 4, MAX_STEPS = 4096 };
+
+static int is_empty(const gatun__view *view) {
+    for (int d = 0; d < RANK; d++) {
+        if (view->size[d] == 0)
+            return 1;
+    }
+    return 0;
+}
+
+int64_t gatun__view_extent(const gatun__view *view) {
+    if (is_empty(view))
+        return 0;
+    int64_t last = 0;
+    for (int d = 0; d < RANK; d++)
+        last += (view->size[d] - 1) * view->stride[d];
+    return (last + 1) * ELEMENT_BYTES;
+}
+
+/* Dimensions in order of falling stride, those of size 1 left out (their stride never counts). Returns how many. */
+static int by_stride(const gatun__view *view, int order[RANK]) {
+    int count = 0;
+    for (int d = 0; d < RANK; d++) {
+        if (view->size[d] == 1)
+            continue;
+        int at = count++;
+        for (; at > 0 && view->stride[order[at - 1]] < view->stride[d]; at--)
+            order[at] = order[at - 1];
+        order[at] = d;
+    }
+    return count;
+}
+
+/*
+ * Are there integers n[d], -(size_b[d] - 1) <= n[d] <= size_a[d] - 1, with sum n[d] * stride[d] = difference? Depth first from the largest stride: what
+ * the smaller ones can still reach leaves few candidates. Gives up, with "yes", where that takes too many steps.
+ */
+static int reachable(int64_t difference, int count, const int64_t stride[], const int64_t most[], const int64_t least[], int *steps) {
+    if (count == 0)
+        return difference == 0;
+    int64_t reach_up = 0, reach_down = 0;
+    for (int d = 1; d < count; d++) {
+        reach_up += most[d] * stride[d];
+        reach_down += least[d] * stride[d];
+    }
+    if (stride[0] == 0)
+        return reachable(difference, count - 1, stride + 1, most + 1, least + 1, steps);
+    int64_t from = (difference - reach_up) / stride[0] - 1, to = (difference + reach_down) / stride[0] + 1;
+    from = from < -least[0] ? -least[0] : from;
+    to = to > most[0] ? most[0] : to;
+    for (int64_t n = from; n <= to; n++) {
+        int64_t rest = difference - n * stride[0];
+        if (rest > reach_up || rest < -reach_down)
+            continue;
+        if (++*steps > MAX_STEPS || reachable(rest, count - 1, stride + 1, most + 1, least + 1, steps))
+            return 1;
+    }
+    return 0;
+}
+
+int gatun__view_overlaps_itself(const gatun__view *view) {
+    if (is_empty(view))
+        return 0;
+    int order[RANK];
+    int count = by_stride(view, order);
+    int64_t inner = 0; /* the furthest that the dimensions of smaller stride reach */
+    for (int i = count - 1; i >= 0; i--) {
+        if (view->stride[order[i]] <= inner)
+            return 1;
+        inner += (view->size[order[i]] - 1) * view->stride[order[i]];
+    }
+    return 0;
+}
+
+int gatun__views_overlap(const gatun__view *a, const gatun__view *b) {
+    if (is_empty(a) || is_empty(b))
+        return 0;
+    uintptr_t a_end = a->base + (uintptr_t)gatun__view_extent(a), b_end = b->base + (uintptr_t)gatun__view_extent(b);
+    if (a_end <= b->base || b_end <= a->base)
+        return 0;
+    /* Elements that straddle each other: only a packed buffer of equal element alignment can be told apart below. */
+    int64_t bytes = (int64_t)(b->base - a->base);
+    if (bytes % ELEMENT_BYTES != 0)
+        return 1;
+    int64_t stride[RANK], most[RANK], least[RANK];
+    gatun__view merged = {0};
+    for (int d = 0; d < RANK; d++) {
+        if (a->stride[d] != b->stride[d] && a->size[d] > 1 && b->size[d] > 1)
+            return 1;
+        merged.size[d] = a->size[d] > 1 || b->size[d] > 1 ? 2 : 1;
+        merged.stride[d] = a->size[d] > 1 ? a->stride[d] : b->stride[d];
+    }
+    int order[RANK];
+    int count = by_stride(&merged, order), steps = 0;
+    for (int i = 0; i < count; i++) {
+        stride[i] = merged.stride[order[i]];
+        most[i] = a->size[order[i]] - 1;
+        least[i] = b->size[order[i]] - 1;
+    }
+    return reachable(bytes / ELEMENT_BYTES, count, stride, most, least, &steps);
+}

@@ -1,0 +1,31 @@
+#define _POSIX_C_SOURCE 199309L
+#include "internal.h"
+
+#include <time.h>
+
+static int64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second) {
+    int32_t status = gatun__context_usable(context);
+    if (status != GATUN_OK)
+        return status;
+    if (flops_per_second == NULL)
+        return GATUN_E_NULL;
+    if (nanoseconds < 1000 || nanoseconds > 10000000000)
+        return GATUN_E_INVALID;
+    const int64_t steps = 100; /* below a microsecond on any CPU, above the clock's resolution */
+    double flops = 0;
+    float sink;
+    int64_t begin = now(), elapsed;
+    do {
+        for (int i = 0; i < 8; i++)
+            flops += (double)steps * context->kernels->peak_f32(steps, &sink);
+        elapsed = now() - begin;
+    } while (elapsed < nanoseconds);
+    *flops_per_second = flops / ((double)elapsed * 1e-9);
+    return GATUN_OK;
+}

@@ -1,0 +1,51 @@
+/* How a call is cut up. Only scheduling and the sharing of key tiles is decided here: no choice of this file changes a bit of a result. */
+#include "internal.h"
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return a / b + (a % b != 0);
+}
+
+gatun__attention_plan gatun__attention_plan_make(
+    const gatun_attention_desc *desc, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
+    gatun__attention_plan plan = {.threads = threads};
+    if (desc->max_threads > 0 && desc->max_threads < plan.threads)
+        plan.threads = desc->max_threads;
+    int64_t group = desc->heads / desc->kv_heads;
+    int64_t lanes = desc->seq_q * group;
+    int64_t row_blocks = divide_up(lanes, block_lanes);
+
+    /* Blocks of one task share each key/value tile from L2: as many as keep their transposed queries and outputs within a third of it. */
+    int64_t block_bytes = (int64_t)block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
+    int64_t blocks = caches->l2 / 3 / block_bytes;
+    blocks = blocks > 4 ? 4 : blocks < 1 ? 1 : blocks;
+    /* Enough tasks for the threads come first: four each, so that one that is late costs little. */
+    int64_t heads = desc->batch * desc->kv_heads;
+    while (blocks > 1 && plan.threads > 1 && heads * divide_up(row_blocks, blocks) < 4 * (int64_t)plan.threads)
+        blocks--;
+    if (blocks > row_blocks)
+        blocks = row_blocks > 0 ? row_blocks : 1;
+
+    plan.blocks = (int32_t)blocks;
+    plan.task_lanes = blocks * block_lanes;
+    plan.row_tasks = divide_up(row_blocks, blocks);
+    plan.tasks = heads * plan.row_tasks;
+    plan.scratch_bytes = gatun__attention_scratch_bytes(
+        block_lanes, plan.blocks, (int32_t)desc->head_dim, (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS);
+    plan.workspace_bytes = plan.scratch_bytes * plan.threads;
+    return plan;
+}
+
+static int64_t aligned(int64_t bytes) {
+    return (bytes + 63) & ~(int64_t)63;
+}
+
+int64_t gatun__attention_scratch_bytes(
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits) {
+    int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
+    int64_t per_block = aligned(lanes * head_dim * f)   /* transposed queries */
+                        + aligned(lanes * head_dim_v * f) /* transposed output */
+                        + 3 * aligned(lanes * f);         /* limits, maxima, sums */
+    if (merged_splits)
+        per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
+    return aligned(lanes * GATUN__TILE_KEYS * f) * 2 /* scores, and which of them are live */ + blocks * per_block;
+}

@@ -1,0 +1,105 @@
+/*
+ * Products by the caller's BLAS, cut into blocks over the pool. OpenBLAS packs its operands again for every call, so blocks are kept large
+ * (128 rows, or 256 columns where there are few rows): the packing is then a few percent. Cut by shape alone, never by the number of threads.
+ */
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of cblas.h */
+enum { BLOCK_ROWS = 128, BLOCK_COLUMNS = 256 };
+
+typedef void (*cblas_sgemm_function)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
+    const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+
+typedef struct product {
+    const gatun_sgemm_desc *desc;
+    cblas_sgemm_function sgemm;
+    const float *a, *b;
+    float *c;
+    int64_t block_rows, block_columns, column_blocks;
+} product;
+
+static void run_block(void *argument, int64_t index, int32_t slot) {
+    (void)slot;
+    const product *p = argument;
+    const gatun_sgemm_desc *d = p->desc;
+    int64_t row = index / p->column_blocks * p->block_rows, column = index % p->column_blocks * p->block_columns;
+    int64_t rows = d->m - row < p->block_rows ? d->m - row : p->block_rows;
+    int64_t columns = d->n - column < p->block_columns ? d->n - column : p->block_columns;
+    int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0, transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
+    p->sgemm(ROW_MAJOR, transpose_a ? TRANSPOSE : NO_TRANSPOSE, transpose_b ? TRANSPOSE : NO_TRANSPOSE, (int)rows,
+        (int)columns, (int)d->k, d->alpha, p->a + (transpose_a ? row : row * d->lda), (int)d->lda,
+        p->b + (transpose_b ? column * d->ldb : column), (int)d->ldb, d->beta, p->c + row * d->ldc + column, (int)d->ldc);
+}
+
+/* Equal parts of at most `most`, in steps of 16 so that the BLAS's own register blocks stay whole. */
+static int64_t part(int64_t size, int64_t most) {
+    int64_t parts = (size + most - 1) / most;
+    int64_t each = (size + parts - 1) / parts;
+    return (each + 15) / 16 * 16;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
+    const float *b, float *c) {
+    int32_t status = gatun__context_usable(context);
+    if (status != GATUN_OK)
+        return status;
+    if (d == NULL || cblas_sgemm == NULL)
+        return GATUN_E_NULL;
+    status = gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0);
+    if (status != GATUN_OK)
+        return status;
+    int64_t reserved = d->reserved0;
+    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
+        reserved |= d->reserved[i];
+    if (reserved != 0)
+        return GATUN_E_VERSION;
+    int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0, transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
+    if ((d->flags & ~(GATUN_SGEMM_TRANSPOSE_A | GATUN_SGEMM_TRANSPOSE_B)) != 0 || d->max_threads < 0)
+        return GATUN_E_INVALID;
+    const int64_t most = INT32_MAX;
+    if (d->m < 0 || d->m > most || d->n < 0 || d->n > most || d->k < 0 || d->k > most)
+        return GATUN_E_INVALID;
+    int64_t a_rows = transpose_a ? d->k : d->m, a_columns = transpose_a ? d->m : d->k;
+    int64_t b_rows = transpose_b ? d->n : d->k, b_columns = transpose_b ? d->k : d->n;
+    if (d->lda < a_columns || d->lda < 1 || d->lda > most || d->ldb < b_columns || d->ldb < 1 || d->ldb > most ||
+        d->ldc < d->n || d->ldc < 1 || d->ldc > most)
+        return GATUN_E_INVALID;
+    if (d->m == 0 || d->n == 0)
+        return GATUN_OK;
+    if (c == NULL || (d->k > 0 && (a == NULL || b == NULL)))
+        return GATUN_E_NULL;
+    if ((((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) & (_Alignof(float) - 1)) != 0)
+        return GATUN_E_ALIGNMENT;
+    const gatun__view view_a = {(uintptr_t)a, {1, 1, a_rows, a_columns}, {0, 0, d->lda, 1}};
+    const gatun__view view_b = {(uintptr_t)b, {1, 1, b_rows, b_columns}, {0, 0, d->ldb, 1}};
+    const gatun__view view_c = {(uintptr_t)c, {1, 1, d->m, d->n}, {0, 0, d->ldc, 1}};
+    if (d->k > 0 && (gatun__views_overlap(&view_c, &view_a) || gatun__views_overlap(&view_c, &view_b)))
+        return GATUN_E_OVERLAP;
+
+    product p = {.desc = d, .a = a, .b = b, .c = c, .block_rows = d->m, .block_columns = d->n};
+    /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
+    memcpy(&p.sgemm, &cblas_sgemm, sizeof p.sgemm);
+    /* Below about 20 microseconds of work a second thread costs more than it brings. */
+    if ((double)d->m * (double)d->n * (double)d->k > 2e6) {
+        if (d->m > BLOCK_ROWS)
+            p.block_rows = part(d->m, BLOCK_ROWS);
+        else if (d->n > BLOCK_COLUMNS)
+            p.block_columns = part(d->n, BLOCK_COLUMNS);
+    }
+    p.column_blocks = divide_up(d->n, p.block_columns);
+    int64_t tasks = p.column_blocks * divide_up(d->m, p.block_rows);
+    int32_t threads = d->max_threads > 0 && d->max_threads < context->threads ? d->max_threads : context->threads;
+    int64_t helped = gatun__pool_run(context->pool, threads, tasks, run_block, &p);
+    atomic_fetch_add_explicit(&context->calls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&context->tasks, (uint64_t)tasks, memory_order_relaxed);
+    if (helped > 0)
+        atomic_fetch_add_explicit(&context->tasks_helped, (uint64_t)helped, memory_order_relaxed);
+    return GATUN_OK;
+}

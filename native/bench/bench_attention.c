@@ -1,8 +1,9 @@
 /*
- * Share of the FMA peak that gatun_attention_forward reaches on one core. Each sample is a pair: a window of attention calls between two windows of
- * the FMA loop of the same tier and about the same length; the share is attention / mean of the two. Clocks wander, so only such paired ratios
- * say anything; median and quartiles over the pairs are printed. Flops: 2 * visible (query, key) pairs * (head_dim + head_dim_v) * heads.
- * Before a shape is timed its result is compared with a double reference on some rows.
+ * Share of the FMA peak that gatun_attention_forward reaches on one core. Each sample is a pair: a window of attention
+ * calls between two windows of the FMA loop of the same tier and about the same length; the share is attention / mean
+ * of the two. Clocks wander, so only such paired ratios say anything; median and quartiles over the pairs are printed.
+ * Flops: 2 * visible (query, key) pairs * (head_dim + head_dim_v) * heads. Before a shape is timed its result is
+ * compared with a double reference on some rows.
  */
 #define _GNU_SOURCE
 #include "gatun.h"
@@ -91,7 +92,8 @@ static double check(const gatun_attention_desc *d, const float *q, const float *
             double exact = 0;
             for (int64_t j = 0; j < keys; j++)
                 exact += weight[j] / sum * (double)v[b * d->v_stride[0] + j * d->v_stride[1] + g * d->v_stride[2] + c];
-            double error = fabs(exact - (double)out[b * d->out_stride[0] + row * d->out_stride[1] + h * d->out_stride[2] + c]);
+            double error =
+                fabs(exact - (double)out[b * d->out_stride[0] + row * d->out_stride[1] + h * d->out_stride[2] + c]);
             worst = error > worst ? error : worst;
         }
     }
@@ -128,7 +130,8 @@ static int run(gatun_context *ctx, const shape *s, const options *o) {
     strides(d.k_stride, o->bshd, s->seq_k, s->kv_heads, s->dim);
     strides(d.v_stride, o->bshd, s->seq_k, s->kv_heads, s->dim);
     strides(d.out_stride, o->bshd, s->seq_q, s->heads, s->dim);
-    int64_t query_elements = s->batch * s->seq_q * s->heads * s->dim, key_elements = s->batch * s->seq_k * s->kv_heads * s->dim;
+    int64_t query_elements = s->batch * s->seq_q * s->heads * s->dim,
+            key_elements = s->batch * s->seq_k * s->kv_heads * s->dim;
     float *q = random_tensor(query_elements, &seed), *k = random_tensor(key_elements, &seed);
     float *v = random_tensor(key_elements, &seed), *out = random_tensor(query_elements, &seed);
     int64_t bytes = 0;
@@ -172,8 +175,8 @@ static int run(gatun_context *ctx, const shape *s, const options *o) {
     qsort(time, (size_t)o->pairs, sizeof *time, by_value);
     int mid = o->pairs / 2, low = o->pairs / 4, high = o->pairs - 1 - low;
     printf("%-11s %-6s %2d thr  %10.2f us  %7.1f GFLOP/s  %5.1f %% of peak (quartiles %.1f .. %.1f)\n", s->name,
-        o->causal ? "causal" : "full", o->threads, time[mid] * 1e6, rate[mid] * 1e-9, 100 * share[mid], 100 * share[low],
-        100 * share[high]);
+        o->causal ? "causal" : "full", o->threads, time[mid] * 1e6, rate[mid] * 1e-9, 100 * share[mid],
+        100 * share[low], 100 * share[high]);
     fflush(stdout);
     free(share);
     gatun_memory_free(q, query_elements * 4);
@@ -186,8 +189,8 @@ static int run(gatun_context *ctx, const shape *s, const options *o) {
 
 int main(int argc, char **argv) {
     options o = {.pairs = 15, .threads = 1, .window = 0.02};
-    static const struct option names[] = {{"only", 1, 0, 'o'}, {"pairs", 1, 0, 'p'}, {"bshd", 0, 0, 'b'}, {"causal", 0, 0, 'c'},
-        {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'}, {"help", 0, 0, 'h'}, {0}};
+    static const struct option names[] = {{"only", 1, 0, 'o'}, {"pairs", 1, 0, 'p'}, {"bshd", 0, 0, 'b'},
+        {"causal", 0, 0, 'c'}, {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'}, {"help", 0, 0, 'h'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'o')
             o.only = optarg;
@@ -202,8 +205,10 @@ int main(int argc, char **argv) {
         else if (c == 'w')
             o.window = atof(optarg) > 1e-5 ? atof(optarg) : 0.02;
         else {
-            printf("bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--bshd] [--causal] [--threads N]\n"
-                   "GATUN_ISA chooses the tier. The share with more than one thread is of one core's peak times the threads.\n");
+            printf(
+                "bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--bshd] [--causal] [--threads N]\n"
+                "GATUN_ISA chooses the tier. The share with more than one thread is of one core's peak times the "
+                "threads.\n");
             return c == 'h' ? 0 : 2;
         }
     }
@@ -216,8 +221,8 @@ int main(int argc, char **argv) {
     }
     gatun_info info = {.struct_size = sizeof info};
     gatun_context_info(ctx, &info);
-    printf("libgatun %s, %s, tier %s, %d pairs a row, layout %s\n", gatun_version(), info.cpu, gatun_tier_name(info.tier), o.pairs,
-        o.bshd ? "[B,S,H,D]" : "[B,H,S,D]");
+    printf("libgatun %s, %s, tier %s, %d pairs a row, layout %s\n", gatun_version(), info.cpu,
+        gatun_tier_name(info.tier), o.pairs, o.bshd ? "[B,S,H,D]" : "[B,H,S,D]");
     int failed = 0;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         if (o.only == NULL || strstr(shapes[i].name, o.only) != NULL)

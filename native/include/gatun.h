@@ -7,18 +7,22 @@
  *     out[b][i][h][:] = sum_j softmax(score)[j] * v[b][j][g][:]     over the keys j that row i may attend to
  *     lse[b][h][i]    = log(sum_j exp(score[j]))                    natural logarithm
  *
- * by tiles of keys with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022), so that no matrix of
- * seq_q x seq_k scores ever exists. It is exact: nothing is approximated, dropped or quantised.
+ * by tiles of keys with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022), so that no matrix of seq_q
+ * x seq_k scores ever exists. It is exact: nothing is approximated, dropped or quantised.
  *
  * Conventions
- *   - Every function that can fail returns an int32_t status: GATUN_OK (0) or a negative GATUN_E_*. On a negative status
- *     nothing was written to any output tensor. Nothing aborts, exits, prints, or raises a signal.
- *   - Tensors are the caller's memory and are passed as pointer arguments. No struct of this interface holds a pointer.
- *   - Structs begin with struct_size (set it to sizeof the struct) and end in a reserved tail that must be zero; zero the
- *     whole struct first. An older caller's smaller struct is accepted from a newer library. A newer caller's larger struct is accepted while
- *     what this library does not know of it is zero, and is refused with GATUN_E_VERSION otherwise.
- *   - Sizes and strides are int64_t, strides in elements. Alignment: tensors need that of their element type, workspaces 64 bytes.
- *   - Threads: a context may be used by any number of threads at the same time. A workspace serves one call at a time.
+ *   - Every function that can fail returns an int32_t status: GATUN_OK (0) or a negative GATUN_E_*. On a negative
+ *     status nothing was written to any output tensor. Nothing aborts, exits, prints, or raises a signal.
+ *   - Tensors are the caller's memory and are passed as pointer arguments. No struct of this interface holds a
+ *     pointer.
+ *   - Structs begin with struct_size (set it to sizeof the struct) and end in a reserved tail that must be zero; zero
+ *     the whole struct first. An older caller's smaller struct is accepted from a newer library. A newer caller's
+ *     larger struct is accepted while what this library does not know of it is zero, and is refused with
+ *     GATUN_E_VERSION otherwise.
+ *   - Sizes and strides are int64_t, strides in elements. Alignment: tensors need that of their element type,
+ *     workspaces 64 bytes.
+ *   - Threads: a context may be used by any number of threads at the same time. A workspace serves one call at a
+ *     time.
  *   - The floating-point environment (rounding, FTZ, DAZ) is left as found.
  *   - A context is unusable in a child made by fork(): calls there return GATUN_E_STATE.
  *
@@ -56,7 +60,10 @@ extern "C" {
 #define GATUN_VERSION_MINOR 1
 #define GATUN_VERSION_PATCH 0
 
-/* Number of the binary interface: raised when an existing function or struct changes its meaning. The SONAME carries it. */
+/*
+ * Number of the binary interface: raised when an existing function or struct changes its meaning. The SONAME carries
+ * it.
+ */
 #define GATUN_ABI 1
 
 /** The library's version, "major.minor.patch"; static storage. */
@@ -66,42 +73,49 @@ GATUN_API const char *gatun_version(void);
 GATUN_API int32_t gatun_abi(void);
 
 /**
- * Writes one line "struct.member offset size" per member and "struct - size" per struct of this interface, as the library was compiled,
- * so that generated bindings can be checked against it. At most size bytes are written to text, always with a
- * terminating NUL (text may be NULL if size is 0). Returns the length of the whole text without its NUL.
+ * Writes one line "struct.member offset size" per member and "struct - size" per struct of this interface, as the
+ * library was compiled, so that generated bindings can be checked against it. At most size bytes are written to text,
+ * always with a terminating NUL (text may be NULL if size is 0). Returns the length of the whole text without its
+ * NUL.
  */
 GATUN_API int64_t gatun_abi_layout(char *text, int64_t size);
 
 /* ---- status --------------------------------------------------------------------------------------------------- */
 
-#define GATUN_OK 0
-#define GATUN_E_INVALID (-1)     /* a size, stride, flag or scalar of a descriptor is out of its range */
-#define GATUN_E_UNSUPPORTED (-2) /* valid, but not built, or not available on this CPU */
-#define GATUN_E_NULL (-3)        /* a pointer that is needed is NULL */
-#define GATUN_E_ALIGNMENT (-4)   /* a pointer is not aligned as required */
-#define GATUN_E_OVERLAP (-5)     /* an output shares memory with an input, with another output, or with itself */
-#define GATUN_E_LENGTH (-6)      /* a key or query length lies outside 0 .. seq */
-#define GATUN_E_WORKSPACE (-7)   /* workspace_size is less than gatun_attention_workspace_size says */
-#define GATUN_E_MEMORY (-8)      /* the operating system gave no memory */
-#define GATUN_E_THREAD (-9)      /* the operating system gave no thread */
-#define GATUN_E_STATE (-10)      /* the context was made before a fork(), or is destroyed while calls run */
-#define GATUN_E_VERSION (-11)    /* struct_size is unknown, or a reserved tail is not zero */
+#define GATUN_OK            0
+#define GATUN_E_INVALID     (-1)  /* a size, stride, flag or scalar of a descriptor is out of its range */
+#define GATUN_E_UNSUPPORTED (-2)  /* valid, but not built, or not available on this CPU */
+#define GATUN_E_NULL        (-3)  /* a pointer that is needed is NULL */
+#define GATUN_E_ALIGNMENT   (-4)  /* a pointer is not aligned as required */
+#define GATUN_E_OVERLAP     (-5)  /* an output shares memory with an input, with another output, or with itself */
+#define GATUN_E_LENGTH      (-6)  /* a key or query length lies outside 0 .. seq */
+#define GATUN_E_WORKSPACE   (-7)  /* workspace_size is less than gatun_attention_workspace_size says */
+#define GATUN_E_MEMORY      (-8)  /* the operating system gave no memory */
+#define GATUN_E_THREAD      (-9)  /* the operating system gave no thread */
+#define GATUN_E_STATE       (-10) /* the context was made before a fork(), or is destroyed while calls run */
+#define GATUN_E_VERSION     (-11) /* struct_size is unknown, or a reserved tail is not zero */
 
 /** A short English text for a status; static storage; never NULL, "unknown status" for a number that is none. */
 GATUN_API const char *gatun_status_string(int32_t status);
 
 /* ---- tiers: one set of kernels per instruction set ------------------------------------------------------------- */
 
-#define GATUN_TIER_AUTO 0     /* environment variable GATUN_ISA if it is set and not empty, else the best that the CPU has */
+#define GATUN_TIER_AUTO     0 /* environment variable GATUN_ISA where set and not empty, else the best of the CPU */
 #define GATUN_TIER_PORTABLE 1 /* plain C for the compiler's baseline */
-#define GATUN_TIER_NEON 2     /* AArch64 Advanced SIMD */
-#define GATUN_TIER_AVX2 3     /* AVX2, FMA and F16C; the operating system saves ymm registers */
-#define GATUN_TIER_AVX512 4   /* AVX-512 F, DQ, BW, VL; the operating system saves zmm and mask registers */
+#define GATUN_TIER_NEON     2 /* AArch64 Advanced SIMD */
+#define GATUN_TIER_AVX2     3 /* AVX2, FMA and F16C; the operating system saves ymm registers */
+#define GATUN_TIER_AVX512   4 /* AVX-512 F, DQ, BW, VL; the operating system saves zmm and mask registers */
 
-/** "auto", "portable", "neon", "avx2", "avx512" (the values that GATUN_ISA takes), or NULL if tier is none; static storage. */
+/**
+ * "auto", "portable", "neon", "avx2", "avx512" (the values that GATUN_ISA takes), or NULL if tier is none; static
+ * storage.
+ */
 GATUN_API const char *gatun_tier_name(int32_t tier);
 
-/** GATUN_OK if this build has the tier and this CPU can run it; GATUN_E_UNSUPPORTED, or GATUN_E_INVALID if tier is none. */
+/**
+ * GATUN_OK if this build has the tier and this CPU can run it; GATUN_E_UNSUPPORTED, or GATUN_E_INVALID if tier is
+ * none.
+ */
 GATUN_API int32_t gatun_tier_available(int32_t tier);
 
 /* ---- context: a tier and a pool of threads --------------------------------------------------------------------- */
@@ -110,18 +124,20 @@ typedef struct gatun_context gatun_context;
 
 typedef struct gatun_config {
     uint32_t struct_size;
-    int32_t threads; /* threads that work on one call, the caller's included: 1 .. 1024, or 0 = CPUs that this process may use */
+    int32_t threads; /* that work on one call, the caller's included: 1 .. 1024, or 0 = CPUs of this process */
     int32_t tier;    /* GATUN_TIER_*; one that is not available is refused, never replaced */
     uint32_t flags;  /* 0 */
     uint64_t reserved[6];
 } gatun_config;
 
 /**
- * Makes a context and starts config->threads - 1 worker threads (named "gatun-N", with all asynchronous signals blocked).
- * config may be NULL: all CPUs, tier AUTO. On success *context is the caller's, to be given to gatun_context_destroy.
- * On failure *context is NULL and, if message_size > 0, message holds one line that says what was expected and what came.
+ * Makes a context and starts config->threads - 1 worker threads (named "gatun-N", with all asynchronous signals
+ * blocked). config may be NULL: all CPUs, tier AUTO. On success *context is the caller's, to be given to
+ * gatun_context_destroy. On failure *context is NULL and, if message_size > 0, message holds one line that says what
+ * was expected and what came.
  */
-GATUN_API int32_t gatun_context_create(const gatun_config *config, gatun_context **context, char *message, int64_t message_size);
+GATUN_API int32_t gatun_context_create(
+    const gatun_config *config, gatun_context **context, char *message, int64_t message_size);
 
 /**
  * Stops the workers, waits for them and frees the context. NULL is accepted. GATUN_E_STATE, with the context left
@@ -129,25 +145,25 @@ GATUN_API int32_t gatun_context_create(const gatun_config *config, gatun_context
  */
 GATUN_API int32_t gatun_context_destroy(gatun_context *context);
 
-#define GATUN_TIER_FROM_CPU 0         /* the best that the CPU has */
-#define GATUN_TIER_FROM_CONFIG 1      /* gatun_config.tier */
+#define GATUN_TIER_FROM_CPU         0 /* the best that the CPU has */
+#define GATUN_TIER_FROM_CONFIG      1 /* gatun_config.tier */
 #define GATUN_TIER_FROM_ENVIRONMENT 2 /* GATUN_ISA */
 
 typedef struct gatun_info {
     uint32_t struct_size;
-    int32_t tier;            /* the context's */
-    int32_t tier_source;     /* GATUN_TIER_FROM_* */
-    int32_t threads;         /* that work on one call, the caller's included */
-    uint32_t tiers;          /* bit 1 << tier is set for each tier that is available */
-    int32_t cpus;            /* CPUs that this process may use */
-    int64_t l1d_bytes;       /* caches as the plan uses them: per core, L3 clamped to what one core can expect (virtual */
-    int64_t l2_bytes;        /* machines report whole sockets); a default where the system does not tell */
+    int32_t tier;        /* the context's */
+    int32_t tier_source; /* GATUN_TIER_FROM_* */
+    int32_t threads;     /* that work on one call, the caller's included */
+    uint32_t tiers;      /* bit 1 << tier is set for each tier that is available */
+    int32_t cpus;        /* CPUs that this process may use */
+    int64_t l1d_bytes;   /* caches as the plan uses them: per core, L3 clamped to what one core can expect (virtual */
+    int64_t l2_bytes;    /* machines report whole sockets); a default where the system does not tell */
     int64_t l3_bytes;
-    uint64_t calls;          /* attention and product calls that were run since creation */
-    uint64_t tasks;          /* pieces that those calls were cut into */
-    uint64_t tasks_helped;   /* of these, run by a worker thread and not by the caller's */
-    uint64_t blocks_redone;  /* query blocks run a second time because a result was not finite (see Numbers) */
-    char cpu[64];            /* the CPU's name, NUL-terminated */
+    uint64_t calls;         /* attention and product calls that were run since creation */
+    uint64_t tasks;         /* pieces that those calls were cut into */
+    uint64_t tasks_helped;  /* of these, run by a worker thread and not by the caller's */
+    uint64_t blocks_redone; /* query blocks run a second time because a result was not finite (see Numbers) */
+    char cpu[64];           /* the CPU's name, NUL-terminated */
     uint64_t reserved[8];
 } gatun_info;
 
@@ -156,15 +172,17 @@ GATUN_API int32_t gatun_context_info(const gatun_context *context, gatun_info *i
 
 /**
  * Runs independent FMAs of the context's tier on the calling thread for about nanoseconds (1,000 .. 10,000,000,000)
- * and stores the rate reached, in floating-point operations a second: the roof that attention can come near on one core.
+ * and stores the rate reached, in floating-point operations a second: the roof that attention can come near on one
+ * core.
  */
 GATUN_API int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second);
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 /**
- * bytes (> 0) of zeroed memory from the operating system, aligned to 2 MiB where bytes is at least that and to a page otherwise, with huge
- * pages asked for. NULL if there is none. Give it back with gatun_memory_free and the same bytes.
+ * bytes (> 0) of zeroed memory from the operating system, aligned to 2 MiB where bytes is at least that and to a page
+ * otherwise, with huge pages asked for. NULL if there is none. Give it back with gatun_memory_free and the same
+ * bytes.
  */
 GATUN_API void *gatun_memory_allocate(int64_t bytes);
 
@@ -176,7 +194,10 @@ GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
 #define GATUN_DTYPE_F32 1
 
 #define GATUN_CAUSAL_NONE 0
-/* Row i of a batch row with query length lq and key length lk sees the keys j <= i + lk - lq: its last valid query sees its last valid key. */
+/*
+ * Row i of a batch row with query length lq and key length lk sees the keys j <= i + lk - lq: its last valid query
+ * sees its last valid key.
+ */
 #define GATUN_CAUSAL_BOTTOM_RIGHT 1
 /* Row i sees the keys j <= i. */
 #define GATUN_CAUSAL_TOP_LEFT 2
@@ -188,74 +209,84 @@ GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
 /*
  * Sizes, strides, scalars and flags of one attention call.
  *
- * Strides are in elements, >= 0, in the order batch, sequence, head; the head dimension itself is contiguous. So [batch, seq, heads, dim]
- * is {seq * heads * dim, heads * dim, dim} and [batch, heads, seq, dim] is {heads * seq * dim, dim, seq * dim}. Inputs may
- * use stride 0 (broadcast). No two elements of out, or of lse, may share an address.
+ * Strides are in elements, >= 0, in the order batch, sequence, head; the head dimension itself is contiguous. So
+ * [batch, seq, heads, dim] is {seq * heads * dim, heads * dim, dim} and [batch, heads, seq, dim] is {heads * seq *
+ * dim, dim, seq * dim}. Inputs may use stride 0 (broadcast). No two elements of out, or of lse, may share an address.
  */
 typedef struct gatun_attention_desc {
     uint32_t struct_size;
-    uint32_t flags;         /* GATUN_ATTENTION_* */
-    int32_t dtype;          /* of q and out: GATUN_DTYPE_F32 */
-    int32_t kv_dtype;       /* of k and v: GATUN_DTYPE_F32 */
-    int32_t causal;         /* GATUN_CAUSAL_* */
-    int32_t max_threads;    /* threads for this call, the caller's included; 0 = the context's */
-    float scale;            /* finite; read only with GATUN_ATTENTION_SCALE */
-    uint32_t reserved0;     /* 0 */
-    int64_t batch;          /* >= 0 */
-    int64_t heads;          /* of q and out, >= 1, a multiple of kv_heads */
-    int64_t kv_heads;       /* of k and v, >= 1: kv_heads < heads is grouped-query (Ainslie et al. 2023), 1 multi-query attention */
-    int64_t seq_q;          /* 0 .. 2^31 - 1 */
-    int64_t seq_k;          /* 0 .. 2^31 - 1 */
-    int64_t head_dim;       /* of q and k, 1 .. GATUN_MAX_HEAD_DIM */
-    int64_t head_dim_v;     /* of v and out, 1 .. GATUN_MAX_HEAD_DIM */
-    int64_t q_stride[3];    /* q:   [batch][seq_q][heads][head_dim] */
-    int64_t k_stride[3];    /* k:   [batch][seq_k][kv_heads][head_dim] */
-    int64_t v_stride[3];    /* v:   [batch][seq_k][kv_heads][head_dim_v] */
-    int64_t out_stride[3];  /* out: [batch][seq_q][heads][head_dim_v] */
-    int64_t lse_stride[3];  /* lse: [batch][seq_q][heads]; for the usual [batch][heads][seq_q] array {heads * seq_q, 1, seq_q} */
-    int64_t reserved[32];   /* 0 */
+    uint32_t flags;        /* GATUN_ATTENTION_* */
+    int32_t dtype;         /* of q and out: GATUN_DTYPE_F32 */
+    int32_t kv_dtype;      /* of k and v: GATUN_DTYPE_F32 */
+    int32_t causal;        /* GATUN_CAUSAL_* */
+    int32_t max_threads;   /* threads for this call, the caller's included; 0 = the context's */
+    float scale;           /* finite; read only with GATUN_ATTENTION_SCALE */
+    uint32_t reserved0;    /* 0 */
+    int64_t batch;         /* >= 0 */
+    int64_t heads;         /* of q and out, >= 1, a multiple of kv_heads */
+    int64_t kv_heads;      /* of k and v, >= 1: fewer than heads is grouped-query (Ainslie et al. 2023) */
+    int64_t seq_q;         /* 0 .. 2^31 - 1 */
+    int64_t seq_k;         /* 0 .. 2^31 - 1 */
+    int64_t head_dim;      /* of q and k, 1 .. GATUN_MAX_HEAD_DIM */
+    int64_t head_dim_v;    /* of v and out, 1 .. GATUN_MAX_HEAD_DIM */
+    int64_t q_stride[3];   /* q:   [batch][seq_q][heads][head_dim] */
+    int64_t k_stride[3];   /* k:   [batch][seq_k][kv_heads][head_dim] */
+    int64_t v_stride[3];   /* v:   [batch][seq_k][kv_heads][head_dim_v] */
+    int64_t out_stride[3]; /* out: [batch][seq_q][heads][head_dim_v] */
+    int64_t lse_stride[3]; /* lse: [batch][seq_q][heads]; a [batch][heads][seq_q] array is {heads * seq_q, 1, seq_q} */
+    int64_t reserved[32];  /* 0 */
 } gatun_attention_desc;
 
 /**
- * Checks a descriptor as gatun_attention_forward does (its own members only, no tensors). On failure, and if message_size > 0,
- * message holds one line that names the member, what was expected and what came. context may be NULL.
+ * Checks a descriptor as gatun_attention_forward does (its own members only, no tensors). On failure, and if
+ * message_size > 0, message holds one line that names the member, what was expected and what came. context may be
+ * NULL.
  */
-GATUN_API int32_t gatun_attention_check(const gatun_context *context, const gatun_attention_desc *desc, char *message, int64_t message_size);
+GATUN_API int32_t gatun_attention_check(
+    const gatun_context *context, const gatun_attention_desc *desc, char *message, int64_t message_size);
 
 /**
- * Stores in *bytes the size of the workspace that a call with this descriptor needs: O(threads * tile), independent of batch and heads, and of
- * seq_q and seq_k beyond a few tiles. It is >= 64, and depends on nothing but the context and the descriptor.
+ * Stores in *bytes the size of the workspace that a call with this descriptor needs: O(threads * tile), independent
+ * of batch and heads, and of seq_q and seq_k beyond a few tiles. It is >= 64, and depends on nothing but the context
+ * and the descriptor.
  */
-GATUN_API int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes);
+GATUN_API int32_t gatun_attention_workspace_size(
+    const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes);
 
 /**
  * Attention as at the top of this page.
  *
- *   workspace      workspace_size bytes, 64-byte aligned, for this call alone; its content before and after means nothing
+ *   workspace      workspace_size bytes, 64-byte aligned, for this call alone; its content before and after means
+ *                  nothing
  *   q, k, v        inputs, shapes and strides as in desc; not written; may be NULL where they have no element
  *   key_lengths    [batch] or NULL = seq_k for all: keys at and past key_lengths[b] are not read
- *   query_lengths  [batch] or NULL = seq_q for all: rows at and past query_lengths[b] are not read; their out is 0 and their lse -inf
+ *   query_lengths  [batch] or NULL = seq_q for all: rows at and past query_lengths[b] are not read; their out is 0
+ *                  and their lse -inf
  *   out            output, written whole
  *   lse            output, float, or NULL
  *
  * Numbers
- *   - A row that may attend to no key (seq_k = 0, length 0, causal) gives out 0 and lse -inf. seq_q = 0 or batch = 0: nothing is written.
- *   - Masked keys are selected away, not added to: NaN and Inf in keys or values that a row may not attend to do not reach it.
- *     A score of -inf masks its entry in the same way. A score of +inf or NaN makes the row (out and lse) NaN. NaN in a live value
- *     makes its column of out NaN in the rows that attend to it.
- *   - Error of finite inputs whose products and sums do not overflow, S = |scale| * max_j sum_d |q_d * k_jd|, maxima over the keys of the row:
- *     |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 * S) * max|v|, |lse - exact| <= 1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
- *   - Bits of a row depend on its own query, its own keys and values in its own range, head_dim, scale and the tier; not on threads,
- *     batch, heads, strides, or on what lies in masked places.
+ *   - A row that may attend to no key (seq_k = 0, length 0, causal) gives out 0 and lse -inf. seq_q = 0 or batch = 0:
+ *     nothing is written.
+ *   - Masked keys are selected away, not added to: NaN and Inf in keys or values that a row may not attend to do not
+ *     reach it. A score of -inf masks its entry in the same way. A score of +inf or NaN makes the row (out and lse)
+ *     NaN. NaN in a live value makes its column of out NaN in the rows that attend to it.
+ *   - Error of finite inputs whose products and sums do not overflow, S = |scale| * max_j sum_d |q_d * k_jd|, maxima
+ *     over the keys of the row: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 * S) * max|v|, |lse - exact| <=
+ *     1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
+ *   - An Inf in a live value makes its column Inf, or NaN where its weight has underflowed to 0 or Infs of both signs
+ *     meet. Sums that overflow on the way (about seq_k * max|v| beyond the float range) are Inf as well.
+ *   - Bits of a row depend on its own query, its own keys and values in its own range, the number of query rows of its
+ *     sequence, head_dim, head_dim_v, scale and the tier; not on threads, batch, heads, strides, or on what lies in
+ *     masked places.
  *
- * out may interleave with q, k and v in one packed buffer (equal strides, disjoint elements). Any other sharing of memory
- * is refused: exactly where strides agree, by the extents where they differ.
- * A call runs on the calling thread and on workers that are idle; it never waits for another call's work.
+ * out may interleave with q, k and v in one packed buffer (equal strides, disjoint elements). Any other sharing of
+ * memory is refused: exactly where strides agree, by the extents where they differ. A call runs on the calling thread
+ * and on workers that are idle; it never waits for another call's work.
  */
-GATUN_API int32_t gatun_attention_forward(
-    gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size,
-    const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths,
-    void *out, float *lse);
+GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
+    int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
+    const int32_t *query_lengths, void *out, float *lse);
 
 /**
  * The same with every optional tensor by name. Those after lse must be NULL in this version: any other value is
@@ -274,13 +305,13 @@ GATUN_API int32_t gatun_attention_forward(
  *   query_positions             [batch][seq_q]
  *   k_scales, v_scales          scales of quantised keys and values
  */
-GATUN_API int32_t gatun_attention_forward_extended(
-    gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size,
-    const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths,
-    void *out, float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const int32_t *page_table,
-    const uint8_t *mask, const uint8_t *block_mask, const float *bias, const float *alibi_slopes, const float *sinks,
-    const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths,
-    const float *relative_position_table, const int32_t *query_positions, const float *k_scales, const float *v_scales);
+GATUN_API int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc,
+    void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
+    const int32_t *query_lengths, void *out, float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k,
+    const int32_t *page_table, const uint8_t *mask, const uint8_t *block_mask, const float *bias,
+    const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k,
+    const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
+    const float *k_scales, const float *v_scales);
 
 /* ---- matrix product over the pool, by the caller's BLAS --------------------------------------------------------- */
 
@@ -297,20 +328,20 @@ typedef struct gatun_sgemm_desc {
     int64_t ldb;    /* elements between rows of B as stored: >= n, or >= k if transposed; < 2^31 */
     int64_t ldc;    /* elements between rows of C, >= n; < 2^31 */
     float alpha;
-    float beta;     /* 0: C is written without being read */
+    float beta;          /* 0: C is written without being read */
     int32_t max_threads; /* as in gatun_attention_desc */
     uint32_t reserved0;  /* 0 */
     int64_t reserved[8]; /* 0 */
 } gatun_sgemm_desc;
 
 /**
- * C = alpha * op(A) * op(B) + beta * C, row-major float32, cut into row and column blocks that the caller's thread and idle workers
- * compute by calling cblas_sgemm, the address of that function in a BLAS with 32-bit integers (LP64) that may be called from
- * several threads and has its own threads switched off. The blocks depend on m, n and k only, so the bits of C do not depend on threads.
- * c must not share memory with a or b.
+ * C = alpha * op(A) * op(B) + beta * C, row-major float32, cut into row and column blocks that the caller's thread
+ * and idle workers compute by calling cblas_sgemm, the address of that function in a BLAS with 32-bit integers (LP64)
+ * that may be called from several threads and has its own threads switched off. The blocks depend on m, n and k only,
+ * so the bits of C do not depend on threads. c must not share memory with a or b.
  */
-GATUN_API int32_t gatun_sgemm(
-    gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, float *c);
+GATUN_API int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm,
+    const float *a, const float *b, float *c);
 
 #ifdef __cplusplus
 }

@@ -4,11 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-#define TRY(call) \
-    do { \
-        int32_t status_ = (call); \
-        if (status_ != GATUN_OK) \
-            return status_; \
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        int32_t status_ = (call);                                                                                      \
+        if (status_ != GATUN_OK)                                                                                       \
+            return status_;                                                                                            \
     } while (0)
 
 int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {
@@ -16,7 +16,8 @@ int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun
         return GATUN_E_NULL;
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, desc, NULL, 0));
-    *bytes = gatun__attention_plan_make(desc, context->kernels->block_lanes, context->threads, &context->caches).workspace_bytes;
+    *bytes = gatun__attention_plan_make(desc, context->kernels->block_lanes, context->threads, &context->caches)
+                 .workspace_bytes;
     return GATUN_OK;
 }
 
@@ -34,8 +35,9 @@ typedef struct call {
 } call;
 
 /*
- * scale * log2(e), split into a power of two that multiplies q exactly and the rest that multiplies q.k. For any scale in use the first is 1 or -1;
- * it keeps products of denormals, and scales that are themselves nearly denormal, from losing digits.
+ * scale * log2(e), split into a power of two that multiplies q exactly and the rest that multiplies q.k. For any scale
+ * in use the first is 1 or -1; it keeps products of denormals, and scales that are themselves nearly denormal, from
+ * losing digits.
  */
 static void split_scale(call *c) {
     const gatun_attention_desc *d = c->desc;
@@ -65,7 +67,8 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     const gatun_attention_desc *d = c->desc;
     int64_t heads = d->batch * d->kv_heads;
     int64_t part = index / heads, batch = index % heads / d->kv_heads, kv_head = index % heads % d->kv_heads;
-    /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at the end. */
+    /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at
+     * the end. */
     if (d->causal != GATUN_CAUSAL_NONE)
         part = c->plan->row_tasks - 1 - part;
 
@@ -156,8 +159,9 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     return GATUN_OK;
 }
 
-int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *d, void *workspace, int64_t workspace_size,
-    const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse) {
+int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *d, void *workspace,
+    int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
+    const int32_t *query_lengths, void *out, float *lse) {
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, d, NULL, 0));
     int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
@@ -207,9 +211,10 @@ int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_de
 int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
     int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
     const int32_t *query_lengths, void *out, float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k,
-    const int32_t *page_table, const uint8_t *mask, const uint8_t *block_mask, const float *bias, const float *alibi_slopes,
-    const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths,
-    const float *relative_position_table, const int32_t *query_positions, const float *k_scales, const float *v_scales) {
+    const int32_t *page_table, const uint8_t *mask, const uint8_t *block_mask, const float *bias,
+    const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k,
+    const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
+    const float *k_scales, const float *v_scales) {
     const void *unbuilt[] = {cu_seqlens_q, cu_seqlens_k, page_table, mask, block_mask, bias, alibi_slopes, sinks,
         segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions, k_scales, v_scales};
     for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++) {

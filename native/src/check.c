@@ -19,8 +19,8 @@ int32_t gatun__struct_check(
     const void *data, uint32_t struct_size, size_t known, const char *name, char *message, int64_t message_size) {
     const uint32_t most = 1 << 16;
     if (struct_size < known || struct_size > most)
-        return gatun__fail(GATUN_E_VERSION, message, message_size,
-            "struct_size: expected %zu, the size of %s, got %u", known, name, (unsigned)struct_size);
+        return gatun__fail(GATUN_E_VERSION, message, message_size, "struct_size: expected %zu, the size of %s, got %u",
+            known, name, (unsigned)struct_size);
     const unsigned char *bytes = data;
     for (size_t i = known; i < struct_size; i++) {
         if (bytes[i] != 0)
@@ -43,14 +43,15 @@ static int32_t range(const checker *c, const char *name, int64_t value, int64_t 
 }
 
 /* Strides of one tensor: none negative, and the whole extent below 2^60 bytes so that no later sum overflows. */
-static int32_t strides(const checker *c, const char *name, const int64_t stride[3], const int64_t size[3], int64_t dim) {
+static int32_t strides(
+    const checker *c, const char *name, const int64_t stride[3], const int64_t size[3], int64_t dim) {
     static const char *const axes[] = {"batch", "seq", "head"};
     int64_t extent = dim;
     for (int d = 0; d < 3; d++) {
         int64_t reach;
         if (stride[d] < 0)
-            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld", name, d,
-                axes[d], (long long)stride[d]);
+            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld",
+                name, d, axes[d], (long long)stride[d]);
         if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &reach) ||
                                __builtin_add_overflow(extent, reach, &extent) || extent > (int64_t)1 << 58))
             return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
@@ -60,11 +61,11 @@ static int32_t strides(const checker *c, const char *name, const int64_t stride[
     return GATUN_OK;
 }
 
-#define TRY(call) \
-    do { \
-        int32_t status_ = (call); \
-        if (status_ != GATUN_OK) \
-            return status_; \
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        int32_t status_ = (call);                                                                                      \
+        if (status_ != GATUN_OK)                                                                                       \
+            return status_;                                                                                            \
     } while (0)
 
 int32_t gatun_attention_check(
@@ -74,34 +75,36 @@ int32_t gatun_attention_check(
         return gatun__fail(GATUN_E_NULL, message, message_size, "desc: expected a descriptor, got NULL");
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_attention_desc", message, message_size));
     if (d->reserved0 != 0)
-        return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved0: expected 0, got %u", (unsigned)d->reserved0);
+        return gatun__fail(
+            GATUN_E_VERSION, message, message_size, "reserved0: expected 0, got %u", (unsigned)d->reserved0);
     int64_t reserved = 0;
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         reserved |= d->reserved[i];
     if (reserved != 0)
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
     if ((d->flags & ~GATUN_ATTENTION_SCALE) != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected 0 or GATUN_ATTENTION_SCALE, got 0x%x",
-            (unsigned)d->flags);
+        return gatun__fail(GATUN_E_INVALID, message, message_size,
+            "flags: expected 0 or GATUN_ATTENTION_SCALE, got 0x%x", (unsigned)d->flags);
     if (d->dtype != GATUN_DTYPE_F32)
         return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size, "dtype: expected GATUN_DTYPE_F32 (%d), got %d",
             GATUN_DTYPE_F32, (int)d->dtype);
     if (d->kv_dtype != GATUN_DTYPE_F32)
-        return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size, "kv_dtype: expected GATUN_DTYPE_F32 (%d), got %d",
-            GATUN_DTYPE_F32, (int)d->kv_dtype);
+        return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size,
+            "kv_dtype: expected GATUN_DTYPE_F32 (%d), got %d", GATUN_DTYPE_F32, (int)d->kv_dtype);
     if (d->causal < GATUN_CAUSAL_NONE || d->causal > GATUN_CAUSAL_TOP_LEFT)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "causal: expected a GATUN_CAUSAL_* constant, got %d",
             (int)d->causal);
     if ((d->flags & GATUN_ATTENTION_SCALE) != 0 && !isfinite(d->scale))
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "scale: expected a finite number, got %g", (double)d->scale);
+        return gatun__fail(
+            GATUN_E_INVALID, message, message_size, "scale: expected a finite number, got %g", (double)d->scale);
     const int64_t int32_most = INT32_MAX;
     TRY(range(&c, "max_threads", d->max_threads, 0, int32_most));
     TRY(range(&c, "batch", d->batch, 0, int32_most));
     TRY(range(&c, "kv_heads", d->kv_heads, 1, int32_most));
     TRY(range(&c, "heads", d->heads, 1, int32_most));
     if (d->heads % d->kv_heads != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "heads: expected a multiple of kv_heads (%lld), got %lld",
-            (long long)d->kv_heads, (long long)d->heads);
+        return gatun__fail(GATUN_E_INVALID, message, message_size,
+            "heads: expected a multiple of kv_heads (%lld), got %lld", (long long)d->kv_heads, (long long)d->heads);
     TRY(range(&c, "seq_q", d->seq_q, 0, int32_most));
     TRY(range(&c, "seq_k", d->seq_k, 0, int32_most));
     TRY(range(&c, "head_dim", d->head_dim, 1, GATUN_MAX_HEAD_DIM));
@@ -112,8 +115,8 @@ int32_t gatun_attention_check(
     TRY(strides(&c, "v_stride", d->v_stride, key_size, d->head_dim_v));
     TRY(strides(&c, "out_stride", d->out_stride, query_size, d->head_dim_v));
     TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
-    const gatun__view out = {0, {d->batch, d->seq_q, d->heads, d->head_dim_v},
-        {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
+    const gatun__view out = {
+        0, {d->batch, d->seq_q, d->heads, d->head_dim_v}, {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,
             "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",

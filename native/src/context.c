@@ -7,7 +7,8 @@
 
 enum { MAX_THREADS = 1024 };
 
-/* Counts fork()s from the child's side: a context's worker threads do not exist there. Cheaper to compare than getpid() per call. */
+/* Counts fork()s from the child's side: a context's worker threads do not exist there. Cheaper to compare than getpid()
+ * per call. */
 static _Atomic uint64_t fork_generation;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
@@ -41,7 +42,8 @@ static void name_tiers(uint32_t tiers, char *text, size_t size) {
     text[0] = '\0';
     for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++) {
         if ((tiers & 1u << tier) != 0 && length < size)
-            length += (size_t)snprintf(text + length, size - length, "%s%s", length > 0 ? ", " : "", gatun_tier_name(tier));
+            length +=
+                (size_t)snprintf(text + length, size - length, "%s%s", length > 0 ? ", " : "", gatun_tier_name(tier));
     }
 }
 
@@ -59,10 +61,11 @@ static int32_t choose_tier(gatun_context *context, int32_t wanted, char *message
         context->tier_source = GATUN_TIER_FROM_ENVIRONMENT;
         wanted = gatun__tier_by_name(isa);
         if (wanted < 0)
-            return gatun__fail(GATUN_E_INVALID, message, message_size,
-                "GATUN_ISA: expected one of %s, got \"%.40s\"", names, isa);
+            return gatun__fail(
+                GATUN_E_INVALID, message, message_size, "GATUN_ISA: expected one of %s, got \"%.40s\"", names, isa);
     } else if (wanted < 0 || gatun_tier_name(wanted) == NULL) {
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "tier: expected a GATUN_TIER_* constant, got %d", (int)wanted);
+        return gatun__fail(
+            GATUN_E_INVALID, message, message_size, "tier: expected a GATUN_TIER_* constant, got %d", (int)wanted);
     }
     context->kernels = gatun__kernels_of(wanted);
     if (context->kernels == NULL)
@@ -79,8 +82,8 @@ int32_t gatun_context_create(const gatun_config *config, gatun_context **result,
     gatun_config defaults = {.struct_size = sizeof defaults};
     if (config == NULL)
         config = &defaults;
-    int32_t status = gatun__struct_check(
-        config, config->struct_size, sizeof *config, "gatun_config", message, message_size);
+    int32_t status =
+        gatun__struct_check(config, config->struct_size, sizeof *config, "gatun_config", message, message_size);
     if (status != GATUN_OK)
         return status;
     for (size_t i = 0; i < sizeof config->reserved / sizeof config->reserved[0]; i++) {
@@ -88,14 +91,16 @@ int32_t gatun_context_create(const gatun_config *config, gatun_context **result,
             return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved[%zu]: expected 0", i);
     }
     if (config->flags != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected 0, got %u", (unsigned)config->flags);
+        return gatun__fail(
+            GATUN_E_INVALID, message, message_size, "flags: expected 0, got %u", (unsigned)config->flags);
     if (config->threads < 0 || config->threads > MAX_THREADS)
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "threads: expected 0 (all CPUs) or 1 .. %d, got %d", MAX_THREADS, (int)config->threads);
+        return gatun__fail(GATUN_E_INVALID, message, message_size, "threads: expected 0 (all CPUs) or 1 .. %d, got %d",
+            MAX_THREADS, (int)config->threads);
 
     gatun_context *context = aligned_alloc(64, sizeof *context);
     if (context == NULL)
-        return gatun__fail(GATUN_E_MEMORY, message, message_size, "no memory for a context of %zu bytes", sizeof *context);
+        return gatun__fail(
+            GATUN_E_MEMORY, message, message_size, "no memory for a context of %zu bytes", sizeof *context);
     memset(context, 0, sizeof *context);
     context->tiers = available_tiers();
     status = choose_tier(context, config->tier, message, message_size);
@@ -113,7 +118,8 @@ int32_t gatun_context_create(const gatun_config *config, gatun_context **result,
     if (status != GATUN_OK) {
         int threads = context->threads;
         free(context);
-        return gatun__fail(status, message, message_size, "threads: %d could not be started: %s", threads, gatun_status_string(status));
+        return gatun__fail(status, message, message_size, "threads: %d could not be started: %s", threads,
+            gatun_status_string(status));
     }
     *result = context;
     return GATUN_OK;

@@ -1,6 +1,6 @@
 /*
- * What the CPU has. Compiled for the baseline like everything that is no kernel. An x86 tier counts only if the operating system saves
- * its registers, too (XCR0): a CPUID bit alone is not enough under some hypervisors and kernels.
+ * What the CPU has. Compiled for the baseline like everything that is no kernel. An x86 tier counts only if the
+ * operating system saves its registers, too (XCR0): a CPUID bit alone is not enough under some hypervisors and kernels.
  */
 #define _GNU_SOURCE
 #include "internal.h"

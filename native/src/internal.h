@@ -37,7 +37,8 @@ typedef void (*gatun__pool_function)(void *argument, int64_t index, int32_t slot
 int32_t gatun__pool_create(int32_t threads, gatun__pool **pool);
 /* GATUN_E_STATE if a job is open. */
 int32_t gatun__pool_destroy(gatun__pool *pool);
-/* Runs `tasks` tasks on the caller and on at most threads - 1 idle workers, and returns when all are done. Returns those that workers ran. */
+/* Runs `tasks` tasks on the caller and on at most threads - 1 idle workers, and returns when all are done. Returns
+ * those that workers ran. */
 int64_t gatun__pool_run(
     gatun__pool *pool, int32_t threads, int64_t tasks, gatun__pool_function function, void *argument);
 
@@ -91,10 +92,10 @@ int gatun__views_overlap(const gatun__view *a, const gatun__view *b);
 /* ---- plan.c ---- */
 
 typedef struct gatun__attention_plan {
-    int32_t threads;       /* that may work on the call */
-    int32_t blocks;        /* query blocks of one task */
-    int64_t task_lanes;    /* lanes of one task */
-    int64_t row_tasks;     /* tasks per key/value head */
+    int32_t threads;    /* that may work on the call */
+    int32_t blocks;     /* query blocks of one task */
+    int64_t task_lanes; /* lanes of one task */
+    int64_t row_tasks;  /* tasks per key/value head */
     int64_t tasks;
     int64_t scratch_bytes; /* of one thread */
     int64_t workspace_bytes;

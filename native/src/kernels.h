@@ -5,27 +5,30 @@
 #include <stdint.h>
 
 /*
- * Boundaries that decide the bits of a result (see docs/design.md, "Bits"): changing one changes results in the last place.
- * They are the same for every tier, and cut a row's keys at multiples from key 0.
+ * Boundaries that decide the bits of a result (see docs/design.md, "Bits"): changing one changes results in the last
+ * place. They are the same for every tier, and cut a row's keys at multiples from key 0.
  */
 enum {
-    GATUN__CHAIN_KEYS = 32,   /* keys summed in registers before they are added to the output: bounds the bias of a long fp32 sum */
-    GATUN__TILE_KEYS = 128,   /* keys per softmax step */
-    GATUN__SPLIT_KEYS = 2048, /* keys whose partial result is kept in float; splits are merged in double */
+    /* Keys summed in registers before they are added to the output: bounds the bias of a long float sum. */
+    GATUN__CHAIN_KEYS = 32,
+    /* Keys per softmax step. */
+    GATUN__TILE_KEYS = 128,
+    /* Keys whose partial result is kept in float; splits are merged in double. */
+    GATUN__SPLIT_KEYS = 2048,
 };
 
 enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
 
 /*
- * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row. A lane is a pair (row, head of the group),
- * lane = row * group + head: the heads of a group share every key and value that is loaded.
+ * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row. A lane is a pair (row,
+ * head of the group), lane = row * group + head: the heads of a group share every key and value that is loaded.
  */
 typedef struct gatun__attention_task {
     const float *q; /* of batch row and first head of the group */
     const float *k;
     const float *v;
     float *out;
-    float *lse; /* or NULL */
+    float *lse;            /* or NULL */
     int64_t q_row, q_head; /* strides in elements */
     int64_t k_row, v_row;
     int64_t out_row, out_head;
@@ -35,12 +38,13 @@ typedef struct gatun__attention_task {
     int64_t keys;         /* of this batch row */
     int64_t causal_limit; /* row i sees the keys below min(keys, causal_limit + i); INT64_MAX / 2 if not causal */
     int32_t head_dim, head_dim_v;
-    int32_t blocks; /* query blocks that share a pass over the keys; lane_end - lane_begin <= blocks * lanes of a block */
-    float q_factor;      /* power of two, with the sign of scale: applied to q, exact */
-    float score_factor;  /* |scale| * log2(e) / |q_factor|: applied to q.k, giving base-2 logits */
+    /* Query blocks that share a pass over the keys; lane_end - lane_begin <= blocks * lanes of a block. */
+    int32_t blocks;
+    float q_factor;       /* power of two, with the sign of scale: applied to q, exact */
+    float score_factor;   /* |scale| * log2(e) / |q_factor|: applied to q.k, giving base-2 logits */
     double score_natural; /* |scale| / |q_factor| */
-    char *scratch;       /* 64-byte aligned, as large as the plan says */
-    uint64_t redone;     /* out: query blocks run twice */
+    char *scratch;        /* 64-byte aligned, as large as the plan says */
+    uint64_t redone;      /* out: query blocks run twice */
 } gatun__attention_task;
 
 typedef struct gatun__kernels {

@@ -17,7 +17,7 @@ static void line(writer *w, const char *name, int64_t offset, int64_t size) {
     }
 }
 
-#define STRUCT(s) line(&w, #s, -1, (int64_t)sizeof(s))
+#define STRUCT(s)    line(&w, #s, -1, (int64_t)sizeof(s))
 #define MEMBER(s, m) line(&w, #s "." #m, (int64_t)offsetof(s, m), (int64_t)sizeof(((s *)0)->m))
 
 int64_t gatun_abi_layout(char *text, int64_t size) {

@@ -6,7 +6,8 @@
 
 static const int64_t huge_page = 2 << 20;
 
-/* mmap gives page alignment; a huge page needs its own, so the mapping is made larger by one and its ends are cut off again. */
+/* mmap gives page alignment; a huge page needs its own, so the mapping is made larger by one and its ends are cut off
+ * again. */
 void *gatun_memory_allocate(int64_t bytes) {
     if (bytes <= 0 || bytes > INT64_MAX / 2)
         return NULL;

@@ -35,10 +35,12 @@ static int by_stride(const gatun__view *view, int order[RANK]) {
 }
 
 /*
- * Are there integers n[d], -(size_b[d] - 1) <= n[d] <= size_a[d] - 1, with sum n[d] * stride[d] = difference? Depth first from the largest stride: what
- * the smaller ones can still reach leaves few candidates. Gives up, with "yes", where that takes too many steps.
+ * Are there integers n[d], -(size_b[d] - 1) <= n[d] <= size_a[d] - 1, with sum n[d] * stride[d] = difference? Depth
+ * first from the largest stride: what the smaller ones can still reach leaves few candidates. Gives up, with "yes",
+ * where that takes too many steps.
  */
-static int reachable(int64_t difference, int count, const int64_t stride[], const int64_t most[], const int64_t least[], int *steps) {
+static int reachable(
+    int64_t difference, int count, const int64_t stride[], const int64_t most[], const int64_t least[], int *steps) {
     if (count == 0)
         return difference == 0;
     int64_t reach_up = 0, reach_down = 0;

@@ -1,4 +1,5 @@
-/* How a call is cut up. Only scheduling and the sharing of key tiles is decided here: no choice of this file changes a bit of a result. */
+/* How a call is cut up. Only scheduling and the sharing of key tiles is decided here: no choice of this file changes a
+ * bit of a result. */
 #include "internal.h"
 
 static int64_t divide_up(int64_t a, int64_t b) {
@@ -14,7 +15,8 @@ gatun__attention_plan gatun__attention_plan_make(
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = divide_up(lanes, block_lanes);
 
-    /* Blocks of one task share each key/value tile from L2: as many as keep their transposed queries and outputs within a third of it. */
+    /* Blocks of one task share each key/value tile from L2: as many as keep their transposed queries and outputs within
+     * a third of it. */
     int64_t block_bytes = (int64_t)block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
     int64_t blocks = caches->l2 / 3 / block_bytes;
     blocks = blocks > 4 ? 4 : blocks < 1 ? 1 : blocks;
@@ -42,7 +44,7 @@ static int64_t aligned(int64_t bytes) {
 int64_t gatun__attention_scratch_bytes(
     int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
-    int64_t per_block = aligned(lanes * head_dim * f)   /* transposed queries */
+    int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
                         + 3 * aligned(lanes * f);         /* limits, maxima, sums */
     if (merged_splits)

@@ -1,10 +1,10 @@
 /*
  * The pool: threads - 1 workers that help whoever calls.
  *
- * A call is a job on its caller's stack, in a list under a lock. Its tasks are claimed by an atomic counter, by the caller from the start and by
- * each worker that finds the job. The caller leaves when the counter has run out and the helpers of its own job are
- * done with the task they hold: it never waits for another caller's job, and with all workers busy it does everything itself.
- * Idle workers look for a job for some ten microseconds, then sleep.
+ * A call is a job on its caller's stack, in a list under a lock. Its tasks are claimed by an atomic counter, by the
+ * caller from the start and by each worker that finds the job. The caller leaves when the counter has run out and the
+ * helpers of its own job are done with the task they hold: it never waits for another caller's job, and with all
+ * workers busy it does everything itself. Idle workers look for a job for some ten microseconds, then sleep.
  */
 #define _GNU_SOURCE
 #include "internal.h"
@@ -139,8 +139,9 @@ int64_t gatun__pool_run(
     atomic_fetch_sub_explicit(&pool->open_jobs, 1, memory_order_relaxed);
     pthread_mutex_unlock(&pool->lock);
 
-    /* A helper's last task usually ends within microseconds: look a while before going to sleep. The lock taken afterwards is what makes
-       the helper's results visible, and keeps the job alive until the helper has let go of it. */
+    /* A helper's last task usually ends within microseconds: look a while before going to sleep. The lock taken
+       afterwards is what makes the helper's results visible, and keeps the job alive until the helper has let go of it.
+     */
     for (int i = 0; i < SPINS && atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0; i++)
         relax();
     pthread_mutex_lock(&pool->lock);
@@ -164,7 +165,8 @@ static void stop_workers(gatun__pool *pool) {
     free(pool);
 }
 
-/* The process's asynchronous signals belong to its own threads (a JVM's above all); faults stay open so that a crash is reported where it is. */
+/* The process's asynchronous signals belong to its own threads (a JVM's above all); faults stay open so that a crash is
+ * reported where it is. */
 static void block_asynchronous_signals(sigset_t *old) {
     sigset_t set;
     sigfillset(&set);

@@ -1,6 +1,7 @@
 /*
- * Products by the caller's BLAS, cut into blocks over the pool. OpenBLAS packs its operands again for every call, so blocks are kept large
- * (128 rows, or 256 columns where there are few rows): the packing is then a few percent. Cut by shape alone, never by the number of threads.
+ * Products by the caller's BLAS, cut into blocks over the pool. OpenBLAS packs its operands again for every call, so
+ * blocks are kept large (128 rows, or 256 columns where there are few rows): the packing is then a few percent. Cut by
+ * shape alone, never by the number of threads.
  */
 #include "internal.h"
 
@@ -28,10 +29,12 @@ static void run_block(void *argument, int64_t index, int32_t slot) {
     int64_t row = index / p->column_blocks * p->block_rows, column = index % p->column_blocks * p->block_columns;
     int64_t rows = d->m - row < p->block_rows ? d->m - row : p->block_rows;
     int64_t columns = d->n - column < p->block_columns ? d->n - column : p->block_columns;
-    int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0, transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
+    int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0,
+        transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
     p->sgemm(ROW_MAJOR, transpose_a ? TRANSPOSE : NO_TRANSPOSE, transpose_b ? TRANSPOSE : NO_TRANSPOSE, (int)rows,
         (int)columns, (int)d->k, d->alpha, p->a + (transpose_a ? row : row * d->lda), (int)d->lda,
-        p->b + (transpose_b ? column * d->ldb : column), (int)d->ldb, d->beta, p->c + row * d->ldc + column, (int)d->ldc);
+        p->b + (transpose_b ? column * d->ldb : column), (int)d->ldb, d->beta, p->c + row * d->ldc + column,
+        (int)d->ldc);
 }
 
 /* Equal parts of at most `most`, in steps of 16 so that the BLAS's own register blocks stay whole. */
@@ -60,7 +63,8 @@ int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const voi
         reserved |= d->reserved[i];
     if (reserved != 0)
         return GATUN_E_VERSION;
-    int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0, transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
+    int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0,
+        transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
     if ((d->flags & ~(GATUN_SGEMM_TRANSPOSE_A | GATUN_SGEMM_TRANSPOSE_B)) != 0 || d->max_threads < 0)
         return GATUN_E_INVALID;
     const int64_t most = INT32_MAX;

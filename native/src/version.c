@@ -1,7 +1,7 @@
 #include "internal.h"
 
 #define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
+#define TEXT(x)  TEXT_(x)
 
 const char *gatun_version(void) {
     return TEXT(GATUN_VERSION_MAJOR) "." TEXT(GATUN_VERSION_MINOR) "." TEXT(GATUN_VERSION_PATCH);

@@ -1,29 +1,37 @@
 /*
- * Forward attention in float32, for every tier: included once by each attention_f32_<tier>.c after it has defined its vectors (below).
+ * Forward attention in float32, for every tier: included once by each attention_f32_<tier>.c after it has defined its
+ * vectors (below).
  *
  * Algorithm: lanes are queries. A block holds QV vectors of VW query rows each.
  *   1. The block's queries are transposed once, to [head_dim][lanes]. Keys and values are read where they lie.
- *   2. For each tile of TILE_KEYS keys: scores[key][lane] = sum_d k[key][d] * q[d][lane], a register block of up to R keys x QV vectors, each key
- *      element broadcast from memory, each query vector loaded once per R keys.
- *   3. Softmax is vertical: maximum, sum and rescaling factor are vectors over lanes; nothing is ever reduced across a vector.
- *      p = 2^((score - maximum) * factor), the difference first, so that the largest is exactly 1 however large the scores are.
- *   4. out[c][lane] += sum_key v[key][c] * p[key][lane], a register block of C columns x QV vectors over a chain of CHAIN_KEYS keys, summed
- *      from 0 in registers; the first chain of a tile folds the rescaling of the old output into its addition.
- *   5. Every SPLIT_KEYS keys the float results are merged into doubles; at the end rows are transposed back, times 1 / sum.
- * Several blocks share each tile while it is in L2. (Online softmax: Milakov and Gimelshein 2018; tiling: Dao et al. 2022.)
+ *   2. For each tile of TILE_KEYS keys: scores[key][lane] = sum_d k[key][d] * q[d][lane], a register block of up to R
+ *      keys x QV vectors, each key element broadcast from memory, each query vector loaded once per R keys.
+ *   3. Softmax is vertical: maximum, sum and rescaling factor are vectors over lanes; nothing is ever reduced across a
+ *      vector. p = 2^((score - maximum) * factor), the difference first, so that the largest is exactly 1 however
+ *      large the scores are.
+ *   4. out[c][lane] += sum_key v[key][c] * p[key][lane], a register block of up to C columns x QV vectors over a chain
+ *      of CHAIN_KEYS keys, summed from 0 in registers; the first chain of a tile folds the rescaling of the old output
+ *      into its addition.
+ *   5. Every SPLIT_KEYS keys the float results are merged into doubles; at the end rows are transposed back, times
+ *      1 / sum. Several blocks share each tile while it is in L2.
+ * (Online softmax: Milakov and Gimelshein 2018; tiling: Dao et al. 2022.)
  *
- * Every lane goes through the same operations in the same order wherever it stands, since each score is one chain over d and each output one
- * chain over keys: register blocks, block and task boundaries, and neighbours cannot change a bit.
+ * Every lane goes through the same operations in the same order wherever it stands, since each score is one chain over
+ * d and each output one chain over keys: register blocks, block and task boundaries, and neighbours cannot change a
+ * bit.
  *
- * Masks. A lane sees the keys below its limit. Chains of keys that all lanes see are dense. In the others a key is multiplied in by
- * selection (select(live, fma, old)), so what lies in a masked place, NaN included, reaches nobody. A score of -inf counts as
- * masked as well: it has p = 0, and 0 * v is harmless unless v is Inf or NaN. So a block whose result is not finite is run again with
- * every chain selecting on (key below limit and score > -inf); the other lanes get the same bits again.
+ * Masks. A lane sees the keys below its limit. Chains of keys that all lanes see are dense. In the others a key is
+ * multiplied in by selection (select(live, fma, old)), so what lies in a masked place, NaN included, reaches nobody. A
+ * score of -inf counts as masked as well: it has p = 0, and 0 * v is harmless unless v is Inf or NaN. So a block whose
+ * result is not finite is run again with every chain selecting on (key below limit and score > -inf); the other lanes
+ * get the same bits again.
  *
- * Scratch per thread: scores and live masks of one tile; per block: queries, output, limits, maxima, sums, and the merged doubles.
+ * Scratch per thread: scores and live masks of one tile; per block: queries, output, limits, maxima, sums, and the
+ * merged doubles.
  *
- * The including file defines: VW, QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more than one vector, with one; powers of two),
- * COLUMNS_FULL, COLUMNS_SINGLE (the same for columns), types vec, vint, vmask (LIVE_BYTES each), and the v_* operations used below.
+ * The including file defines: VW, QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more than one vector, with
+ * one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns), types vec, vint, vmask, and the v_*
+ * operations used below.
  */
 #include "../kernels.h"
 
@@ -31,7 +39,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define LANES (VW * QV)
+#define LANES  (VW * QV)
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct block_state {
@@ -51,8 +59,8 @@ typedef struct block_state {
 
 /* ---- scores ---- */
 
-INLINE void score_rows(const int rows, const int vectors, const float *k, int64_t k_row, const float *q, int32_t dim, float *scores,
-    const int track, vec maximum[QV]) {
+INLINE void score_rows(const int rows, const int vectors, const float *k, int64_t k_row, const float *q, int32_t dim,
+    float *scores, const int track, vec maximum[QV]) {
     vec acc[ROWS_SINGLE][QV];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
@@ -82,8 +90,8 @@ INLINE void score_rows(const int rows, const int vectors, const float *k, int64_
         }
 }
 
-INLINE void score_keys(const int vectors, const float *k, int64_t k_row, const float *q, int32_t dim, int32_t keys, float *scores,
-    const int track, vec maximum[QV]) {
+INLINE void score_keys(const int vectors, const float *k, int64_t k_row, const float *q, int32_t dim, int32_t keys,
+    float *scores, const int track, vec maximum[QV]) {
     enum { FULL = ROWS_FULL };
     int32_t key = 0;
     if (vectors == 1)
@@ -105,8 +113,8 @@ INLINE void score_keys(const int vectors, const float *k, int64_t k_row, const f
 
 /* ---- values ---- */
 
-INLINE void value_columns(const int columns, const int vectors, const int selecting, const float *v, int64_t v_row, const float *p,
-    const vmask *live, int32_t keys, float *out, const int rescale, const vec alpha[QV]) {
+INLINE void value_columns(const int columns, const int vectors, const int selecting, const float *v, int64_t v_row,
+    const float *p, const vmask *live, int32_t keys, float *out, const int rescale, const vec alpha[QV]) {
     vec acc[COLUMNS_SINGLE][QV];
 #pragma GCC unroll 16
     for (int c = 0; c < columns; c++)
@@ -127,7 +135,8 @@ INLINE void value_columns(const int columns, const int vectors, const int select
             vec value = v_set1(v[j * v_row + c]);
 #pragma GCC unroll 4
             for (int x = 0; x < vectors; x++)
-                acc[c][x] = selecting ? v_fma_where(alive[x], value, weight[x], acc[c][x]) : v_fma(value, weight[x], acc[c][x]);
+                acc[c][x] =
+                    selecting ? v_fma_where(alive[x], value, weight[x], acc[c][x]) : v_fma(value, weight[x], acc[c][x]);
         }
     }
 #pragma GCC unroll 16
@@ -140,13 +149,14 @@ INLINE void value_columns(const int columns, const int vectors, const int select
         }
 }
 
-INLINE void value_chain(const int vectors, const int selecting, const float *v, int64_t v_row, const float *p, const vmask *live,
-    int32_t keys, int32_t dim, float *out, const int rescale, const vec alpha[QV]) {
+INLINE void value_chain(const int vectors, const int selecting, const float *v, int64_t v_row, const float *p,
+    const vmask *live, int32_t keys, int32_t dim, float *out, const int rescale, const vec alpha[QV]) {
     enum { FULL = COLUMNS_FULL };
     int32_t c = 0;
     if (vectors == 1 && !selecting)
         for (; c + COLUMNS_SINGLE <= dim; c += COLUMNS_SINGLE)
-            value_columns(COLUMNS_SINGLE, vectors, selecting, v + c, v_row, p, live, keys, out + c * LANES, rescale, alpha);
+            value_columns(
+                COLUMNS_SINGLE, vectors, selecting, v + c, v_row, p, live, keys, out + c * LANES, rescale, alpha);
     for (; c + FULL <= dim; c += FULL)
         value_columns(FULL, vectors, selecting, v + c, v_row, p, live, keys, out + c * LANES, rescale, alpha);
     if (FULL > 4 && c + 4 <= dim) {
@@ -163,8 +173,8 @@ INLINE void value_chain(const int vectors, const int selecting, const float *v, 
 
 /* ---- one tile of one block ---- */
 
-INLINE void tile_of(const int vectors, const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
-    int select_all, float *scores, vmask *live) {
+INLINE void tile_of(const int vectors, const gatun__attention_task *t, const block_state *b, int32_t first_key,
+    int32_t keys, int select_all, float *scores, vmask *live) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
     const vec minus_inf = v_set1(-INFINITY), factor = v_set1(t->score_factor);
@@ -178,7 +188,8 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
         maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
     score_keys(vectors, k, t->k_row, b->q, t->head_dim, dense, scores, 1, maximum);
     if (dense < keys)
-        score_keys(vectors, k + dense * t->k_row, t->k_row, b->q, t->head_dim, keys - dense, scores + dense * LANES, 0, maximum);
+        score_keys(vectors, k + dense * t->k_row, t->k_row, b->q, t->head_dim, keys - dense, scores + dense * LANES, 0,
+            maximum);
 
     /* Chains before this one see no mask. */
     int32_t selecting_from = select_all ? 0 : dense == keys ? keys : dense / CHAIN * CHAIN;
@@ -194,7 +205,8 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
 
     vec alpha[QV];
     for (int x = 0; x < vectors; x++) {
-        /* A lane that has seen nothing but -inf keeps the maximum -inf; its scores are then taken against 0, which leaves them -inf. */
+        /* A lane that has seen nothing but -inf keeps the maximum -inf; its scores are then taken against 0, which
+         * leaves them -inf. */
         vec reference = v_select(v_equal(maximum[x], minus_inf), v_zero(), maximum[x]);
         vec rescaled = v_exp2(v_mul(v_sub(old_maximum[x], reference), factor));
         alpha[x] = v_select(v_equal(old_maximum[x], minus_inf), v_zero(), rescaled);
@@ -209,8 +221,8 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
                 part[i] = v_add(part[i], p);
                 v_store(row + (j + i) * LANES, p);
             }
-        /* The rest by fours as well, so that a key joins the same sum here and above. On the limit alone, not on `live`: what -inf * 0 gives
-           must count whether or not this run is selecting. */
+        /* The rest by fours as well, so that a key joins the same sum here and above. On the limit alone, not on
+           `live`: what -inf * 0 gives must count whether or not this run is selecting. */
         const vint limit = v_load_int(b->limit + x * VW);
         for (; j < keys; j += 4)
 #pragma GCC unroll 4
@@ -232,15 +244,16 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
         if (j < selecting_from)
             value_chain(vectors, 0, v + j * t->v_row, t->v_row, p, NULL, chain, t->head_dim_v, b->out, j == 0, alpha);
         else
-            value_chain(vectors, 1, v + j * t->v_row, t->v_row, p, live + j * QV, chain, t->head_dim_v, b->out, j == 0, alpha);
+            value_chain(
+                vectors, 1, v + j * t->v_row, t->v_row, p, live + j * QV, chain, t->head_dim_v, b->out, j == 0, alpha);
     }
 }
 
 /* One copy of the code per number of vectors in use. */
-#define TILE(n) \
-    static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b, int32_t first_key, \
-        int32_t keys, int select_all, float *scores, vmask *live) { \
-        tile_of(n, t, b, first_key, keys, select_all, scores, live); \
+#define TILE(n)                                                                                                        \
+    static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b,               \
+        int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live) {                                 \
+        tile_of(n, t, b, first_key, keys, select_all, scores, live);                                                   \
     }
 TILE(1)
 #if QV >= 2
@@ -254,8 +267,8 @@ TILE(4)
 #endif
 #undef TILE
 
-static void tile(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, int select_all, float *scores,
-    vmask *live) {
+static void tile(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, int select_all,
+    float *scores, vmask *live) {
     switch (b->vectors) {
     case 1:
         tile_1(t, b, first_key, keys, select_all, scores, live);
@@ -329,7 +342,8 @@ static void begin_block(const gatun__attention_task *t, block_state *b, int64_t 
     reset(b, t->head_dim_v);
 }
 
-/* The float result of one split joins the doubles, and is cleared for the next. For a lane that saw nothing this changes nothing. */
+/* The float result of one split joins the doubles, and is cleared for the next. For a lane that saw nothing this
+ * changes nothing. */
 static void merge_split(const gatun__attention_task *t, const block_state *b, int first) {
     double keep[LANES], take[LANES];
     if (first) {
@@ -357,7 +371,8 @@ static void merge_split(const gatun__attention_task *t, const block_state *b, in
         b->merged_sum[i] = b->merged_sum[i] * keep[i] + (double)b->sum[i] * take[i];
     for (int32_t c = 0; c < t->head_dim_v; c++)
         for (int32_t i = 0; i < LANES; i++)
-            b->merged_out[c * LANES + i] = b->merged_out[c * LANES + i] * keep[i] + (double)b->out[c * LANES + i] * take[i];
+            b->merged_out[c * LANES + i] =
+                b->merged_out[c * LANES + i] * keep[i] + (double)b->out[c * LANES + i] * take[i];
     reset(b, t->head_dim_v);
 }
 
@@ -388,7 +403,8 @@ static int write_rows(const gatun__attention_task *t, const block_state *b, int 
             vec r[VW];
             for (int32_t i = 0; i < VW; i++) {
                 /* + 0 turns -0 into 0: the sign of an exact zero would depend on masked places. */
-                r[i] = i < count ? v_add(v_mul(v_load(b->out + (c + i) * LANES + x * VW), inverse), v_zero()) : v_zero();
+                r[i] =
+                    i < count ? v_add(v_mul(v_load(b->out + (c + i) * LANES + x * VW), inverse), v_zero()) : v_zero();
                 check = v_fma(r[i], v_zero(), check);
                 if (canonical_nan)
                     r[i] = v_select(v_equal(r[i], r[i]), r[i], v_set1(NAN));
@@ -426,7 +442,8 @@ static void write_lse(const gatun__attention_task *t, const block_state *b) {
 /* ---- the task ---- */
 
 /* All keys for blocks first .. first + count - 1, which begin_block or reset has prepared. */
-static void run_keys(const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, float *scores, vmask *live) {
+static void run_keys(const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all,
+    float *scores, vmask *live) {
     int32_t most = 0;
     for (int32_t i = 0; i < count; i++)
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;

@@ -1,7 +1,8 @@
 /*
- * AVX2 + FMA. Block of 24 queries = 3 ymm. Register budget of 16: scores 4 keys x 3 = 12 accumulators + 3 queries + 1 key; values 4 columns x 3 =
- * 12 accumulators + 3 weights + 1 value. With 8 queries or fewer 8 x 1 accumulators (latency 4, two FMAs a cycle).
- * Score tile 128 keys x 24 lanes x 4 B = 12 KiB: in L1 beside a chain of value rows. Masks are vectors; selection is a blend.
+ * AVX2 + FMA. Block of 24 queries = 3 ymm. Register budget of 16: scores 4 keys x 3 = 12 accumulators + 3 queries + 1
+ * key; values 4 columns x 3 = 12 accumulators + 3 weights + 1 value. With 8 queries or fewer 8 x 1 accumulators
+ * (latency 4, two FMAs a cycle). Score tile 128 keys x 24 lanes x 4 B = 12 KiB: in L1 beside a chain of value rows.
+ * Masks are vectors; selection is a blend.
  */
 #include "gatun.h"
 

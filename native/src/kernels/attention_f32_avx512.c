@@ -1,7 +1,8 @@
 /*
- * AVX-512. Block of 32 queries = 2 zmm. Register budget of 32: scores 8 keys x 2 = 16 accumulators + 2 queries + 1 key; values 8 columns x 2 = 16
- * accumulators + 2 weights + 1 value. With 16 queries or fewer 16 x 1 accumulators, so that two FMAs a cycle of latency 4 stay covered.
- * Score tile 128 keys x 32 lanes x 4 B = 16 KiB: in L1 (32 KiB or more) beside a chain of value rows. Masks are k registers: selection is free.
+ * AVX-512. Block of 32 queries = 2 zmm. Register budget of 32: scores 8 keys x 2 = 16 accumulators + 2 queries + 1 key;
+ * values 8 columns x 2 = 16 accumulators + 2 weights + 1 value. With 16 queries or fewer 16 x 1 accumulators, so that
+ * two FMAs a cycle of latency 4 stay covered. Score tile 128 keys x 32 lanes x 4 B = 16 KiB: in L1 (32 KiB or more)
+ * beside a chain of value rows. Masks are k registers: selection is free.
  */
 #include <immintrin.h>
 #include <stdint.h>
@@ -82,7 +83,8 @@ V void v_keep(vec a) {
 
 #include "exp2.h"
 
-/* 2^x for x <= 0, or NaN: n = round(x), polynomial in x - n, vscalefps puts the exponent in and gives 0 below the denormals. */
+/* 2^x for x <= 0, or NaN: n = round(x), polynomial in x - n, vscalefps puts the exponent in and gives 0 below the
+ * denormals. */
 V vec v_exp2(vec x) {
     x = _mm512_max_ps(_mm512_set1_ps(EXP2_FLOOR), x); /* this order passes a NaN in x on */
     vec n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -1,7 +1,8 @@
 /*
- * AArch64 Advanced SIMD. Block of 16 queries = 4 vectors. Register budget of 32: scores 4 keys x 4 = 16 accumulators + 4 queries + 1 key;
- * values 4 columns x 4 = 16 accumulators + 4 weights + 1 value; 16 x 1 with 4 queries or fewer.
- * Score tile 128 keys x 16 lanes x 4 B = 8 KiB. Masks are vectors; selection is bsl. Tested for results under emulation, never timed.
+ * AArch64 Advanced SIMD. Block of 16 queries = 4 vectors. Register budget of 32: scores 4 keys x 4 = 16 accumulators +
+ * 4 queries + 1 key; values 4 columns x 4 = 16 accumulators + 4 weights + 1 value; 16 x 1 with 4 queries or fewer.
+ * Score tile 128 keys x 16 lanes x 4 B = 8 KiB. Masks are vectors; selection is bsl. Tested for results under
+ * emulation, never timed.
  */
 #include "gatun.h"
 

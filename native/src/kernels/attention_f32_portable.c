@@ -1,6 +1,7 @@
 /*
- * Plain C with the compiler's vector extension, for its baseline instruction set (SSE2 on x86-64). Block of 8 queries = 2 vectors of 4; scores
- * 4 keys x 2 = 8 accumulators + 2 + 1 of 16 registers, values the same. Products and sums are rounded one by one (no fused operation).
+ * Plain C with the compiler's vector extension, for its baseline instruction set (SSE2 on x86-64). Block of 8 queries =
+ * 2 vectors of 4; scores 4 keys x 2 = 8 accumulators + 2 + 1 of 16 registers, values the same. Products and sums are
+ * rounded one by one (no fused operation).
  */
 #include "gatun.h"
 
@@ -96,7 +97,8 @@ V void v_keep(vec a) {
 
 #include "exp2.h"
 
-/* 2^x for x <= 0, or NaN. Rounds by adding 1.5 * 2^23; the exponent is added as an integer, so what would be denormal becomes 0. */
+/* 2^x for x <= 0, or NaN. Rounds by adding 1.5 * 2^23; the exponent is added as an integer, so what would be denormal
+ * becomes 0. */
 V vec v_exp2(vec x) {
     const vec least = v_set1(EXP2_LEAST), magic = v_set1(12582912.0f);
     vmask below = x < least; /* false for NaN, which is passed on */

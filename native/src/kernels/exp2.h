@@ -1,9 +1,12 @@
 /*
- * 2^r for |r| <= 1/2, degree 6: minimax in relative error with c0 = 1, coefficients rounded to float one after the other from the lowest, the rest
- * fitted again each time (weighted least squares, reweighted). Largest relative error in float arithmetic 6.4e-8, tried on 200,001 points.
+ * 2^r for |r| <= 1/2, degree 6: minimax in relative error with c0 = 1, coefficients rounded to float one after the
+ * other from the lowest, the rest fitted again each time (weighted least squares, reweighted). Largest relative error
+ * in float arithmetic 6.4e-8, tried on 200,001 points.
  */
 #define EXP2_FLOOR (-200.0f) /* 2^-200 is 0 in float32; keeps -inf - round(-inf) from being NaN */
-#define EXP2_LEAST (-125.0f) /* where the exponent is added as an integer: 2^x is a normal number from here on, and taken as 0 below */
+#define EXP2_LEAST                                                                                                     \
+    (-125.0f) /* where the exponent is added as an integer: 2^x is a normal number from here on, and taken as 0 below  \
+               */
 
 static inline __attribute__((always_inline)) vec exp2_polynomial(vec r) {
     vec p = v_set1(0x1.416b60p-13f);

@@ -51,8 +51,8 @@ typedef struct gatun__kernels {
     int32_t tier;
     int32_t block_lanes; /* query lanes of one block */
     void (*attention_f32)(gatun__attention_task *task);
-    /* Runs about `steps` dependent rounds of independent FMAs; returns the floating-point operations of one step. */
-    double (*peak_f32)(int64_t steps, float *sink);
+    /* Runs `steps` rounds of independent FMAs on io = {1, 0}; returns the floating-point operations of one round. */
+    double (*peak_f32)(int64_t steps, float io[2]);
 } gatun__kernels;
 
 #define GATUN_KERNELS(tier, suffix) extern const gatun__kernels gatun__kernels_##suffix;

@@ -19,11 +19,12 @@ int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double
         return GATUN_E_INVALID;
     const int64_t steps = 100; /* below a microsecond on any CPU, above the clock's resolution */
     double flops = 0;
-    float sink;
     int64_t begin = now(), elapsed;
     do {
-        for (int i = 0; i < 8; i++)
-            flops += (double)steps * context->kernels->peak_f32(steps, &sink);
+        for (int i = 0; i < 8; i++) {
+            float io[2] = {1.0f, 0.0f};
+            flops += (double)steps * context->kernels->peak_f32(steps, io);
+        }
         elapsed = now() - begin;
     } while (elapsed < nanoseconds);
     *flops_per_second = flops / ((double)elapsed * 1e-9);

@@ -29,9 +29,8 @@
  * Scratch per thread: scores and live masks of one tile; per block: queries, output, limits, maxima, sums, and the
  * merged doubles.
  *
- * The including file defines: VW, QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more than one vector, with
- * one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns), types vec, vint, vmask, and the v_*
- * operations used below.
+ * The including file includes vectors_<tier>.h and defines QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more
+ * than one vector, with one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns) and PEAK_CHAINS.
  */
 #include "../kernels.h"
 

@@ -4,122 +4,14 @@
  * rounded one by one (no fused operation).
  */
 #include "gatun.h"
+#include "vectors_portable.h"
 
-#include <stdint.h>
-#include <string.h>
-
-#define VW             4
 #define QV             2
 #define ROWS_FULL      4
 #define ROWS_SINGLE    8
 #define COLUMNS_FULL   4
 #define COLUMNS_SINGLE 8
 #define PEAK_CHAINS    12
-
-typedef float vec __attribute__((vector_size(16)));
-typedef int32_t vint __attribute__((vector_size(16)));
-typedef int32_t vmask __attribute__((vector_size(16)));
-
-#define V static inline __attribute__((always_inline))
-
-V vec v_zero(void) {
-    return (vec){0};
-}
-V vec v_set1(float x) {
-    return (vec){x, x, x, x};
-}
-V vec v_load(const float *p) {
-    vec a;
-    memcpy(&a, p, sizeof a);
-    return a;
-}
-V vec v_load_some(const float *p, int32_t count) {
-    vec a = {0};
-    for (int32_t i = 0; i < count; i++)
-        a[i] = p[i];
-    return a;
-}
-V void v_store(float *p, vec a) {
-    memcpy(p, &a, sizeof a);
-}
-V void v_store_some(float *p, vec a, int32_t count) {
-    for (int32_t i = 0; i < count; i++)
-        p[i] = a[i];
-}
-V vec v_add(vec a, vec b) {
-    return a + b;
-}
-V vec v_sub(vec a, vec b) {
-    return a - b;
-}
-V vec v_mul(vec a, vec b) {
-    return a * b;
-}
-V vec v_div(vec a, vec b) {
-    return a / b;
-}
-V vec v_fma(vec a, vec b, vec c) {
-    return a * b + c;
-}
-V vec v_select(vmask m, vec a, vec b) {
-    return (vec)(((vint)a & m) | ((vint)b & ~m));
-}
-/* b where a < b does not hold but b is NaN: as the x86 instruction. */
-V vec v_max(vec a, vec b) {
-    return v_select(a > b, a, b);
-}
-V vec v_fma_where(vmask m, vec a, vec b, vec c) {
-    return v_select(m, v_fma(a, b, c), c);
-}
-V vmask v_equal(vec a, vec b) {
-    return a == b;
-}
-V vmask v_and_not_equal(vmask m, vec a, vec b) {
-    return m & (a != b);
-}
-V vint v_load_int(const int32_t *p) {
-    vint a;
-    memcpy(&a, p, sizeof a);
-    return a;
-}
-V vmask v_int_above(vint a, int32_t b) {
-    return a > (vint){b, b, b, b};
-}
-V void v_keep(vec a) {
-#if defined(__x86_64__)
-    __asm__ volatile("" ::"x"(a));
-#elif defined(__aarch64__)
-    __asm__ volatile("" ::"w"(a));
-#else
-    __asm__ volatile("" ::"m"(a));
-#endif
-}
-
-#include "exp2.h"
-
-/* 2^x for x <= 0, or NaN. Rounds by adding 1.5 * 2^23; the exponent is added as an integer, so what would be denormal
- * becomes 0. */
-V vec v_exp2(vec x) {
-    const vec least = v_set1(EXP2_LEAST), magic = v_set1(12582912.0f);
-    vmask below = x < least; /* false for NaN, which is passed on */
-    x = v_max(least, x);
-    vec shifted = x + magic;
-    vec n = shifted - magic;
-    vec p = exp2_polynomial(x - n);
-    vint exponent = ((vint)shifted - (vint)magic) << 23;
-    vec scaled = (vec)((vint)p + exponent);
-    scaled = v_select(p == p, scaled, p);
-    return (vec)((vint)scaled & ~below);
-}
-
-V void v_transpose(vec r[4]) {
-    vec a = __builtin_shuffle(r[0], r[1], (vint){0, 4, 1, 5}), b = __builtin_shuffle(r[0], r[1], (vint){2, 6, 3, 7});
-    vec c = __builtin_shuffle(r[2], r[3], (vint){0, 4, 1, 5}), d = __builtin_shuffle(r[2], r[3], (vint){2, 6, 3, 7});
-    r[0] = __builtin_shuffle(a, c, (vint){0, 1, 4, 5});
-    r[1] = __builtin_shuffle(a, c, (vint){2, 3, 6, 7});
-    r[2] = __builtin_shuffle(b, d, (vint){0, 1, 4, 5});
-    r[3] = __builtin_shuffle(b, d, (vint){2, 3, 6, 7});
-}
 
 #include "attention_f32.h"
 

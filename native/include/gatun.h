@@ -94,6 +94,7 @@ GATUN_API int64_t gatun_abi_layout(char *text, int64_t size);
 #define GATUN_E_THREAD      (-9)  /* the operating system gave no thread */
 #define GATUN_E_STATE       (-10) /* the context was made before a fork(), or is destroyed while calls run */
 #define GATUN_E_VERSION     (-11) /* struct_size is unknown, or a reserved tail is not zero */
+#define GATUN_E_INDEX       (-12) /* an id lies outside its table, or sequence offsets fall or exceed their sizes */
 
 /** A short English text for a status; static storage; never NULL, "unknown status" for a number that is none. */
 GATUN_API const char *gatun_status_string(int32_t status);
@@ -202,7 +203,8 @@ GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
 /* Row i sees the keys j <= i. */
 #define GATUN_CAUSAL_TOP_LEFT 2
 
-#define GATUN_ATTENTION_SCALE 1u /* flag: use gatun_attention_desc.scale; without it scale is 1 / sqrt(head_dim) */
+#define GATUN_ATTENTION_SCALE  1u /* flag: use gatun_attention_desc.scale; without it scale is 1 / sqrt(head_dim) */
+#define GATUN_ATTENTION_PACKED 2u /* flag: sequences lie one after the other (see gatun_attention_forward_extended) */
 
 #define GATUN_MAX_HEAD_DIM 512
 
@@ -289,10 +291,14 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
     const int32_t *query_lengths, void *out, float *lse);
 
 /**
- * The same with every optional tensor by name. Those after lse must be NULL in this version: any other value is
- * refused with GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they are built.
+ * The same with every optional tensor by name. Those after cu_seqlens_k must be NULL in this version: any other value
+ * is refused with GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they are built.
  *
- *   cu_seqlens_q, cu_seqlens_k  [batch + 1] row offsets of packed sequences
+ *   cu_seqlens_q, cu_seqlens_k  [batch + 1] row offsets, with GATUN_ATTENTION_PACKED and only then: sequence b is the
+ *                               rows cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 of q and out, and of lse, and the rows
+ *                               cu_seqlens_k[b] .. of k and v. Offsets start at >= 0 and do not fall; no sequence is
+ *                               longer than seq_q or seq_k. The batch strides (index 0) must be 0, key_lengths and
+ *                               query_lengths NULL.
  *   page_table                  [batch][pages] of a paged key/value cache
  *   mask                        [batch or 1][heads or 1][seq_q or 1][seq_k], 1 = may attend
  *   block_mask                  the same per tile
@@ -330,7 +336,7 @@ typedef struct gatun_sgemm_desc {
     float alpha;
     float beta;          /* 0: C is written without being read */
     int32_t max_threads; /* as in gatun_attention_desc */
-    uint32_t reserved0;  /* 0 */
+    int32_t activation;  /* GATUN_ACTIVATION_*, applied by gatun_linear; 0 in gatun_sgemm */
     int64_t reserved[8]; /* 0 */
 } gatun_sgemm_desc;
 
@@ -342,6 +348,82 @@ typedef struct gatun_sgemm_desc {
  */
 GATUN_API int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm,
     const float *a, const float *b, float *c);
+
+/**
+ * A linear layer: C = activation(alpha * op(A) * op(B) + beta * C + bias), bias [n] or NULL added to every row. As
+ * gatun_sgemm, and each block gets its bias and activation while it is still in the cache.
+ */
+GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm,
+    const float *a, const float *b, const float *bias, float *c);
+
+/* ---- rows: what stands between the products of a Transformer block ----------------------------------------------- */
+
+#define GATUN_ACTIVATION_NONE      0
+#define GATUN_ACTIVATION_RELU      1 /* max(x, 0); NaN stays NaN */
+#define GATUN_ACTIVATION_GELU      2 /* x * Phi(x), Phi by the error function (Hendrycks and Gimpel 2016) */
+#define GATUN_ACTIVATION_GELU_TANH 3 /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
+#define GATUN_ACTIVATION_SILU      4 /* x / (1 + exp(-x)) */
+
+#define GATUN_NORM_RMS                                                                                                 \
+    1u /* flag: divide by the root mean square, without subtracting the mean (Zhang, Sennrich 2019) */
+
+/*
+ * Sizes of one call over rows. Row strides are in elements and >= dim; a member that a function does not name is 0.
+ * Tensors are [rows][dim], float32, and an output may be the same tensor (same pointer and stride) as x, residual
+ * or gate, but must not overlap them otherwise. Rows are split over the pool; bits do not depend on threads.
+ */
+typedef struct gatun_rows_desc {
+    uint32_t struct_size;
+    uint32_t flags; /* GATUN_NORM_RMS in gatun_norm, GATUN_POOL_NORMALIZE in gatun_pool */
+    int64_t rows;   /* >= 0 */
+    int64_t dim;    /* 1 .. 2^31 - 1 */
+    int64_t x_row;
+    int64_t other_row; /* of residual (gatun_norm) or gate (gatun_activation) */
+    int64_t sum_row;   /* of sum (gatun_norm) */
+    int64_t out_row;
+    int32_t activation;    /* GATUN_ACTIVATION_* in gatun_activation, GATUN_POOL_* in gatun_pool */
+    int32_t max_threads;   /* as in gatun_attention_desc */
+    float epsilon;         /* of gatun_norm: >= 0, added to the variance or mean square */
+    uint32_t reserved0;    /* 0 */
+    int64_t table_rows[3]; /* of gatun_embedding */
+    int64_t reserved[8];   /* 0 */
+} gatun_rows_desc;
+
+/**
+ * Layer normalisation (Ba et al. 2016) with what usually comes before it: t = x + bias + residual;
+ * out = (t - mean(t)) / sqrt(variance(t) + epsilon) * gamma + beta, each row on its own, variance over dim (not dim - 1).
+ * bias [dim], residual [rows][dim], beta [dim] and sum may be NULL; sum [rows][dim] receives t (the residual stream of
+ * pre-norm blocks). Relative to max|t - mean| of a row and max|gamma| the error is below 2e-6.
+ */
+GATUN_API int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias,
+    const float *residual, const float *gamma, const float *beta, float *sum, float *out);
+
+/**
+ * out = activation(x + bias) * gate. bias [dim] and gate [rows][dim] may be NULL; with gate, SILU is SwiGLU and GELU is
+ * GEGLU (Shazeer 2020). Error of an activation <= 5e-7 * max(1, |x + bias|).
+ */
+GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x,
+    const float *bias, const float *gate, float *out);
+
+/**
+ * out[r] = table0[ids0[r]] + table1[ids1[r]] + table2[ids2[r]], added in that order. table_t is [table_rows[t]][dim],
+ * contiguous; table1 and table2 may be NULL; ids_t NULL means row 0 of its table for every r. An id outside its table is
+ * GATUN_E_INDEX, and nothing is written.
+ */
+GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0,
+    const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2,
+    float *out);
+
+#define GATUN_POOL_MEAN      0
+#define GATUN_POOL_FIRST     1
+#define GATUN_POOL_NORMALIZE 1u /* flag: divide by the Euclidean norm; a zero vector stays zero */
+
+/**
+ * One vector per sequence: out[b] = mean, or first, of the rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1 of x. desc->rows is
+ * the number of sequences; cu_seqlens [rows + 1] does not fall. Sums are in double. An empty sequence gives 0.
+ */
+GATUN_API int32_t gatun_pool(
+    gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out);
 
 #ifdef __cplusplus
 }

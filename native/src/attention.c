@@ -28,6 +28,7 @@ typedef struct call {
     const float *q, *k, *v;
     float *out, *lse;
     const int32_t *key_lengths, *query_lengths;
+    const int32_t *cu_seqlens_q, *cu_seqlens_k; /* packed sequences, or NULL */
     char *workspace;
     float q_factor, score_factor;
     double score_natural;
@@ -72,22 +73,37 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     if (d->causal != GATUN_CAUSAL_NONE)
         part = c->plan->row_tasks - 1 - part;
 
-    int64_t keys = c->key_lengths != NULL ? c->key_lengths[batch] : d->seq_k;
-    int64_t rows = c->query_lengths != NULL ? c->query_lengths[batch] : d->seq_q;
+    int64_t keys = d->seq_k, rows = d->seq_q, first_key = 0, first_row = 0;
+    if (c->cu_seqlens_q != NULL) {
+        first_row = c->cu_seqlens_q[batch];
+        rows = c->cu_seqlens_q[batch + 1] - first_row;
+        first_key = c->cu_seqlens_k[batch];
+        keys = c->cu_seqlens_k[batch + 1] - first_key;
+    }
+    if (c->key_lengths != NULL)
+        keys = c->key_lengths[batch];
+    if (c->query_lengths != NULL)
+        rows = c->query_lengths[batch];
     int64_t group = d->heads / d->kv_heads, head = kv_head * group;
     int64_t begin = part * c->plan->task_lanes, end = begin + c->plan->task_lanes;
-    if (end > d->seq_q * group)
-        end = d->seq_q * group;
+    /* Past the end of a packed sequence lies the next one. */
+    int64_t all_rows = c->cu_seqlens_q != NULL ? rows : d->seq_q;
+    if (end > all_rows * group)
+        end = all_rows * group;
+    if (begin >= end)
+        return;
     int64_t live_end = end < rows * group ? end : rows * group;
 
     gatun__attention_task task = {
         .group = group,
         .lane_begin = begin,
         .lane_end = live_end,
-        .out = c->out + batch * d->out_stride[0] + head * d->out_stride[2],
+        .out = c->out + batch * d->out_stride[0] + first_row * d->out_stride[1] + head * d->out_stride[2],
         .out_row = d->out_stride[1],
         .out_head = d->out_stride[2],
-        .lse = c->lse == NULL ? NULL : c->lse + batch * d->lse_stride[0] + head * d->lse_stride[2],
+        .lse = c->lse == NULL
+                   ? NULL
+                   : c->lse + batch * d->lse_stride[0] + first_row * d->lse_stride[1] + head * d->lse_stride[2],
         .lse_row = d->lse_stride[1],
         .lse_head = d->lse_stride[2],
         .keys = keys,
@@ -103,13 +119,13 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
         .scratch = c->workspace + slot * c->plan->scratch_bytes,
     };
     if (live_end > begin) {
-        task.q = c->q + batch * d->q_stride[0] + head * d->q_stride[2];
+        task.q = c->q + batch * d->q_stride[0] + first_row * d->q_stride[1] + head * d->q_stride[2];
         task.q_row = d->q_stride[1];
         task.q_head = d->q_stride[2];
         /* Without keys k and v may be NULL, and are not read. */
         if (keys > 0) {
-            task.k = c->k + batch * d->k_stride[0] + kv_head * d->k_stride[2];
-            task.v = c->v + batch * d->v_stride[0] + kv_head * d->v_stride[2];
+            task.k = c->k + batch * d->k_stride[0] + first_key * d->k_stride[1] + kv_head * d->k_stride[2];
+            task.v = c->v + batch * d->v_stride[0] + first_key * d->v_stride[1] + kv_head * d->v_stride[2];
         }
         task.k_row = d->k_stride[1];
         task.v_row = d->v_stride[1];
@@ -135,19 +151,25 @@ static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most
 }
 
 static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
-    const gatun__view q = {(uintptr_t)c->q, {d->batch, d->seq_q, d->heads, d->head_dim},
-        {d->q_stride[0], d->q_stride[1], d->q_stride[2], 1}};
-    const gatun__view k = {(uintptr_t)c->k, {d->batch, d->seq_k, d->kv_heads, d->head_dim},
-        {d->k_stride[0], d->k_stride[1], d->k_stride[2], 1}};
-    const gatun__view v = {(uintptr_t)c->v, {d->batch, d->seq_k, d->kv_heads, d->head_dim_v},
+    /* Packed sequences are one batch row of all rows: their batch strides are 0. */
+    int packed = c->cu_seqlens_q != NULL;
+    int64_t batch = packed ? d->batch > 0 : d->batch;
+    int64_t rows = packed ? c->cu_seqlens_q[d->batch] : d->seq_q, keys = packed ? c->cu_seqlens_k[d->batch] : d->seq_k;
+    const gatun__view q = {
+        (uintptr_t)c->q, {batch, rows, d->heads, d->head_dim}, {d->q_stride[0], d->q_stride[1], d->q_stride[2], 1}};
+    const gatun__view k = {
+        (uintptr_t)c->k, {batch, keys, d->kv_heads, d->head_dim}, {d->k_stride[0], d->k_stride[1], d->k_stride[2], 1}};
+    const gatun__view v = {(uintptr_t)c->v, {batch, keys, d->kv_heads, d->head_dim_v},
         {d->v_stride[0], d->v_stride[1], d->v_stride[2], 1}};
-    const gatun__view out = {(uintptr_t)c->out, {d->batch, d->seq_q, d->heads, d->head_dim_v},
+    const gatun__view out = {(uintptr_t)c->out, {batch, rows, d->heads, d->head_dim_v},
         {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
-    const gatun__view lse = {(uintptr_t)c->lse, {d->batch, d->seq_q, d->heads, 1},
-        {d->lse_stride[0], d->lse_stride[1], d->lse_stride[2], 1}};
+    const gatun__view lse = {
+        (uintptr_t)c->lse, {batch, rows, d->heads, 1}, {d->lse_stride[0], d->lse_stride[1], d->lse_stride[2], 1}};
     const gatun__view key_lengths = {(uintptr_t)c->key_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
     const gatun__view query_lengths = {(uintptr_t)c->query_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
-    const gatun__view *inputs[] = {&q, &k, &v, &key_lengths, &query_lengths};
+    const gatun__view offsets_q = {(uintptr_t)c->cu_seqlens_q, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
+    const gatun__view offsets_k = {(uintptr_t)c->cu_seqlens_k, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
+    const gatun__view *inputs[] = {&q, &k, &v, &key_lengths, &query_lengths, &offsets_q, &offsets_k};
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         if (inputs[i]->base == 0)
             continue;
@@ -159,12 +181,46 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     return GATUN_OK;
 }
 
-int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *d, void *workspace,
-    int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
-    const int32_t *query_lengths, void *out, float *lse) {
+/* Offsets that do not fall, sequences no longer than most, and rows that the strides can reach without overflow. */
+static int32_t check_offsets(
+    const int32_t *offsets, int64_t batch, int64_t most, const int64_t *row_strides[], int tensors) {
+    if (offsets[0] < 0)
+        return GATUN_E_INDEX;
+    for (int64_t b = 0; b < batch; b++) {
+        if (offsets[b + 1] < offsets[b])
+            return GATUN_E_INDEX;
+        if (offsets[b + 1] - offsets[b] > most)
+            return GATUN_E_LENGTH;
+    }
+    for (int i = 0; i < tensors; i++) {
+        int64_t extent;
+        if (__builtin_mul_overflow(row_strides[i][1], (int64_t)offsets[batch], &extent) || extent > (int64_t)1 << 58)
+            return GATUN_E_INVALID;
+    }
+    return GATUN_OK;
+}
+
+static int32_t forward(gatun_context *context, const gatun_attention_desc *d, void *workspace, int64_t workspace_size,
+    const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out,
+    float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k) {
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, d, NULL, 0));
     int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
+    int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
+    if (packed != (cu_seqlens_q != NULL) || packed != (cu_seqlens_k != NULL))
+        return packed ? GATUN_E_NULL : GATUN_E_INVALID;
+    if (packed) {
+        if (key_lengths != NULL || query_lengths != NULL)
+            return GATUN_E_INVALID;
+        TRY(check_pointer(cu_seqlens_q, 1, _Alignof(int32_t)));
+        TRY(check_pointer(cu_seqlens_k, 1, _Alignof(int32_t)));
+        const int64_t *row_tensors[] = {d->q_stride, d->out_stride, d->lse_stride};
+        const int64_t *key_tensors[] = {d->k_stride, d->v_stride};
+        TRY(check_offsets(cu_seqlens_q, d->batch, d->seq_q, row_tensors, 3));
+        TRY(check_offsets(cu_seqlens_k, d->batch, d->seq_k, key_tensors, 2));
+        has_rows = has_rows && cu_seqlens_q[d->batch] > cu_seqlens_q[0];
+        has_keys = has_keys && cu_seqlens_k[d->batch] > cu_seqlens_k[0];
+    }
     TRY(check_pointer(workspace, 1, 64));
     TRY(check_pointer(q, has_rows, _Alignof(float)));
     TRY(check_pointer(k, has_keys, _Alignof(float)));
@@ -188,24 +244,28 @@ int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_de
         .lse = lse,
         .key_lengths = key_lengths,
         .query_lengths = query_lengths,
+        .cu_seqlens_q = cu_seqlens_q,
+        .cu_seqlens_k = cu_seqlens_k,
         .workspace = workspace,
     };
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));
-    atomic_fetch_add_explicit(&context->calls, 1, memory_order_relaxed);
     if (!has_rows)
         return GATUN_OK;
 
     split_scale(&c);
-    int64_t helped = gatun__pool_run(context->pool, plan.threads, plan.tasks, run_task, &c);
-    atomic_fetch_add_explicit(&context->tasks, (uint64_t)plan.tasks, memory_order_relaxed);
-    if (helped > 0)
-        atomic_fetch_add_explicit(&context->tasks_helped, (uint64_t)helped, memory_order_relaxed);
+    gatun__context_run(context, plan.threads, plan.tasks, run_task, &c);
     uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
     if (redone > 0)
         atomic_fetch_add_explicit(&context->blocks_redone, redone, memory_order_relaxed);
     return GATUN_OK;
+}
+
+int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
+    int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
+    const int32_t *query_lengths, void *out, float *lse) {
+    return forward(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse, NULL, NULL);
 }
 
 int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
@@ -215,12 +275,12 @@ int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_att
     const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k,
     const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
     const float *k_scales, const float *v_scales) {
-    const void *unbuilt[] = {cu_seqlens_q, cu_seqlens_k, page_table, mask, block_mask, bias, alibi_slopes, sinks,
-        segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions, k_scales, v_scales};
+    const void *unbuilt[] = {page_table, mask, block_mask, bias, alibi_slopes, sinks, segment_ids_q, segment_ids_k,
+        prefix_lengths, relative_position_table, query_positions, k_scales, v_scales};
     for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++) {
         if (unbuilt[i] != NULL)
             return GATUN_E_UNSUPPORTED;
     }
-    return gatun_attention_forward(
-        context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse);
+    return forward(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse,
+        cu_seqlens_q, cu_seqlens_k);
 }

@@ -82,9 +82,9 @@ int32_t gatun_attention_check(
         reserved |= d->reserved[i];
     if (reserved != 0)
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
-    if ((d->flags & ~GATUN_ATTENTION_SCALE) != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "flags: expected 0 or GATUN_ATTENTION_SCALE, got 0x%x", (unsigned)d->flags);
+    if ((d->flags & ~(GATUN_ATTENTION_SCALE | GATUN_ATTENTION_PACKED)) != 0)
+        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",
+            (unsigned)d->flags);
     if (d->dtype != GATUN_DTYPE_F32)
         return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size, "dtype: expected GATUN_DTYPE_F32 (%d), got %d",
             GATUN_DTYPE_F32, (int)d->dtype);
@@ -115,8 +115,14 @@ int32_t gatun_attention_check(
     TRY(strides(&c, "v_stride", d->v_stride, key_size, d->head_dim_v));
     TRY(strides(&c, "out_stride", d->out_stride, query_size, d->head_dim_v));
     TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
-    const gatun__view out = {
-        0, {d->batch, d->seq_q, d->heads, d->head_dim_v}, {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
+    int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
+    if (packed && (d->q_stride[0] | d->k_stride[0] | d->v_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)
+        return gatun__fail(GATUN_E_INVALID, message, message_size,
+            "batch strides: expected 0 for packed sequences, got q %lld, k %lld, v %lld, out %lld, lse %lld",
+            (long long)d->q_stride[0], (long long)d->k_stride[0], (long long)d->v_stride[0],
+            (long long)d->out_stride[0], (long long)d->lse_stride[0]);
+    const gatun__view out = {0, {packed ? 1 : d->batch, d->seq_q, d->heads, d->head_dim_v},
+        {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,
             "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",

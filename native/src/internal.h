@@ -61,6 +61,9 @@ struct gatun_context {
     _Atomic uint64_t blocks_redone;
 };
 
+/* Runs the tasks of one call on the caller and on idle workers, at most max_threads together (0 = all), and counts them. */
+void gatun__context_run(
+    gatun_context *context, int32_t max_threads, int64_t tasks, gatun__pool_function function, void *argument);
 /* GATUN_E_NULL, GATUN_E_STATE (after a fork) or GATUN_OK. */
 int32_t gatun__context_usable(const gatun_context *context);
 

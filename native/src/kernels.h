@@ -47,15 +47,36 @@ typedef struct gatun__attention_task {
     uint64_t redone;      /* out: query blocks run twice */
 } gatun__attention_task;
 
+/* Rows begin .. end - 1 of one call over rows; what a function does not use is 0. */
+typedef struct gatun__rows_task {
+    const float *x, *other, *bias, *gamma, *beta;
+    float *sum, *out;
+    const int32_t *offsets;
+    int64_t begin, end, dim;
+    int64_t x_row, other_row, sum_row, out_row;
+    int32_t activation;
+    float epsilon;
+    int rms, pool_first, normalize;
+} gatun__rows_task;
+
+typedef struct gatun__row_kernels {
+    void (*activation_f32)(const gatun__rows_task *task);
+    void (*norm_f32)(const gatun__rows_task *task);
+    void (*pool_f32)(const gatun__rows_task *task);
+} gatun__row_kernels;
+
 typedef struct gatun__kernels {
     int32_t tier;
     int32_t block_lanes; /* query lanes of one block */
     void (*attention_f32)(gatun__attention_task *task);
     /* Runs `steps` rounds of independent FMAs on io = {1, 0}; returns the floating-point operations of one round. */
     double (*peak_f32)(int64_t steps, float io[2]);
+    const gatun__row_kernels *rows;
 } gatun__kernels;
 
-#define GATUN_KERNELS(tier, suffix) extern const gatun__kernels gatun__kernels_##suffix;
+#define GATUN_KERNELS(tier, suffix)                                                                                    \
+    extern const gatun__row_kernels gatun__row_kernels_##suffix;                                                       \
+    extern const gatun__kernels gatun__kernels_##suffix;
 #include "kernels.inc"
 #undef GATUN_KERNELS
 

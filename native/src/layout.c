@@ -78,8 +78,23 @@ int64_t gatun_abi_layout(char *text, int64_t size) {
     MEMBER(gatun_sgemm_desc, alpha);
     MEMBER(gatun_sgemm_desc, beta);
     MEMBER(gatun_sgemm_desc, max_threads);
-    MEMBER(gatun_sgemm_desc, reserved0);
+    MEMBER(gatun_sgemm_desc, activation);
     MEMBER(gatun_sgemm_desc, reserved);
+    STRUCT(gatun_rows_desc);
+    MEMBER(gatun_rows_desc, struct_size);
+    MEMBER(gatun_rows_desc, flags);
+    MEMBER(gatun_rows_desc, rows);
+    MEMBER(gatun_rows_desc, dim);
+    MEMBER(gatun_rows_desc, x_row);
+    MEMBER(gatun_rows_desc, other_row);
+    MEMBER(gatun_rows_desc, sum_row);
+    MEMBER(gatun_rows_desc, out_row);
+    MEMBER(gatun_rows_desc, activation);
+    MEMBER(gatun_rows_desc, max_threads);
+    MEMBER(gatun_rows_desc, epsilon);
+    MEMBER(gatun_rows_desc, reserved0);
+    MEMBER(gatun_rows_desc, table_rows);
+    MEMBER(gatun_rows_desc, reserved);
     if (w.size > 0)
         w.text[w.length < w.size ? w.length : w.size - 1] = '\0';
     return w.length;

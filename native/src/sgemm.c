@@ -17,8 +17,9 @@ typedef void (*cblas_sgemm_function)(int order, int transpose_a, int transpose_b
 typedef struct product {
     const gatun_sgemm_desc *desc;
     cblas_sgemm_function sgemm;
-    const float *a, *b;
+    const float *a, *b, *bias;
     float *c;
+    const gatun__row_kernels *rows;
     int64_t block_rows, block_columns, column_blocks;
 } product;
 
@@ -48,8 +49,8 @@ static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
-    const float *b, float *c) {
+static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
+    const float *b, const float *bias, float *c, int32_t most_activation) {
     int32_t status = gatun__context_usable(context);
     if (status != GATUN_OK)
         return status;
@@ -58,14 +59,15 @@ int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const voi
     status = gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0);
     if (status != GATUN_OK)
         return status;
-    int64_t reserved = d->reserved0;
+    int64_t reserved = 0;
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         reserved |= d->reserved[i];
     if (reserved != 0)
         return GATUN_E_VERSION;
     int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0,
         transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
-    if ((d->flags & ~(GATUN_SGEMM_TRANSPOSE_A | GATUN_SGEMM_TRANSPOSE_B)) != 0 || d->max_threads < 0)
+    if ((d->flags & ~(GATUN_SGEMM_TRANSPOSE_A | GATUN_SGEMM_TRANSPOSE_B)) != 0 || d->max_threads < 0 ||
+        d->activation < 0 || d->activation > most_activation)
         return GATUN_E_INVALID;
     const int64_t most = INT32_MAX;
     if (d->m < 0 || d->m > most || d->n < 0 || d->n > most || d->k < 0 || d->k > most)
@@ -79,15 +81,25 @@ int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const voi
         return GATUN_OK;
     if (c == NULL || (d->k > 0 && (a == NULL || b == NULL)))
         return GATUN_E_NULL;
-    if ((((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) & (_Alignof(float) - 1)) != 0)
+    if ((((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)bias) & (_Alignof(float) - 1)) != 0)
         return GATUN_E_ALIGNMENT;
     const gatun__view view_a = {(uintptr_t)a, {1, 1, a_rows, a_columns}, {0, 0, d->lda, 1}};
     const gatun__view view_b = {(uintptr_t)b, {1, 1, b_rows, b_columns}, {0, 0, d->ldb, 1}};
     const gatun__view view_c = {(uintptr_t)c, {1, 1, d->m, d->n}, {0, 0, d->ldc, 1}};
     if (d->k > 0 && (gatun__views_overlap(&view_c, &view_a) || gatun__views_overlap(&view_c, &view_b)))
         return GATUN_E_OVERLAP;
+    const gatun__view view_bias = {(uintptr_t)bias, {1, 1, 1, d->n}, {0, 0, 0, 1}};
+    if (bias != NULL && gatun__views_overlap(&view_c, &view_bias))
+        return GATUN_E_OVERLAP;
 
-    product p = {.desc = d, .a = a, .b = b, .c = c, .block_rows = d->m, .block_columns = d->n};
+    product p = {.desc = d,
+        .a = a,
+        .b = b,
+        .bias = bias,
+        .c = c,
+        .rows = context->kernels->rows,
+        .block_rows = d->m,
+        .block_columns = d->n};
     /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
     memcpy(&p.sgemm, &cblas_sgemm, sizeof p.sgemm);
     /* Below about 20 microseconds of work a second thread costs more than it brings. */
@@ -99,11 +111,16 @@ int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const voi
     }
     p.column_blocks = divide_up(d->n, p.block_columns);
     int64_t tasks = p.column_blocks * divide_up(d->m, p.block_rows);
-    int32_t threads = d->max_threads > 0 && d->max_threads < context->threads ? d->max_threads : context->threads;
-    int64_t helped = gatun__pool_run(context->pool, threads, tasks, run_block, &p);
-    atomic_fetch_add_explicit(&context->calls, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&context->tasks, (uint64_t)tasks, memory_order_relaxed);
-    if (helped > 0)
-        atomic_fetch_add_explicit(&context->tasks_helped, (uint64_t)helped, memory_order_relaxed);
+    gatun__context_run(context, d->max_threads, tasks, run_block, &p);
     return GATUN_OK;
+}
+
+int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a,
+    const float *b, float *c) {
+    return multiply(context, desc, cblas_sgemm, a, b, NULL, c, GATUN_ACTIVATION_NONE);
+}
+
+int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a,
+    const float *b, const float *bias, float *c) {
+    return multiply(context, desc, cblas_sgemm, a, b, bias, c, GATUN_ACTIVATION_SILU);
 }

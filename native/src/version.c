@@ -37,6 +37,8 @@ const char *gatun_status_string(int32_t status) {
         return "the context is in use, or was made before a fork";
     case GATUN_E_VERSION:
         return "struct_size is unknown, or a reserved member is not zero";
+    case GATUN_E_INDEX:
+        return "an id lies outside its table, or sequence offsets are out of order";
     default:
         return "unknown status";
     }

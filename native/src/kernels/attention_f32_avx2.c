@@ -16,4 +16,4 @@
 
 #include "attention_f32.h"
 
-const gatun__kernels gatun__kernels_avx2 = {GATUN_TIER_AVX2, LANES, attention_f32, peak_f32};
+const gatun__kernels gatun__kernels_avx2 = {GATUN_TIER_AVX2, LANES, attention_f32, peak_f32, &gatun__row_kernels_avx2};

@@ -16,4 +16,5 @@
 
 #include "attention_f32.h"
 
-const gatun__kernels gatun__kernels_avx512 = {GATUN_TIER_AVX512, LANES, attention_f32, peak_f32};
+const gatun__kernels gatun__kernels_avx512 = {
+    GATUN_TIER_AVX512, LANES, attention_f32, peak_f32, &gatun__row_kernels_avx512};

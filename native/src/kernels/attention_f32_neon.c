@@ -16,4 +16,4 @@
 
 #include "attention_f32.h"
 
-const gatun__kernels gatun__kernels_neon = {GATUN_TIER_NEON, LANES, attention_f32, peak_f32};
+const gatun__kernels gatun__kernels_neon = {GATUN_TIER_NEON, LANES, attention_f32, peak_f32, &gatun__row_kernels_neon};

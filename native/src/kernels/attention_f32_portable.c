@@ -15,4 +15,5 @@
 
 #include "attention_f32.h"
 
-const gatun__kernels gatun__kernels_portable = {GATUN_TIER_PORTABLE, LANES, attention_f32, peak_f32};
+const gatun__kernels gatun__kernels_portable = {
+    GATUN_TIER_PORTABLE, LANES, attention_f32, peak_f32, &gatun__row_kernels_portable};

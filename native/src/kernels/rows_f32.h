@@ -1,0 +1,197 @@
+/*
+ * Element loops over rows in float32, for every tier: normalisation, activation, pooling. Included once by each rows_f32_<tier>.c after its
+ * vectors. All are bound by memory or by the polynomials; registers do not run short.
+ *
+ * GELU: x * Phi(x). With y = |x| and t = 1 / (1 + 0.35 y), Phi(-y) = exp(-y^2 / 2) * t * P(t), P of degree 8 fitted to erfcx(y / sqrt(2)) / 2 for the
+ * least relative error on 0 <= y <= 14 (linear programming, coefficients rounded to float from the lowest on): 3.2e-8, with float
+ * arithmetic below 2e-7 of |x|. The form in t follows Abramowitz and Stegun 7.1.26. The relative error stays small in the
+ * left tail, where 1 + erf would cancel.
+ */
+#include "../kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec v_magnitude(vec x) {
+    return v_max(v_sub(v_zero(), x), x);
+}
+
+INLINE vec gelu(vec x) {
+    vec y = v_magnitude(x);
+    vec t = v_div(v_set1(1.0f), v_fma(y, v_set1(0.35f), v_set1(1.0f)));
+    vec p = v_set1(-0x1.dd84e4p-6f);
+    p = v_fma(p, t, v_set1(0x1.26d966p-3f));
+    p = v_fma(p, t, v_set1(-0x1.05d8acp-2f));
+    p = v_fma(p, t, v_set1(0x1.45fa2cp-3f));
+    p = v_fma(p, t, v_set1(-0x1.7a91cep-6f));
+    p = v_fma(p, t, v_set1(0x1.b0278ap-4f));
+    p = v_fma(p, t, v_set1(0x1.ead642p-4f));
+    p = v_fma(p, t, v_set1(0x1.1e6fe0p-3f));
+    p = v_fma(p, t, v_set1(0x1.1df1d4p-3f));
+    const float half_log2e = 0.72134752f;
+    vec below = v_mul(v_mul(p, t), v_exp2(v_mul(v_mul(y, y), v_set1(-half_log2e))));
+    vec phi = v_select(v_equal(y, x), v_sub(v_set1(1.0f), below), below);
+    return v_mul(x, phi);
+}
+
+/* x / (1 + exp(-z)), through exp(-|z|) so that nothing overflows. */
+INLINE vec times_sigmoid(vec x, vec z) {
+    vec y = v_magnitude(z);
+    vec e = v_exp2(v_mul(y, v_set1(-1.44269504f)));
+    vec positive = v_div(v_set1(1.0f), v_add(v_set1(1.0f), e));
+    return v_mul(x, v_select(v_equal(y, z), positive, v_mul(e, positive)));
+}
+
+INLINE vec activate(const int kind, vec x) {
+    if (kind == 1) {
+        vec positive = v_max(x, v_zero());
+        return v_select(v_equal(x, x), positive, x);
+    }
+    if (kind == 2)
+        return gelu(x);
+    if (kind == 3) {
+        const float twice_root = 1.5957691f; /* 2 * sqrt(2 / pi) */
+        vec cubic = v_fma(v_mul(v_mul(x, x), v_set1(0.044715f)), x, x);
+        return times_sigmoid(x, v_mul(cubic, v_set1(twice_root)));
+    }
+    if (kind == 4)
+        return times_sigmoid(x, x);
+    return x;
+}
+
+INLINE vec load_up_to(const float *p, int64_t count) {
+    return count >= VW ? v_load(p) : v_load_some(p, (int32_t)count);
+}
+
+INLINE void store_up_to(float *p, vec a, int64_t count) {
+    if (count >= VW)
+        v_store(p, a);
+    else
+        v_store_some(p, a, (int32_t)count);
+}
+
+INLINE void activation_rows(const int kind, const gatun__rows_task *t) {
+    for (int64_t r = t->begin; r < t->end; r++) {
+        const float *x = t->x + r * t->x_row, *gate = t->other == NULL ? NULL : t->other + r * t->other_row;
+        float *out = t->out + r * t->out_row;
+        for (int64_t i = 0; i < t->dim; i += VW) {
+            int64_t count = t->dim - i;
+            vec a = load_up_to(x + i, count);
+            if (t->bias != NULL)
+                a = v_add(a, load_up_to(t->bias + i, count));
+            a = activate(kind, a);
+            if (gate != NULL)
+                a = v_mul(a, load_up_to(gate + i, count));
+            store_up_to(out + i, a, count);
+        }
+    }
+}
+
+static void activation_f32(const gatun__rows_task *t) {
+    switch (t->activation) {
+    case 1:
+        activation_rows(1, t);
+        break;
+    case 2:
+        activation_rows(2, t);
+        break;
+    case 3:
+        activation_rows(3, t);
+        break;
+    case 4:
+        activation_rows(4, t);
+        break;
+    default:
+        activation_rows(0, t);
+        break;
+    }
+}
+
+INLINE float total_of(const vec part[4]) {
+    float lanes[VW], total = 0;
+    v_store(lanes, v_add(v_add(part[0], part[1]), v_add(part[2], part[3])));
+    for (int i = 0; i < VW; i++)
+        total += lanes[i];
+    return total;
+}
+
+/* Lanes past the end of the row hold 0 when loaded; `offset` would make them count, so they are cleared again. */
+INLINE vec centred(const float *p, int64_t count, vec offset) {
+    vec a = v_sub(load_up_to(p, count), offset);
+    if (count < VW) {
+        float lanes[VW];
+        v_store(lanes, a);
+        a = v_load_some(lanes, (int32_t)count);
+    }
+    return a;
+}
+
+static void norm_f32(const gatun__rows_task *t) {
+    for (int64_t r = t->begin; r < t->end; r++) {
+        const float *x = t->x + r * t->x_row, *residual = t->other == NULL ? NULL : t->other + r * t->other_row;
+        float *out = t->out + r * t->out_row, *sum = t->sum == NULL ? out : t->sum + r * t->sum_row;
+        vec part[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+        for (int64_t i = 0, n = 0; i < t->dim; i += VW, n = (n + 1) & 3) {
+            int64_t count = t->dim - i;
+            vec a = load_up_to(x + i, count);
+            if (t->bias != NULL)
+                a = v_add(a, load_up_to(t->bias + i, count));
+            if (residual != NULL)
+                a = v_add(a, load_up_to(residual + i, count));
+            store_up_to(sum + i, a, count);
+            part[n] = v_add(part[n], a);
+        }
+        float mean = t->rms ? 0 : total_of(part) / (float)t->dim;
+        const vec offset = v_set1(mean);
+        part[0] = part[1] = part[2] = part[3] = v_zero();
+        for (int64_t i = 0, n = 0; i < t->dim; i += VW, n = (n + 1) & 3) {
+            vec a = centred(sum + i, t->dim - i, offset);
+            part[n] = v_fma(a, a, part[n]);
+        }
+        const vec factor = v_set1(1.0f / sqrtf(total_of(part) / (float)t->dim + t->epsilon));
+        for (int64_t i = 0; i < t->dim; i += VW) {
+            int64_t count = t->dim - i;
+            vec a = v_mul(v_sub(load_up_to(sum + i, count), offset), factor);
+            vec gamma = load_up_to(t->gamma + i, count);
+            a = t->beta != NULL ? v_fma(a, gamma, load_up_to(t->beta + i, count)) : v_mul(a, gamma);
+            store_up_to(out + i, a, count);
+        }
+    }
+}
+
+/* Column by column in groups that stay in registers; doubles, so that long sequences lose nothing. */
+static void pool_f32(const gatun__rows_task *t) {
+    enum { GROUP = 32 };
+    for (int64_t b = t->begin; b < t->end; b++) {
+        int64_t first = t->offsets[b], rows = t->offsets[b + 1] - first;
+        float *out = t->out + b * t->out_row;
+        if (rows > 0 && t->pool_first)
+            rows = 1;
+        double squares = 0;
+        for (int64_t i = 0; i < t->dim; i += GROUP) {
+            double total[GROUP] = {0};
+            int64_t count = t->dim - i < GROUP ? t->dim - i : GROUP;
+            for (int64_t r = 0; r < rows; r++) {
+                const float *x = t->x + (first + r) * t->x_row + i;
+                if (count == GROUP)
+                    for (int64_t c = 0; c < GROUP; c++)
+                        total[c] += (double)x[c];
+                else
+                    for (int64_t c = 0; c < count; c++)
+                        total[c] += (double)x[c];
+            }
+            for (int64_t c = 0; c < count; c++) {
+                double mean = rows > 0 ? total[c] / (double)rows : 0;
+                squares += mean * mean;
+                out[i + c] = (float)mean;
+            }
+        }
+        if (t->normalize && squares > 0) {
+            double inverse = 1.0 / sqrt(squares);
+            for (int64_t i = 0; i < t->dim; i++)
+                out[i] = (float)((double)out[i] * inverse);
+        }
+    }
+}

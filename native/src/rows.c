@@ -1,0 +1,250 @@
+/* Entry points over rows: normalisation, activation, embedding, pooling. */
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        int32_t status_ = (call);                                                                                      \
+        if (status_ != GATUN_OK)                                                                                       \
+            return status_;                                                                                            \
+    } while (0)
+
+/* Work of one task, in elements: some ten microseconds, the least that is worth handing to another thread. */
+enum { TASK_ELEMENTS = 32768 };
+
+typedef struct rows_call {
+    gatun__rows_task task;
+    void (*function)(const gatun__rows_task *task);
+    int64_t rows, rows_per_task;
+} rows_call;
+
+static void run_rows(void *argument, int64_t index, int32_t slot) {
+    (void)slot;
+    const rows_call *c = argument;
+    gatun__rows_task task = c->task;
+    task.begin = index * c->rows_per_task;
+    task.end = c->rows - task.begin < c->rows_per_task ? c->rows : task.begin + c->rows_per_task;
+    c->function(&task);
+}
+
+static int32_t run(gatun_context *context, const gatun_rows_desc *d, const gatun__rows_task *task,
+    void (*function)(const gatun__rows_task *), int64_t elements_per_row) {
+    if (d->rows == 0)
+        return GATUN_OK;
+    rows_call c = {.task = *task, .function = function, .rows = d->rows};
+    c.rows_per_task = (TASK_ELEMENTS + elements_per_row - 1) / elements_per_row;
+    if (c.rows_per_task > d->rows)
+        c.rows_per_task = d->rows;
+    int64_t tasks = (d->rows + c.rows_per_task - 1) / c.rows_per_task;
+    gatun__context_run(context, d->max_threads, tasks, run_rows, &c);
+    return GATUN_OK;
+}
+
+static int32_t check_desc(
+    const gatun_context *context, const gatun_rows_desc *d, uint32_t flags, int32_t most_activation) {
+    TRY(gatun__context_usable(context));
+    if (d == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_rows_desc", NULL, 0));
+    int64_t reserved = d->reserved0;
+    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
+        reserved |= d->reserved[i];
+    if (reserved != 0)
+        return GATUN_E_VERSION;
+    const int64_t most = INT32_MAX;
+    if ((d->flags & ~flags) != 0 || d->activation < 0 || d->activation > most_activation || d->max_threads < 0 ||
+        d->rows < 0 || d->rows > most || d->dim < 1 || d->dim > most || !(d->epsilon >= 0) || isinf(d->epsilon))
+        return GATUN_E_INVALID;
+    return GATUN_OK;
+}
+
+static int32_t check_row(int64_t stride, int64_t dim) {
+    return stride >= dim && stride <= INT32_MAX ? GATUN_OK : GATUN_E_INVALID;
+}
+
+static int32_t check_pointer(const void *pointer, int needed) {
+    if (pointer == NULL)
+        return needed ? GATUN_E_NULL : GATUN_OK;
+    return ((uintptr_t)pointer & (_Alignof(float) - 1)) != 0 ? GATUN_E_ALIGNMENT : GATUN_OK;
+}
+
+static gatun__view view_of(const void *base, int64_t rows, int64_t row, int64_t dim) {
+    return (gatun__view){(uintptr_t)base, {1, 1, rows, dim}, {0, 0, row, 1}};
+}
+
+/* An output may be an input as a whole (element by element the loops read before they write), or must keep clear of it. */
+static int clash(
+    const float *out, int64_t out_row, const float *in, int64_t in_row, int64_t rows, int64_t dim, int in_place) {
+    if (in == NULL || out == NULL || (in_place && in == out && in_row == out_row))
+        return 0;
+    gatun__view a = view_of(out, rows, out_row, dim), b = view_of(in, rows, in_row, dim);
+    return gatun__views_overlap(&a, &b);
+}
+
+int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
+    const float *residual, const float *gamma, const float *beta, float *sum, float *out) {
+    TRY(check_desc(context, d, GATUN_NORM_RMS, 0));
+    TRY(check_row(d->x_row, d->dim));
+    TRY(check_row(d->out_row, d->dim));
+    if (residual != NULL)
+        TRY(check_row(d->other_row, d->dim));
+    if (sum != NULL)
+        TRY(check_row(d->sum_row, d->dim));
+    int needed = d->rows > 0;
+    TRY(check_pointer(x, needed));
+    TRY(check_pointer(bias, 0));
+    TRY(check_pointer(residual, 0));
+    TRY(check_pointer(gamma, needed));
+    TRY(check_pointer(beta, 0));
+    TRY(check_pointer(sum, 0));
+    TRY(check_pointer(out, needed));
+    const float *parameters[] = {bias, gamma, beta};
+    for (int i = 0; i < 3; i++)
+        if (parameters[i] != NULL && (clash(out, d->out_row, parameters[i], d->dim, d->rows, d->dim, 0) ||
+                                         clash(sum, d->sum_row, parameters[i], d->dim, d->rows, d->dim, 0)))
+            return GATUN_E_OVERLAP;
+    if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1) ||
+        clash(out, d->out_row, residual, d->other_row, d->rows, d->dim, 1) ||
+        clash(sum, d->sum_row, x, d->x_row, d->rows, d->dim, 1) ||
+        clash(sum, d->sum_row, residual, d->other_row, d->rows, d->dim, 1) ||
+        clash(out, d->out_row, sum, d->sum_row, d->rows, d->dim, 0))
+        return GATUN_E_OVERLAP;
+    const gatun__rows_task task = {.x = x,
+        .other = residual,
+        .bias = bias,
+        .gamma = gamma,
+        .beta = beta,
+        .sum = sum,
+        .out = out,
+        .dim = d->dim,
+        .x_row = d->x_row,
+        .other_row = d->other_row,
+        .sum_row = d->sum_row,
+        .out_row = d->out_row,
+        .epsilon = d->epsilon,
+        .rms = (d->flags & GATUN_NORM_RMS) != 0};
+    return run(context, d, &task, context->kernels->rows->norm_f32, d->dim);
+}
+
+int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
+    const float *gate, float *out) {
+    TRY(check_desc(context, d, 0, GATUN_ACTIVATION_SILU));
+    TRY(check_row(d->x_row, d->dim));
+    TRY(check_row(d->out_row, d->dim));
+    if (gate != NULL)
+        TRY(check_row(d->other_row, d->dim));
+    int needed = d->rows > 0;
+    TRY(check_pointer(x, needed));
+    TRY(check_pointer(bias, 0));
+    TRY(check_pointer(gate, 0));
+    TRY(check_pointer(out, needed));
+    if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1) ||
+        clash(out, d->out_row, gate, d->other_row, d->rows, d->dim, 1) ||
+        clash(out, d->out_row, bias, d->dim, d->rows, d->dim, 0))
+        return GATUN_E_OVERLAP;
+    const gatun__rows_task task = {.x = x,
+        .other = gate,
+        .bias = bias,
+        .out = out,
+        .dim = d->dim,
+        .x_row = d->x_row,
+        .other_row = d->other_row,
+        .out_row = d->out_row,
+        .activation = d->activation};
+    return run(context, d, &task, context->kernels->rows->activation_f32, d->dim);
+}
+
+typedef struct embedding {
+    const int32_t *ids[3];
+    const float *table[3];
+    float *out;
+    int64_t rows, dim, out_row, rows_per_task;
+} embedding;
+
+static void embed(void *argument, int64_t index, int32_t slot) {
+    (void)slot;
+    const embedding *e = argument;
+    int64_t begin = index * e->rows_per_task,
+            end = begin + e->rows_per_task < e->rows ? begin + e->rows_per_task : e->rows;
+    for (int64_t r = begin; r < end; r++) {
+        float *out = e->out + r * e->out_row;
+        for (int t = 0; t < 3 && e->table[t] != NULL; t++) {
+            const float *row = e->table[t] + (e->ids[t] == NULL ? 0 : e->ids[t][r]) * e->dim;
+            if (t == 0)
+                memcpy(out, row, (size_t)e->dim * sizeof(float));
+            else
+                for (int64_t i = 0; i < e->dim; i++)
+                    out[i] += row[i];
+        }
+    }
+}
+
+int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const int32_t *ids0, const float *table0,
+    const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out) {
+    TRY(check_desc(context, d, 0, 0));
+    TRY(check_row(d->out_row, d->dim));
+    embedding e = {.ids = {ids0, ids1, ids2},
+        .table = {table0, table1, table2},
+        .out = out,
+        .rows = d->rows,
+        .dim = d->dim,
+        .out_row = d->out_row};
+    TRY(check_pointer(out, d->rows > 0));
+    TRY(check_pointer(table0, d->rows > 0));
+    for (int t = 0; t < 3; t++) {
+        TRY(check_pointer(e.ids[t], 0));
+        TRY(check_pointer(e.table[t], 0));
+        if (e.table[t] == NULL) {
+            if (e.ids[t] != NULL || (t == 1 && table2 != NULL))
+                return GATUN_E_NULL;
+            continue;
+        }
+        int64_t entries = d->table_rows[t];
+        if (entries < 1 || entries > INT32_MAX)
+            return GATUN_E_INVALID;
+        for (int64_t r = 0; e.ids[t] != NULL && r < d->rows; r++)
+            if (e.ids[t][r] < 0 || e.ids[t][r] >= entries)
+                return GATUN_E_INDEX;
+        gatun__view to = view_of(out, d->rows, d->out_row, d->dim);
+        gatun__view from = view_of(e.table[t], entries, d->dim, d->dim), ids = view_of(e.ids[t], 1, d->rows, d->rows);
+        if (gatun__views_overlap(&to, &from) || (e.ids[t] != NULL && gatun__views_overlap(&to, &ids)))
+            return GATUN_E_OVERLAP;
+    }
+    if (d->rows == 0)
+        return GATUN_OK;
+    e.rows_per_task = (TASK_ELEMENTS + d->dim - 1) / d->dim;
+    int64_t tasks = (d->rows + e.rows_per_task - 1) / e.rows_per_task;
+    gatun__context_run(context, d->max_threads, tasks, embed, &e);
+    return GATUN_OK;
+}
+
+int32_t gatun_pool(
+    gatun_context *context, const gatun_rows_desc *d, const float *x, const int32_t *cu_seqlens, float *out) {
+    TRY(check_desc(context, d, GATUN_POOL_NORMALIZE, GATUN_POOL_FIRST));
+    TRY(check_row(d->x_row, d->dim));
+    TRY(check_row(d->out_row, d->dim));
+    TRY(check_pointer(cu_seqlens, 1));
+    TRY(check_pointer(out, d->rows > 0));
+    if (cu_seqlens[0] < 0)
+        return GATUN_E_INDEX;
+    for (int64_t b = 0; b < d->rows; b++)
+        if (cu_seqlens[b + 1] < cu_seqlens[b])
+            return GATUN_E_INDEX;
+    int64_t total = cu_seqlens[d->rows];
+    TRY(check_pointer(x, total > 0));
+    gatun__view to = view_of(out, d->rows, d->out_row, d->dim), from = view_of(x, total, d->x_row, d->dim);
+    if (total > 0 && gatun__views_overlap(&to, &from))
+        return GATUN_E_OVERLAP;
+    const gatun__rows_task task = {.x = x,
+        .out = out,
+        .offsets = cu_seqlens,
+        .dim = d->dim,
+        .x_row = d->x_row,
+        .out_row = d->out_row,
+        .pool_first = d->activation == GATUN_POOL_FIRST,
+        .normalize = (d->flags & GATUN_POOL_NORMALIZE) != 0};
+    int64_t average = d->rows > 0 ? (total - cu_seqlens[0]) / d->rows + 1 : 1;
+    return run(context, d, &task, context->kernels->rows->pool_f32, average * d->dim);
+}

@@ -63,7 +63,7 @@ static int32_t choose_tier(gatun_context *context, int32_t wanted, char *message
     context->tier_source = GATUN_TIER_FROM_CONFIG;
     if (wanted == GATUN_TIER_AUTO) {
         const char *isa = getenv("GATUN_ISA");
-        if (isa == NULL || isa[0] == '\0') {
+        if (isa == NULL || isa[0] == '\0' || strcmp(isa, gatun_tier_name(GATUN_TIER_AUTO)) == 0) {
             context->tier_source = GATUN_TIER_FROM_CPU;
             context->kernels = gatun__kernels_best();
             return GATUN_OK;
@@ -147,7 +147,10 @@ int32_t gatun_context_destroy(gatun_context *context) {
 }
 
 int32_t gatun_context_info(const gatun_context *context, gatun_info *info) {
-    if (context == NULL || info == NULL)
+    int32_t status = gatun__context_usable(context);
+    if (status != GATUN_OK)
+        return status;
+    if (info == NULL)
         return GATUN_E_NULL;
     if (info->struct_size < offsetof(gatun_info, threads))
         return GATUN_E_VERSION;

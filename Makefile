@@ -1,0 +1,107 @@
+# The house's front door. Maven builds the C library on its way (see pom.xml); native/Makefile also works alone.
+
+MVN ?= mvn -B -ntp
+# More for Maven, e.g. make test MVNFLAGS=-Dtest=AttentionTest
+MVNFLAGS ?=
+CLANG_FORMAT ?= clang-format-14
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+# What native/Makefile compiles with.
+cc := $(if $(filter default,$(origin CC)),gcc,$(CC))
+find-jdk := src/main/scripts/find-jdk.sh --javac
+
+# Maven with the JDK that find-jdk.sh names (pom.xml prefers one that a JAVA…_HOME names), whichever runs Maven itself.
+# A variable given to make (CC=…, V=1) goes on to native/Makefile; this make's jobserver cannot pass through Java.
+mvn = { command -v $(firstword $(MVN)) >/dev/null \
+	|| { echo "gatun: $(firstword $(MVN)) not found; install Maven 3.8 or newer, or set MVN" >&2; exit 1; }; } \
+	&& jdk=$$($(find-jdk)) \
+	&& JAVA_GATUN_HOME="$$jdk" MAKEFLAGS='$(filter-out -j% --jobserver-%,$(MAKEFLAGS))' \
+	$(MVN) -Dnative.jobs=$(JOBS) $(MVNFLAGS)
+
+# Not Maven's plugin for it, which reads module-info.class with the JDK that Maven runs on.
+javadoc = jdk=$$($(find-jdk)) && "$$jdk/bin/javadoc" -quiet -encoding UTF-8 -notimestamp -Xdoclint:all -Werror
+
+format-jar := target/tools/google-java-format-all-deps.jar
+format-java = jdk=$$($(find-jdk)) && find $(wildcard src examples) -name '*.java' -print0 \
+	| xargs -0r "$$jdk/bin/java" -jar $(format-jar)
+c-sources = find $(wildcard native/include native/src native/tests native/fuzz native/bench) -name '*.[ch]'
+# Without native/.clang-format there is nothing to hold the C sources to.
+c-style := $(wildcard native/.clang-format)
+need-clang-format = command -v $(CLANG_FORMAT) >/dev/null \
+	|| { echo "gatun: $(CLANG_FORMAT) not found; install it, or set CLANG_FORMAT" >&2; exit 1; }
+say-format = { echo "gatun: run 'make format' for the files above" >&2; exit 1; }
+
+.DEFAULT_GOAL := all
+# Two Mavens at once would write the same target/. The compilation below them is parallel all the same.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: all run test check check-full test-asan bench native bindings install docs format format-check clean help
+
+all: ## all that ./gatun needs (the default)
+	@$(mvn) -q -Dmaven.test.skip=true package
+
+run: all ## see it work: every kernel against a double reference, then a real attention layer from files
+	./gatun verify --quick
+	./gatun attend --q examples/data/q.npy --k examples/data/k.npy --v examples/data/v.npy --out target/context.npy \
+	  --expect examples/data/context.npy --reference --stats
+
+test: ## the tests, in C and in Java
+	@$(MAKE) -C native test
+	@$(mvn) verify
+
+check: ## what .ci/run does beside the tests: sanitizers, valgrind, neon, bindings, format, docs
+	.ci/run --checks-only
+
+check-full: ## the tests with the full product of tiers, shapes and features (long)
+	@$(MAKE) -C native test FULL=1
+	@$(mvn) verify -DexcludedGroups=
+
+test-asan: ## the Java tests tagged asan, on a C library with address and undefined-behaviour sanitizers
+	@$(MAKE) -C native CONFIG=asan
+	@$(mvn) test -Pasan -Dasan.runtime="$$($(cc) -print-file-name=libasan.so)" \
+	  -Dgatun.library='$(CURDIR)/native/build/asan/libgatun.so'
+
+bench: ## the C benchmark
+	@$(MAKE) -C native bench
+
+native: ## the C library alone, in native/build
+	@$(MAKE) -C native
+
+bindings: ## generate jextract-bindings anew: make bindings JEXTRACT=/path/to/jextract
+	@[ -n '$(JEXTRACT)' ] || { echo "gatun: say where jextract is: make bindings JEXTRACT=/path/to/jextract" >&2; exit 1; }
+	@$(mvn) -q dependency:unpack@openblas-headers
+	jextract-bindings/generate.sh '$(JEXTRACT)' jextract-bindings \
+	  "$$(dirname target/openblas/org/bytedeco/openblas/*/include/cblas.h)"
+
+install: ## C library and header to PREFIX (with DESTDIR), the jar to the local Maven repository
+	@$(MAKE) -C native install
+	@$(mvn) -q -Dmaven.test.skip=true install
+
+docs: all ## the Javadoc of the exported packages, in target/apidocs; any complaint is an error
+	@$(javadoc) --module-source-path dev.gatun=src/main/java:jextract-bindings --module dev.gatun \
+	  --module-path target/lib/modules -d target/apidocs
+
+format: $(format-jar) ## bring Java and C sources into the house's format
+	@$(format-java) --replace
+ifneq ($(c-style),)
+	@$(need-clang-format); $(c-sources) -exec $(CLANG_FORMAT) -i {} +
+endif
+
+format-check: $(format-jar) ## name every source that `make format` would change, and fail if there is one
+	@$(format-java) --dry-run --set-exit-if-changed || $(say-format)
+ifneq ($(c-style),)
+	@$(need-clang-format); $(c-sources) -exec sh -c 'for file; do \
+	    $(CLANG_FORMAT) "$$file" | cmp -s - "$$file" || { echo "$$file"; bad=1; }; \
+	  done; exit $${bad:-0}' sh {} + || $(say-format)
+endif
+
+$(format-jar): pom.xml
+	@$(mvn) -q dependency:copy@format-tool
+	@touch $@
+
+clean: ## remove what was built
+	rm -rf target native/build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

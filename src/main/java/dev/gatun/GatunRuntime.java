@@ -1,0 +1,449 @@
+package dev.gatun;
+
+import dev.gatun.internal.Native;
+import java.time.Duration;
+import java.util.LinkedHashSet;
+import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * The kernels of one tier and a pool of native threads: where operations come from.
+ *
+ * <p>A runtime may be used by any number of threads at the same time. A call runs on the thread
+ * that makes it and on those threads of the pool that are idle; it never waits for another call's
+ * work. Most programs need one runtime: {@link #shared()}, which nobody closes, or one of their own
+ * that lives as long as they do.
+ *
+ * {@snippet :
+ * try (GatunRuntime runtime = GatunRuntime.builder().threads(4).build()) {
+ *   Attention attention = runtime.attention(AttentionSpec.standard());
+ *   attention.forward(q, k, v, out);
+ * }
+ * }
+ *
+ * <p>Calls write into a {@link Workspace}. Who passes none is lent one from a bounded list; when
+ * all are lent, the call waits for one, and a virtual thread gives its carrier up meanwhile.
+ */
+public final class GatunRuntime implements AutoCloseable {
+
+  private static final Object SHARED_LOCK = new Object();
+  private static volatile GatunRuntime shared;
+
+  private final long context;
+  private final Tier tier;
+  private final int threads;
+  private final boolean closeable;
+
+  /**
+   * Workspaces to lend, as many as have been needed at one time: the first {@link #lendableCount}.
+   */
+  private final AtomicReferenceArray<Workspace> lendable;
+
+  /** Written under the lock. */
+  private volatile int lendableCount;
+
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition released = lock.newCondition();
+
+  /** Calls that wait for a workspace. Written under the lock. */
+  private volatile int waiting;
+
+  /** Workspaces that callers own. Under the lock. */
+  private final Set<Workspace> owned = new LinkedHashSet<>();
+
+  private volatile boolean closed;
+
+  private GatunRuntime(Builder builder, boolean closeable) {
+    this.context = Native.createContext(builder.threads, builder.tier);
+    RuntimeInfo info = Native.info(context);
+    this.tier = info.tier();
+    this.threads = info.threads();
+    this.closeable = closeable;
+    this.lendable = new AtomicReferenceArray<>(builder.workspaces);
+    System.getLogger("dev.gatun").log(System.Logger.Level.DEBUG, "created a runtime: {0}", info);
+  }
+
+  /**
+   * Creates a runtime with all CPUs that this process may use and the best tier that the CPU has.
+   *
+   * @return a runtime that the caller closes
+   * @throws GatunException if the native library cannot be loaded, if {@code GATUN_ISA} names a
+   *     tier that is not available, or if there is no memory or thread
+   */
+  public static GatunRuntime create() {
+    return builder().build();
+  }
+
+  /**
+   * Starts a runtime with every default.
+   *
+   * @return a new builder
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * Returns the runtime of this process, which is created at the first call, as by {@link
+   * #create()}. It lives as long as the process: {@link #close()} refuses to close it.
+   *
+   * @return always the same object
+   * @throws GatunException as {@link #create()}; the next call tries anew
+   */
+  public static GatunRuntime shared() {
+    GatunRuntime runtime = shared;
+    if (runtime == null) {
+      synchronized (SHARED_LOCK) {
+        runtime = shared;
+        if (runtime == null) {
+          runtime = new GatunRuntime(builder(), false);
+          shared = runtime;
+        }
+      }
+    }
+    return runtime;
+  }
+
+  // ---- operations ----------------------------------------------------------------------------
+
+  /**
+   * Makes an attention operation.
+   *
+   * @param spec what it computes
+   * @return an operation that any number of threads may share; it is not closed
+   */
+  public Attention attention(AttentionSpec spec) {
+    return new Attention(this, Objects.requireNonNull(spec, "spec"));
+  }
+
+  /**
+   * Makes a matrix product. The first one of a process loads OpenBLAS and switches its own threads
+   * off for the whole process, as products are cut up over the threads of the runtime.
+   *
+   * @return an operation that any number of threads may share; it is not closed
+   * @throws GatunException if OpenBLAS cannot be loaded
+   */
+  public MatMul matMul() {
+    return new MatMul(this);
+  }
+
+  /**
+   * Makes a workspace for one thread at a time.
+   *
+   * @return a workspace that the caller closes
+   * @throws IllegalStateException if the runtime is closed
+   * @throws GatunException if there is no memory
+   */
+  public Workspace newWorkspace() {
+    lock.lock();
+    try {
+      checkOpen();
+      Workspace workspace = new Workspace(this);
+      owned.add(workspace);
+      workspace.release();
+      return workspace;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  // ---- description ---------------------------------------------------------------------------
+
+  /**
+   * Returns the threads that work on one call.
+   *
+   * @return their number, the caller's included
+   */
+  public int threads() {
+    return threads;
+  }
+
+  /**
+   * Returns the tier.
+   *
+   * @return the kernels in use
+   */
+  public Tier tier() {
+    return tier;
+  }
+
+  /**
+   * Describes the runtime and the machine.
+   *
+   * @return what it runs on, and why
+   * @throws IllegalStateException if the runtime is closed
+   */
+  public RuntimeInfo info() {
+    lock.lock();
+    try {
+      checkOpen();
+      return Native.info(context);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * Reads the counters.
+   *
+   * @return what the runtime has done since it was created
+   * @throws IllegalStateException if the runtime is closed
+   */
+  public Counters counters() {
+    lock.lock();
+    try {
+      checkOpen();
+      return Native.counters(context);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * Measures how fast one core can multiply and add in this runtime's tier: the roof that attention
+   * can come near on one core. The calling thread computes for the given time.
+   *
+   * @param time 1 microsecond to 10 seconds
+   * @return floating-point operations a second, a fused multiply-add being two
+   * @throws IllegalArgumentException if the time is out of its range
+   * @throws IllegalStateException if the runtime is closed
+   */
+  public double peakFlops(Duration time) {
+    if (time.compareTo(Duration.ofNanos(1_000)) < 0 || time.compareTo(Duration.ofSeconds(10)) > 0) {
+      throw new IllegalArgumentException("time: expected 1 µs to 10 s, got " + time);
+    }
+    Workspace workspace = lend(); // keeps the context open
+    try {
+      return Native.peak(context, time.toNanos());
+    } finally {
+      giveBack(workspace);
+    }
+  }
+
+  /** Describes the runtime on one line. */
+  @Override
+  public String toString() {
+    return "GatunRuntime(%s, %d threads%s)".formatted(tier, threads, closed ? ", closed" : "");
+  }
+
+  // ---- lifetime ------------------------------------------------------------------------------
+
+  /**
+   * Stops the threads and frees the memory, that of workspaces included. Closing a closed runtime
+   * does nothing.
+   *
+   * @throws IllegalStateException if a call runs; the runtime then stays open. Also if this is the
+   *     {@link #shared()} runtime
+   */
+  @Override
+  public void close() {
+    if (!closeable) {
+      throw new IllegalStateException("the shared runtime lives as long as the process");
+    }
+    lock.lock();
+    try {
+      if (closed) {
+        return;
+      }
+      // Every call holds a workspace, so that with all of them held here no call can run or start.
+      Set<Workspace> all = allWorkspaces();
+      for (Workspace workspace : all) {
+        if (!workspace.tryClosing()) {
+          all.forEach(Workspace::reopen);
+          throw new IllegalStateException("calls of this runtime are running");
+        }
+      }
+      int status = Native.destroyContext(context);
+      if (status != Native.Abi.OK) {
+        all.forEach(Workspace::reopen);
+        throw new IllegalStateException(
+            "the runtime cannot be closed: " + Native.statusString(status));
+      }
+      closed = true;
+      all.forEach(Workspace::finishClosing);
+      owned.clear();
+      released.signalAll();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Set<Workspace> allWorkspaces() {
+    Set<Workspace> all = new LinkedHashSet<>(owned);
+    for (int i = 0; i < lendableCount; i++) {
+      all.add(lendable.get(i));
+    }
+    return all;
+  }
+
+  void forget(Workspace workspace) {
+    lock.lock();
+    try {
+      owned.remove(workspace);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  long context() {
+    return context;
+  }
+
+  private void checkOpen() {
+    if (closed) {
+      throw new IllegalStateException("the runtime is closed");
+    }
+  }
+
+  // ---- lending -------------------------------------------------------------------------------
+
+  /** Lends an idle workspace, or waits for one. */
+  Workspace lend() {
+    int count = lendableCount;
+    if (count > 0) {
+      Workspace workspace = lendable.getAcquire(home(count));
+      if (workspace.tryAcquire()) {
+        return workspace;
+      }
+    }
+    return lendOther();
+  }
+
+  /** Where a thread looks first, so that it finds its last shapes again. Ids are spread evenly. */
+  private static int home(int count) {
+    long hash = Thread.currentThread().threadId() * 0x9E3779B9L & 0xFFFFFFFFL;
+    return (int) (hash * count >>> 32);
+  }
+
+  private Workspace lendOther() {
+    Workspace workspace = lendIdle();
+    if (workspace != null) {
+      return workspace;
+    }
+    lock.lock();
+    try {
+      checkOpen();
+      int count = lendableCount;
+      if (count < lendable.length()) {
+        workspace = new Workspace(this);
+        lendable.setRelease(count, workspace);
+        lendableCount = count + 1;
+        return workspace;
+      }
+      waiting++;
+      try {
+        // A releaser writes the workspace's state, then reads waiting; here it is the other way
+        // round, so that one of the two sees the other.
+        while ((workspace = lendIdle()) == null) {
+          released.awaitUninterruptibly();
+        }
+        return workspace;
+      } finally {
+        waiting--;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Workspace lendIdle() {
+    checkOpen();
+    int count = lendableCount;
+    int place = home(count);
+    for (int i = 0; i < count; i++) {
+      Workspace workspace = lendable.getAcquire(place);
+      if (workspace.tryAcquire()) {
+        return workspace;
+      }
+      place = place + 1 < count ? place + 1 : 0;
+    }
+    return null;
+  }
+
+  void giveBack(Workspace workspace) {
+    workspace.releaseThenFence();
+    if (waiting > 0) {
+      wake();
+    }
+  }
+
+  private void wake() {
+    lock.lock();
+    try {
+      released.signal();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Collects the values of a runtime. Not thread-safe. */
+  public static final class Builder {
+    private static final int MAX_THREADS = 1024;
+    private static final int MAX_WORKSPACES = 1 << 16;
+
+    private int threads;
+    private Tier tier;
+    private int workspaces = 2 * Runtime.getRuntime().availableProcessors();
+
+    private Builder() {}
+
+    /**
+     * Sets the threads that work on one call; the default is the CPUs that this process may use.
+     *
+     * @param value 1 to 1024, the caller's thread included, or 0 for the default
+     * @return this builder
+     * @throws IllegalArgumentException if the value is out of its range
+     */
+    public Builder threads(int value) {
+      if (value < 0 || value > MAX_THREADS) {
+        throw new IllegalArgumentException(
+            "threads: expected 0 .. %d, got %d".formatted(MAX_THREADS, value));
+      }
+      this.threads = value;
+      return this;
+    }
+
+    /**
+     * Forces a tier. The default is what the environment variable {@code GATUN_ISA} names, or else
+     * the best that the CPU has.
+     *
+     * @param value the kernels; {@link #build()} fails if they are not available
+     * @return this builder
+     */
+    public Builder tier(Tier value) {
+      this.tier = Objects.requireNonNull(value, "tier");
+      return this;
+    }
+
+    /**
+     * Sets how many workspaces are lent at most, which is how many calls without a workspace of
+     * their own run at the same time; the default is twice the number of CPUs.
+     *
+     * @param max 1 or more
+     * @return this builder
+     * @throws IllegalArgumentException if the value is out of its range
+     */
+    public Builder workspaces(int max) {
+      if (max < 1 || max > MAX_WORKSPACES) {
+        throw new IllegalArgumentException(
+            "workspaces: expected 1 .. %d, got %d".formatted(MAX_WORKSPACES, max));
+      }
+      this.workspaces = max;
+      return this;
+    }
+
+    /**
+     * Creates the runtime.
+     *
+     * @return a runtime that the caller closes
+     * @throws IllegalArgumentException if {@link #tier} is not available
+     * @throws GatunException as {@link GatunRuntime#create()}
+     */
+    public GatunRuntime build() {
+      return new GatunRuntime(this, true);
+    }
+  }
+}

@@ -1,0 +1,226 @@
+package dev.gatun;
+
+import dev.gatun.internal.Native;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+
+/**
+ * What one call writes besides its outputs: the descriptor of its shapes, and scratch memory.
+ *
+ * <p>A workspace serves one call at a time. A second call that uses it meanwhile throws {@link
+ * IllegalStateException}; threads that take turns may share it. Scratch grows when a shape needs
+ * more and never shrinks; its size depends on head dimensions and threads, not on batch, heads or
+ * lengths beyond a few tiles. A call of the same shapes as the one before it allocates nothing and
+ * is checked fastest.
+ *
+ * <p>Callers who pass no workspace are lent one by their runtime. To have one of your own pays
+ * where a thread repeats the same call among many others.
+ *
+ * <p>The one who creates a workspace closes it; {@link GatunRuntime#close()} closes those that are
+ * left. The memory is native and not freed by the garbage collector.
+ */
+public final class Workspace implements AutoCloseable {
+
+  private static final int IDLE = 0;
+  private static final int BUSY = 1;
+
+  /** The runtime is deciding whether it can close. */
+  private static final int CLOSING = 2;
+
+  private static final int CLOSED = 3;
+
+  private static final VarHandle STATE;
+
+  static {
+    try {
+      STATE = MethodHandles.lookup().findVarHandle(Workspace.class, "state", int.class);
+    } catch (ReflectiveOperationException e) {
+      throw new ExceptionInInitializerError(e);
+    }
+  }
+
+  /** Where a size is stored by native code. */
+  private static final long BYTES_OFFSET = 0;
+
+  private static final long ATTENTION_OFFSET = 64;
+
+  final GatunRuntime runtime;
+
+  /** Descriptors of attention and product. */
+  final MemorySegment attentionDesc;
+
+  final MemorySegment sgemmDesc;
+  final long attentionDescAddress;
+  private final MemorySegment fixed;
+
+  private MemorySegment scratch;
+  long scratchAddress;
+  long scratchBytes;
+
+  // What the descriptors hold. Null where that is nothing valid.
+  AttentionSpec spec;
+  TensorLayout q;
+  TensorLayout k;
+  TensorLayout v;
+  TensorLayout keyLengths;
+  TensorLayout queryLengths;
+  TensorLayout out;
+  TensorLayout lse;
+
+  TensorLayout a;
+  TensorLayout b;
+  TensorLayout c;
+  boolean swapped;
+  float alpha;
+  float beta;
+
+  private volatile int state;
+
+  /** A new workspace is busy until it is released. */
+  Workspace(GatunRuntime runtime) {
+    this.runtime = runtime;
+    this.state = BUSY;
+    long attentionBytes = align(Native.Abi.ATTENTION_DESC_BYTES);
+    long sgemmBytes = align(Native.Abi.SGEMM_DESC_BYTES);
+    this.fixed = Native.allocate(ATTENTION_OFFSET + attentionBytes + sgemmBytes);
+    this.attentionDesc = fixed.asSlice(ATTENTION_OFFSET, attentionBytes);
+    this.sgemmDesc = fixed.asSlice(ATTENTION_OFFSET + attentionBytes, sgemmBytes);
+    this.attentionDescAddress = attentionDesc.address();
+  }
+
+  private static long align(long bytes) {
+    return (bytes + 63) & -64;
+  }
+
+  // ---- the guard: everything else in this class is touched only between acquire and release ----
+
+  boolean tryAcquire() {
+    return STATE.compareAndSet(this, IDLE, BUSY);
+  }
+
+  void acquire() {
+    if (!tryAcquire()) {
+      acquireOrRefuse();
+    }
+  }
+
+  private void acquireOrRefuse() {
+    do {
+      switch (state) {
+        case BUSY ->
+            throw new IllegalStateException(
+                "the workspace is in use by another call; give each thread its own");
+        case CLOSED -> throw new IllegalStateException("the workspace is closed");
+        default -> Thread.yield(); // the runtime is deciding whether it can close
+      }
+    } while (!tryAcquire());
+  }
+
+  void release() {
+    STATE.setRelease(this, IDLE);
+  }
+
+  /** A release after which the releaser reads whether someone waits. */
+  void releaseThenFence() {
+    state = IDLE;
+  }
+
+  /** First step of the runtime's close. False if a call runs. */
+  boolean tryClosing() {
+    int seen;
+    do {
+      seen = state;
+      if (seen == BUSY) {
+        return false;
+      }
+    } while (seen == IDLE && !STATE.compareAndSet(this, IDLE, CLOSING));
+    return true;
+  }
+
+  /** Undoes {@link #tryClosing}. */
+  void reopen() {
+    STATE.compareAndSet(this, CLOSING, IDLE);
+  }
+
+  /** Last step of the runtime's close. */
+  void finishClosing() {
+    if (STATE.compareAndSet(this, CLOSING, CLOSED)) {
+      freeMemory();
+    }
+  }
+
+  // ---- public --------------------------------------------------------------------------------
+
+  /**
+   * Returns the size of the scratch memory.
+   *
+   * @return bytes that are allocated now, 0 before the first call and after close
+   */
+  public long bytes() {
+    return scratchBytes;
+  }
+
+  /**
+   * Frees the memory. Closing a closed workspace does nothing.
+   *
+   * @throws IllegalStateException if a call is using it
+   */
+  @Override
+  public void close() {
+    while (state != CLOSED) {
+      if (state == BUSY) {
+        throw new IllegalStateException("the workspace is in use by a call");
+      }
+      if (STATE.compareAndSet(this, IDLE, CLOSED)) {
+        freeMemory();
+        runtime.forget(this);
+      }
+      Thread.yield(); // the runtime is deciding whether it can close
+    }
+  }
+
+  /** Tells whether it is idle, in use or closed, and how much it holds. */
+  @Override
+  public String toString() {
+    String text =
+        switch (state) {
+          case IDLE -> "idle";
+          case BUSY -> "in use";
+          default -> "closed";
+        };
+    return "Workspace(%s, %d bytes)".formatted(text, scratchBytes);
+  }
+
+  // ---- memory --------------------------------------------------------------------------------
+
+  /** Takes the scratch that the attention descriptor needs, and returns a status. */
+  int prepareScratch() {
+    int status = Native.attentionWorkspaceSize(runtime.context(), attentionDesc, fixed);
+    if (status != Native.Abi.OK) {
+      return status;
+    }
+    long needed = fixed.get(ValueLayout.JAVA_LONG, BYTES_OFFSET);
+    if (needed > scratchBytes) {
+      MemorySegment larger = Native.allocate(needed);
+      if (scratch != null) {
+        Native.free(scratch);
+      }
+      scratch = larger;
+      scratchAddress = larger.address();
+      scratchBytes = needed;
+    }
+    return status;
+  }
+
+  private void freeMemory() {
+    if (scratch != null) {
+      Native.free(scratch);
+      scratch = null;
+      scratchAddress = 0;
+      scratchBytes = 0;
+    }
+    Native.free(fixed);
+  }
+}

@@ -1,0 +1,546 @@
+package dev.gatun.cli;
+
+import dev.gatun.Attention;
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.RuntimeInfo;
+import dev.gatun.Tensor;
+import dev.gatun.Tier;
+import dev.gatun.Workspace;
+import dev.gatun.cli.ReferenceAttention.Comparison;
+import dev.gatun.cli.ReferenceAttention.Problem;
+import dev.gatun.cli.ReferenceAttention.Worst;
+import dev.gatun.internal.Native;
+import dev.gatun.io.NpyOutput;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/**
+ * {@code gatun attend}: attention from files to files. Everything is checked before anything is
+ * computed.
+ */
+@Command(
+    name = "attend",
+    mixinStandardHelpOptions = true,
+    versionProvider = Main.Version.class,
+    header = "Computes softmax(scale * Q * K^T) * V from npy files.",
+    sortOptions = false,
+    description = {
+      "",
+      "Q, K and V are NumPy float32 arrays in C order, [batch, seq, heads, headDim] or, with"
+          + " --layout bhsd, [batch, heads, seq, headDim]. K and V may have fewer heads (a divisor)"
+          + " and another seq than Q, V another headDim. Inputs are mapped, not read: a file that"
+          + " another process cuts short meanwhile ends this one. Outputs appear when they are"
+          + " complete, or not at all.",
+      ""
+    })
+final class AttendCommand implements Callable<Integer> {
+  enum Layout {
+    BSHD("batch", "seq", "heads", "headDim"),
+    BHSD("batch", "heads", "seq", "headDim");
+
+    final String text;
+    final int seq;
+    final int heads;
+
+    Layout(String... dims) {
+      this.text = "[" + String.join(", ", dims) + "]";
+      this.seq = Arrays.asList(dims).indexOf("seq");
+      this.heads = Arrays.asList(dims).indexOf("heads");
+    }
+
+    /** The tensor as [batch, seq, heads, headDim]. */
+    Tensor bshd(Tensor tensor) {
+      return this == BSHD ? tensor : tensor.transpose(1, 2);
+    }
+
+    long[] shape(long batch, long seq, long heads, long dim) {
+      return this == BSHD
+          ? new long[] {batch, seq, heads, dim}
+          : new long[] {batch, heads, seq, dim};
+    }
+  }
+
+  /** Calls are timed for so long, and at least so often. */
+  private static final long TIMED_NANOS = 500_000_000;
+
+  private static final int LEAST_CALLS = 3;
+
+  /** The library measures no longer. */
+  private static final long MOST_PEAK_NANOS = 10_000_000_000L;
+
+  @Option(
+      names = "--q",
+      required = true,
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description = "The queries.")
+  private Path q;
+
+  @Option(
+      names = "--k",
+      required = true,
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description = "The keys.")
+  private Path k;
+
+  @Option(
+      names = "--v",
+      required = true,
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description = "The values.")
+  private Path v;
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description = "Where the result goes, float32 in the layout of Q.")
+  private Path out;
+
+  @Option(
+      names = "--lse",
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description =
+          "Where the logarithm of each row's sum of exponentials goes, float32 [batch, heads, seq]"
+              + " in either layout.")
+  private Path lse;
+
+  @Option(
+      names = "--causal",
+      paramLabel = "ALIGNMENT",
+      converter = Converters.CausalWord.class,
+      description =
+          "Row i sees no later key: bottom-right lets the last query see the last key, top-left"
+              + " lets row i see keys 0 .. i. Without this option every row sees all keys.")
+  private Causal causal = Causal.NONE;
+
+  @Option(
+      names = "--scale",
+      paramLabel = "S",
+      converter = Converters.Scale.class,
+      description = "The factor of the scores; 1/sqrt(headDim) without this option.")
+  private Float scale;
+
+  @Option(
+      names = "--lengths",
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description =
+          "Key lengths, int32 or int64 [batch], each 0 .. seq of K: later keys do not exist.")
+  private Path lengths;
+
+  @Option(
+      names = "--query-lengths",
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description =
+          "Query lengths, int32 or int64 [batch], each 0 .. seq of Q: later rows give 0 and an LSE"
+              + " of -inf.")
+  private Path queryLengths;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      converter = Converters.Threads.class,
+      description = "Threads, 1 .. 1024; all CPUs without this option.")
+  private Integer threads;
+
+  @Option(
+      names = "--layout",
+      paramLabel = "bshd|bhsd",
+      converter = Converters.LayoutWord.class,
+      description =
+          "The order of the dimensions of Q, K, V and the result; bshd without this option.")
+  private Layout layout = Layout.BSHD;
+
+  @Option(
+      names = "--tier",
+      paramLabel = "TIER",
+      converter = Converters.TierWord.class,
+      description =
+          "The kernels: portable, neon, avx2 or avx512; the best that the CPU has without this"
+              + " option.")
+  private Tier tier;
+
+  @Option(
+      names = "--expect",
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description =
+          "Compare the result with this array; exit code 1 if it differs by more than the"
+              + " tolerance.")
+  private Path expect;
+
+  @Option(
+      names = "--tolerance",
+      paramLabel = "T",
+      converter = Converters.Tolerance.class,
+      description = "The greatest difference that --expect accepts; 1e-5 without this option.")
+  private Double tolerance;
+
+  @Option(
+      names = "--reference",
+      description =
+          "Compute the same in double precision, in Java, and compare; exit code 1 if the error is"
+              + " above the bound that gatun.h promises for any numbers.")
+  private boolean reference;
+
+  @Option(
+      names = "--stats",
+      description =
+          "Print the time of a call, its rate (2 operations for each multiplication that the mask"
+              + " leaves) and its share of the rate that independent FMAs reach on one core at the"
+              + " same time, times the threads.")
+  private boolean stats;
+
+  @Spec private CommandSpec spec;
+
+  private NpyInput queries;
+  private NpyInput keys;
+  private NpyInput values;
+  private NpyInput expected;
+
+  @Override
+  public Integer call() throws IOException {
+    if (tolerance != null && expect == null) {
+      throw new CliException("--tolerance needs --expect");
+    }
+    refuseSameFiles();
+    try (Arena arena = Arena.ofShared()) {
+      mapInputs(arena);
+      Problem problem =
+          new Problem(
+              layout.bshd(queries.tensor()),
+              layout.bshd(keys.tensor()),
+              layout.bshd(values.tensor()),
+              lengths("--lengths", lengths, keys, arena),
+              lengths("--query-lengths", queryLengths, queries, arena),
+              causal,
+              scale == null ? OptionalDouble.empty() : OptionalDouble.of(scale));
+      try (GatunRuntime runtime = Runtimes.open(threads, tier);
+          NpyOutput outFile = create("--out", out);
+          NpyOutput lseFile = lse == null ? null : create("--lse", lse)) {
+        // An interrupt (Ctrl-C) ends the JVM without unwinding this thread.
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> close(outFile, lseFile)));
+        return attend(problem, runtime, outFile, lseFile, arena);
+      }
+    }
+  }
+
+  private static void close(NpyOutput... outputs) {
+    for (NpyOutput output : outputs) {
+      if (output != null) {
+        output.close();
+      }
+    }
+  }
+
+  private int attend(
+      Problem problem, GatunRuntime runtime, NpyOutput outFile, NpyOutput lseFile, Arena arena) {
+    Tensor q = problem.q();
+    long[] shape = layout.shape(q.size(0), q.size(1), q.size(2), problem.v().size(3));
+    Tensor result = Tensor.allocate(arena, DType.FLOAT32, shape);
+    Tensor sums =
+        lse == null && !reference
+            ? null
+            : Tensor.allocate(arena, DType.FLOAT32, q.size(0), q.size(2), q.size(1));
+    AttentionSpec.Builder builder = AttentionSpec.builder().causal(causal);
+    if (scale != null) {
+      builder.scale(scale);
+    }
+    Attention attention = runtime.attention(builder.build());
+    Tensor keyLengths = int32(problem.keyLengths(), arena);
+    Tensor rowLengths = int32(problem.queryLengths(), arena);
+    Timing timing;
+    try (Workspace workspace = runtime.newWorkspace()) {
+      Runnable call =
+          () ->
+              attention.forward(
+                  workspace,
+                  q,
+                  problem.k(),
+                  problem.v(),
+                  keyLengths,
+                  rowLengths,
+                  layout.bshd(result),
+                  sums);
+      long start = System.nanoTime();
+      call.run();
+      timing = stats ? Timing.measure(call, System.nanoTime() - start, runtime) : null;
+    } catch (IllegalArgumentException e) {
+      throw new CliException(e.getMessage(), e);
+    }
+    write("--out", out, outFile, result);
+    if (lseFile != null) {
+      write("--lse", lse, lseFile, sums);
+    }
+    commit("--out", out, outFile);
+    if (lseFile != null) {
+      commit("--lse", lse, lseFile);
+    }
+    PrintWriter text = spec.commandLine().getOut();
+    print(text, result, sums, runtime.info());
+    if (timing != null) {
+      timing.print(text, problem, runtime.threads());
+    }
+    boolean passed = expected == null || printExpected(text, result);
+    passed &= !reference || printReference(text, problem, result, sums);
+    return passed ? Main.OK : Main.FAILED;
+  }
+
+  // ---- checks
+
+  private void refuseSameFiles() {
+    Map<String, Path> files = new LinkedHashMap<>();
+    files.put("--q", q);
+    files.put("--k", k);
+    files.put("--v", v);
+    files.put("--lengths", lengths);
+    files.put("--query-lengths", queryLengths);
+    files.put("--expect", expect);
+    files.put("--out", out);
+    for (String output : lse == null ? List.of("--out") : List.of("--out", "--lse")) {
+      Path file = output.equals("--out") ? out : lse;
+      files.forEach(
+          (option, other) -> {
+            if (other != null && !option.equals(output) && same(file, other)) {
+              throw new CliException(
+                  output + " " + file + ": is the same file as " + option + " " + other);
+            }
+          });
+    }
+  }
+
+  private static boolean same(Path a, Path b) {
+    try {
+      return Files.exists(a) && Files.exists(b)
+          ? Files.isSameFile(a, b)
+          : place(a).equals(place(b));
+    } catch (IOException e) {
+      return false; // what is wrong with it shows when it is opened
+    }
+  }
+
+  /** Where a file that does not exist yet would be. */
+  private static Path place(Path file) throws IOException {
+    Path absolute = file.toAbsolutePath();
+    Path name = absolute.getFileName();
+    return name == null ? absolute : absolute.getParent().toRealPath().resolve(name);
+  }
+
+  private void mapInputs(Arena arena) {
+    queries = NpyInput.map("--q", q, arena);
+    keys = NpyInput.map("--k", k, arena);
+    values = NpyInput.map("--v", v, arena);
+    for (NpyInput input : List.of(queries, keys, values)) {
+      input.expectType(DType.FLOAT32);
+      input.expectRank(4, layout.text);
+      input.expectSize(layout.seq, "seq", 0, Integer.MAX_VALUE);
+      input.expectSize(layout.heads, "heads", 1, Integer.MAX_VALUE);
+      input.expectSize(3, "headDim", 1, Native.Abi.MAX_HEAD_DIM);
+    }
+    keys.expectSame(0, "batch", queries);
+    keys.expectSame(3, "headDim", queries);
+    values.expectSame(0, "batch", keys);
+    values.expectSame(layout.seq, "seq", keys);
+    values.expectSame(layout.heads, "heads", keys);
+    long heads = queries.tensor().size(layout.heads);
+    if (heads % keys.tensor().size(layout.heads) != 0) {
+      throw keys.refused(
+          "heads that divide the " + heads + " heads of " + queries,
+          keys.tensor().size(layout.heads) + " in shape " + keys.shape());
+    }
+    if (expect != null) {
+      expected = NpyInput.map("--expect", expect, arena);
+      expected.expectType(DType.FLOAT32);
+      expected.expectRank(4, layout.text);
+      for (int dim = 0; dim < 3; dim++) {
+        expected.expectSame(dim, dim == 0 ? "batch" : dim == layout.seq ? "seq" : "heads", queries);
+      }
+      expected.expectSame(3, "headDim", values);
+    }
+  }
+
+  /** Reads lengths into memory of our own, where nobody changes them after they were checked. */
+  private int[] lengths(String option, Path file, NpyInput of, Arena arena) {
+    if (file == null) {
+      return null;
+    }
+    NpyInput input = NpyInput.map(option, file, arena);
+    input.expectType(DType.INT32, DType.INT64);
+    input.expectRank(1, "[batch]");
+    input.expectSame(0, "batch", of);
+    long seq = of.tensor().size(layout.seq);
+    int[] lengths = new int[Math.toIntExact(input.tensor().size(0))];
+    for (int b = 0; b < lengths.length; b++) {
+      long length =
+          input.tensor().dtype() == DType.INT32
+              ? input.tensor().getInt(b)
+              : input.tensor().getLong(b);
+      if (length < 0 || length > seq) {
+        throw input.refused(
+            "lengths in 0 .. " + seq + ", the seq of " + of, length + " at index " + b);
+      }
+      lengths[b] = (int) length;
+    }
+    return lengths;
+  }
+
+  private static Tensor int32(int[] lengths, Arena arena) {
+    return lengths == null ? null : Tensor.copyOf(arena, lengths, lengths.length);
+  }
+
+  // ---- outputs
+
+  private static NpyOutput create(String option, Path file) {
+    try {
+      return NpyOutput.create(file);
+    } catch (IOException e) {
+      throw CliException.of(option, file, e);
+    }
+  }
+
+  private static void write(String option, Path file, NpyOutput output, Tensor tensor) {
+    try {
+      output.write(tensor);
+    } catch (IOException e) {
+      throw CliException.of(option, file, e);
+    }
+  }
+
+  private static void commit(String option, Path file, NpyOutput output) {
+    try {
+      output.commit();
+    } catch (IOException e) {
+      throw CliException.of(option, file, e);
+    }
+  }
+
+  private void print(PrintWriter text, Tensor result, Tensor sums, RuntimeInfo info) {
+    text.printf("q          %s float32%n", queries.shape());
+    text.printf("k          %s float32%n", keys.shape());
+    text.printf("v          %s float32%n", values.shape());
+    text.printf("out        %s float32 in %s%n", Arrays.toString(result.shape()), out);
+    if (lse != null) {
+      text.printf("lse        %s float32 in %s%n", Arrays.toString(sums.shape()), lse);
+    }
+    String reason = tier != null ? "--tier" : InfoCommand.reason(info);
+    text.printf("kernels    %s (%s), %d threads%n", info.tier(), reason, info.threads());
+  }
+
+  private boolean printExpected(PrintWriter text, Tensor result) {
+    double accepted = tolerance == null ? 1e-5 : tolerance;
+    Difference difference = Difference.between(result, expected.tensor());
+    boolean passed = difference.worst() <= accepted;
+    text.printf(
+        Locale.ROOT,
+        "expect     worst difference %.3g%s, tolerance %.3g: %s%n",
+        difference.worst(),
+        difference.where(),
+        accepted,
+        verdict(passed));
+    return passed;
+  }
+
+  private boolean printReference(PrintWriter text, Problem problem, Tensor result, Tensor sums) {
+    ReferenceAttention.Output output = new ReferenceAttention.Output(layout.bshd(result), sums);
+    Comparison comparison =
+        ReferenceAttention.compare(problem, ReferenceAttention.anyData(problem), List.of(output))
+            .getFirst();
+    printWorst(text, "out", comparison.out);
+    printWorst(text, "lse", comparison.lse);
+    if (comparison.skippedRows > 0) {
+      text.printf(
+          "reference  %d rows not compared: products or sums may overflow float32%n",
+          comparison.skippedRows);
+    }
+    return comparison.passed();
+  }
+
+  private static void printWorst(PrintWriter text, String name, Worst worst) {
+    boolean passed = worst.ratio <= 1;
+    text.printf(
+        Locale.ROOT,
+        "reference  %s: worst error %.3g, worst error over its bound %.3g%s: %s%n",
+        name,
+        worst.error,
+        worst.ratio,
+        passed ? "" : " at [batch, seq, head, element] " + Arrays.toString(worst.index),
+        verdict(passed));
+  }
+
+  private static String verdict(boolean passed) {
+    return passed ? "pass" : "FAIL";
+  }
+
+  /**
+   * How long calls took, and what one core could do before and after them, each for as long as the
+   * calls took.
+   */
+  private record Timing(double seconds, int calls, double peakBefore, double peakAfter) {
+
+    static Timing measure(Runnable call, long firstNanos, GatunRuntime runtime) {
+      long span = Math.max(TIMED_NANOS, LEAST_CALLS * firstNanos);
+      Duration window = Duration.ofNanos(Math.min(span, MOST_PEAK_NANOS));
+      double before = runtime.peakFlops(window);
+      long[] nanos = new long[1024];
+      int calls = 0;
+      long start = System.nanoTime();
+      long last = start;
+      while (calls < LEAST_CALLS || last - start < TIMED_NANOS) {
+        call.run();
+        long now = System.nanoTime();
+        if (calls == nanos.length) {
+          nanos = Arrays.copyOf(nanos, 2 * calls);
+        }
+        nanos[calls++] = now - last;
+        last = now;
+      }
+      double after = runtime.peakFlops(window);
+      Arrays.sort(nanos, 0, calls);
+      return new Timing(nanos[calls / 2] * 1e-9, calls, before, after);
+    }
+
+    void print(PrintWriter text, Problem problem, int threads) {
+      double flops =
+          2.0 * problem.pairs() * problem.q().size(2) * (problem.q().size(3) + problem.v().size(3));
+      double peak = threads * (peakBefore + peakAfter) / 2;
+      text.printf(
+          Locale.ROOT,
+          "time       %.3f ms, median of %d calls after one to warm up%n",
+          seconds * 1e3,
+          calls);
+      text.printf(
+          Locale.ROOT,
+          "rate       %.1f GFLOP/s, %.1f %% of the FMA peak (%d x %.1f GFLOP/s before, %.1f"
+              + " after)%n",
+          flops / seconds * 1e-9,
+          100 * flops / seconds / peak,
+          threads,
+          peakBefore * 1e-9,
+          peakAfter * 1e-9);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+package dev.gatun.cli;
+
+import dev.gatun.Causal;
+import dev.gatun.Tier;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.TypeConversionException;
+
+/** From the text of an option to its value, with everything else refused. */
+final class Converters {
+  private Converters() {}
+
+  /** A file name, used as it is given. */
+  static final class File implements ITypeConverter<Path> {
+    @Override
+    public Path convert(String text) {
+      if (text.isEmpty()) {
+        throw new TypeConversionException("expected a file name, came an empty one");
+      }
+      try {
+        return Path.of(text);
+      } catch (InvalidPathException e) {
+        throw new TypeConversionException("'" + text + "' is no file name here: " + e.getReason());
+      }
+    }
+  }
+
+  /** 1 … 1024. */
+  static final class Threads implements ITypeConverter<Integer> {
+    @Override
+    public Integer convert(String text) {
+      if (text.matches("[0-9]{1,4}")) {
+        int threads = Integer.parseInt(text);
+        if (threads >= 1 && threads <= 1024) {
+          return threads;
+        }
+      }
+      throw new TypeConversionException("expected 1 .. 1024, came '" + text + "'");
+    }
+  }
+
+  /** A finite decimal number: neither "1f" nor "0x1p3" nor "NaN", which Java would take too. */
+  private static double number(String text) {
+    if (!DECIMAL.matcher(text).matches()) {
+      throw new TypeConversionException("expected a finite decimal number, came '" + text + "'");
+    }
+    return Double.parseDouble(text);
+  }
+
+  private static final Pattern DECIMAL =
+      Pattern.compile("[-+]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]+)?");
+
+  /** A finite float32. */
+  static final class Scale implements ITypeConverter<Float> {
+    @Override
+    public Float convert(String text) {
+      double number = number(text);
+      float scale = Float.parseFloat(text); // not (float) number, which would round twice
+      if (!Float.isFinite(scale) || (scale == 0 && number != 0)) {
+        throw new TypeConversionException(
+            "expected a number within the range of float32, came '" + text + "'");
+      }
+      return scale;
+    }
+  }
+
+  /** A finite number that is not negative. */
+  static final class Tolerance implements ITypeConverter<Double> {
+    @Override
+    public Double convert(String text) {
+      double tolerance = number(text);
+      if (!Double.isFinite(tolerance) || tolerance < 0) {
+        throw new TypeConversionException("expected a finite number >= 0, came '" + text + "'");
+      }
+      return tolerance;
+    }
+  }
+
+  /** One of a few words. */
+  private abstract static class Word<T> implements ITypeConverter<T> {
+    private final Map<String, T> values;
+
+    Word(Map<String, T> values) {
+      this.values = values;
+    }
+
+    @Override
+    public T convert(String text) {
+      T value = values.get(text);
+      if (value == null) {
+        String words = values.keySet().stream().sorted().collect(Collectors.joining(", "));
+        throw new TypeConversionException("expected one of " + words + ", came '" + text + "'");
+      }
+      return value;
+    }
+  }
+
+  static final class CausalWord extends Word<Causal> {
+    CausalWord() {
+      super(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT));
+    }
+  }
+
+  static final class LayoutWord extends Word<AttendCommand.Layout> {
+    LayoutWord() {
+      super(Map.of("bshd", AttendCommand.Layout.BSHD, "bhsd", AttendCommand.Layout.BHSD));
+    }
+  }
+
+  static final class TierWord extends Word<Tier> {
+    TierWord() {
+      super(Arrays.stream(Tier.values()).collect(Collectors.toMap(Tier::toString, t -> t)));
+    }
+  }
+}

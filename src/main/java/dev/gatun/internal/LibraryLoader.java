@@ -1,0 +1,371 @@
+package dev.gatun.internal;
+
+import dev.gatun.GatunException;
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.URL;
+import java.net.URLConnection;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.DigestInputStream;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+
+/**
+ * Finds and loads native libraries into this class loader, where the generated bindings look them
+ * up.
+ *
+ * <p>Order for libgatun: the exact file of {@code -Dgatun.library}, without a fallback; then {@code
+ * java.library.path}; then the copy inside the jar, extracted. For OpenBLAS: the exact file of
+ * {@code -Dgatun.openblas}; then the natives jar of {@code org.bytedeco:openblas} on the class
+ * path.
+ *
+ * <p>Extraction is safe against other processes and other users: the folder is named by a hash of
+ * the content, belongs to this user alone, and a file gets its name only when it is complete. A
+ * file that is already there is used if its content is right, and replaced if not.
+ */
+final class LibraryLoader {
+
+  static final String LIBRARY_PROPERTY = "gatun.library";
+  static final String OPENBLAS_PROPERTY = "gatun.openblas";
+  static final String CACHE_PROPERTY = "gatun.cache";
+
+  private static final System.Logger LOG = System.getLogger("dev.gatun");
+
+  /** In the order in which they must be loaded: each finds those before it. */
+  private static final List<String> OPENBLAS_FILES =
+      List.of("libgcc_s.so.1", "libquadmath.so.0", "libgfortran.so.5", "libopenblas.so.0");
+
+  private static final Set<PosixFilePermission> PRIVATE =
+      PosixFilePermissions.fromString("rwx------");
+  private static final FileAttribute<?> PRIVATE_FOLDER =
+      PosixFilePermissions.asFileAttribute(PRIVATE);
+
+  private static final int BUFFER_BYTES = 1 << 16;
+  private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
+
+  private LibraryLoader() {}
+
+  /**
+   * A library that is loaded.
+   *
+   * @param file its file
+   * @param origin how the file was found
+   */
+  record Loaded(Path file, String origin) {}
+
+  /** Loads libgatun. A failure leaves nothing behind, so that a later attempt says the same. */
+  static Loaded loadGatun() {
+    String platform = platform();
+    String property = System.getProperty(LIBRARY_PROPERTY);
+    if (property != null) {
+      return loadExact("libgatun", LIBRARY_PROPERTY, property, "use the copy inside the jar");
+    }
+    String fileName = System.mapLibraryName("gatun");
+    String path = System.getProperty("java.library.path", "");
+    for (String folder : path.split(File.pathSeparator, -1)) {
+      Path file = folder.isEmpty() ? null : Path.of(folder, fileName).toAbsolutePath();
+      if (file != null && Files.isRegularFile(file)) {
+        load(
+            file,
+            "Remove it from java.library.path, or name another file with -D" + LIBRARY_PROPERTY);
+        return loaded(file, "java.library.path");
+      }
+    }
+    String resource = "dev/gatun/native/" + platform + "/libgatun.so";
+    URL url = LibraryLoader.class.getResource("/" + resource);
+    if (url == null) {
+      throw new GatunException(
+          ("libgatun.so: not in java.library.path (%s), and Gatun's jar has no %s. Build it with"
+                  + " make, or name the file with -D%s")
+              .formatted(path, resource, LIBRARY_PROPERTY),
+          null);
+    }
+    Path file = extract(List.of(new Resource("libgatun.so", url))).getFirst();
+    load(file, extractedHint(LIBRARY_PROPERTY));
+    return loaded(file, url.toString());
+  }
+
+  /** Loads OpenBLAS and what it depends on. */
+  static Loaded loadOpenBlas() {
+    String platform = platform();
+    String property = System.getProperty(OPENBLAS_PROPERTY);
+    if (property != null) {
+      return loadExact(
+          "OpenBLAS", OPENBLAS_PROPERTY, property, "use the jar org.bytedeco:openblas");
+    }
+    List<Resource> resources = new ArrayList<>();
+    for (String name : OPENBLAS_FILES) {
+      String resource =
+          "org/bytedeco/openblas/" + platform.replace("aarch64", "arm64") + "/" + name;
+      URL url = ClassLoader.getSystemResource(resource);
+      if (url != null) {
+        resources.add(new Resource(name, url));
+      } else if (name.startsWith("libopenblas")) {
+        throw new GatunException(
+            ("OpenBLAS: no %s on the class path. Add the jar org.bytedeco:openblas with classifier"
+                    + " %s to the class path (not to the module path), or name the system's"
+                    + " libopenblas.so.0 with -D%s")
+                .formatted(resource, platform.replace("aarch64", "arm64"), OPENBLAS_PROPERTY),
+            null);
+      }
+    }
+    List<Path> files = extract(resources);
+    for (Path file : files) {
+      load(file, extractedHint(OPENBLAS_PROPERTY));
+    }
+    return loaded(files.getLast(), resources.getLast().url.toString());
+  }
+
+  /** A resource and the file name it is extracted to. */
+  private record Resource(String name, URL url) {}
+
+  private static String platform() {
+    String os = System.getProperty("os.name");
+    String arch = System.getProperty("os.arch").toLowerCase(Locale.ROOT);
+    String name =
+        switch (arch) {
+          case "amd64", "x86_64" -> "linux-x86_64";
+          case "aarch64", "arm64" -> "linux-aarch64";
+          default -> null;
+        };
+    if (name == null || !os.equals("Linux")) {
+      throw new GatunException(
+          "Gatun runs on Linux x86_64 and Linux aarch64; this JVM runs on %s %s"
+              .formatted(os, arch),
+          null);
+    }
+    return name;
+  }
+
+  private static Loaded loadExact(
+      String library, String property, String value, String alternative) {
+    Path file;
+    try {
+      file = Path.of(value).toAbsolutePath();
+    } catch (InvalidPathException e) {
+      throw new GatunException(
+          "%s: -D%s=%s is no file name: %s".formatted(library, property, value, e.getMessage()), e);
+    }
+    String hint = "Correct -D%s, or unset it to %s".formatted(property, alternative);
+    if (!Files.isRegularFile(file)) {
+      throw new GatunException(
+          "%s: -D%s=%s: %s. %s"
+              .formatted(
+                  library,
+                  property,
+                  value,
+                  Files.exists(file) ? "not a file" : "no such file",
+                  hint),
+          null);
+    }
+    load(file, hint);
+    return loaded(file, "-D" + property);
+  }
+
+  private static Loaded loaded(Path file, String origin) {
+    LOG.log(System.Logger.Level.DEBUG, "loaded {0} ({1})", file, origin);
+    return new Loaded(file, origin);
+  }
+
+  private static void load(Path file, String hint) {
+    try {
+      // The JVM prints a warning of its own about a file that is no library.
+      if (!isElf(file)) {
+        throw new GatunException("%s: not a shared library (ELF). %s".formatted(file, hint), null);
+      }
+      System.load(file.toString());
+    } catch (IOException e) {
+      throw new GatunException("%s: cannot be read: %s. %s".formatted(file, describe(e), hint), e);
+    } catch (IllegalCallerException e) {
+      throw new GatunException(
+          "%s: the JVM allows no native code here. Start it with --enable-native-access=%s"
+              .formatted(file, accessName()),
+          e);
+    } catch (UnsatisfiedLinkError e) {
+      String reason = e.getMessage() == null ? "not loadable" : e.getMessage();
+      String prefix = file + ": ";
+      while (reason.startsWith(prefix)) {
+        reason = reason.substring(prefix.length());
+      }
+      throw new GatunException("%s: %s. %s".formatted(file, reason, hint), e);
+    }
+  }
+
+  private static boolean isElf(Path file) throws IOException {
+    try (InputStream in = Files.newInputStream(file)) {
+      return Arrays.equals(in.readNBytes(ELF.length), ELF);
+    }
+  }
+
+  /** What {@code --enable-native-access} has to name for this class to load libraries. */
+  static String accessName() {
+    Module module = LibraryLoader.class.getModule();
+    return module.isNamed() ? module.getName() : "ALL-UNNAMED";
+  }
+
+  private static String extractedHint(String property) {
+    return ("If its folder does not allow execution (noexec), name another one with -D%s, or the"
+            + " library itself with -D%s")
+        .formatted(CACHE_PROPERTY, property);
+  }
+
+  // ---- extraction ----------------------------------------------------------------------------
+
+  /**
+   * Puts the resources side by side into one private folder that is named by their content.
+   *
+   * @return the files, in the same order
+   */
+  private static List<Path> extract(List<Resource> resources) {
+    List<byte[]> digests = new ArrayList<>();
+    MessageDigest all = sha256();
+    for (Resource resource : resources) {
+      byte[] digest = digest(resource);
+      digests.add(digest);
+      all.update(digest);
+    }
+    Path folder = cacheFolder();
+    try {
+      requirePrivate(folder);
+      folder = folder.resolve(HexFormat.of().formatHex(all.digest(), 0, 16));
+      requirePrivate(folder);
+      List<Path> files = new ArrayList<>();
+      for (int i = 0; i < digests.size(); i++) {
+        files.add(place(folder, resources.get(i), digests.get(i)));
+      }
+      return files;
+    } catch (IOException e) {
+      throw new GatunException(
+          "%s: cannot extract %s there: %s. Name another folder with -D%s"
+              .formatted(folder, resources.getLast().url, describe(e), CACHE_PROPERTY),
+          e);
+    }
+  }
+
+  private static byte[] digest(Resource resource) {
+    try (InputStream in = open(resource)) {
+      return digest(in);
+    } catch (IOException e) {
+      throw new GatunException("%s: cannot be read: %s".formatted(resource.url, describe(e)), e);
+    }
+  }
+
+  private static InputStream open(Resource resource) throws IOException {
+    URLConnection connection = resource.url.openConnection();
+    connection.setUseCaches(false);
+    return connection.getInputStream();
+  }
+
+  private static Path cacheFolder() {
+    String property = System.getProperty(CACHE_PROPERTY);
+    try {
+      return property != null
+          ? Path.of(property).toAbsolutePath()
+          : Path.of(System.getProperty("java.io.tmpdir"), "gatun-" + userId()).toAbsolutePath();
+    } catch (InvalidPathException e) {
+      throw new GatunException(
+          "-D%s=%s is no folder name: %s".formatted(CACHE_PROPERTY, property, e.getMessage()), e);
+    }
+  }
+
+  /** The numeric id of this process's user; not its name, which need not exist in a container. */
+  private static int userId() {
+    try {
+      return (int) Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+    } catch (IOException e) {
+      throw new GatunException("/proc/self: cannot be read: " + describe(e), e);
+    }
+  }
+
+  /** Makes the folder if it is missing, and refuses one that another user could have prepared. */
+  private static void requirePrivate(Path folder) throws IOException {
+    try {
+      Files.createDirectory(folder, PRIVATE_FOLDER);
+    } catch (FileAlreadyExistsException e) {
+      // checked below like a new one
+    }
+    if (!Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+      throw new IOException("it is not a folder");
+    }
+    int owner = (int) Files.getAttribute(folder, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+    if (owner != userId()) {
+      throw new IOException("it belongs to user " + owner + ", not to " + userId());
+    }
+    Set<PosixFilePermission> permissions =
+        Files.getPosixFilePermissions(folder, LinkOption.NOFOLLOW_LINKS);
+    if (!permissions.equals(PRIVATE)) {
+      throw new IOException(
+          "its permissions are %s, expected %s"
+              .formatted(
+                  PosixFilePermissions.toString(permissions),
+                  PosixFilePermissions.toString(PRIVATE)));
+    }
+  }
+
+  private static Path place(Path folder, Resource resource, byte[] digest) throws IOException {
+    Path file = folder.resolve(resource.name);
+    if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+      try (InputStream in = Files.newInputStream(file)) {
+        if (MessageDigest.isEqual(digest, digest(in))) {
+          return file;
+        }
+      }
+    }
+    // A library may be mapped by another process, so that an existing file is never written to.
+    Path temporary = Files.createTempFile(folder, resource.name + ".", ".tmp");
+    try {
+      MessageDigest written = sha256();
+      try (InputStream in = new DigestInputStream(open(resource), written);
+          OutputStream out = Files.newOutputStream(temporary)) {
+        in.transferTo(out);
+      }
+      if (!MessageDigest.isEqual(digest, written.digest())) {
+        throw new IOException("it changed meanwhile");
+      }
+      Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+    return file;
+  }
+
+  private static byte[] digest(InputStream in) throws IOException {
+    MessageDigest digest = sha256();
+    byte[] buffer = new byte[BUFFER_BYTES];
+    for (int read; (read = in.read(buffer)) >= 0; ) {
+      digest.update(buffer, 0, read);
+    }
+    return digest.digest();
+  }
+
+  private static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new AssertionError("every JDK has SHA-256", e);
+    }
+  }
+
+  private static String describe(IOException e) {
+    String name = e.getClass().getSimpleName();
+    return e.getMessage() == null
+        ? name
+        : name.equals("IOException") ? e.getMessage() : name + ": " + e.getMessage();
+  }
+}

@@ -1,0 +1,16 @@
+/**
+ * FlashAttention for the JVM: exact attention on off-heap tensors by the C library libgatun.
+ *
+ * <p>Start the JVM with {@code --enable-native-access=dev.gatun}, or with {@code
+ * --enable-native-access=ALL-UNNAMED} where Gatun is on the class path.
+ */
+module dev.gatun {
+  requires static com.fasterxml.jackson.jr.ob;
+  requires static info.picocli;
+
+  exports dev.gatun;
+  exports dev.gatun.io;
+
+  opens dev.gatun.cli to
+      info.picocli;
+}

@@ -391,7 +391,8 @@ typedef struct gatun_rows_desc {
 
 /**
  * Layer normalisation (Ba et al. 2016) with what usually comes before it: t = x + bias + residual;
- * out = (t - mean(t)) / sqrt(variance(t) + epsilon) * gamma + beta, each row on its own, variance over dim (not dim - 1).
+ * out = (t - mean(t)) / sqrt(variance(t) + epsilon) * gamma + beta, each row on its own, the variance over dim
+ * elements (not dim - 1).
  * bias [dim], residual [rows][dim], beta [dim] and sum may be NULL; sum [rows][dim] receives t (the residual stream of
  * pre-norm blocks). Relative to max|t - mean| of a row and max|gamma| the error is below 2e-6.
  */
@@ -407,8 +408,8 @@ GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_rows_desc
 
 /**
  * out[r] = table0[ids0[r]] + table1[ids1[r]] + table2[ids2[r]], added in that order. table_t is [table_rows[t]][dim],
- * contiguous; table1 and table2 may be NULL; ids_t NULL means row 0 of its table for every r. An id outside its table is
- * GATUN_E_INDEX, and nothing is written.
+ * contiguous; table1 and table2 may be NULL; ids_t NULL means row 0 of its table for every r. An id outside its
+ * table is GATUN_E_INDEX, and nothing is written.
  */
 GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0,
     const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2,
@@ -419,8 +420,9 @@ GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc 
 #define GATUN_POOL_NORMALIZE 1u /* flag: divide by the Euclidean norm; a zero vector stays zero */
 
 /**
- * One vector per sequence: out[b] = mean, or first, of the rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1 of x. desc->rows is
- * the number of sequences; cu_seqlens [rows + 1] does not fall. Sums are in double. An empty sequence gives 0.
+ * One vector per sequence: out[b] = mean, or first, of the rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1 of x.
+ * desc->rows is the number of sequences; cu_seqlens [rows + 1] does not fall. Sums are in double. An empty sequence
+ * gives 0.
  */
 GATUN_API int32_t gatun_pool(
     gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out);

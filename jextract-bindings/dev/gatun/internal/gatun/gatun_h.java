@@ -185,6 +185,69 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_MAX_HEAD_DIM() {
         return GATUN_MAX_HEAD_DIM;
     }
+    private static final int GATUN_ACTIVATION_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ACTIVATION_NONE 0
+     * }
+     */
+    public static int GATUN_ACTIVATION_NONE() {
+        return GATUN_ACTIVATION_NONE;
+    }
+    private static final int GATUN_ACTIVATION_RELU = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ACTIVATION_RELU 1
+     * }
+     */
+    public static int GATUN_ACTIVATION_RELU() {
+        return GATUN_ACTIVATION_RELU;
+    }
+    private static final int GATUN_ACTIVATION_GELU = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ACTIVATION_GELU 2
+     * }
+     */
+    public static int GATUN_ACTIVATION_GELU() {
+        return GATUN_ACTIVATION_GELU;
+    }
+    private static final int GATUN_ACTIVATION_GELU_TANH = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ACTIVATION_GELU_TANH 3
+     * }
+     */
+    public static int GATUN_ACTIVATION_GELU_TANH() {
+        return GATUN_ACTIVATION_GELU_TANH;
+    }
+    private static final int GATUN_ACTIVATION_SILU = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ACTIVATION_SILU 4
+     * }
+     */
+    public static int GATUN_ACTIVATION_SILU() {
+        return GATUN_ACTIVATION_SILU;
+    }
+    private static final int GATUN_POOL_MEAN = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_MEAN 0
+     * }
+     */
+    public static int GATUN_POOL_MEAN() {
+        return GATUN_POOL_MEAN;
+    }
+    private static final int GATUN_POOL_FIRST = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_FIRST 1
+     * }
+     */
+    public static int GATUN_POOL_FIRST() {
+        return GATUN_POOL_FIRST;
+    }
 
     private static class gatun_version {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
@@ -1253,6 +1316,337 @@ public class gatun_h extends gatun_h$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class gatun_linear {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_linear");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * }
+     */
+    public static FunctionDescriptor gatun_linear$descriptor() {
+        return gatun_linear.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * }
+     */
+    public static MethodHandle gatun_linear$handle() {
+        return gatun_linear.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * }
+     */
+    public static MemorySegment gatun_linear$address() {
+        return gatun_linear.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * }
+     */
+    public static int gatun_linear(MemorySegment context, MemorySegment desc, MemorySegment cblas_sgemm, MemorySegment a, MemorySegment b, MemorySegment bias, MemorySegment c) {
+        var mh$ = gatun_linear.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_linear", context, desc, cblas_sgemm, a, b, bias, c);
+            }
+            return (int)mh$.invokeExact(context, desc, cblas_sgemm, a, b, bias, c);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_norm {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_norm");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_norm$descriptor() {
+        return gatun_norm.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * }
+     */
+    public static MethodHandle gatun_norm$handle() {
+        return gatun_norm.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * }
+     */
+    public static MemorySegment gatun_norm$address() {
+        return gatun_norm.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * }
+     */
+    public static int gatun_norm(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment bias, MemorySegment residual, MemorySegment gamma, MemorySegment beta, MemorySegment sum, MemorySegment out) {
+        var mh$ = gatun_norm.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_norm", context, desc, x, bias, residual, gamma, beta, sum, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, bias, residual, gamma, beta, sum, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_activation {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_activation");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_activation$descriptor() {
+        return gatun_activation.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * }
+     */
+    public static MethodHandle gatun_activation$handle() {
+        return gatun_activation.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * }
+     */
+    public static MemorySegment gatun_activation$address() {
+        return gatun_activation.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * }
+     */
+    public static int gatun_activation(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment bias, MemorySegment gate, MemorySegment out) {
+        var mh$ = gatun_activation.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_activation", context, desc, x, bias, gate, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, bias, gate, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_embedding {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_embedding");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_embedding$descriptor() {
+        return gatun_embedding.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * }
+     */
+    public static MethodHandle gatun_embedding$handle() {
+        return gatun_embedding.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * }
+     */
+    public static MemorySegment gatun_embedding$address() {
+        return gatun_embedding.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * }
+     */
+    public static int gatun_embedding(MemorySegment context, MemorySegment desc, MemorySegment ids0, MemorySegment table0, MemorySegment ids1, MemorySegment table1, MemorySegment ids2, MemorySegment table2, MemorySegment out) {
+        var mh$ = gatun_embedding.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_embedding", context, desc, ids0, table0, ids1, table1, ids2, table2, out);
+            }
+            return (int)mh$.invokeExact(context, desc, ids0, table0, ids1, table1, ids2, table2, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_pool {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_pool");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_pool$descriptor() {
+        return gatun_pool.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * }
+     */
+    public static MethodHandle gatun_pool$handle() {
+        return gatun_pool.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * }
+     */
+    public static MemorySegment gatun_pool$address() {
+        return gatun_pool.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * }
+     */
+    public static int gatun_pool(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment cu_seqlens, MemorySegment out) {
+        var mh$ = gatun_pool.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_pool", context, desc, x, cu_seqlens, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, cu_seqlens, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_E_INVALID = (int)-1L;
     /**
      * {@snippet lang=c :
@@ -1352,6 +1746,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_E_VERSION() {
         return GATUN_E_VERSION;
     }
+    private static final int GATUN_E_INDEX = (int)-12L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_E_INDEX -12
+     * }
+     */
+    public static int GATUN_E_INDEX() {
+        return GATUN_E_INDEX;
+    }
     private static final int GATUN_ATTENTION_SCALE = (int)1L;
     /**
      * {@snippet lang=c :
@@ -1360,6 +1763,15 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ATTENTION_SCALE() {
         return GATUN_ATTENTION_SCALE;
+    }
+    private static final int GATUN_ATTENTION_PACKED = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_PACKED 2
+     * }
+     */
+    public static int GATUN_ATTENTION_PACKED() {
+        return GATUN_ATTENTION_PACKED;
     }
     private static final int GATUN_SGEMM_TRANSPOSE_A = (int)1L;
     /**
@@ -1378,6 +1790,24 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_SGEMM_TRANSPOSE_B() {
         return GATUN_SGEMM_TRANSPOSE_B;
+    }
+    private static final int GATUN_NORM_RMS = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_NORM_RMS 1
+     * }
+     */
+    public static int GATUN_NORM_RMS() {
+        return GATUN_NORM_RMS;
+    }
+    private static final int GATUN_POOL_NORMALIZE = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_NORMALIZE 1
+     * }
+     */
+    public static int GATUN_POOL_NORMALIZE() {
+        return GATUN_POOL_NORMALIZE;
     }
 }
 

@@ -276,6 +276,7 @@ GATUN_API int32_t gatun_attention_workspace_size(
  *   - Error of finite inputs whose products and sums do not overflow, S = |scale| * max_j sum_d |q_d * k_jd|, maxima
  *     over the keys of the row: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 * S) * max|v|, |lse - exact| <=
  *     1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
+ *     To both come what a float cannot hold below 2^-126.
  *   - An Inf in a live value makes its column Inf, or NaN where its weight has underflowed to 0 or Infs of both signs
  *     meet. Sums that overflow on the way (about seq_k * max|v| beyond the float range) are Inf as well.
  *   - Bits of a row depend on its own query, its own keys and values in its own range, the number of query rows of its

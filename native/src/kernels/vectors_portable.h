@@ -23,6 +23,7 @@
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t vint __attribute__((vector_size(16)));
 typedef int32_t vmask __attribute__((vector_size(16)));
+typedef uint32_t vuint __attribute__((vector_size(16)));
 
 #define V static inline __attribute__((always_inline))
 
@@ -110,8 +111,9 @@ V vec v_exp2(vec x) {
     vec shifted = x + magic;
     vec n = shifted - magic;
     vec p = exp2_polynomial(x - n);
-    vint exponent = ((vint)shifted - (vint)magic) << 23;
-    vec scaled = (vec)((vint)p + exponent);
+    /* Unsigned: a masked lane may hold any x, and wraps around. */
+    vuint exponent = ((vuint)shifted - (vuint)magic) << 23;
+    vec scaled = (vec)((vuint)p + exponent);
     scaled = v_select(p == p, scaled, p);
     return (vec)((vint)scaled & ~below);
 }

@@ -1,0 +1,76 @@
+package dev.gatun;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.internal.Native;
+import dev.gatun.internal.gatun.gatun_attention_desc;
+import dev.gatun.internal.gatun.gatun_config;
+import dev.gatun.internal.gatun.gatun_h;
+import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_sgemm_desc;
+import java.lang.foreign.AddressLayout;
+import java.lang.foreign.GroupLayout;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemoryLayout.PathElement;
+import java.util.List;
+import java.util.TreeSet;
+import org.junit.jupiter.api.Test;
+
+/** The structs as C was compiled, against the generated layouts. */
+class AbiLayoutTest {
+
+  private static final List<GroupLayout> STRUCTS =
+      List.of(
+          gatun_config.layout(),
+          gatun_info.layout(),
+          gatun_attention_desc.layout(),
+          gatun_sgemm_desc.layout());
+
+  @Test
+  void membersLieWhereCPutsThem() {
+    TreeSet<String> generated = new TreeSet<>();
+    for (GroupLayout struct : STRUCTS) {
+      String name = struct.name().orElseThrow();
+      generated.add("%s - %d".formatted(name, struct.byteSize()));
+      for (MemoryLayout member : struct.memberLayouts()) {
+        if (member.name().isPresent()) { // padding has none
+          String field = member.name().get();
+          long offset = struct.byteOffset(PathElement.groupElement(field));
+          generated.add("%s.%s %d %d".formatted(name, field, offset, member.byteSize()));
+        }
+      }
+    }
+    TreeSet<String> compiled = new TreeSet<>(Native.abiLayout().lines().toList());
+    assertEquals(String.join("\n", compiled), String.join("\n", generated));
+  }
+
+  /** The linker keeps an argument's memory alive, not what a struct points to. */
+  @Test
+  void noStructHoldsAPointer() {
+    for (GroupLayout struct : STRUCTS) {
+      for (MemoryLayout member : struct.memberLayouts()) {
+        assertFalse(member instanceof AddressLayout, struct + ": " + member);
+      }
+    }
+  }
+
+  @Test
+  void versionAndStatuses() {
+    assertEquals(
+        "%d.%d.%d"
+            .formatted(
+                gatun_h.GATUN_VERSION_MAJOR(),
+                gatun_h.GATUN_VERSION_MINOR(),
+                gatun_h.GATUN_VERSION_PATCH()),
+        Native.version());
+    TreeSet<String> texts = new TreeSet<>();
+    for (int status = gatun_h.GATUN_E_VERSION(); status <= 0; status++) {
+      texts.add(Native.statusString(status));
+    }
+    assertEquals(12, texts.size(), texts.toString());
+    assertEquals("unknown status", Native.statusString(1));
+    assertTrue(Tier.PORTABLE.isAvailable());
+  }
+}

@@ -1,0 +1,167 @@
+package dev.gatun.support;
+
+import com.sun.management.ThreadMXBean;
+import dev.gatun.Attention;
+import dev.gatun.AttentionSpec;
+import dev.gatun.DType;
+import dev.gatun.GatunException;
+import dev.gatun.GatunRuntime;
+import dev.gatun.RuntimeInfo;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.management.ManagementFactory;
+
+/** What a {@link ChildJvm} runs: the first argument says which. */
+public final class ChildMain {
+
+  private ChildMain() {}
+
+  /** Runs one of the programs below. */
+  public static void main(String[] arguments) throws Throwable {
+    switch (arguments[0]) {
+      case "load" -> load();
+      case "openblas" -> openBlas();
+      case "garbage" -> garbage();
+      case "malloc" -> malloc(arguments[1]);
+      default -> throw new IllegalArgumentException(arguments[0]);
+    }
+  }
+
+  /** Creates a runtime and computes; on failure prints the messages of two attempts. */
+  private static void load() {
+    for (int attempt = 0; attempt < 2; attempt++) {
+      try (GatunRuntime runtime = GatunRuntime.create();
+          Arena arena = Arena.ofConfined()) {
+        Tensor one = Tensor.copyOf(arena, new float[] {1}, 1, 1, 1, 1);
+        Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 1, 1, 1);
+        runtime.attention(AttentionSpec.standard()).forward(one, one, one, out);
+        RuntimeInfo info = runtime.info();
+        System.out.println("library=" + info.library());
+        System.out.println("origin=" + info.libraryOrigin());
+        System.out.println("tier=" + info.tier() + " by " + info.tierSource());
+        System.out.println("module=" + Tensor.class.getModule().isNamed());
+        System.out.println("result=" + out.getFloat(0, 0, 0, 0));
+        return;
+      } catch (GatunException e) {
+        System.out.println("failure=" + e.getMessage());
+      }
+    }
+  }
+
+  private static void openBlas() {
+    for (int attempt = 0; attempt < 2; attempt++) {
+      try (GatunRuntime runtime = GatunRuntime.create()) {
+        System.out.println("info=" + runtime.matMul().info());
+        return;
+      } catch (GatunException e) {
+        System.out.println("failure=" + e.getMessage());
+      }
+    }
+  }
+
+  // ---- garbage -------------------------------------------------------------------------------
+
+  /** Calls that must make none, warm. Each call makes some of them, so that they alternate. */
+  private static final class Calls {
+    private final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
+    private final Attention plain = runtime.attention(AttentionSpec.standard());
+    private final Attention scaled = runtime.attention(AttentionSpec.builder().scale(0.5f).build());
+    private final Workspace workspace = runtime.newWorkspace();
+    private final Tensor q;
+    private final Tensor k;
+    private final Tensor lengths;
+    private final Tensor out;
+    private final Tensor lse;
+    private final Tensor shortQ;
+    private final Tensor shortOut;
+
+    Calls(Arena arena) {
+      q = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 4, 8);
+      k = Tensor.allocate(arena, DType.FLOAT32, 1, 9, 2, 8);
+      lengths = Tensor.copyOf(arena, new int[] {2}, 1);
+      out = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 4, 8);
+      lse = Tensor.allocate(arena, DType.FLOAT32, 1, 4, 3);
+      shortQ = q.slice(1, 0, 2);
+      shortOut = out.slice(1, 0, 2);
+    }
+
+    /** Four calls. */
+    void call() {
+      plain.forward(q, k, k, out);
+      plain.forward(workspace, q, k, k, lengths, lengths, out, lse);
+      scaled.forward(workspace, shortQ, k, k, shortOut);
+      scaled.forward(q, k, k, out, lse);
+    }
+  }
+
+  /** Prints the bytes that all threads allocated in each of some rounds of 100,000 warm calls. */
+  private static void garbage() {
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    try (Arena arena = Arena.ofShared()) {
+      Calls calls = new Calls(arena);
+      for (int n = 0; n < 100_000; n++) {
+        calls.call();
+      }
+      StringBuilder text = new StringBuilder();
+      for (int round = 0; round < 5; round++) {
+        // The first of two readings allocates what reading itself needs.
+        threads.getTotalThreadAllocatedBytes();
+        long before = threads.getTotalThreadAllocatedBytes();
+        for (int n = 0; n < 25_000; n++) {
+          calls.call();
+        }
+        text.append(threads.getTotalThreadAllocatedBytes() - before).append(' ');
+      }
+      System.out.println(text);
+    }
+  }
+
+  /**
+   * Prints the native allocations of this thread and of the pool in each of some rounds of 1,000
+   * warm calls.
+   *
+   * @param counter the library of {@code malloc_counter.h}; it is preloaded, and loading it once
+   *     more makes its functions known here
+   */
+  private static void malloc(String counter) throws Throwable {
+    System.load(counter);
+    MethodHandle start =
+        function("malloc_counter_start", FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
+    MethodHandle stop =
+        function("malloc_counter_stop", FunctionDescriptor.of(ValueLayout.JAVA_LONG));
+    MethodHandle malloc =
+        function("malloc", FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.JAVA_LONG));
+    try (Arena arena = Arena.ofShared()) {
+      Calls calls = new Calls(arena);
+      for (int n = 0; n < 20_000; n++) {
+        calls.call();
+      }
+      StringBuilder text = new StringBuilder();
+      for (int round = 0; round < 10; round++) {
+        start.invoke(0);
+        for (int n = 0; n < 250; n++) {
+          calls.call();
+        }
+        text.append((long) stop.invoke()).append(' ');
+      }
+      System.out.println(text);
+      // And one that is seen, to know that the counter counts.
+      start.invoke(0);
+      MemorySegment memory = (MemorySegment) malloc.invoke(100L);
+      long seen = (long) stop.invoke();
+      System.out.println(memory.address() != 0 && seen > 0 ? "counts" : "counts nothing");
+    }
+  }
+
+  private static MethodHandle function(String name, FunctionDescriptor descriptor) {
+    SymbolLookup lookup = SymbolLookup.loaderLookup();
+    return Linker.nativeLinker().downcallHandle(lookup.findOrThrow(name), descriptor);
+  }
+}

@@ -1,0 +1,169 @@
+package dev.gatun.support;
+
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import java.util.Arrays;
+import java.util.Random;
+
+/**
+ * One attention problem in dense Java arrays: q is {@code [batch][seqQ][heads][headDim]}, k and v
+ * have kvHeads in place of heads. The arrays may be changed after creation, to plant values.
+ */
+public final class Problem {
+  public final int batch;
+  public final int heads;
+  public final int kvHeads;
+  public final int seqQ;
+  public final int seqK;
+  public final int headDim;
+  public final int headDimV;
+  public Causal causal = Causal.NONE;
+
+  /** Factor of the scores, or NaN for the default. */
+  public float scale = Float.NaN;
+
+  /** Lengths for each batch row, or null. */
+  public int[] keyLengths;
+
+  public int[] queryLengths;
+
+  /** Whether the values are drawn, so that the smaller constant of the error bound holds. */
+  public boolean drawn = true;
+
+  public final float[] q;
+  public final float[] k;
+  public final float[] v;
+
+  public Problem(int batch, int heads, int kvHeads, int seqQ, int seqK, int headDim, int headDimV) {
+    this.batch = batch;
+    this.heads = heads;
+    this.kvHeads = kvHeads;
+    this.seqQ = seqQ;
+    this.seqK = seqK;
+    this.headDim = headDim;
+    this.headDimV = headDimV;
+    this.q = new float[batch * seqQ * heads * headDim];
+    this.k = new float[batch * seqK * kvHeads * headDim];
+    this.v = new float[batch * seqK * kvHeads * headDimV];
+  }
+
+  /** Fills q, k and v with normally distributed values. */
+  public Problem draw(Random random, double deviation) {
+    for (float[] array : new float[][] {q, k, v}) {
+      for (int i = 0; i < array.length; i++) {
+        array[i] = (float) (random.nextGaussian() * deviation);
+      }
+    }
+    return this;
+  }
+
+  public Problem draw(long seed) {
+    return draw(new Random(seed), 1);
+  }
+
+  public Problem causal(Causal value) {
+    causal = value;
+    return this;
+  }
+
+  public Problem scale(float value) {
+    scale = value;
+    return this;
+  }
+
+  public Problem keyLengths(int... values) {
+    keyLengths = values;
+    return this;
+  }
+
+  public Problem queryLengths(int... values) {
+    queryLengths = values;
+    return this;
+  }
+
+  /** Says that the values are no random draw. */
+  public Problem planted() {
+    drawn = false;
+    return this;
+  }
+
+  public int qAt(int b, int i, int h, int d) {
+    return ((b * seqQ + i) * heads + h) * headDim + d;
+  }
+
+  public int kAt(int b, int j, int g, int d) {
+    return ((b * seqK + j) * kvHeads + g) * headDim + d;
+  }
+
+  public int vAt(int b, int j, int g, int d) {
+    return ((b * seqK + j) * kvHeads + g) * headDimV + d;
+  }
+
+  /** Index into {@code [batch][seqQ][heads][headDimV]}. */
+  public int outAt(int b, int i, int h, int d) {
+    return ((b * seqQ + i) * heads + h) * headDimV + d;
+  }
+
+  /** Index into {@code [batch][heads][seqQ]}. */
+  public int lseAt(int b, int h, int i) {
+    return (b * heads + h) * seqQ + i;
+  }
+
+  public int keyLength(int b) {
+    return keyLengths == null ? seqK : keyLengths[b];
+  }
+
+  public int queryLength(int b) {
+    return queryLengths == null ? seqQ : queryLengths[b];
+  }
+
+  /** How many keys, counted from the first, row i of batch row b may see; 0 for a padding row. */
+  public int visibleKeys(int b, int i) {
+    int keys = keyLength(b);
+    int rows = queryLength(b);
+    if (i >= rows) {
+      return 0;
+    }
+    return switch (causal) {
+      case NONE -> keys;
+      case TOP_LEFT -> Math.min(keys, i + 1);
+      case BOTTOM_RIGHT -> Math.clamp(i + 1L + keys - rows, 0, keys);
+    };
+  }
+
+  public AttentionSpec spec() {
+    AttentionSpec.Builder builder = AttentionSpec.builder().causal(causal);
+    return Float.isNaN(scale) ? builder.build() : builder.scale(scale).build();
+  }
+
+  /** A problem with the same data for one batch row. */
+  public Problem batchRow(int b) {
+    Problem one = new Problem(1, heads, kvHeads, seqQ, seqK, headDim, headDimV);
+    System.arraycopy(q, b * one.q.length, one.q, 0, one.q.length);
+    System.arraycopy(k, b * one.k.length, one.k, 0, one.k.length);
+    System.arraycopy(v, b * one.v.length, one.v, 0, one.v.length);
+    one.causal = causal;
+    one.scale = scale;
+    one.keyLengths = keyLengths == null ? null : new int[] {keyLengths[b]};
+    one.queryLengths = queryLengths == null ? null : new int[] {queryLengths[b]};
+    one.drawn = drawn;
+    return one;
+  }
+
+  @Override
+  public String toString() {
+    return "b%d q%d k%d h%d/%d d%d/%d %s%s%s%s"
+        .formatted(
+            batch,
+            seqQ,
+            seqK,
+            heads,
+            kvHeads,
+            headDim,
+            headDimV,
+            causal,
+            Float.isNaN(scale) ? "" : " scale " + scale,
+            keyLengths == null ? "" : " kl" + Arrays.toString(keyLengths),
+            queryLengths == null ? "" : " ql" + Arrays.toString(queryLengths));
+  }
+}

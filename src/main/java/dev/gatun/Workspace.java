@@ -1,5 +1,7 @@
 package dev.gatun;
 
+import dev.gatun.internal.Access;
+import dev.gatun.internal.Blocks;
 import dev.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -39,6 +41,40 @@ public final class Workspace implements AutoCloseable {
     } catch (ReflectiveOperationException e) {
       throw new ExceptionInInitializerError(e);
     }
+    Access.set(new LayerAccess());
+  }
+
+  /** How layers and models take a workspace. */
+  private static final class LayerAccess extends Access {
+    @Override
+    public Workspace begin(GatunRuntime runtime, Workspace workspace) {
+      if (workspace == null) {
+        return runtime.lend();
+      }
+      if (workspace.runtime != runtime) {
+        throw new IllegalArgumentException(
+            "workspace: expected one of %s, got one of %s".formatted(runtime, workspace.runtime));
+      }
+      workspace.acquire();
+      return workspace;
+    }
+
+    @Override
+    public void end(GatunRuntime runtime, Workspace workspace, Workspace taken) {
+      if (workspace == null) {
+        runtime.giveBack(taken);
+      } else {
+        taken.release();
+      }
+    }
+
+    @Override
+    public Blocks blocks(Workspace taken) {
+      if (taken.blocks == null) {
+        taken.blocks = new Blocks(taken.runtime.context());
+      }
+      return taken.blocks;
+    }
   }
 
   /** Where a size is stored by native code. */
@@ -54,6 +90,9 @@ public final class Workspace implements AutoCloseable {
   final MemorySegment sgemmDesc;
   final long attentionDescAddress;
   private final MemorySegment fixed;
+
+  /** What layers and models write; null until one of them runs. */
+  private Blocks blocks;
 
   private MemorySegment scratch;
   long scratchAddress;
@@ -159,7 +198,8 @@ public final class Workspace implements AutoCloseable {
    * @return bytes that are allocated now, 0 before the first call and after close
    */
   public long bytes() {
-    return scratchBytes;
+    Blocks layers = blocks;
+    return scratchBytes + (layers == null ? 0 : layers.bytes());
   }
 
   /**
@@ -220,6 +260,10 @@ public final class Workspace implements AutoCloseable {
       scratch = null;
       scratchAddress = 0;
       scratchBytes = 0;
+    }
+    if (blocks != null) {
+      blocks.close();
+      blocks = null;
     }
     Native.free(fixed);
   }

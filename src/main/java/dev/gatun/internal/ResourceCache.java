@@ -1,0 +1,173 @@
+package dev.gatun.internal;
+
+import dev.gatun.GatunException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.URL;
+import java.net.URLConnection;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * Puts resources of the class path into files, for those who need a file.
+ *
+ * <p>Safe against other processes and other users: the folder is named by a hash of the content,
+ * belongs to this user alone, and a file gets its name only when it is complete. A file that is
+ * already there is used if its content is right, and replaced if not.
+ */
+final class ResourceCache {
+
+  static final String PROPERTY = "gatun.cache";
+
+  private static final Set<PosixFilePermission> PRIVATE =
+      PosixFilePermissions.fromString("rwx------");
+  private static final FileAttribute<?> PRIVATE_FOLDER =
+      PosixFilePermissions.asFileAttribute(PRIVATE);
+
+  private ResourceCache() {}
+
+  /** A resource and the file name it is extracted to. */
+  record Resource(String name, URL url) {}
+
+  /**
+   * Puts resources side by side into one private folder that is named by their content.
+   *
+   * @return the files, in the same order
+   * @throws GatunException if a resource cannot be read, or the folder cannot be used
+   */
+  static List<Path> extract(List<Resource> resources) {
+    List<byte[]> contents = new ArrayList<>();
+    MessageDigest all = sha256();
+    for (Resource resource : resources) {
+      byte[] content = read(resource);
+      contents.add(content);
+      all.update(sha256().digest(content));
+    }
+    Path folder = folder();
+    try {
+      requirePrivate(folder);
+      folder = folder.resolve(HexFormat.of().formatHex(all.digest(), 0, 16));
+      requirePrivate(folder);
+      List<Path> files = new ArrayList<>();
+      for (int i = 0; i < contents.size(); i++) {
+        files.add(place(folder.resolve(resources.get(i).name), contents.get(i)));
+      }
+      return files;
+    } catch (IOException e) {
+      throw new GatunException(
+          "%s: cannot extract %s there: %s. Name another folder with -D%s"
+              .formatted(folder, resources.getLast().url, describe(e), PROPERTY),
+          e);
+    }
+  }
+
+  private static byte[] read(Resource resource) {
+    try {
+      URLConnection connection = resource.url.openConnection();
+      connection.setUseCaches(false);
+      try (InputStream in = connection.getInputStream()) {
+        return in.readAllBytes();
+      }
+    } catch (IOException e) {
+      throw new GatunException("%s: cannot be read: %s".formatted(resource.url, describe(e)), e);
+    }
+  }
+
+  private static Path folder() {
+    String property = System.getProperty(PROPERTY);
+    try {
+      return property != null
+          ? Path.of(property).toAbsolutePath()
+          : Path.of(System.getProperty("java.io.tmpdir"), "gatun-" + userId()).toAbsolutePath();
+    } catch (InvalidPathException e) {
+      throw new GatunException(
+          "-D%s=%s is no folder name: %s".formatted(PROPERTY, property, e.getMessage()), e);
+    }
+  }
+
+  /** The numeric id of this process's user; not its name, which need not exist in a container. */
+  private static int userId() {
+    try {
+      return (int) Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+    } catch (IOException e) {
+      throw new GatunException("/proc/self: cannot be read: " + describe(e), e);
+    }
+  }
+
+  /** Makes the folder if it is missing, and refuses one that another user could have prepared. */
+  private static void requirePrivate(Path folder) throws IOException {
+    try {
+      Files.createDirectory(folder, PRIVATE_FOLDER);
+    } catch (FileAlreadyExistsException e) {
+      // checked below like a new one
+    }
+    if (!Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
+      throw new IOException("it is not a folder");
+    }
+    int owner = (int) Files.getAttribute(folder, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+    if (owner != userId()) {
+      throw new IOException("it belongs to user " + owner + ", not to " + userId());
+    }
+    Set<PosixFilePermission> permissions =
+        Files.getPosixFilePermissions(folder, LinkOption.NOFOLLOW_LINKS);
+    if (!permissions.equals(PRIVATE)) {
+      throw new IOException(
+          "its permissions are %s, expected %s"
+              .formatted(
+                  PosixFilePermissions.toString(permissions),
+                  PosixFilePermissions.toString(PRIVATE)));
+    }
+  }
+
+  private static Path place(Path file, byte[] content) throws IOException {
+    if (hasContent(file, content)) {
+      return file;
+    }
+    // A library may be mapped by another process, so that an existing file is never written to.
+    Path temporary = Files.createTempFile(file.getParent(), file.getFileName() + ".", ".tmp");
+    try {
+      Files.write(temporary, content, StandardOpenOption.WRITE);
+      Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+    return file;
+  }
+
+  private static boolean hasContent(Path file, byte[] content) throws IOException {
+    return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
+        && Files.size(file) == content.length
+        && Arrays.equals(Files.readAllBytes(file), content);
+  }
+
+  private static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new AssertionError("every JDK has SHA-256", e);
+    }
+  }
+
+  /** The message of an exception, with its name where that says more. */
+  static String describe(IOException e) {
+    String name = e.getClass().getSimpleName();
+    return e.getMessage() == null
+        ? name
+        : name.equals("IOException") ? e.getMessage() : name + ": " + e.getMessage();
+  }
+}

@@ -1,0 +1,675 @@
+package dev.gatun.io;
+
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileChannel.MapMode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+
+/**
+ * The nodes and initialisers of an ONNX model, read where they lie. Opening a file reads names and
+ * sizes only; the numbers of an initialiser become a {@link Tensor} when it is asked for.
+ *
+ * <p>Read are FLOAT, INT32 and INT64 data, as raw bytes or as lists of numbers, inside the file.
+ * Other types and external data are refused when they are asked for, and do no harm before. Sub
+ * graphs, functions and attributes other than those below are passed over.
+ *
+ * <p>Whatever the bytes are, reading ends and throws nothing but {@link OnnxException}. Memory is
+ * only taken for what is really in the file: a name may have 4096 bytes, a tensor 64 dimensions,
+ * and a file 2<sup>20</sup> nodes, initialisers and names together.
+ *
+ * <p>Any number of threads may use one object, if the arena allows them to.
+ */
+public final class OnnxFile {
+  private static final int MAX_ITEMS = 1 << 20;
+  private static final int MAX_RANK = 64;
+  private static final int PIECE = 1 << 16;
+
+  /** TensorProto.DataType. */
+  private static final List<String> DATA_TYPES =
+      List.of(
+          "UNDEFINED",
+          "FLOAT",
+          "UINT8",
+          "INT8",
+          "UINT16",
+          "INT16",
+          "INT32",
+          "INT64",
+          "STRING",
+          "BOOL",
+          "FLOAT16",
+          "DOUBLE",
+          "UINT32",
+          "UINT64",
+          "COMPLEX64",
+          "COMPLEX128",
+          "BFLOAT16",
+          "FLOAT8E4M3FN",
+          "FLOAT8E4M3FNUZ",
+          "FLOAT8E5M2",
+          "FLOAT8E5M2FNUZ",
+          "UINT4",
+          "INT4",
+          "FLOAT4E2M1");
+
+  private static final int FLOAT = 1;
+  private static final int INT32 = 6;
+  private static final int INT64 = 7;
+
+  private final MemorySegment data;
+  private final String source;
+  private final Arena arena;
+
+  /** True if the memory is this object's own, to be written to. */
+  private final boolean owned;
+
+  private final List<Node> nodes = new ArrayList<>();
+  private final Map<String, Node> nodesByName = new HashMap<>();
+  private final Map<String, Node> producers = new HashMap<>();
+  private final Map<String, Initializer> initializers = new LinkedHashMap<>();
+  private int items;
+
+  private OnnxFile(MemorySegment data, String source, Arena arena, boolean owned)
+      throws OnnxException {
+    this.data = data;
+    this.source = source;
+    this.arena = arena;
+    this.owned = owned;
+    boolean graph = false;
+    Wire model = new Wire(data, source, 0, data.byteSize());
+    while (model.next()) {
+      if (model.field == 7) {
+        graph = true;
+        readGraph(model.message());
+      }
+    }
+    if (!graph) {
+      throw new OnnxException(source, "expected an ONNX model, found no graph in it");
+    }
+  }
+
+  /**
+   * Maps a file. Pages are read when they are touched, and are shared with every other process that
+   * maps the file. The file must not be cut short while the arena is open.
+   *
+   * @param file an ONNX model on the default file system, of any size
+   * @param arena gets the mapping, and the copies of what lies badly aligned in it
+   * @return the model
+   * @throws OnnxException if the file is no regular file or no ONNX model
+   * @throws IOException if the file cannot be opened or mapped
+   */
+  public static OnnxFile map(Path file, Arena arena) throws IOException {
+    Objects.requireNonNull(arena, "arena");
+    if (Files.exists(file) && !Files.isRegularFile(file)) {
+      throw new OnnxException(file.toString(), "expected a regular file");
+    }
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+      MemorySegment data = channel.map(MapMode.READ_ONLY, 0, channel.size(), arena);
+      return new OnnxFile(data, file.toString(), arena, false);
+    } catch (UnsupportedOperationException e) {
+      throw new OnnxException(
+          file.toString(), "expected a file on the default file system, this cannot be mapped");
+    }
+  }
+
+  /**
+   * Reads a model from a stream into off-heap memory of its own, through a small buffer on the
+   * heap. This is the way for a model inside a jar, where it is compressed and cannot be mapped.
+   * Nothing is copied a second time: {@link #initializer} moves badly aligned data in place.
+   *
+   * @param in gives the model; read to its end, not closed
+   * @param size how many bytes the stream has
+   * @param source what messages call it
+   * @param arena gets the memory
+   * @return the model
+   * @throws OnnxException if the bytes are no ONNX model, or not as many as size says
+   * @throws IOException if the stream cannot be read
+   */
+  public static OnnxFile read(InputStream in, long size, String source, Arena arena)
+      throws IOException {
+    if (size < 0) {
+      throw new IllegalArgumentException("size: expected >= 0, got " + size);
+    }
+    // As a tensor the memory comes with huge pages, on which 100 MB are touched in no time.
+    MemorySegment data =
+        Tensor.allocate(arena, DType.INT64, Math.ceilDiv(size, (long) Long.BYTES))
+            .segment()
+            .asSlice(0, size);
+    byte[] buffer = new byte[PIECE];
+    long done = 0;
+    for (int count; (count = in.read(buffer)) >= 0; done += count) {
+      if (count > size - done) {
+        throw new OnnxException(source, "expected %d bytes, got more".formatted(size));
+      }
+      MemorySegment.copy(buffer, 0, data, ValueLayout.JAVA_BYTE, done, count);
+    }
+    if (done < size) {
+      throw new OnnxException(source, "expected %d bytes, got %d".formatted(size, done));
+    }
+    return new OnnxFile(data, source, arena, true);
+  }
+
+  /**
+   * Reads a model that lies in memory. Nothing is written to that memory.
+   *
+   * @param data native or mapped memory with the whole file
+   * @param source what messages call it
+   * @param arena gets the copies of what lies badly aligned in the memory; the memory has to live
+   *     as long as the tensors
+   * @return the model
+   * @throws OnnxException if the bytes are no ONNX model
+   * @throws IllegalArgumentException if the memory is on the Java heap
+   */
+  public static OnnxFile of(MemorySegment data, String source, Arena arena) throws OnnxException {
+    Objects.requireNonNull(source, "source");
+    Objects.requireNonNull(arena, "arena");
+    if (!data.isNative()) {
+      throw new IllegalArgumentException("data: expected native memory, got a heap segment");
+    }
+    return new OnnxFile(data.asReadOnly(), source, arena, false);
+  }
+
+  /**
+   * Returns what messages call the file.
+   *
+   * @return the path, or the name given
+   */
+  public String source() {
+    return source;
+  }
+
+  /**
+   * Returns all nodes of the graph.
+   *
+   * @return unmodifiable, in the order of the file
+   */
+  public List<Node> nodes() {
+    return Collections.unmodifiableList(nodes);
+  }
+
+  /**
+   * Finds a node by its name.
+   *
+   * @param name as in the file
+   * @return the first node of that name, or null if there is none
+   */
+  public Node node(String name) {
+    return nodesByName.get(name);
+  }
+
+  /**
+   * Finds the node that computes a value.
+   *
+   * @param output name of the value, an input of another node
+   * @return the node, or null if the value is an input of the graph, an initialiser or unknown
+   */
+  public Node producer(String output) {
+    return producers.get(output);
+  }
+
+  /**
+   * Returns what is known about all initialisers, without their numbers.
+   *
+   * @return unmodifiable, in the order of the file
+   */
+  public Collection<Initializer> initializers() {
+    return Collections.unmodifiableCollection(initializers.values());
+  }
+
+  /**
+   * Says whether there is an initialiser.
+   *
+   * @param name as in the file
+   * @return true if {@link #initializer} finds it
+   */
+  public boolean hasInitializer(String name) {
+    return initializers.containsKey(name);
+  }
+
+  /**
+   * Returns the numbers of an initialiser: a view of the file where they lie at a multiple of the
+   * element size, which in ONNX files is left to chance. Otherwise they are moved by a few bytes
+   * within memory that {@link #read} allocated, or copied into the arena once. The tensor is valid
+   * as long as the arena, and is the same one at every call.
+   *
+   * @param name as in the file
+   * @return a read-only tensor: FLOAT32, INT32 or INT64
+   * @throws OnnxException if there is none of that name, it is of another type, or its data do not
+   *     fit its shape
+   */
+  public Tensor initializer(String name) throws OnnxException {
+    Initializer initializer = initializers.get(name);
+    if (initializer == null) {
+      throw new OnnxException(source, "no initialiser '%s'".formatted(name));
+    }
+    return tensor(initializer);
+  }
+
+  /**
+   * Returns a value that is fixed in the file: an initialiser, or the output of a Constant node
+   * with a tensor.
+   *
+   * @param name name of the value, an input of a node
+   * @return a tensor as of {@link #initializer}, or null if the value is neither
+   * @throws OnnxException if it is of another type, or its data do not fit its shape
+   */
+  public Tensor constant(String name) throws OnnxException {
+    Initializer initializer = initializers.get(name);
+    if (initializer == null) {
+      Node producer = producers.get(name);
+      initializer = producer == null ? null : producer.constant;
+    }
+    return initializer == null ? null : tensor(initializer);
+  }
+
+  // ---- structure -----------------------------------------------------------------------------
+
+  /** One operation of the graph. */
+  public static final class Node {
+    private String name = "";
+    private String opType = "";
+    private final List<String> inputs = new ArrayList<>();
+    private final List<String> outputs = new ArrayList<>();
+    private Map<String, Float> floats = Map.of();
+    private Initializer constant;
+
+    private Node() {}
+
+    /**
+     * Returns the name.
+     *
+     * @return empty if the file gives none
+     */
+    public String name() {
+      return name;
+    }
+
+    /**
+     * Returns the operator.
+     *
+     * @return such as {@code MatMul}
+     */
+    public String opType() {
+      return opType;
+    }
+
+    /**
+     * Returns the names of the values it uses.
+     *
+     * @return unmodifiable; an optional input that is absent is empty
+     */
+    public List<String> inputs() {
+      return Collections.unmodifiableList(inputs);
+    }
+
+    /**
+     * Returns the names of the values it computes.
+     *
+     * @return unmodifiable
+     */
+    public List<String> outputs() {
+      return Collections.unmodifiableList(outputs);
+    }
+
+    /**
+     * Returns a FLOAT attribute.
+     *
+     * @param attribute its name
+     * @param otherwise what to return if there is none
+     * @return the number
+     */
+    public float floatAttribute(String attribute, float otherwise) {
+      return floats.getOrDefault(attribute, otherwise);
+    }
+
+    /** Returns operator and name. */
+    @Override
+    public String toString() {
+      return opType + " '" + name + "'";
+    }
+  }
+
+  /** Name, type and shape of an initialiser. */
+  public static final class Initializer {
+    private String name = "";
+    private long[] shape = new long[4];
+    private int rank;
+    private int dataType;
+    private boolean external;
+
+    private final long start;
+    private final long end;
+
+    /** Where the raw bytes are, or -1. */
+    private long raw = -1;
+
+    private long rawBytes;
+    private Tensor tensor;
+
+    private Initializer(long start, long end) {
+      this.start = start;
+      this.end = end;
+    }
+
+    /**
+     * Returns the name.
+     *
+     * @return what {@link OnnxFile#initializer} takes
+     */
+    public String name() {
+      return name;
+    }
+
+    /**
+     * Returns the shape as the file has it, unchecked.
+     *
+     * @return a copy, outermost dimension first; empty for a single number
+     */
+    public long[] shape() {
+      return Arrays.copyOf(shape, rank);
+    }
+
+    /**
+     * Returns the type of the elements.
+     *
+     * @return as ONNX calls it: {@code FLOAT}
+     */
+    public String dataType() {
+      return dataType >= 0 && dataType < DATA_TYPES.size()
+          ? DATA_TYPES.get(dataType)
+          : "type " + dataType;
+    }
+
+    /** Returns name, shape and type. */
+    @Override
+    public String toString() {
+      return "'%s' %s %s".formatted(name, Arrays.toString(shape()), dataType());
+    }
+  }
+
+  private void readGraph(Wire graph) throws OnnxException {
+    while (graph.next()) {
+      switch (graph.field) {
+        case 1 -> {
+          Node node = readNode(graph.message());
+          count(graph);
+          nodes.add(node);
+          nodesByName.putIfAbsent(node.name, node);
+          for (String output : node.outputs) {
+            producers.putIfAbsent(output, node);
+          }
+        }
+        case 5 -> {
+          Initializer initializer = readTensor(graph.message(), graph.start, graph.length);
+          count(graph);
+          if (initializers.putIfAbsent(initializer.name, initializer) != null) {
+            throw graph.error(graph.start, "a second initialiser '%s'".formatted(initializer.name));
+          }
+        }
+        default -> {
+          // names, inputs, outputs and documentation of the graph
+        }
+      }
+    }
+  }
+
+  private Node readNode(Wire wire) throws OnnxException {
+    Node node = new Node();
+    while (wire.next()) {
+      switch (wire.field) {
+        case 1 -> {
+          count(wire);
+          node.inputs.add(wire.expectName());
+        }
+        case 2 -> {
+          count(wire);
+          node.outputs.add(wire.expectName());
+        }
+        case 3 -> node.name = wire.expectName();
+        case 4 -> node.opType = wire.expectName();
+        case 5 -> readAttribute(wire.message(), node);
+        default -> {
+          // documentation, domain
+        }
+      }
+    }
+    return node;
+  }
+
+  private void readAttribute(Wire wire, Node node) throws OnnxException {
+    String name = "";
+    Float number = null;
+    Initializer tensor = null;
+    while (wire.next()) {
+      switch (wire.field) {
+        case 1 -> name = wire.expectName();
+        case 2 -> number = wire.expectFloat();
+        case 5 -> tensor = readTensor(wire.message(), wire.start, wire.length);
+        default -> {
+          // types that nobody asks for
+        }
+      }
+    }
+    if (number != null) {
+      count(wire);
+      if (node.floats.isEmpty()) {
+        node.floats = new HashMap<>();
+      }
+      node.floats.put(name, number);
+    }
+    if (tensor != null && name.equals("value")) {
+      tensor.name = node.name;
+      node.constant = tensor;
+    }
+  }
+
+  private static Initializer readTensor(Wire wire, long start, long length) throws OnnxException {
+    Initializer tensor = new Initializer(start, start + length);
+    while (wire.next()) {
+      switch (wire.field) {
+        case 1 -> {
+          if (wire.type == Wire.BYTES) {
+            for (Wire sizes = wire.message(); sizes.hasMore(); ) {
+              addSize(tensor, sizes.varint(), wire);
+            }
+          } else {
+            addSize(tensor, wire.expectNumber(), wire);
+          }
+        }
+        case 2 -> tensor.dataType = (int) wire.expectNumber();
+        case 8 -> tensor.name = wire.expectName();
+        case 9 -> {
+          wire.expect(Wire.BYTES);
+          tensor.raw = wire.start;
+          tensor.rawBytes = wire.length;
+        }
+        case 14 -> tensor.external = wire.expectNumber() == 1;
+        default -> {
+          // lists of numbers are read when they are asked for
+        }
+      }
+    }
+    return tensor;
+  }
+
+  private static void addSize(Initializer tensor, long size, Wire wire) throws OnnxException {
+    if (tensor.rank == MAX_RANK) {
+      throw wire.error(
+          wire.start, "expected a tensor of at most %d dimensions".formatted(MAX_RANK));
+    }
+    if (tensor.rank == tensor.shape.length) {
+      tensor.shape = Arrays.copyOf(tensor.shape, MAX_RANK);
+    }
+    tensor.shape[tensor.rank++] = size;
+  }
+
+  private void count(Wire wire) throws OnnxException {
+    if (++items > MAX_ITEMS) {
+      throw wire.error(
+          wire.start, "expected at most %d nodes, initialisers and names".formatted(MAX_ITEMS));
+    }
+  }
+
+  // ---- numbers -------------------------------------------------------------------------------
+
+  private synchronized Tensor tensor(Initializer initializer) throws OnnxException {
+    if (initializer.tensor == null) {
+      initializer.tensor = readNumbers(initializer);
+    }
+    return initializer.tensor;
+  }
+
+  private Tensor readNumbers(Initializer initializer) throws OnnxException {
+    if (initializer.external) {
+      throw error(initializer, "its data are in another file, which is not supported");
+    }
+    DType dtype =
+        switch (initializer.dataType) {
+          case FLOAT -> DType.FLOAT32;
+          case INT32 -> DType.INT32;
+          case INT64 -> DType.INT64;
+          default -> throw error(initializer, "expected the type FLOAT, INT32 or INT64");
+        };
+    long bytes = byteSize(initializer, dtype);
+    MemorySegment numbers;
+    if (initializer.raw >= 0) {
+      if (initializer.rawBytes != bytes) {
+        throw error(
+            initializer, "expected %d bytes, got %d".formatted(bytes, initializer.rawBytes));
+      }
+      numbers = aligned(initializer, dtype);
+    } else {
+      numbers = readList(initializer, dtype, bytes);
+    }
+    try {
+      return Tensor.of(numbers.asReadOnly(), dtype, initializer.shape());
+    } catch (IllegalArgumentException e) {
+      throw error(initializer, e.getMessage());
+    }
+  }
+
+  private long byteSize(Initializer initializer, DType dtype) throws OnnxException {
+    long bytes = dtype.byteSize();
+    for (long size : initializer.shape()) {
+      if (size < 0) {
+        throw error(initializer, "expected sizes >= 0");
+      }
+      if (Math.multiplyHigh(bytes, size) != 0 || bytes * size < 0) {
+        throw error(initializer, "more than 2^63 bytes");
+      }
+      bytes *= size;
+    }
+    return bytes;
+  }
+
+  /** The raw bytes at an address that suits the type. Both platforms are little-endian, as ONNX. */
+  private MemorySegment aligned(Initializer initializer, DType dtype) {
+    MemorySegment raw = data.asSlice(initializer.raw, initializer.rawBytes);
+    long shift = raw.address() & (dtype.byteSize() - 1);
+    if (shift == 0) {
+      return raw;
+    }
+    if (owned && initializer.raw - shift >= initializer.start) {
+      // Over tag, length and name, which have been read.
+      initializer.raw -= shift;
+      return data.asSlice(initializer.raw, initializer.rawBytes).copyFrom(raw);
+    }
+    return allocate(dtype, raw.byteSize()).copyFrom(raw);
+  }
+
+  private MemorySegment readList(Initializer initializer, DType dtype, long bytes)
+      throws OnnxException {
+    int field =
+        switch (dtype) {
+          case FLOAT32 -> 4;
+          case INT32 -> 5;
+          case INT64 -> 7;
+        };
+    // Counted before memory is taken: the shape may promise anything.
+    long count = 0;
+    Wire wire = new Wire(data, source, initializer.start, initializer.end);
+    while (wire.next()) {
+      if (wire.field == field) {
+        count += listLength(wire, dtype);
+      }
+    }
+    if (count != bytes / dtype.byteSize()) {
+      throw error(
+          initializer, "expected %d numbers, got %d".formatted(bytes / dtype.byteSize(), count));
+    }
+    MemorySegment numbers = allocate(dtype, bytes);
+    long index = 0;
+    wire = new Wire(data, source, initializer.start, initializer.end);
+    while (wire.next()) {
+      if (wire.field != field) {
+        continue;
+      }
+      if (dtype == DType.FLOAT32) {
+        MemorySegment.copy(data, wire.start, numbers, index * Float.BYTES, wire.length);
+        index += wire.length / Float.BYTES;
+      } else if (wire.type == Wire.VARINT) {
+        set(numbers, dtype, index++, wire.number);
+      } else {
+        for (Wire list = wire.message(); list.hasMore(); ) {
+          set(numbers, dtype, index++, list.varint());
+        }
+      }
+    }
+    return numbers;
+  }
+
+  private static long listLength(Wire wire, DType dtype) throws OnnxException {
+    if (dtype == DType.FLOAT32) {
+      if (wire.type != Wire.FIXED32) {
+        wire.expect(Wire.BYTES);
+      }
+      if (wire.length % Float.BYTES != 0) {
+        throw wire.error(
+            wire.start, "expected a multiple of 4 bytes, got %d".formatted(wire.length));
+      }
+      return wire.length / Float.BYTES;
+    }
+    if (wire.type == Wire.VARINT) {
+      return 1;
+    }
+    long count = 0;
+    for (Wire list = wire.message(); list.hasMore(); count++) {
+      list.varint();
+    }
+    return count;
+  }
+
+  private static void set(MemorySegment numbers, DType dtype, long index, long value) {
+    if (dtype == DType.INT32) {
+      numbers.setAtIndex(ValueLayout.JAVA_INT, index, (int) value);
+    } else {
+      numbers.setAtIndex(ValueLayout.JAVA_LONG, index, value);
+    }
+  }
+
+  private MemorySegment allocate(DType dtype, long bytes) {
+    return Tensor.allocate(arena, dtype, bytes / dtype.byteSize()).segment();
+  }
+
+  private OnnxException error(Initializer initializer, String reason) {
+    return new OnnxException(
+        source, "initialiser %s at byte %d: %s".formatted(initializer, initializer.start, reason));
+  }
+}

@@ -1,0 +1,167 @@
+package dev.gatun.model;
+
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import dev.gatun.io.OnnxException;
+import dev.gatun.io.OnnxFile;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.function.UnaryOperator;
+
+/**
+ * The weights of a BERT-family encoder. All are FLOAT32 and contiguous; a matrix has the shape
+ * {@code [in, out]}, so that activations {@code [rows, in]} are multiplied by it as it is.
+ *
+ * <p>The tensors live in the arena of whoever made them.
+ *
+ * @param config the sizes
+ * @param wordEmbeddings {@code [vocabulary, hidden]}
+ * @param positionEmbeddings {@code [positions, hidden]}
+ * @param tokenTypeEmbeddings {@code [tokenTypes, hidden]}
+ * @param embeddingNorm layer norm of their sum
+ * @param layers from the first to the last
+ */
+public record BertWeights(
+    BertConfig config,
+    Tensor wordEmbeddings,
+    Tensor positionEmbeddings,
+    Tensor tokenTypeEmbeddings,
+    Norm embeddingNorm,
+    List<Layer> layers) {
+
+  /** What the slab of {@link #copyTo} aligns each tensor to, in elements: a cache line. */
+  private static final long ALIGNMENT = 64 / Float.BYTES;
+
+  /**
+   * A matrix and its bias.
+   *
+   * @param weight {@code [in, out]}
+   * @param bias {@code [out]}
+   */
+  public record Linear(Tensor weight, Tensor bias) {}
+
+  /**
+   * A layer norm.
+   *
+   * @param weight {@code [hidden]}
+   * @param bias {@code [hidden]}
+   */
+  public record Norm(Tensor weight, Tensor bias) {}
+
+  /**
+   * One layer, in the order of the computation.
+   *
+   * @param query {@code [hidden, hidden]}
+   * @param key {@code [hidden, hidden]}
+   * @param value {@code [hidden, hidden]}
+   * @param attentionOutput {@code [hidden, hidden]}
+   * @param attentionNorm after the first residual
+   * @param intermediate {@code [hidden, intermediate]}, before the GELU
+   * @param output {@code [intermediate, hidden]}
+   * @param outputNorm after the second residual
+   */
+  public record Layer(
+      Linear query,
+      Linear key,
+      Linear value,
+      Linear attentionOutput,
+      Norm attentionNorm,
+      Linear intermediate,
+      Linear output,
+      Norm outputNorm) {}
+
+  /** Keeps the list from being changed. */
+  public BertWeights {
+    layers = List.copyOf(layers);
+  }
+
+  /**
+   * Finds the weights in a PyTorch export. Biases and embeddings have their PyTorch names; matrices
+   * have none, and are found through the node that multiplies by them, such as {@code
+   * /encoder/layer.0/attention/self/query/MatMul}. What is not used (position ids, pooler) is left
+   * alone.
+   *
+   * @param file the model
+   * @param arena gets copies of matrices that the file transposes when it runs
+   * @return the weights, for the most part views of the file
+   * @throws OnnxException if a weight is missing or has another shape or type, or the graph
+   *     computes something else than {@link BertConfig} describes; the message names it
+   */
+  public static BertWeights from(OnnxFile file, Arena arena) throws OnnxException {
+    return new BertReader(file, arena).read();
+  }
+
+  /**
+   * Copies all weights into one piece of memory, each aligned to a cache line. Then the file's own
+   * memory may be closed.
+   *
+   * @param arena gets the memory, with huge pages
+   * @return the same weights there
+   */
+  public BertWeights copyTo(Arena arena) {
+    long[] total = {0};
+    map(tensor -> count(tensor, total));
+    Tensor slab = Tensor.allocate(arena, DType.FLOAT32, total[0]);
+    long[] used = {0};
+    return map(
+        tensor -> {
+          MemorySegment place =
+              slab.segment().asSlice(used[0] * Float.BYTES, tensor.segment().byteSize());
+          count(tensor, used);
+          Tensor copy = Tensor.of(place, DType.FLOAT32, tensor.shape());
+          copy.copyFrom(tensor);
+          return copy;
+        });
+  }
+
+  private static Tensor count(Tensor tensor, long[] total) {
+    total[0] += Math.ceilDiv(tensor.elements(), ALIGNMENT) * ALIGNMENT;
+    return tensor;
+  }
+
+  /**
+   * Returns the size of all weights.
+   *
+   * @return bytes
+   */
+  public long byteSize() {
+    long[] bytes = {0};
+    map(
+        tensor -> {
+          bytes[0] += tensor.segment().byteSize();
+          return tensor;
+        });
+    return bytes[0];
+  }
+
+  private BertWeights map(UnaryOperator<Tensor> f) {
+    return new BertWeights(
+        config,
+        f.apply(wordEmbeddings),
+        f.apply(positionEmbeddings),
+        f.apply(tokenTypeEmbeddings),
+        map(embeddingNorm, f),
+        layers.stream()
+            .map(
+                layer ->
+                    new Layer(
+                        map(layer.query, f),
+                        map(layer.key, f),
+                        map(layer.value, f),
+                        map(layer.attentionOutput, f),
+                        map(layer.attentionNorm, f),
+                        map(layer.intermediate, f),
+                        map(layer.output, f),
+                        map(layer.outputNorm, f)))
+            .toList());
+  }
+
+  private static Linear map(Linear linear, UnaryOperator<Tensor> f) {
+    return new Linear(f.apply(linear.weight), f.apply(linear.bias));
+  }
+
+  private static Norm map(Norm norm, UnaryOperator<Tensor> f) {
+    return new Norm(f.apply(norm.weight), f.apply(norm.bias));
+  }
+}

@@ -1,0 +1,141 @@
+package dev.gatun.support;
+
+import dev.gatun.Tensor;
+import dev.gatun.model.BertWeights;
+import dev.gatun.model.BertWeights.Layer;
+import dev.gatun.model.BertWeights.Linear;
+import dev.gatun.model.BertWeights.Norm;
+
+/** A BERT encoder in plain Java and double precision, for one text. */
+public final class ReferenceBert {
+  private final BertWeights weights;
+
+  public ReferenceBert(BertWeights weights) {
+    this.weights = weights;
+  }
+
+  /** Returns the last hidden state, [tokens][hidden]. */
+  public double[][] forward(int... ids) {
+    int hidden = weights.config().hidden();
+    double[][] x = new double[ids.length][hidden];
+    for (int t = 0; t < ids.length; t++) {
+      for (int i = 0; i < hidden; i++) {
+        x[t][i] =
+            (double) weights.wordEmbeddings().getFloat(ids[t], i)
+                + weights.positionEmbeddings().getFloat(t, i)
+                + weights.tokenTypeEmbeddings().getFloat(0, i);
+      }
+    }
+    norm(x, weights.embeddingNorm());
+    for (Layer layer : weights.layers()) {
+      add(x, linear(attention(x, layer), layer.attentionOutput()));
+      norm(x, layer.attentionNorm());
+      double[][] inner = linear(x, layer.intermediate());
+      for (double[] row : inner) {
+        for (int i = 0; i < row.length; i++) {
+          row[i] = 0.5 * row[i] * (1 + erf(row[i] / Math.sqrt(2)));
+        }
+      }
+      add(x, linear(inner, layer.output()));
+      norm(x, layer.outputNorm());
+    }
+    return x;
+  }
+
+  private double[][] attention(double[][] x, Layer layer) {
+    int dim = weights.config().headDim();
+    double[][] q = linear(x, layer.query());
+    double[][] k = linear(x, layer.key());
+    double[][] v = linear(x, layer.value());
+    double[][] context = new double[x.length][q[0].length];
+    for (int start = 0; start < q[0].length; start += dim) {
+      for (int row = 0; row < x.length; row++) {
+        double[] p = new double[x.length];
+        double sum = 0;
+        for (int col = 0; col < x.length; col++) {
+          double score = 0;
+          for (int i = start; i < start + dim; i++) {
+            score += q[row][i] * k[col][i];
+          }
+          p[col] = Math.exp(score / Math.sqrt(dim));
+          sum += p[col];
+        }
+        for (int col = 0; col < x.length; col++) {
+          for (int i = start; i < start + dim; i++) {
+            context[row][i] += p[col] / sum * v[col][i];
+          }
+        }
+      }
+    }
+    return context;
+  }
+
+  private static double[][] linear(double[][] x, Linear linear) {
+    Tensor weight = linear.weight();
+    int in = (int) weight.size(0);
+    int out = (int) weight.size(1);
+    float[] w = weight.toFloatArray();
+    float[] bias = linear.bias().toFloatArray();
+    double[][] y = new double[x.length][out];
+    for (int row = 0; row < x.length; row++) {
+      for (int o = 0; o < out; o++) {
+        y[row][o] = bias[o];
+      }
+      for (int i = 0; i < in; i++) {
+        for (int o = 0; o < out; o++) {
+          y[row][o] += x[row][i] * w[i * out + o];
+        }
+      }
+    }
+    return y;
+  }
+
+  private static void add(double[][] x, double[][] y) {
+    for (int row = 0; row < x.length; row++) {
+      for (int i = 0; i < x[row].length; i++) {
+        x[row][i] += y[row][i];
+      }
+    }
+  }
+
+  private void norm(double[][] x, Norm norm) {
+    float[] weight = norm.weight().toFloatArray();
+    float[] bias = norm.bias().toFloatArray();
+    for (double[] row : x) {
+      double mean = 0;
+      for (double value : row) {
+        mean += value / row.length;
+      }
+      double variance = 0;
+      for (double value : row) {
+        variance += (value - mean) * (value - mean) / row.length;
+      }
+      double scale = 1 / Math.sqrt(variance + weights.config().layerNormEps());
+      for (int i = 0; i < row.length; i++) {
+        row[i] = (row[i] - mean) * scale * weight[i] + bias[i];
+      }
+    }
+  }
+
+  /** The series near 0, the continued fraction of erfc beyond: both to double precision. */
+  private static double erf(double x) {
+    double a = Math.abs(x);
+    double result;
+    if (a < 2.5) {
+      double term = a;
+      double sum = a;
+      for (int n = 1; n < 100 && Math.abs(term) > 1e-18 * sum; n++) {
+        term *= -a * a / n;
+        sum += term / (2 * n + 1);
+      }
+      result = 2 / Math.sqrt(Math.PI) * sum;
+    } else {
+      double fraction = a;
+      for (int n = 60; n > 0; n--) {
+        fraction = a + n / 2.0 / fraction;
+      }
+      result = 1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / fraction;
+    }
+    return x < 0 ? -result : result;
+  }
+}

@@ -10,6 +10,8 @@ module dev.gatun {
 
   exports dev.gatun;
   exports dev.gatun.io;
+  exports dev.gatun.model;
+  exports dev.gatun.nn;
 
   opens dev.gatun.cli to
       info.picocli;

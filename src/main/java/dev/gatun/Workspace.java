@@ -73,6 +73,7 @@ public final class Workspace implements AutoCloseable {
       if (taken.blocks == null) {
         taken.blocks = new Blocks(taken.runtime.context());
       }
+      taken.blocks.giveBackTo(0); // what a call that failed had taken
       return taken.blocks;
     }
   }

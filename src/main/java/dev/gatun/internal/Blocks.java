@@ -20,9 +20,10 @@ public final class Blocks implements AutoCloseable {
   /** Memory for intermediate results, with up to two more starting points inside it. */
   public static final class Buffer {
     private MemorySegment memory = MemorySegment.NULL;
+    private MemorySegment first;
     private MemorySegment second;
-    private MemorySegment third;
     private long offset;
+    private long furtherOffset;
 
     private Buffer() {}
 
@@ -36,31 +37,30 @@ public final class Blocks implements AutoCloseable {
     }
 
     /**
-     * Returns the memory from an element on; the last two offsets are remembered, so that views of
-     * a packed row cost nothing.
+     * Returns the memory from an element on, and remembers a further starting point for {@link
+     * #second}: views of a packed row that cost nothing when they are asked for again.
      *
-     * @param floats elements of the first offset
-     * @return the memory from there to its end
+     * @param floats elements before the first starting point
+     * @param furtherFloats elements before the second
+     * @return the memory from the first to its end
      */
-    public MemorySegment from(long floats) {
-      if (floats == 0) {
-        return memory;
-      }
-      if (offset != floats) {
+    public MemorySegment from(long floats, long furtherFloats) {
+      if (offset != floats || furtherOffset != furtherFloats) {
         offset = floats;
-        second = memory.asSlice(floats * Float.BYTES);
-        third = memory.asSlice(2 * floats * Float.BYTES);
+        furtherOffset = furtherFloats;
+        first = memory.asSlice(floats * Float.BYTES);
+        second = memory.asSlice(furtherFloats * Float.BYTES);
       }
-      return second;
+      return first;
     }
 
     /**
-     * Returns the memory from twice the offset last given to {@link #from} on.
+     * Returns the memory from the further starting point of {@link #from}.
      *
      * @return the memory from there to its end
      */
-    public MemorySegment fromTwice() {
-      return third;
+    public MemorySegment second() {
+      return second;
     }
 
     private void resize(long bytes) {
@@ -73,9 +73,10 @@ public final class Blocks implements AutoCloseable {
         Native.free(memory);
       }
       memory = MemorySegment.NULL;
+      first = null;
       second = null;
-      third = null;
       offset = 0;
+      furtherOffset = 0;
     }
   }
 

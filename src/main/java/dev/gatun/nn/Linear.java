@@ -1,0 +1,120 @@
+package dev.gatun.nn;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.internal.Access;
+import dev.gatun.internal.Blocks;
+import java.lang.foreign.MemorySegment;
+import java.util.Objects;
+
+/**
+ * A linear layer, {@code out = activation(x · W + b)}: the product by OpenBLAS in blocks over the
+ * runtime's threads, bias and activation on each block while it is in the cache.
+ *
+ * <p>The weight is {@code [in, out]}, row-major as ONNX stores it, or the {@code transpose(0, 1)}
+ * of a row-major {@code [out, in]} as PyTorch stores it. It is not copied: it may be mapped from a
+ * file, and its arena must stay open as long as the layer is used.
+ *
+ * <p>Immutable; any number of threads may share it, each call with a workspace of its own or lent.
+ * Bits do not depend on the number of threads. Warm calls allocate nothing.
+ */
+public final class Linear {
+
+  private final GatunRuntime runtime;
+  private final Activation activation;
+  private final long in;
+  private final long out;
+  private final MemorySegment weight;
+  private final long weightRow;
+  private final boolean transposed;
+  private final MemorySegment bias;
+
+  /**
+   * Makes a layer.
+   *
+   * @param runtime where it runs
+   * @param weight {@code [in, out]}, see above
+   * @param bias {@code [out]}, or null
+   * @param activation applied to each element of the result
+   * @throws IllegalArgumentException naming the parameter whose shape or strides do not fit
+   */
+  public Linear(GatunRuntime runtime, Tensor weight, Tensor bias, Activation activation) {
+    this.runtime = Objects.requireNonNull(runtime, "runtime");
+    this.activation = Objects.requireNonNull(activation, "activation");
+    if (weight.dtype() != DType.FLOAT32
+        || weight.rank() != 2
+        || weight.size(0) < 1
+        || weight.size(1) < 1) {
+      throw Rows.bad("weight", "[in, out] float32", weight);
+    }
+    this.in = weight.size(0);
+    this.out = weight.size(1);
+    this.transposed = weight.stride(1) != 1 && out > 1;
+    if (transposed ? weight.stride(0) != 1 && in > 1 : weight.stride(0) < out && in > 1) {
+      throw Rows.bad("weight", "a row-major matrix or the transpose of one", weight);
+    }
+    this.weightRow = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;
+    this.weight = weight.segment();
+    this.bias = Rows.vector("bias", bias, out);
+  }
+
+  /**
+   * Returns the size of an input row.
+   *
+   * @return columns of x
+   */
+  public long in() {
+    return in;
+  }
+
+  /**
+   * Returns the size of an output row.
+   *
+   * @return columns of out
+   */
+  public long out() {
+    return out;
+  }
+
+  /**
+   * Computes the layer with a workspace lent by the runtime.
+   *
+   * @param x {@code [..., in]}
+   * @param out receives {@code [..., out]}; shares no memory with x
+   */
+  public void forward(Tensor x, Tensor out) {
+    forward(null, x, out);
+  }
+
+  /**
+   * Computes the layer.
+   *
+   * @param workspace what the call writes besides out, or null to be lent one
+   * @param x {@code [..., in]}, rows evenly spaced
+   * @param out receives {@code [..., out]}, as many rows; shares no memory with x
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   */
+  public void forward(Workspace workspace, Tensor x, Tensor out) {
+    long rows = Rows.count("x", x, in);
+    Rows.checkOutput("out", out, rows, this.out);
+    Workspace taken = Access.get().begin(runtime, workspace);
+    try {
+      run(
+          Access.get().blocks(taken),
+          rows,
+          x.segment(),
+          Rows.stride("x", x),
+          out.segment(),
+          Rows.stride("out", out));
+    } finally {
+      Access.get().end(runtime, workspace, taken);
+    }
+  }
+
+  void run(Blocks blocks, long rows, MemorySegment x, long xRow, MemorySegment to, long toRow) {
+    blocks.linear(
+        rows, in, out, x, xRow, weight, weightRow, transposed, bias, activation, to, toRow);
+  }
+}

@@ -1,0 +1,391 @@
+package dev.gatun.nn;
+
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.internal.Access;
+import dev.gatun.internal.Blocks;
+import dev.gatun.internal.Native;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Objects;
+
+/**
+ * Multi-head attention with its projections, section 3.2.2 of "Attention Is All You Need":
+ *
+ * <pre>{@code
+ * Q = x · W_Q + b_Q     K = memory · W_K + b_K     V = memory · W_V + b_V
+ * out = concat(attention(Q_h, K_g, V_g) for each head h) · W_O + b_O
+ * }</pre>
+ *
+ * <p>Self-attention if memory is x, cross-attention otherwise; grouped-query attention (Ainslie et
+ * al. 2023) if keys and values have fewer heads. Heads are views: nothing is transposed. Weights
+ * are as {@link Linear} takes them, separate or W_Q, W_K and W_V side by side in one matrix, which
+ * makes one product of three.
+ *
+ * <p>Immutable; any number of threads may share it. Everything a call writes besides out lives in
+ * the workspace; warm calls allocate nothing on either side. Lifetime, errors and virtual threads
+ * are as for {@link dev.gatun.Attention}.
+ */
+public final class MultiHeadAttention {
+
+  private final GatunRuntime runtime;
+  private final Linear packed;
+  private final Linear query;
+  private final Linear key;
+  private final Linear value;
+  private final Linear output;
+  private final int heads;
+  private final int kvHeads;
+  private final long headDim;
+  private final long headDimV;
+  private final Causal causal;
+  private final boolean hasScale;
+  private final float scale;
+
+  private MultiHeadAttention(Builder b) {
+    this.runtime = b.runtime;
+    this.heads = b.heads;
+    this.kvHeads = b.kvHeads == 0 ? b.heads : b.kvHeads;
+    if (heads % kvHeads != 0) {
+      throw new IllegalArgumentException(
+          "kvHeads: expected a divisor of %d heads, got %d".formatted(heads, kvHeads));
+    }
+    AttentionSpec spec = b.spec;
+    this.causal = spec.causal();
+    this.hasScale = spec.scale().isPresent();
+    this.scale = hasScale ? (float) spec.scale().getAsDouble() : 0;
+    if (b.output == null) {
+      throw new IllegalArgumentException("output: expected a weight, got none");
+    }
+    this.output = b.output;
+    if (b.packed != null) {
+      if (b.query != null || b.key != null || b.value != null) {
+        throw new IllegalArgumentException(
+            "packed: expected packed or separate weights, got both kinds");
+      }
+      this.packed = b.packed;
+      this.query = null;
+      this.key = null;
+      this.value = null;
+      long headsInRow = heads + 2L * kvHeads;
+      this.headDim = divide("packed", packed.out(), headsInRow);
+      this.headDimV = headDim;
+    } else {
+      if (b.query == null || b.key == null || b.value == null) {
+        throw new IllegalArgumentException(
+            "query, key, value: expected three weights, or one packed, got fewer");
+      }
+      this.packed = null;
+      this.query = b.query;
+      this.key = b.key;
+      this.value = b.value;
+      this.headDim = divide("query", query.out(), heads);
+      this.headDimV = divide("value", value.out(), kvHeads);
+      if (divide("key", key.out(), kvHeads) != headDim) {
+        throw new IllegalArgumentException(
+            "key: expected %d columns (%d heads of %d), got %d"
+                .formatted(kvHeads * headDim, kvHeads, headDim, key.out()));
+      }
+      if (key.in() != value.in()) {
+        throw new IllegalArgumentException(
+            "value: expected %d rows as the key weight has, got %d"
+                .formatted(key.in(), value.in()));
+      }
+    }
+    if (headDim > Native.Abi.MAX_HEAD_DIM || headDimV > Native.Abi.MAX_HEAD_DIM) {
+      throw new IllegalArgumentException(
+          "head dimension: expected 1 .. %d, got %d and %d"
+              .formatted(Native.Abi.MAX_HEAD_DIM, headDim, headDimV));
+    }
+    if (output.in() != heads * headDimV) {
+      throw new IllegalArgumentException(
+          "output: expected %d rows (%d heads of %d), got %d"
+              .formatted(heads * headDimV, heads, headDimV, output.in()));
+    }
+  }
+
+  private static long divide(String name, long columns, long heads) {
+    if (columns % heads != 0) {
+      throw new IllegalArgumentException(
+          "%s: expected a multiple of %d columns, got %d".formatted(name, heads, columns));
+    }
+    return columns / heads;
+  }
+
+  /**
+   * Starts an attention layer.
+   *
+   * @param runtime where it runs
+   * @param heads query heads, 1 or more
+   * @return a new builder
+   */
+  public static Builder builder(GatunRuntime runtime, int heads) {
+    return new Builder(runtime, heads);
+  }
+
+  /**
+   * Self-attention with a workspace lent by the runtime.
+   *
+   * @param x {@code [batch, seq, dim]}, contiguous
+   * @param out receives {@code [batch, seq, outDim]}, contiguous; may be x itself
+   */
+  public void forward(Tensor x, Tensor out) {
+    forward(null, x, x, null, null, out);
+  }
+
+  /**
+   * Attention of the rows of x over the rows of memory.
+   *
+   * @param workspace what the call writes besides out, or null to be lent one
+   * @param x {@code [batch, seqQ, dim]}, contiguous
+   * @param memory {@code [batch, seqK, memoryDim]}, contiguous; x itself for self-attention
+   * @param keyLengths {@code [batch]} INT32, or null: keys at and past them are not attended to
+   * @param queryLengths {@code [batch]} INT32, or null: rows at and past them attend to nothing,
+   *     and their out is b_O
+   * @param out receives {@code [batch, seqQ, outDim]}, contiguous; may be x itself
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   */
+  public void forward(
+      Workspace workspace,
+      Tensor x,
+      Tensor memory,
+      Tensor keyLengths,
+      Tensor queryLengths,
+      Tensor out) {
+    Linear source = packed != null ? packed : query;
+    check("x", x, source.in());
+    long batch = x.size(0);
+    long seqQ = x.size(1);
+    boolean self = memory == x;
+    if (!self) {
+      if (packed != null) {
+        throw new IllegalArgumentException(
+            "memory: expected x itself, as the weights are packed, got another tensor");
+      }
+      check("memory", memory, key.in());
+      if (memory.size(0) != batch) {
+        throw Rows.bad("memory", "[%d, seq, %d] float32".formatted(batch, key.in()), memory);
+      }
+    } else if (packed == null && key.in() != x.size(2)) {
+      throw Rows.bad("memory", "[batch, seq, %d] float32".formatted(key.in()), memory);
+    }
+    long seqK = memory.size(1);
+    check("out", out, output.out());
+    if (out.size(0) != batch || out.size(1) != seqQ) {
+      throw Rows.bad("out", "[%d, %d, %d] float32".formatted(batch, seqQ, output.out()), out);
+    }
+    Rows.checkOutput("out", out, batch * seqQ, output.out());
+    MemorySegment keyLens = lengths("keyLengths", keyLengths, batch, seqK);
+    MemorySegment queryLens = lengths("queryLengths", queryLengths, batch, seqQ);
+    Workspace taken = Access.get().begin(runtime, workspace);
+    try {
+      run(Access.get().blocks(taken), batch, seqQ, seqK, x, memory, keyLens, queryLens, out);
+    } finally {
+      Access.get().end(runtime, workspace, taken);
+    }
+  }
+
+  private static void check(String name, Tensor tensor, long columns) {
+    Objects.requireNonNull(tensor, name);
+    if (tensor.dtype() != DType.FLOAT32
+        || tensor.rank() != 3
+        || tensor.size(2) != columns
+        || !tensor.isContiguous()) {
+      throw Rows.bad(name, "[batch, seq, %d] float32, contiguous".formatted(columns), tensor);
+    }
+  }
+
+  /** Lengths are checked before anything is computed, since projections come before attention. */
+  private static MemorySegment lengths(String name, Tensor lengths, long batch, long most) {
+    if (lengths == null) {
+      return MemorySegment.NULL;
+    }
+    if (lengths.dtype() != DType.INT32
+        || lengths.rank() != 1
+        || lengths.size(0) != batch
+        || !lengths.isContiguous()) {
+      throw Rows.bad(name, "[%d] int32, contiguous".formatted(batch), lengths);
+    }
+    MemorySegment segment = lengths.segment();
+    for (long i = 0; i < batch; i++) {
+      int length = segment.getAtIndex(ValueLayout.JAVA_INT, i);
+      if (length < 0 || length > most) {
+        throw new IllegalArgumentException(
+            "%s[%d]: expected 0 .. %d, got %d".formatted(name, i, most, length));
+      }
+    }
+    return segment;
+  }
+
+  private void run(
+      Blocks blocks,
+      long batch,
+      long seqQ,
+      long seqK,
+      Tensor x,
+      Tensor memory,
+      MemorySegment keyLengths,
+      MemorySegment queryLengths,
+      Tensor out) {
+    long queryRows = batch * seqQ;
+    long keyRows = batch * seqK;
+    int mark = blocks.mark();
+    MemorySegment q;
+    MemorySegment k;
+    MemorySegment v;
+    long qRow;
+    long kRow;
+    long vRow;
+    if (packed != null) {
+      qRow = packed.out();
+      kRow = qRow;
+      vRow = qRow;
+      Blocks.Buffer rows = blocks.take(queryRows * qRow);
+      q = rows.segment();
+      packed.run(blocks, queryRows, x.segment(), packed.in(), q, qRow);
+      k = rows.from(heads * headDim, (heads + kvHeads) * headDim);
+      v = rows.second();
+    } else {
+      qRow = query.out();
+      kRow = key.out();
+      vRow = value.out();
+      q = blocks.take(queryRows * qRow).segment();
+      k = blocks.take(keyRows * kRow).segment();
+      v = blocks.take(keyRows * vRow).segment();
+      query.run(blocks, queryRows, x.segment(), query.in(), q, qRow);
+      key.run(blocks, keyRows, memory.segment(), key.in(), k, kRow);
+      value.run(blocks, keyRows, memory.segment(), value.in(), v, vRow);
+    }
+    long contextRow = heads * headDimV;
+    MemorySegment context = blocks.take(queryRows * contextRow).segment();
+    blocks
+        .describe(
+            causal, hasScale, scale, batch, heads, kvHeads, seqQ, seqK, headDim, headDimV)
+        .queryStrides(
+            seqQ * qRow, qRow, headDim, seqQ * contextRow, contextRow, headDimV)
+        .keyStrides(seqK * kRow, kRow, headDim, seqK * vRow, vRow, headDimV)
+        .attention(q, k, v, keyLengths, queryLengths, context);
+    output.run(blocks, queryRows, context, contextRow, out.segment(), output.out());
+    blocks.giveBackTo(mark);
+  }
+
+  /** Collects the weights of an attention layer. Not thread-safe. */
+  public static final class Builder {
+    private final GatunRuntime runtime;
+    private final int heads;
+    private int kvHeads;
+    private AttentionSpec spec = AttentionSpec.standard();
+    private Linear packed;
+    private Linear query;
+    private Linear key;
+    private Linear value;
+    private Linear output;
+
+    private Builder(GatunRuntime runtime, int heads) {
+      this.runtime = Objects.requireNonNull(runtime, "runtime");
+      if (heads < 1) {
+        throw new IllegalArgumentException("heads: expected 1 or more, got " + heads);
+      }
+      this.heads = heads;
+    }
+
+    /**
+     * Sets the heads of keys and values; the default is as many as query heads.
+     *
+     * @param value a divisor of the query heads
+     * @return this builder
+     */
+    public Builder kvHeads(int value) {
+      if (value < 1) {
+        throw new IllegalArgumentException("kvHeads: expected 1 or more, got " + value);
+      }
+      this.kvHeads = value;
+      return this;
+    }
+
+    /**
+     * Sets mask and scale; the default is no mask and 1 / sqrt(headDim).
+     *
+     * @param value the specification
+     * @return this builder
+     */
+    public Builder spec(AttentionSpec value) {
+      this.spec = Objects.requireNonNull(value, "spec");
+      return this;
+    }
+
+    /**
+     * Sets W_Q, W_K and W_V side by side.
+     *
+     * @param weight {@code [dim, (heads + 2 · kvHeads) · headDim]}
+     * @param bias {@code [(heads + 2 · kvHeads) · headDim]}, or null
+     * @return this builder
+     */
+    public Builder packed(Tensor weight, Tensor bias) {
+      packed = new Linear(runtime, weight, bias, Activation.NONE);
+      return this;
+    }
+
+    /**
+     * Sets W_Q.
+     *
+     * @param weight {@code [dim, heads · headDim]}
+     * @param bias {@code [heads · headDim]}, or null
+     * @return this builder
+     */
+    public Builder query(Tensor weight, Tensor bias) {
+      query = new Linear(runtime, weight, bias, Activation.NONE);
+      return this;
+    }
+
+    /**
+     * Sets W_K.
+     *
+     * @param weight {@code [memoryDim, kvHeads · headDim]}
+     * @param bias {@code [kvHeads · headDim]}, or null
+     * @return this builder
+     */
+    public Builder key(Tensor weight, Tensor bias) {
+      key = new Linear(runtime, weight, bias, Activation.NONE);
+      return this;
+    }
+
+    /**
+     * Sets W_V.
+     *
+     * @param weight {@code [memoryDim, kvHeads · headDimV]}
+     * @param bias {@code [kvHeads · headDimV]}, or null
+     * @return this builder
+     */
+    public Builder value(Tensor weight, Tensor bias) {
+      value = new Linear(runtime, weight, bias, Activation.NONE);
+      return this;
+    }
+
+    /**
+     * Sets W_O.
+     *
+     * @param weight {@code [heads · headDimV, outDim]}
+     * @param bias {@code [outDim]}, or null
+     * @return this builder
+     */
+    public Builder output(Tensor weight, Tensor bias) {
+      output = new Linear(runtime, weight, bias, Activation.NONE);
+      return this;
+    }
+
+    /**
+     * Makes the layer.
+     *
+     * @return an immutable layer
+     * @throws IllegalArgumentException naming the weight that is missing or does not fit
+     */
+    public MultiHeadAttention build() {
+      return new MultiHeadAttention(this);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+package dev.gatun.nn;
+
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+
+/** Checks of tensors that layers take as rows: {@code [..., columns]}, evenly spaced in memory. */
+final class Rows {
+
+  private Rows() {}
+
+  /** Rows of a tensor whose last dimension has the given size. */
+  static long count(String name, Tensor tensor, long columns) {
+    int rank = tensor.rank();
+    if (tensor.dtype() != DType.FLOAT32 || rank < 1 || tensor.size(rank - 1) != columns) {
+      throw bad(name, "[..., " + columns + "] float32", tensor);
+    }
+    stride(name, tensor);
+    return columns == 0 ? 0 : tensor.elements() / columns;
+  }
+
+  /** The same, and as many rows as expected. */
+  static void check(String name, Tensor tensor, long rows, long columns) {
+    if (count(name, tensor, columns) != rows) {
+      throw bad(name, "%d rows of %d".formatted(rows, columns), tensor);
+    }
+  }
+
+  /** An output: as {@link #check}, and writable. */
+  static void checkOutput(String name, Tensor tensor, long rows, long columns) {
+    check(name, tensor, rows, columns);
+    if (tensor.isReadOnly()) {
+      throw new IllegalArgumentException(
+          name + ": expected memory that can be written, got a read-only segment");
+    }
+  }
+
+  /** Elements from one row to the next. */
+  static long stride(String name, Tensor tensor) {
+    int rank = tensor.rank();
+    long columns = tensor.size(rank - 1);
+    if (columns > 1 && tensor.stride(rank - 1) != 1) {
+      throw strides(name, tensor);
+    }
+    long stride = -1;
+    long rows = 1;
+    for (int dim = rank - 2; dim >= 0; dim--) {
+      if (tensor.size(dim) == 1) {
+        continue;
+      }
+      if (stride < 0) {
+        stride = tensor.stride(dim);
+      } else if (tensor.stride(dim) != stride * rows) {
+        throw strides(name, tensor);
+      }
+      rows *= tensor.size(dim);
+    }
+    if (stride < 0) {
+      return columns;
+    }
+    if (stride < columns && tensor.elements() > 0) {
+      throw strides(name, tensor);
+    }
+    return stride;
+  }
+
+  /** A vector of parameters, or null. */
+  static MemorySegment vector(String name, Tensor tensor, long size) {
+    if (tensor == null) {
+      return MemorySegment.NULL;
+    }
+    if (tensor.dtype() != DType.FLOAT32
+        || tensor.rank() != 1
+        || tensor.size(0) != size
+        || !tensor.isContiguous()) {
+      throw bad(name, "[%d] float32, contiguous".formatted(size), tensor);
+    }
+    return tensor.segment();
+  }
+
+  static IllegalArgumentException bad(String name, String expected, Tensor tensor) {
+    return new IllegalArgumentException(
+        "%s: expected %s, got %s %s"
+            .formatted(name, expected, Arrays.toString(tensor.shape()), tensor.dtype()));
+  }
+
+  private static IllegalArgumentException strides(String name, Tensor tensor) {
+    return new IllegalArgumentException(
+        "%s: expected evenly spaced rows with a contiguous last dimension, got strides %s for shape %s"
+            .formatted(
+                name, Arrays.toString(tensor.strides()), Arrays.toString(tensor.shape())));
+  }
+}

@@ -176,6 +176,8 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
         if (gatun__views_overlap(&out, inputs[i]) || (c->lse != NULL && gatun__views_overlap(&lse, inputs[i])))
             return GATUN_E_OVERLAP;
     }
+    if (gatun__view_overlaps_itself(&out))
+        return GATUN_E_OVERLAP;
     if (c->lse != NULL && (gatun__view_overlaps_itself(&lse) || gatun__views_overlap(&out, &lse)))
         return GATUN_E_OVERLAP;
     return GATUN_OK;

@@ -102,8 +102,8 @@ int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float
     TRY(check_pointer(out, needed));
     const float *parameters[] = {bias, gamma, beta};
     for (int i = 0; i < 3; i++)
-        if (parameters[i] != NULL && (clash(out, d->out_row, parameters[i], d->dim, d->rows, d->dim, 0) ||
-                                         clash(sum, d->sum_row, parameters[i], d->dim, d->rows, d->dim, 0)))
+        if (parameters[i] != NULL && (clash(out, d->out_row, parameters[i], 0, d->rows, d->dim, 0) ||
+                                         clash(sum, d->sum_row, parameters[i], 0, d->rows, d->dim, 0)))
             return GATUN_E_OVERLAP;
     if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1) ||
         clash(out, d->out_row, residual, d->other_row, d->rows, d->dim, 1) ||
@@ -142,7 +142,7 @@ int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *d, const
     TRY(check_pointer(out, needed));
     if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1) ||
         clash(out, d->out_row, gate, d->other_row, d->rows, d->dim, 1) ||
-        clash(out, d->out_row, bias, d->dim, d->rows, d->dim, 0))
+        clash(out, d->out_row, bias, 0, d->rows, d->dim, 0))
         return GATUN_E_OVERLAP;
     const gatun__rows_task task = {.x = x,
         .other = gate,

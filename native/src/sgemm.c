@@ -36,6 +36,17 @@ static void run_block(void *argument, int64_t index, int32_t slot) {
         (int)columns, (int)d->k, d->alpha, p->a + (transpose_a ? row : row * d->lda), (int)d->lda,
         p->b + (transpose_b ? column * d->ldb : column), (int)d->ldb, d->beta, p->c + row * d->ldc + column,
         (int)d->ldc);
+    if (p->bias == NULL && d->activation == GATUN_ACTIVATION_NONE)
+        return;
+    const gatun__rows_task task = {.x = p->c + row * d->ldc + column,
+        .bias = p->bias == NULL ? NULL : p->bias + column,
+        .out = p->c + row * d->ldc + column,
+        .end = rows,
+        .dim = columns,
+        .x_row = d->ldc,
+        .out_row = d->ldc,
+        .activation = d->activation};
+    p->rows->activation_f32(&task);
 }
 
 /* Equal parts of at most `most`, in steps of 16 so that the BLAS's own register blocks stay whole. */

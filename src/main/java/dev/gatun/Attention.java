@@ -1,5 +1,6 @@
 package dev.gatun;
 
+import dev.gatun.internal.AttentionEvent;
 import dev.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -247,6 +248,7 @@ public final class Attention {
     if (lse != null && lse.readOnly) {
       throw readOnly("lse");
     }
+    AttentionEvent event = AttentionEvent.start();
     int status =
         Native.attentionForward(
             runtime.context(),
@@ -262,6 +264,9 @@ public final class Attention {
             lse == null ? MemorySegment.NULL : lse.segment);
     if (status != Native.Abi.OK) {
       throw failure(ws, status, q, k, v, keyLen, queryLen, out, lse);
+    }
+    if (event != null) {
+      Native.finish(event, ws.attentionDesc, runtime.tier(), runtime.threads());
     }
   }
 

@@ -2,6 +2,7 @@ package dev.gatun.internal;
 
 import dev.gatun.GatunRuntime;
 import dev.gatun.Workspace;
+import java.lang.invoke.MethodHandles;
 
 /**
  * What the packages of layers and models may do with runtimes and workspaces beyond their public
@@ -29,6 +30,13 @@ public abstract class Access {
    * @return never null
    */
   public static Access get() {
+    if (instance == null) { // the first layer of a process can come before the first workspace
+      try {
+        MethodHandles.lookup().ensureInitialized(Workspace.class);
+      } catch (IllegalAccessException e) {
+        throw new AssertionError("the class is public", e);
+      }
+    }
     return instance;
   }
 

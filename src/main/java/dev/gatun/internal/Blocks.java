@@ -1,6 +1,7 @@
 package dev.gatun.internal;
 
 import dev.gatun.Causal;
+import dev.gatun.RuntimeInfo;
 import dev.gatun.nn.Activation;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -91,6 +92,9 @@ public final class Blocks implements AutoCloseable {
   private final List<Buffer> buffers = new ArrayList<>();
   private int taken;
   private MemorySegment sgemm;
+
+  /** Of the context, once an event has needed it. */
+  private RuntimeInfo info;
 
   /**
    * Takes memory for descriptors.
@@ -443,6 +447,7 @@ public final class Blocks implements AutoCloseable {
       MemorySegment queryLengths,
       MemorySegment out) {
     prepareScratch();
+    AttentionEvent event = AttentionEvent.start();
     int status =
         Native.attentionForward(
             context.address(),
@@ -458,6 +463,7 @@ public final class Blocks implements AutoCloseable {
             MemorySegment.NULL);
     if (status != Native.Abi.LENGTH) {
       check(status);
+      finish(event);
     }
     return status;
   }
@@ -481,6 +487,7 @@ public final class Blocks implements AutoCloseable {
       MemorySegment out) {
     NativeBlocks.packed(attentionDesc);
     prepareScratch();
+    AttentionEvent event = AttentionEvent.start();
     check(
         NativeBlocks.attentionPacked(
             context,
@@ -494,6 +501,17 @@ public final class Blocks implements AutoCloseable {
             cuSeqlensK,
             out,
             MemorySegment.NULL));
+    finish(event);
+  }
+
+  private void finish(AttentionEvent event) {
+    if (event == null) {
+      return;
+    }
+    if (info == null) {
+      info = Native.info(context.address());
+    }
+    Native.finish(event, attentionDesc, info.tier(), info.threads());
   }
 
   private void prepareScratch() {

@@ -434,6 +434,52 @@ public final class Native {
     gatun_attention_desc.head_dim_v(desc, headDimV);
   }
 
+  /**
+   * Records a call.
+   *
+   * @param event started before the call
+   * @param desc the descriptor of the call
+   * @param tier the kernels that ran
+   * @param threads threads of the context
+   */
+  public static void finish(AttentionEvent event, MemorySegment desc, Tier tier, int threads) {
+    event.end();
+    if (!event.shouldCommit()) {
+      return;
+    }
+    int maxThreads = gatun_attention_desc.max_threads(desc);
+    event.batch = gatun_attention_desc.batch(desc);
+    event.heads = gatun_attention_desc.heads(desc);
+    event.kvHeads = gatun_attention_desc.kv_heads(desc);
+    event.seqQ = gatun_attention_desc.seq_q(desc);
+    event.seqK = gatun_attention_desc.seq_k(desc);
+    event.headDim = (int) gatun_attention_desc.head_dim(desc);
+    event.headDimV = (int) gatun_attention_desc.head_dim_v(desc);
+    event.causal = causal(gatun_attention_desc.causal(desc)).name();
+    event.packed = (gatun_attention_desc.flags(desc) & gatun_h.GATUN_ATTENTION_PACKED()) != 0;
+    event.kernel = kernel(tier);
+    event.threads = maxThreads > 0 ? Math.min(maxThreads, threads) : threads;
+    event.commit();
+  }
+
+  private static String kernel(Tier tier) {
+    return switch (tier) {
+      case PORTABLE -> "attention_f32_portable";
+      case NEON -> "attention_f32_neon";
+      case AVX2 -> "attention_f32_avx2";
+      case AVX512 -> "attention_f32_avx512";
+    };
+  }
+
+  private static Causal causal(int code) {
+    for (Causal causal : Causal.values()) {
+      if (code(causal) == code) {
+        return causal;
+      }
+    }
+    throw new IllegalArgumentException("causal: " + code);
+  }
+
   private static int code(Causal causal) {
     return switch (causal) {
       case NONE -> gatun_h.GATUN_CAUSAL_NONE();

@@ -52,7 +52,9 @@ public final class Linear {
     this.in = weight.size(0);
     this.out = weight.size(1);
     this.transposed = weight.stride(1) != 1 && out > 1;
-    if (transposed ? weight.stride(0) != 1 && in > 1 : weight.stride(0) < out && in > 1) {
+    if (transposed
+        ? weight.stride(0) != 1 && in > 1 || weight.stride(1) < in
+        : weight.stride(0) < out && in > 1) {
       throw Rows.bad("weight", "a row-major matrix or the transpose of one", weight);
     }
     this.weightRow = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;

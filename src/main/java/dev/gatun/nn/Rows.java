@@ -40,6 +40,9 @@ final class Rows {
   static long stride(String name, Tensor tensor) {
     int rank = tensor.rank();
     long columns = tensor.size(rank - 1);
+    if (tensor.elements() == 0) {
+      return columns;
+    }
     if (columns > 1 && tensor.stride(rank - 1) != 1) {
       throw strides(name, tensor);
     }
@@ -59,7 +62,7 @@ final class Rows {
     if (stride < 0) {
       return columns;
     }
-    if (stride < columns && tensor.elements() > 0) {
+    if (stride < columns) {
       throw strides(name, tensor);
     }
     return stride;

@@ -1,0 +1,4 @@
+/** A program that has Gatun as a module. */
+module example.modulepath {
+  requires dev.gatun;
+}

@@ -1,0 +1,1129 @@
+/*
+ * gatun_norm, gatun_activation, gatun_embedding and gatun_pool against loops in double, on every tier, with rows that
+ * end at a page that may not be touched.
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guarded.h"
+#include "harness.h"
+#include "suites.h"
+
+/* ---- tensors of rows in guarded memory ---- */
+
+typedef struct matrix {
+    guarded memory;
+    float *data;
+    int64_t rows, dim, row;
+} matrix;
+
+static matrix matrix_create(const char *name, int64_t rows, int64_t dim, int64_t gap, guarded_end end) {
+    matrix m = {.rows = rows, .dim = dim, .row = dim + gap};
+    guarded_create(&m.memory, name, (rows > 0 ? (rows - 1) * m.row + dim : 0) * (int64_t)sizeof(float), 0, end);
+    m.data = (float *)(void *)m.memory.data;
+    return m;
+}
+
+static float *at(const matrix *m, int64_t row, int64_t column) {
+    return &m->data[row * m->row + column];
+}
+
+/* N(shift, 1); what lies between rows stays NaN. */
+static matrix matrix_random(
+    const char *name, int64_t rows, int64_t dim, int64_t gap, guarded_end end, float shift, rng *random) {
+    matrix m = matrix_create(name, rows, dim, gap, end);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t i = 0; i < dim; i++) {
+            *at(&m, r, i) = shift + rng_normal(random);
+        }
+    }
+    return m;
+}
+
+static float *copy_of(const matrix *m) {
+    float *copy = test_allocate(m->memory.bytes);
+    memcpy(copy, m->data, (size_t)m->memory.bytes);
+    return copy;
+}
+
+static void matrix_restore(const matrix *m, const float *copy) {
+    memcpy(m->data, copy, (size_t)m->memory.bytes);
+}
+
+/* Whether nothing but elements differs from what the memory held. */
+static bool only_elements_written(const matrix *m, const float *before) {
+    for (int64_t r = 0; r + 1 < m->rows; r++) {
+        if (memcmp(at(m, r, m->dim), before + r * m->row + m->dim, (size_t)(m->row - m->dim) * sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    return guarded_intact(&m->memory);
+}
+
+static bool same_elements(const matrix *a, const matrix *b) {
+    for (int64_t r = 0; r < a->rows; r++) {
+        if (memcmp(at(a, r, 0), at(b, r, 0), (size_t)a->dim * sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static gatun_rows_desc rows_desc(int64_t rows, int64_t dim) {
+    return (gatun_rows_desc){
+        .struct_size = sizeof(gatun_rows_desc), .rows = rows, .dim = dim, .x_row = dim, .out_row = dim, .epsilon = 0};
+}
+
+/* Every width of a last vector on every tier, and what real models have. */
+static const int64_t dims[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+    25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53,
+    54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 384, 1536};
+
+enum { DIMS = sizeof dims / sizeof *dims };
+
+static const int32_t thread_counts[] = {1, 2, 5, 0};
+
+/* ---- activation ---- */
+
+enum { ACTIVATIONS = GATUN_ACTIVATION_SILU + 1 };
+
+static const char *const activation_names[ACTIVATIONS] = {"none", "relu", "gelu", "gelu_tanh", "silu"};
+
+static double activation_of(int32_t kind, double x) {
+    switch (kind) {
+    case GATUN_ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case GATUN_ACTIVATION_GELU:
+        return 0.5 * x * erfc(-x * 0.70710678118654752440);
+    case GATUN_ACTIVATION_GELU_TANH:
+        /* 1 + tanh(y) is 2 / (1 + exp(-2 y)) */
+        return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case GATUN_ACTIVATION_SILU:
+        return x / (1 + exp(-x));
+    default:
+        return x;
+    }
+}
+
+/* What gatun.h promises; without activation, and for max(x, 0), nothing is rounded. */
+static double activation_bound(int32_t kind, double x) {
+    return kind <= GATUN_ACTIVATION_RELU ? 0 : 5e-7 * fmax(1, fabs(x));
+}
+
+enum { GRID = 1 << 19 };
+
+static void check_grid(gatun_context *context, int32_t kind, const float *x, float *out, const char *what) {
+    enum { ROW = 1 << 9 };
+    gatun_rows_desc desc = rows_desc(GRID / ROW, ROW);
+    desc.activation = kind;
+    REQUIRE_STATUS(gatun_activation(context, &desc, x, NULL, NULL, out), GATUN_OK);
+    for (int64_t i = 0; i < GRID; i++) {
+        double want = activation_of(kind, (double)x[i]);
+        double bound = activation_bound(kind, (double)x[i]);
+        if (!(fabs((double)out[i] - want) <= bound)) {
+            test_fail(__FILE__, __LINE__, "%s of %.9g: expected %.12g +- %.3g, got %.9g", what, (double)x[i], want,
+                bound, (double)out[i]);
+            return;
+        }
+    }
+}
+
+/* Every place where the functions bend, and every exponent of a float. */
+static void activation_values(void) {
+    static const double reach[] = {1, 7, 30, 200};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    float *x = test_allocate(GRID * (int64_t)sizeof(float));
+    float *out = test_allocate(GRID * (int64_t)sizeof(float));
+    for (int r = 0; r < 5; r++) {
+        for (int64_t i = 0; i < GRID; i++) {
+            if (r < 4) {
+                x[i] = (float)((2.0 * (double)i / (GRID - 1) - 1) * reach[r]);
+            } else {
+                uint32_t bits = (uint32_t)i * (UINT32_C(1) << 13);
+                memcpy(&x[i], &bits, sizeof bits);
+                x[i] = isfinite(x[i]) ? x[i] : 0;
+            }
+        }
+        for (int t = 0; t < tier_count; t += test_light() && r > 0 ? tier_count : 1) {
+            for (int32_t kind = 0; kind < ACTIVATIONS; kind++) {
+                char what[64];
+                snprintf(what, sizeof what, "%s, %s", activation_names[kind], gatun_tier_name(tiers[t]));
+                check_grid(shared_context(tiers[t]), kind, x, out, what);
+            }
+        }
+    }
+    free(x);
+    free(out);
+}
+
+/* A value that is not finite changes its own element alone. */
+static void activation_special(void) {
+    enum { DIM = 37 };
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int32_t kind = 0; kind < ACTIVATIONS; kind++) {
+            static const float values[] = {NAN, INFINITY, -INFINITY};
+            for (int v = 0; v < 3; v++) {
+                float x[DIM];
+                float out[DIM];
+                float plain[DIM];
+                rng random = rng_make(test_seed(), (uint64_t)kind);
+                for (int i = 0; i < DIM; i++) {
+                    x[i] = rng_normal(&random);
+                }
+                gatun_rows_desc desc = rows_desc(1, DIM);
+                desc.activation = kind;
+                CHECK_STATUS(gatun_activation(shared_context(tiers[t]), &desc, x, NULL, NULL, plain), GATUN_OK);
+                for (int place = 0; place < DIM; place += 6) {
+                    float kept = x[place];
+                    x[place] = values[v];
+                    CHECK_STATUS(gatun_activation(shared_context(tiers[t]), &desc, x, NULL, NULL, out), GATUN_OK);
+                    x[place] = kept;
+                    float got = out[place];
+                    bool good;
+                    if (v == 0) {
+                        good = isnan(got);
+                    } else if (v == 1) {
+                        good = got == INFINITY;
+                    } else if (kind == GATUN_ACTIVATION_NONE) {
+                        good = got == -INFINITY;
+                    } else if (kind == GATUN_ACTIVATION_RELU) {
+                        good = got == 0;
+                    } else {
+                        good = isnan(got) || got == 0; /* the formula has -Inf * 0, the limit is 0 */
+                    }
+                    CHECK(good, "%s(%g), %s: got %g", activation_names[kind], (double)values[v],
+                        gatun_tier_name(tiers[t]), (double)got);
+                    out[place] = plain[place];
+                    CHECK(memcmp(out, plain, sizeof out) == 0, "%s(%g), %s: it changes other elements than its own",
+                        activation_names[kind], (double)values[v], gatun_tier_name(tiers[t]));
+                }
+            }
+        }
+    }
+}
+
+enum { IN_NEW, IN_X, IN_OTHER, PLACES }; /* where out, or sum, lies */
+
+typedef struct activation_case {
+    int64_t rows, dim;
+    int32_t kind;
+    bool biased, gated;
+    int place;
+    int64_t gap;
+    guarded_end end;
+} activation_case;
+
+static void check_activation(const activation_case *c, int32_t tier) {
+    char what[160];
+    snprintf(what, sizeof what, "%s, %lld x %lld, bias %d, gate %d, place %d, gap %lld, %s", activation_names[c->kind],
+        (long long)c->rows, (long long)c->dim, c->biased, c->gated, c->place, (long long)c->gap, gatun_tier_name(tier));
+    test_note("%s", what);
+    rng random = rng_make(test_seed(), (uint64_t)(c->rows * 10007 + c->dim));
+    matrix x = matrix_random("x", c->rows, c->dim, c->gap, c->end, 0, &random);
+    matrix bias = matrix_random("bias", 1, c->dim, 0, c->end, 0, &random);
+    matrix gate = matrix_random("gate", c->rows, c->dim, c->gap + (c->place == IN_OTHER ? 0 : 2), c->end, 0, &random);
+    matrix own = matrix_create("out", c->rows, c->dim, c->gap * 2, c->end);
+    matrix *out = c->place == IN_X ? &x : c->place == IN_OTHER ? &gate : &own;
+    float *x_before = copy_of(&x);
+    float *gate_before = copy_of(&gate);
+    float *out_before = copy_of(out);
+    guarded_protect(&bias.memory, true);
+    if (c->place != IN_X) {
+        guarded_protect(&x.memory, true);
+    }
+    if (c->place != IN_OTHER) {
+        guarded_protect(&gate.memory, true);
+    }
+    gatun_rows_desc desc = rows_desc(c->rows, c->dim);
+    desc.activation = c->kind;
+    desc.x_row = x.row;
+    desc.other_row = c->gated ? gate.row : 0;
+    desc.out_row = out->row;
+    matrix first = matrix_create("first result", c->rows, c->dim, 0, GUARD_AFTER);
+    for (int n = 0; n < 4; n++) {
+        matrix_restore(out, out_before);
+        desc.max_threads = thread_counts[n];
+        int32_t status = gatun_activation(
+            shared_context(tier), &desc, x.data, c->biased ? bias.data : NULL, c->gated ? gate.data : NULL, out->data);
+        CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
+        CHECK(only_elements_written(out, out_before), "%s: more than the elements of out was written", what);
+        if (n > 0) {
+            CHECK(same_elements(out, &first), "%s: other bits with %d threads", what, (int)thread_counts[n]);
+            continue;
+        }
+        bool good = true;
+        for (int64_t r = 0; r < c->rows; r++) {
+            memcpy(at(&first, r, 0), at(out, r, 0), (size_t)c->dim * sizeof(float));
+            for (int64_t i = 0; i < c->dim && good; i++) {
+                float z = x_before[r * x.row + i] + (c->biased ? bias.data[i] : 0);
+                double factor = c->gated ? (double)gate_before[r * gate.row + i] : 1;
+                double want = activation_of(c->kind, (double)z) * factor;
+                /* and the product's rounding */
+                double bound = activation_bound(c->kind, (double)z) * fabs(factor) + 0x1p-24 * fabs(want);
+                good = fabs((double)*at(out, r, i) - want) <= bound;
+                CHECK(good, "%s: out[%lld][%lld]: expected %.9g +- %.3g, got %.9g", what, (long long)r, (long long)i,
+                    want, bound, (double)*at(out, r, i));
+            }
+        }
+    }
+    free(x_before);
+    free(gate_before);
+    free(out_before);
+    matrix *const all[] = {&x, &bias, &gate, &own, &first};
+    for (int i = 0; i < 5; i++) {
+        guarded_destroy(&all[i]->memory);
+    }
+}
+
+static void activation_shapes(void) {
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    int64_t number = 0;
+    for (int t = 0; t < tier_count; t++) {
+        for (int d = 0; d < DIMS; d++) {
+            for (int kind = 0; kind < ACTIVATIONS; kind++, number++) {
+                if (test_light() && number % 10 != 0) {
+                    continue;
+                }
+                activation_case c = {.rows = 1 + (d + kind) % 4,
+                    .dim = dims[d],
+                    .kind = kind,
+                    .biased = (d + kind) % 2 == 0,
+                    .gated = (d / 2 + kind) % 2 == 0,
+                    .place = (d + kind / 2) % PLACES,
+                    .gap = d % 3 * 3,
+                    .end = d % 4 == 3 ? GUARD_BEFORE : GUARD_AFTER};
+                if (c.place == IN_OTHER) {
+                    c.gated = true;
+                }
+                check_activation(&c, tiers[t]);
+            }
+        }
+        /* several tasks, the last one smaller */
+        check_activation(
+            &(activation_case){.rows = 613, .dim = 333, .kind = GATUN_ACTIVATION_GELU, .biased = true, .gap = 3},
+            tiers[t]);
+        check_activation(
+            &(activation_case){.rows = 3, .dim = 40000, .kind = GATUN_ACTIVATION_SILU, .gated = true, .place = IN_X},
+            tiers[t]);
+    }
+    test_note("%s", "");
+}
+
+/* ---- norm ---- */
+
+typedef struct norm_case {
+    int64_t rows, dim;
+    bool rms, biased, residual, beta, sum;
+    int out_place, sum_place;
+    int64_t gap;
+    guarded_end end;
+    float shift; /* mean of the rows, in units of their deviation */
+    float epsilon;
+} norm_case;
+
+/*
+ * One row. The formula is applied to t as float sums give it, and the library's error is measured against the greatest
+ * element of the normalised row, as gatun.h has it, times gamma; the last sum rounds once more.
+ */
+static bool check_norm_row(const norm_case *c, const float *t, const float *gamma, const float *beta, const float *got,
+    int64_t row, const char *what) {
+    double mean = 0;
+    double squares = 0;
+    double most = 0;
+    double most_gamma = 0;
+    for (int64_t i = 0; i < c->dim && !c->rms; i++) {
+        mean += (double)t[i] / (double)c->dim;
+    }
+    for (int64_t i = 0; i < c->dim; i++) {
+        squares += ((double)t[i] - mean) * ((double)t[i] - mean);
+        most = fmax(most, fabs((double)t[i] - mean));
+        most_gamma = fmax(most_gamma, fabs((double)gamma[i]));
+    }
+    double factor = 1 / sqrt(squares / (double)c->dim + (double)c->epsilon);
+    for (int64_t i = 0; i < c->dim; i++) {
+        double offset = beta != NULL ? (double)beta[i] : 0;
+        double want = ((double)t[i] - mean) * factor * (double)gamma[i] + offset;
+        double bound = 2e-6 * most * factor * most_gamma + 0x1p-24 * fabs(want);
+        if (!(fabs((double)got[i] - want) <= bound)) {
+            test_fail(__FILE__, __LINE__, "%s: out[%lld][%lld]: expected %.9g +- %.3g, got %.9g", what, (long long)row,
+                (long long)i, want, bound, (double)got[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_norm(const norm_case *c, int32_t tier) {
+    char what[240];
+    snprintf(what, sizeof what,
+        "%lld x %lld, rms %d, bias %d, residual %d, beta %d, sum %d, out place %d, sum place %d, gap %lld, mean %g, "
+        "%s",
+        (long long)c->rows, (long long)c->dim, c->rms, c->biased, c->residual, c->beta, c->sum, c->out_place,
+        c->sum_place, (long long)c->gap, (double)c->shift, gatun_tier_name(tier));
+    test_note("%s", what);
+    rng random = rng_make(test_seed(), (uint64_t)(c->rows * 10007 + c->dim * 3));
+    matrix x = matrix_random("x", c->rows, c->dim, c->gap, c->end, c->shift, &random);
+    matrix bias = matrix_random("bias", 1, c->dim, 0, c->end, 0, &random);
+    matrix residual = matrix_random("residual", c->rows, c->dim, c->gap + 1, c->end, 0, &random);
+    matrix gamma = matrix_random("gamma", 1, c->dim, 0, c->end, 1, &random);
+    matrix beta = matrix_random("beta", 1, c->dim, 0, c->end, 0, &random);
+    matrix own_sum = matrix_create("sum", c->rows, c->dim, c->gap + 2, c->end);
+    matrix own_out = matrix_create("out", c->rows, c->dim, c->gap * 2, c->end);
+    matrix *out = c->out_place == IN_X ? &x : c->out_place == IN_OTHER ? &residual : &own_out;
+    matrix *sum = c->sum_place == IN_X ? &x : c->sum_place == IN_OTHER ? &residual : &own_sum;
+    matrix *const all[] = {&x, &bias, &residual, &gamma, &beta, &own_sum, &own_out};
+    float *before[7];
+    for (int i = 0; i < 7; i++) {
+        before[i] = copy_of(all[i]);
+        if (all[i] != out && !(c->sum && all[i] == sum)) {
+            guarded_protect(&all[i]->memory, true);
+        }
+    }
+    gatun_rows_desc desc = rows_desc(c->rows, c->dim);
+    desc.flags = c->rms ? GATUN_NORM_RMS : 0;
+    desc.x_row = x.row;
+    desc.other_row = c->residual ? residual.row : 0;
+    desc.sum_row = c->sum ? sum->row : 0;
+    desc.out_row = out->row;
+    desc.epsilon = c->epsilon;
+    float *t = test_allocate(c->dim * (int64_t)sizeof(float));
+    matrix first = matrix_create("first result", c->rows, c->dim, 0, GUARD_AFTER);
+    for (int n = 0; n < 4; n++) {
+        for (int i = 0; i < 7; i++) {
+            if (all[i] == out || (c->sum && all[i] == sum)) {
+                matrix_restore(all[i], before[i]);
+            }
+        }
+        desc.max_threads = thread_counts[n];
+        int32_t status = gatun_norm(shared_context(tier), &desc, x.data, c->biased ? bias.data : NULL,
+            c->residual ? residual.data : NULL, gamma.data, c->beta ? beta.data : NULL, c->sum ? sum->data : NULL,
+            out->data);
+        CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
+        for (int i = 0; i < 7; i++) {
+            CHECK(only_elements_written(all[i], before[i]), "%s: more than elements was written to %s", what,
+                all[i]->memory.name);
+        }
+        bool good = true;
+        for (int64_t r = 0; r < c->rows && good; r++) {
+            for (int64_t i = 0; i < c->dim; i++) {
+                t[i] = before[0][r * x.row + i];
+                if (c->biased) {
+                    t[i] += bias.data[i];
+                }
+                if (c->residual) {
+                    t[i] += before[2][r * residual.row + i];
+                }
+            }
+            if (c->sum) {
+                good = memcmp(t, at(sum, r, 0), (size_t)c->dim * sizeof(float)) == 0;
+                CHECK(good, "%s: row %lld of sum is not x + bias + residual", what, (long long)r);
+            }
+            if (n == 0 && good) {
+                good = check_norm_row(c, t, gamma.data, c->beta ? beta.data : NULL, at(out, r, 0), r, what);
+                memcpy(at(&first, r, 0), at(out, r, 0), (size_t)c->dim * sizeof(float));
+            }
+        }
+        CHECK(same_elements(out, &first), "%s: other bits with %d threads", what, (int)thread_counts[n]);
+    }
+    free(t);
+    for (int i = 0; i < 7; i++) {
+        free(before[i]);
+        guarded_destroy(&all[i]->memory);
+    }
+    guarded_destroy(&first.memory);
+}
+
+static void norm_shapes(void) {
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    int64_t number = 0;
+    for (int t = 0; t < tier_count; t++) {
+        for (int d = 0; d < DIMS; d++) {
+            for (int variant = 0; variant < 16; variant += 1 + d % 3, number++) {
+                if (test_light() && number % 10 != 0) {
+                    continue;
+                }
+                norm_case c = {.rows = 1 + (d + variant) % 3,
+                    .dim = dims[d],
+                    .rms = (variant & 1) != 0,
+                    .biased = (variant & 2) != 0,
+                    .residual = (variant & 4) != 0,
+                    .beta = (variant & 8) == 0,
+                    .sum = (d + variant) % 3 != 0,
+                    .out_place = (d / 2 + variant) % PLACES,
+                    .sum_place = (d / 3 + variant / 2) % PLACES,
+                    .gap = d % 3 * 2,
+                    .end = d % 4 == 2 ? GUARD_BEFORE : GUARD_AFTER,
+                    .epsilon = d % 2 == 0 ? 1e-5f : 1e-12f};
+                if (c.sum && c.out_place == c.sum_place && c.out_place != IN_NEW) {
+                    c.out_place = IN_NEW; /* sum and out may not be one tensor */
+                }
+                c.residual = c.residual || c.out_place == IN_OTHER || (c.sum && c.sum_place == IN_OTHER);
+                check_norm(&c, tiers[t]);
+            }
+        }
+        check_norm(&(norm_case){.rows = 500,
+                       .dim = 384,
+                       .biased = true,
+                       .residual = true,
+                       .beta = true,
+                       .sum = true,
+                       .gap = 5,
+                       .epsilon = 1e-12f},
+            tiers[t]);
+        check_norm(&(norm_case){.rows = 5, .dim = 33333, .rms = true, .out_place = IN_X, .epsilon = 1e-6f}, tiers[t]);
+    }
+    test_note("%s", "");
+}
+
+/* Rows far from zero, where a mean that is rounded to float is off by much of what is left. */
+static void norm_of_large_means(void) {
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    static const float shifts[] = {1, 10, -100, 1000, 1e5f};
+    for (int t = 0; t < tier_count; t++) {
+        for (int d = 1; d < DIMS; d += d < 8 ? 1 : 9) {
+            for (int s = 0; s < 5; s++) {
+                check_norm(
+                    &(norm_case){.rows = 4, .dim = dims[d], .beta = s % 2 == 0, .shift = shifts[s], .epsilon = 1e-5f},
+                    tiers[t]);
+                check_norm(
+                    &(norm_case){.rows = 4, .dim = dims[d], .rms = true, .shift = shifts[s], .epsilon = 0}, tiers[t]);
+            }
+        }
+    }
+    test_note("%s", "");
+}
+
+/* A row of one value normalises to beta, whatever the value. */
+static void norm_of_constant_rows(void) {
+    static const float values[] = {0, 1, 0.1f, -100.3f, 3e5f};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int d = 0; d < DIMS; d++) {
+            for (int v = 0; v < 5; v++) {
+                matrix x = matrix_create("x", 1, dims[d], 0, GUARD_AFTER);
+                matrix gamma = matrix_create("gamma", 1, dims[d], 0, GUARD_AFTER);
+                matrix beta = matrix_create("beta", 1, dims[d], 0, GUARD_AFTER);
+                matrix out = matrix_create("out", 1, dims[d], 0, GUARD_AFTER);
+                for (int64_t i = 0; i < dims[d]; i++) {
+                    x.data[i] = values[v];
+                    gamma.data[i] = 2;
+                    beta.data[i] = 0.25f;
+                }
+                gatun_rows_desc desc = rows_desc(1, dims[d]);
+                desc.epsilon = 1e-12f;
+                CHECK_STATUS(gatun_norm(shared_context(tiers[t]), &desc, x.data, NULL, NULL, gamma.data, beta.data,
+                                 NULL, out.data),
+                    GATUN_OK);
+                for (int64_t i = 0; i < dims[d]; i++) {
+                    if (out.data[i] != 0.25f) {
+                        test_fail(__FILE__, __LINE__, "%lld times %g, %s: out[%lld]: expected 0.25, got %.9g",
+                            (long long)dims[d], (double)values[v], gatun_tier_name(tiers[t]), (long long)i,
+                            (double)out.data[i]);
+                        break;
+                    }
+                }
+                matrix *const all[] = {&x, &gamma, &beta, &out};
+                for (int i = 0; i < 4; i++) {
+                    guarded_destroy(&all[i]->memory);
+                }
+            }
+        }
+    }
+}
+
+/* NaN and Inf in a row stay in that row. */
+static void norm_special(void) {
+    enum { ROWS = 5, DIM = 53 };
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    float x[ROWS * DIM];
+    float plain[ROWS * DIM];
+    float out[ROWS * DIM];
+    float gamma[DIM];
+    rng random = rng_make(test_seed(), 3);
+    for (int i = 0; i < ROWS * DIM; i++) {
+        x[i] = rng_normal(&random);
+    }
+    for (int i = 0; i < DIM; i++) {
+        gamma[i] = 1;
+    }
+    gatun_rows_desc desc = rows_desc(ROWS, DIM);
+    desc.epsilon = 1e-5f;
+    for (int t = 0; t < tier_count; t++) {
+        gatun_context *context = shared_context(tiers[t]);
+        CHECK_STATUS(gatun_norm(context, &desc, x, NULL, NULL, gamma, NULL, NULL, plain), GATUN_OK);
+        for (int v = 0; v < 3; v++) {
+            for (int row = 0; row < ROWS; row++) {
+                float kept = x[row * DIM + 7 * row];
+                x[row * DIM + 7 * row] = values[v];
+                CHECK_STATUS(gatun_norm(context, &desc, x, NULL, NULL, gamma, NULL, NULL, out), GATUN_OK);
+                x[row * DIM + 7 * row] = kept;
+                CHECK(isnan(out[row * DIM + 7 * row]), "%g in row %d, %s: got %g", (double)values[v], row,
+                    gatun_tier_name(tiers[t]), (double)out[row * DIM + 7 * row]);
+                memcpy(&out[row * DIM], &plain[row * DIM], DIM * sizeof(float));
+                CHECK(memcmp(out, plain, sizeof out) == 0, "%g in row %d, %s: it changes other rows", (double)values[v],
+                    row, gatun_tier_name(tiers[t]));
+            }
+        }
+    }
+}
+
+/* ---- embedding ---- */
+
+static void check_embedding(int32_t tier, int64_t rows, int64_t dim, int64_t gap, int tables, unsigned with_ids) {
+    enum { MOST_ENTRIES = 9 };
+    char what[128];
+    snprintf(what, sizeof what, "%lld x %lld, gap %lld, %d tables, ids %u, %s", (long long)rows, (long long)dim,
+        (long long)gap, tables, with_ids, gatun_tier_name(tier));
+    test_note("%s", what);
+    rng random = rng_make(test_seed(), (uint64_t)(rows * 1009 + dim));
+    gatun_rows_desc desc = rows_desc(rows, dim);
+    desc.x_row = 0;
+    desc.out_row = dim + gap;
+    matrix table[3];
+    guarded ids[3];
+    const float *tables_given[3] = {NULL};
+    const int32_t *ids_given[3] = {NULL};
+    for (int t = 0; t < 3; t++) {
+        int64_t entries = MOST_ENTRIES - 2 * t;
+        table[t] = matrix_random("table", entries, dim, 0, GUARD_AFTER, 0, &random);
+        guarded_create(&ids[t], "ids", rows * (int64_t)sizeof(int32_t), 0, GUARD_AFTER);
+        for (int64_t r = 0; r < rows; r++) {
+            /* the first and the last entry of each */
+            int64_t id = r == 0 ? entries - 1 : r == 1 ? 0 : rng_below(&random, entries);
+            ((int32_t *)(void *)ids[t].data)[r] = (int32_t)id;
+        }
+        guarded_protect(&table[t].memory, true);
+        guarded_protect(&ids[t], true);
+        if (t < tables) {
+            desc.table_rows[t] = entries;
+            tables_given[t] = table[t].data;
+            ids_given[t] = (with_ids >> t & 1) != 0 ? (const int32_t *)(const void *)ids[t].data : NULL;
+        }
+    }
+    matrix out = matrix_create("out", rows, dim, gap, GUARD_AFTER);
+    float *before = copy_of(&out);
+    for (int n = 0; n < 4; n++) {
+        matrix_restore(&out, before);
+        desc.max_threads = thread_counts[n];
+        int32_t status = gatun_embedding(shared_context(tier), &desc, ids_given[0], tables_given[0], ids_given[1],
+            tables_given[1], ids_given[2], tables_given[2], out.data);
+        CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
+        CHECK(only_elements_written(&out, before), "%s: more than the elements of out was written", what);
+        bool good = true;
+        for (int64_t r = 0; r < rows && good; r++) {
+            for (int64_t i = 0; i < dim && good; i++) {
+                float want = 0;
+                for (int t = 0; t < tables; t++) {
+                    float part = *at(&table[t], ids_given[t] != NULL ? ids_given[t][r] : 0, i);
+                    want = t == 0 ? part : want + part;
+                }
+                good = memcmp(&want, at(&out, r, i), sizeof want) == 0;
+                CHECK(good, "%s: out[%lld][%lld]: expected %.9g, got %.9g", what, (long long)r, (long long)i,
+                    (double)want, (double)*at(&out, r, i));
+            }
+        }
+    }
+    free(before);
+    guarded_destroy(&out.memory);
+    for (int t = 0; t < 3; t++) {
+        guarded_destroy(&table[t].memory);
+        guarded_destroy(&ids[t]);
+    }
+}
+
+static void embedding(void) {
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int tables = 1; tables <= 3; tables++) {
+            for (unsigned ids = 0; ids < 8; ids++) {
+                check_embedding(tiers[t], 1 + ids, dims[(ids * 11 + (unsigned)tables) % DIMS], ids % 3, tables, ids);
+            }
+        }
+        check_embedding(tiers[t], 700, 384, 0, 3, 7);
+        check_embedding(tiers[t], 0, 5, 0, 2, 3);
+    }
+    test_note("%s", "");
+}
+
+/* Ids outside their table, in any place: nothing is written. */
+static void embedding_ids(void) {
+    enum { ROWS = 200, DIM = 500, ENTRIES = 6 };
+    static const int32_t bad[] = {-1, ENTRIES, INT32_MIN, INT32_MAX};
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    float *table = test_allocate(ENTRIES * DIM * (int64_t)sizeof(float));
+    memset(table, 0, ENTRIES * DIM * sizeof(float));
+    matrix out = matrix_create("out", ROWS, DIM, 0, GUARD_AFTER);
+    static int32_t ids[3][ROWS];
+    gatun_rows_desc desc = rows_desc(ROWS, DIM);
+    for (int t = 0; t < 3; t++) {
+        desc.table_rows[t] = ENTRIES;
+    }
+    for (int t = 0; t < 3; t++) {
+        for (int64_t r = 0; r < ROWS; r += 199) {
+            for (int n = 0; n < 4; n++) {
+                ids[t][r] = bad[n];
+                CHECK_STATUS(gatun_embedding(context, &desc, ids[0], table, ids[1], table, ids[2], table, out.data),
+                    GATUN_E_INDEX);
+                CHECK(guarded_unwritten(&out.memory), "id %d of table %d in row %d: out was written", (int)bad[n], t,
+                    (int)r);
+                ids[t][r] = 0;
+            }
+        }
+    }
+    for (int t = 0; t < 3; t++) {
+        gatun_rows_desc broken = desc;
+        broken.table_rows[t] = 0;
+        CHECK_STATUS(
+            gatun_embedding(context, &broken, ids[0], table, ids[1], table, ids[2], table, out.data), GATUN_E_INVALID);
+        broken.table_rows[t] = -1;
+        CHECK_STATUS(
+            gatun_embedding(context, &broken, ids[0], table, ids[1], table, ids[2], table, out.data), GATUN_E_INVALID);
+        broken.table_rows[t] = INT64_C(0x100000006); /* 6 in its low 32 bits */
+        CHECK_STATUS(
+            gatun_embedding(context, &broken, ids[0], table, ids[1], table, ids[2], table, out.data), GATUN_E_INVALID);
+    }
+    CHECK_STATUS(gatun_embedding(context, &desc, ids[0], NULL, NULL, NULL, NULL, NULL, out.data), GATUN_E_NULL);
+    CHECK_STATUS(gatun_embedding(context, &desc, ids[0], table, ids[1], NULL, NULL, NULL, out.data), GATUN_E_NULL);
+    CHECK_STATUS(gatun_embedding(context, &desc, ids[0], table, NULL, NULL, NULL, NULL, NULL), GATUN_E_NULL);
+    CHECK_STATUS(gatun_embedding(context, &desc, (const int32_t *)(const void *)((const uint8_t *)ids[0] + 2), table,
+                     NULL, NULL, NULL, NULL, out.data),
+        GATUN_E_ALIGNMENT);
+    CHECK_STATUS(gatun_embedding(context, &desc, NULL, out.data, NULL, NULL, NULL, NULL, out.data), GATUN_E_OVERLAP);
+    CHECK_STATUS(gatun_embedding(
+                     context, &desc, (const int32_t *)(const void *)out.data, table, NULL, NULL, NULL, NULL, out.data),
+        GATUN_E_INDEX); /* what out holds is no id, which is looked at first */
+    CHECK(guarded_unwritten(&out.memory), "refused embeddings: out was written");
+    guarded_destroy(&out.memory);
+    free(table);
+}
+
+/* ---- pool ---- */
+
+static void check_pool(
+    int32_t tier, const int32_t *offsets, int64_t sequences, int64_t dim, int64_t gap, int32_t kind, uint32_t flags) {
+    char what[128];
+    snprintf(what, sizeof what, "%lld sequences of dim %lld, gap %lld, kind %d, flags %u, %s", (long long)sequences,
+        (long long)dim, (long long)gap, (int)kind, (unsigned)flags, gatun_tier_name(tier));
+    test_note("%s", what);
+    rng random = rng_make(test_seed(), (uint64_t)(sequences * 1009 + dim));
+    int64_t total = offsets[sequences];
+    matrix x = matrix_random("x", total, dim, gap, GUARD_AFTER, 0.5f, &random);
+    for (int64_t b = 0; b < sequences; b++) {
+        for (int64_t r = offsets[b]; b % 5 == 4 && r < offsets[b + 1]; r++) {
+            memset(at(&x, r, 0), 0, (size_t)dim * sizeof(float)); /* a zero vector */
+        }
+    }
+    for (int64_t r = 0; r < offsets[0]; r++) {
+        *at(&x, r, 0) = NAN; /* of no sequence */
+    }
+    guarded_protect(&x.memory, true);
+    matrix out = matrix_create("out", sequences, dim, gap * 2, GUARD_AFTER);
+    float *before = copy_of(&out);
+    matrix first = matrix_create("first result", sequences, dim, 0, GUARD_AFTER);
+    double *mean = test_allocate(dim * (int64_t)sizeof(double));
+    gatun_rows_desc desc = rows_desc(sequences, dim);
+    desc.x_row = x.row;
+    desc.out_row = out.row;
+    desc.activation = kind;
+    desc.flags = flags;
+    for (int n = 0; n < 4; n++) {
+        matrix_restore(&out, before);
+        desc.max_threads = thread_counts[n];
+        int32_t status = gatun_pool(shared_context(tier), &desc, x.data, offsets, out.data);
+        CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
+        CHECK(only_elements_written(&out, before), "%s: more than the elements of out was written", what);
+        if (n > 0) {
+            CHECK(same_elements(&out, &first), "%s: other bits with %d threads", what, (int)thread_counts[n]);
+            continue;
+        }
+        bool good = true;
+        for (int64_t b = 0; b < sequences && good; b++) {
+            memcpy(at(&first, b, 0), at(&out, b, 0), (size_t)dim * sizeof(float));
+            int64_t length = offsets[b + 1] - offsets[b];
+            int64_t used = kind == GATUN_POOL_FIRST && length > 0 ? 1 : length;
+            double squares = 0;
+            for (int64_t i = 0; i < dim; i++) {
+                mean[i] = 0;
+                for (int64_t r = 0; r < used; r++) {
+                    mean[i] += (double)*at(&x, offsets[b] + r, i);
+                }
+                mean[i] = used > 0 ? mean[i] / (double)used : 0;
+                squares += mean[i] * mean[i];
+            }
+            double norm = (flags & GATUN_POOL_NORMALIZE) != 0 && squares > 0 ? sqrt(squares) : 1;
+            for (int64_t i = 0; i < dim && good; i++) {
+                double want = mean[i] / norm;
+                /* sums in double: the result is rounded, and once more where it is divided by its norm */
+                double bound = ((flags & GATUN_POOL_NORMALIZE) != 0 ? 2.01 : 1.01) * 0x1p-24 * fabs(want) + 1e-14;
+                good = fabs((double)*at(&out, b, i) - want) <= bound;
+                CHECK(good, "%s: out[%lld][%lld]: expected %.9g +- %.3g, got %.9g", what, (long long)b, (long long)i,
+                    want, bound, (double)*at(&out, b, i));
+            }
+        }
+    }
+    free(mean);
+    free(before);
+    guarded_destroy(&x.memory);
+    guarded_destroy(&out.memory);
+    guarded_destroy(&first.memory);
+}
+
+static void pool(void) {
+    static const int32_t several[] = {2, 9, 9, 10, 42, 45, 45, 46};
+    static const int32_t one[] = {0, 1};
+    static const int32_t none[] = {0};
+    static const int32_t empty[] = {0, 0, 0};
+    static int32_t many[301];
+    for (int i = 0; i <= 300; i++) {
+        many[i] = i * 3 + (i * i) % 3;
+    }
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int32_t kind = GATUN_POOL_MEAN; kind <= GATUN_POOL_FIRST; kind++) {
+            for (uint32_t flags = 0; flags <= GATUN_POOL_NORMALIZE; flags++) {
+                for (int d = 0; d < DIMS; d += test_light() ? 13 : 1) {
+                    check_pool(tiers[t], several, 7, dims[d], d % 4, kind, flags);
+                }
+                check_pool(tiers[t], one, 1, 384, 0, kind, flags);
+                check_pool(tiers[t], none, 0, 5, 0, kind, flags);
+                check_pool(tiers[t], empty, 2, 5, 1, kind, flags);
+                check_pool(tiers[t], many, 300, 130, 0, kind, flags);
+            }
+        }
+    }
+    test_note("%s", "");
+}
+
+/* The mean of many rows loses nothing to their number, and small vectors keep their direction. */
+static void pool_precision(void) {
+    enum { ROWS = 100000 };
+    float *x = test_allocate(ROWS * 2 * (int64_t)sizeof(float));
+    for (int64_t r = 0; r < ROWS; r++) {
+        x[2 * r] = r == 0 ? 1e8f : 1;
+        x[2 * r + 1] = 0.1f;
+    }
+    const int32_t offsets[] = {0, ROWS};
+    float out[2];
+    gatun_rows_desc desc = rows_desc(1, 2);
+    CHECK_STATUS(gatun_pool(shared_context(GATUN_TIER_PORTABLE), &desc, x, offsets, out), GATUN_OK);
+    CHECK(out[0] == (float)((1e8 + ROWS - 1) / ROWS), "the mean of 1e8 and 99,999 ones: got %.9g", (double)out[0]);
+    CHECK(out[1] == 0.1f, "the mean of 100,000 times 0.1: got %.9g", (double)out[1]);
+    static const float scales[] = {1e-30f, 1e30f};
+    for (int s = 0; s < 2; s++) {
+        float pair[2] = {3 * scales[s], 4 * scales[s]};
+        const int32_t single[] = {0, 1};
+        desc.flags = GATUN_POOL_NORMALIZE;
+        CHECK_STATUS(gatun_pool(shared_context(GATUN_TIER_PORTABLE), &desc, pair, single, out), GATUN_OK);
+        CHECK(fabsf(out[0] - 0.6f) < 1e-7f && fabsf(out[1] - 0.8f) < 1e-7f, "3, 4 times %g normalised: %g, %g",
+            (double)scales[s], (double)out[0], (double)out[1]);
+    }
+    free(x);
+}
+
+static void pool_refused(void) {
+    enum { DIM = 6 };
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    float x[10 * DIM] = {0};
+    matrix out = matrix_create("out", 3, DIM, 0, GUARD_AFTER);
+    gatun_rows_desc desc = rows_desc(3, DIM);
+    static const int32_t bad[][4] = {
+        {-1, 2, 3, 4}, {0, 3, 2, 4}, {0, 2, 4, 3}, {5, 4, 6, 7}, {0, -1, 2, 3}, {INT32_MIN, 0, 1, 2}};
+    for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
+        CHECK_STATUS(gatun_pool(context, &desc, x, bad[n], out.data), GATUN_E_INDEX);
+    }
+    static const int32_t good[] = {0, 2, 2, 5};
+    CHECK_STATUS(gatun_pool(context, &desc, x, NULL, out.data), GATUN_E_NULL);
+    CHECK_STATUS(gatun_pool(context, &desc, NULL, good, out.data), GATUN_E_NULL);
+    CHECK_STATUS(gatun_pool(context, &desc, x, good, NULL), GATUN_E_NULL);
+    CHECK_STATUS(gatun_pool(context, &desc, x, (const int32_t *)(const void *)((const uint8_t *)good + 1), out.data),
+        GATUN_E_ALIGNMENT);
+    CHECK_STATUS(gatun_pool(context, &desc, out.data, good, out.data + DIM), GATUN_E_OVERLAP);
+    CHECK(guarded_unwritten(&out.memory), "refused pools: out was written");
+    int32_t own[24] = {0, 2, 2, 5};
+    int32_t kept[24];
+    memcpy(kept, own, sizeof own);
+    CHECK_STATUS(gatun_pool(context, &desc, x, own, (float *)(void *)own), GATUN_E_OVERLAP);
+    CHECK(memcmp(kept, own, sizeof own) == 0, "out over cu_seqlens: it was written");
+    /* sequences without rows need no x */
+    static const int32_t empty[] = {0, 0, 0, 0};
+    CHECK_STATUS(gatun_pool(context, &desc, NULL, empty, out.data), GATUN_OK);
+    for (int i = 0; i < 3 * DIM; i++) {
+        CHECK(out.data[i] == 0, "an empty sequence: out[%d] is %g", i, (double)out.data[i]);
+    }
+    guarded_destroy(&out.memory);
+}
+
+/* ---- descriptors and pointers that are refused ---- */
+
+enum { NORM, ACTIVATION, EMBEDDING, POOL, FUNCTIONS };
+
+static const char *const function_names[FUNCTIONS] = {
+    "gatun_norm", "gatun_activation", "gatun_embedding", "gatun_pool"};
+
+enum { ROWS = 4, DIM = 6, SIZE = ROWS * (DIM + 2) };
+
+static struct {
+    float x[SIZE], other[SIZE], bias[DIM], gamma[DIM], beta[DIM], table[3 * DIM];
+    int32_t ids[ROWS], offsets[ROWS + 1];
+    float sum[SIZE], out[SIZE];
+} memory;
+
+static gatun_rows_desc refusal_desc(int function) {
+    memset(&memory, 0, sizeof memory);
+    memset(memory.sum, 0x5a, sizeof memory.sum);
+    memset(memory.out, 0x5a, sizeof memory.out);
+    gatun_rows_desc desc = rows_desc(ROWS, DIM);
+    desc.x_row = function == EMBEDDING ? 0 : DIM + 2;
+    desc.out_row = DIM + 2;
+    desc.other_row = function == NORM || function == ACTIVATION ? DIM + 2 : 0;
+    desc.sum_row = function == NORM ? DIM + 2 : 0;
+    desc.table_rows[0] = function == EMBEDDING ? 3 : 0;
+    return desc;
+}
+
+static int32_t call(int function, gatun_context *context, const gatun_rows_desc *desc) {
+    switch (function) {
+    case NORM:
+        return gatun_norm(
+            context, desc, memory.x, memory.bias, memory.other, memory.gamma, memory.beta, memory.sum, memory.out);
+    case ACTIVATION:
+        return gatun_activation(context, desc, memory.x, memory.bias, memory.other, memory.out);
+    case EMBEDDING:
+        return gatun_embedding(context, desc, memory.ids, memory.table, NULL, NULL, NULL, NULL, memory.out);
+    default:
+        return gatun_pool(context, desc, memory.x, memory.offsets, memory.out);
+    }
+}
+
+static void check_untouched(const char *what) {
+    const uint8_t *const outputs[] = {(const uint8_t *)memory.sum, (const uint8_t *)memory.out};
+    for (int n = 0; n < 2; n++) {
+        for (size_t i = 0; i < sizeof memory.out; i++) {
+            if (outputs[n][i] != 0x5a) {
+                test_fail(__FILE__, __LINE__, "%s: %s was written", what, n == 0 ? "sum" : "out");
+                return;
+            }
+        }
+    }
+}
+
+typedef struct bad_member {
+    const char *name;
+    size_t offset;
+    size_t size;
+    int64_t value;
+    int32_t status;
+    unsigned functions; /* bit 1 << function */
+} bad_member;
+
+#define ALL (1u << NORM | 1u << ACTIVATION | 1u << EMBEDDING | 1u << POOL)
+#define BAD(member, value, status, functions)                                                                          \
+    { #member, offsetof(gatun_rows_desc, member), sizeof(((gatun_rows_desc *)0)->member), value, status, functions }
+
+static const bad_member bad_members[] = {
+    BAD(struct_size, 0, GATUN_E_VERSION, ALL),
+    BAD(struct_size, sizeof(gatun_rows_desc) - 8, GATUN_E_VERSION, ALL),
+    BAD(struct_size, UINT32_MAX, GATUN_E_VERSION, ALL),
+    BAD(flags, 2, GATUN_E_INVALID, ALL),
+    BAD(flags, 1, GATUN_E_INVALID, 1u << ACTIVATION | 1u << EMBEDDING),
+    BAD(rows, -1, GATUN_E_INVALID, ALL),
+    BAD(rows, INT64_C(1) << 31, GATUN_E_INVALID, ALL),
+    BAD(rows, INT64_MIN, GATUN_E_INVALID, ALL),
+    BAD(dim, 0, GATUN_E_INVALID, ALL),
+    BAD(dim, -6, GATUN_E_INVALID, ALL),
+    BAD(dim, INT64_C(0x100000006), GATUN_E_INVALID, ALL),
+    BAD(x_row, DIM - 1, GATUN_E_INVALID, ALL & ~(1u << EMBEDDING)),
+    BAD(x_row, -8, GATUN_E_INVALID, ALL & ~(1u << EMBEDDING)),
+    BAD(x_row, INT64_MAX, GATUN_E_INVALID, ALL & ~(1u << EMBEDDING)),
+    BAD(other_row, DIM - 1, GATUN_E_INVALID, 1u << NORM | 1u << ACTIVATION),
+    BAD(other_row, INT64_MAX, GATUN_E_INVALID, 1u << NORM | 1u << ACTIVATION),
+    BAD(sum_row, 0, GATUN_E_INVALID, 1u << NORM),
+    BAD(sum_row, INT64_MIN, GATUN_E_INVALID, 1u << NORM),
+    BAD(out_row, DIM - 1, GATUN_E_INVALID, ALL),
+    BAD(out_row, INT64_MAX, GATUN_E_INVALID, ALL),
+    BAD(activation, -1, GATUN_E_INVALID, ALL),
+    BAD(activation, GATUN_ACTIVATION_SILU + 1, GATUN_E_INVALID, ALL),
+    BAD(activation, 1, GATUN_E_INVALID, 1u << NORM | 1u << EMBEDDING),
+    BAD(activation, 2, GATUN_E_INVALID, 1u << POOL),
+    BAD(max_threads, -1, GATUN_E_INVALID, ALL),
+    BAD(reserved0, 1, GATUN_E_VERSION, ALL),
+    BAD(reserved, 1, GATUN_E_VERSION, ALL),
+};
+
+static void members(void) {
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    for (int function = 0; function < FUNCTIONS; function++) {
+        gatun_rows_desc good = refusal_desc(function);
+        CHECK_STATUS(call(function, context, &good), GATUN_OK);
+        for (size_t n = 0; n < sizeof bad_members / sizeof *bad_members; n++) {
+            const bad_member *bad = &bad_members[n];
+            if ((bad->functions >> function & 1) == 0) {
+                continue;
+            }
+            gatun_rows_desc desc = refusal_desc(function);
+            int32_t narrow = (int32_t)bad->value;
+            memcpy((uint8_t *)&desc + bad->offset, bad->size == 4 ? (const void *)&narrow : &bad->value,
+                bad->size == 4 ? 4 : 8);
+            char what[96];
+            snprintf(what, sizeof what, "%s, %s = %lld", function_names[function], bad->name, (long long)bad->value);
+            int32_t status = call(function, context, &desc);
+            CHECK(status == bad->status, "%s: expected %d, got %d (%s)", what, (int)bad->status, (int)status,
+                gatun_status_string(status));
+            check_untouched(what);
+        }
+        gatun_rows_desc desc = refusal_desc(function);
+        CHECK_STATUS(call(function, NULL, &desc), GATUN_E_NULL);
+        CHECK_STATUS(call(function, context, NULL), GATUN_E_NULL);
+        check_untouched(function_names[function]);
+    }
+    static const float epsilons[] = {NAN, INFINITY, -INFINITY, -1e-12f};
+    for (int n = 0; n < 4; n++) {
+        gatun_rows_desc desc = refusal_desc(NORM);
+        desc.epsilon = epsilons[n];
+        CHECK_STATUS(call(NORM, context, &desc), GATUN_E_INVALID);
+        check_untouched("a bad epsilon");
+    }
+    struct {
+        gatun_rows_desc desc;
+        int64_t later[3];
+    } newer = {.desc = refusal_desc(NORM)};
+    newer.desc.struct_size = sizeof newer;
+    newer.later[2] = 1;
+    CHECK_STATUS(call(NORM, context, &newer.desc), GATUN_E_VERSION);
+    check_untouched("a newer struct with something in its tail");
+    newer.later[2] = 0;
+    CHECK_STATUS(call(NORM, context, &newer.desc), GATUN_OK);
+}
+
+/* Each pointer NULL and not aligned, by its place among x, bias, residual or gate, gamma, beta, sum, out. */
+static void pointers(void) {
+    enum { X, BIAS, OTHER, GAMMA, BETA, SUM, OUT, POINTERS };
+    static const bool needed[POINTERS] = {[X] = true, [GAMMA] = true, [OUT] = true};
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    for (int broken = 0; broken < POINTERS; broken++) {
+        for (int offset = 0; offset < 4; offset++) {
+            gatun_rows_desc desc = refusal_desc(NORM);
+            float *p[POINTERS] = {
+                memory.x, memory.bias, memory.other, memory.gamma, memory.beta, memory.sum, memory.out};
+            p[broken] = offset == 0 ? NULL : (float *)(void *)((uint8_t *)p[broken] + offset);
+            int32_t wanted = offset > 0 ? GATUN_E_ALIGNMENT : needed[broken] ? GATUN_E_NULL : GATUN_OK;
+            int32_t status = gatun_norm(context, &desc, p[X], p[BIAS], p[OTHER], p[GAMMA], p[BETA], p[SUM], p[OUT]);
+            CHECK(status == wanted, "gatun_norm, pointer %d + %d: expected %d, got %d", broken, offset, (int)wanted,
+                (int)status);
+            if (wanted != GATUN_OK) {
+                check_untouched("gatun_norm");
+            }
+            if (broken >= GAMMA && broken != OUT) {
+                continue;
+            }
+            desc = refusal_desc(ACTIVATION);
+            status = gatun_activation(context, &desc, p[X], p[BIAS], p[OTHER], p[OUT]);
+            CHECK(status == wanted, "gatun_activation, pointer %d + %d: expected %d, got %d", broken, offset,
+                (int)wanted, (int)status);
+            if (wanted != GATUN_OK) {
+                check_untouched("gatun_activation");
+            }
+        }
+    }
+    /* without rows nothing is needed */
+    gatun_rows_desc desc = refusal_desc(NORM);
+    desc.rows = 0;
+    CHECK_STATUS(gatun_norm(context, &desc, NULL, NULL, NULL, NULL, NULL, NULL, NULL), GATUN_OK);
+    CHECK_STATUS(gatun_activation(context, &desc, NULL, NULL, NULL, NULL), GATUN_OK);
+}
+
+/* Outputs that share memory in any other way than as a whole. */
+static void overlaps(void) {
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    static float m[4 * SIZE];
+    static float before[4 * SIZE];
+    memset(m, 0x5a, sizeof m);
+    memcpy(before, m, sizeof m);
+    float *x = m;
+    float *residual = m + SIZE;
+    float *parameters = m + 2 * SIZE;
+    float *out = m + 3 * SIZE;
+    gatun_rows_desc desc = refusal_desc(NORM);
+    const gatun_rows_desc good = desc;
+#define NORM_OVERLAPS(x_, bias_, residual_, gamma_, beta_, sum_, out_)                                                 \
+    CHECK_STATUS(gatun_norm(context, &desc, x_, bias_, residual_, gamma_, beta_, sum_, out_), GATUN_E_OVERLAP)
+    NORM_OVERLAPS(x, NULL, NULL, parameters, NULL, NULL, x + 1);
+    NORM_OVERLAPS(x, NULL, NULL, parameters, NULL, NULL, x + DIM + 2);
+    NORM_OVERLAPS(x, NULL, residual, parameters, NULL, NULL, residual + 1);
+    NORM_OVERLAPS(x, NULL, residual, parameters, NULL, x + 1, out);
+    NORM_OVERLAPS(x, NULL, residual, parameters, NULL, residual + 3, out);
+    NORM_OVERLAPS(x, NULL, residual, parameters, NULL, out, out);
+    NORM_OVERLAPS(x, NULL, residual, parameters, NULL, out + 1, out);
+    NORM_OVERLAPS(x, NULL, NULL, out, NULL, NULL, out);
+    NORM_OVERLAPS(x, NULL, NULL, parameters, out + DIM + 3, NULL, out);
+    NORM_OVERLAPS(x, out, NULL, parameters, NULL, NULL, out);
+    NORM_OVERLAPS(x, NULL, NULL, parameters, parameters + DIM, parameters, out);
+    desc.out_row = DIM; /* the same pointer, another stride */
+    NORM_OVERLAPS(x, NULL, NULL, parameters, NULL, NULL, x);
+    desc = good;
+    desc.sum_row = DIM + 1;
+    NORM_OVERLAPS(x, NULL, NULL, parameters, NULL, x, out);
+    desc = good;
+#undef NORM_OVERLAPS
+    CHECK_STATUS(gatun_activation(context, &desc, x, NULL, NULL, x + 1), GATUN_E_OVERLAP);
+    CHECK_STATUS(gatun_activation(context, &desc, x, NULL, residual, residual + 2), GATUN_E_OVERLAP);
+    CHECK_STATUS(gatun_activation(context, &desc, x, out + 2, NULL, out), GATUN_E_OVERLAP);
+    desc.out_row = DIM + 1;
+    CHECK_STATUS(gatun_activation(context, &desc, x, NULL, NULL, x), GATUN_E_OVERLAP);
+    CHECK(memcmp(m, before, sizeof m) == 0, "refused calls: something was written");
+    /* parameters have one row: what follows them, and what they follow, is another's */
+    static float close[SIZE + 3 * DIM];
+    desc = good;
+    float *between = close + DIM;
+    CHECK_STATUS(gatun_norm(context, &desc, x, close, NULL, parameters, NULL, NULL, between), GATUN_OK);
+    CHECK_STATUS(gatun_norm(context, &desc, x, NULL, NULL, close, between + SIZE, NULL, between), GATUN_OK);
+    CHECK_STATUS(gatun_norm(context, &desc, x, NULL, NULL, parameters, close, between, out), GATUN_OK);
+    CHECK_STATUS(gatun_activation(context, &desc, x, close, NULL, between), GATUN_OK);
+    CHECK_STATUS(gatun_activation(context, &desc, x, between + SIZE, NULL, between), GATUN_OK);
+    /* columns of one buffer share no element */
+    static float wide[ROWS * 3 * DIM];
+    desc = good;
+    desc.x_row = desc.other_row = desc.sum_row = desc.out_row = 3 * DIM;
+    CHECK_STATUS(gatun_norm(context, &desc, wide, NULL, NULL, parameters, NULL, wide + DIM, wide + 2 * DIM), GATUN_OK);
+    CHECK_STATUS(gatun_activation(context, &desc, wide, NULL, wide + DIM, wide + 2 * DIM), GATUN_OK);
+}
+
+/* Workers take part, and the counters tell. */
+static void helped(void) {
+    enum { MANY = 4000, WIDTH = 256 };
+    gatun_context *context = new_context(GATUN_TIER_AUTO, 3);
+    REQUIRE(context != NULL, "no context");
+    float *x = test_allocate(MANY * WIDTH * (int64_t)sizeof(float));
+    memset(x, 0, MANY * WIDTH * sizeof(float));
+    gatun_rows_desc desc = rows_desc(MANY, WIDTH);
+    desc.activation = GATUN_ACTIVATION_GELU;
+    gatun_info info = {.struct_size = sizeof info};
+    for (int n = 0; n < 100 && info.tasks_helped == 0; n++) {
+        CHECK_STATUS(gatun_activation(context, &desc, x, NULL, NULL, x), GATUN_OK);
+        CHECK_STATUS(gatun_context_info(context, &info), GATUN_OK);
+    }
+    CHECK(info.tasks_helped > 0, "no worker has helped with any of 100 calls");
+    free(x);
+    CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
+}
+
+const test_case rows_tests[] = {{"activation_values", activation_values}, {"activation_special", activation_special},
+    {"activation_shapes", activation_shapes}, {"norm_shapes", norm_shapes},
+    {"norm_of_large_means", norm_of_large_means}, {"norm_of_constant_rows", norm_of_constant_rows},
+    {"norm_special", norm_special}, {"embedding", embedding}, {"embedding_ids", embedding_ids}, {"pool", pool},
+    {"pool_precision", pool_precision}, {"pool_refused", pool_refused}, {"members", members}, {"pointers", pointers},
+    {"overlaps", overlaps}, {"helped", helped}, {NULL, NULL}};

@@ -1,0 +1,89 @@
+package dev.gatun.nn;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import java.lang.foreign.Arena;
+import java.util.Random;
+
+/** Layers for the programs of {@link dev.gatun.support.ChildMain}. */
+public final class LayersCalls implements Runnable {
+
+  private static final int DIM = 32;
+  private static final int HIDDEN = 96;
+
+  private final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
+  private final Workspace workspace = runtime.newWorkspace();
+  private final MultiHeadAttention packed;
+  private final MultiHeadAttention separate;
+  private final LayerNorm norm;
+  private final FeedForward network;
+  private final Tensor x;
+  private final Tensor longX;
+  private final Tensor context;
+  private final Tensor longContext;
+  private final Tensor lengths;
+
+  /** Makes a post-norm block of either kind of weights, and sequences of two lengths. */
+  public LayersCalls(Arena arena) {
+    Random random = new Random(1);
+    Tensor square = Layers.weight(arena, random, DIM, DIM);
+    Tensor vector = Layers.normal(arena, random, DIM);
+    packed =
+        MultiHeadAttention.builder(runtime, 4)
+            .packed(Layers.weight(arena, random, DIM, 3 * DIM), null)
+            .output(square, vector)
+            .build();
+    separate =
+        MultiHeadAttention.builder(runtime, 4)
+            .query(square, vector)
+            .key(square, vector)
+            .value(square, vector)
+            .output(square, vector)
+            .build();
+    norm = new LayerNorm(runtime, vector, vector, 1e-5f);
+    network =
+        new FeedForward(
+            runtime,
+            Layers.weight(arena, random, DIM, HIDDEN),
+            Layers.normal(arena, random, HIDDEN),
+            Activation.GELU,
+            Layers.weight(arena, random, HIDDEN, DIM),
+            vector);
+    x = Layers.normal(arena, random, 1, 5, DIM);
+    longX = Layers.normal(arena, random, 2, 9, DIM);
+    context = Tensor.allocate(arena, DType.FLOAT32, 1, 5, DIM);
+    longContext = Tensor.allocate(arena, DType.FLOAT32, 2, 9, DIM);
+    lengths = Tensor.copyOf(arena, new int[] {9, 4}, 2);
+  }
+
+  /** Four blocks: short and long sequences, a workspace lent and one of its own. */
+  @Override
+  public void run() {
+    block(null, packed, x, null, context);
+    block(workspace, packed, longX, lengths, longContext);
+    block(null, separate, longX, lengths, longContext);
+    block(workspace, separate, x, null, context);
+  }
+
+  private void block(
+      Workspace own, MultiHeadAttention attention, Tensor in, Tensor lens, Tensor out) {
+    attention.forward(own, in, in, lens, lens, out);
+    norm.forward(own, out, in, null, out);
+    network.forward(own, out, in);
+    norm.forward(own, in, out, null, in);
+  }
+
+  /** Runs a layer in a JVM that has run nothing else. */
+  public static void first() {
+    try (GatunRuntime runtime = GatunRuntime.builder().threads(1).build();
+        Arena arena = Arena.ofConfined()) {
+      Tensor two = Tensor.copyOf(arena, new float[] {2}, 1, 1);
+      Tensor x = Tensor.copyOf(arena, new float[] {3}, 1, 1);
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 1);
+      new Linear(runtime, two, null, Activation.NONE).forward(x, out);
+      System.out.println("result=" + out.getFloat(0, 0));
+    }
+  }
+}

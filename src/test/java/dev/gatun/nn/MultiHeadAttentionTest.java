@@ -1,0 +1,655 @@
+package dev.gatun.nn;
+
+import static dev.gatun.nn.Layers.SEED;
+import static dev.gatun.nn.Layers.refused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
+
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtSession;
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.support.OnnxModel;
+import dev.gatun.support.Placement;
+import dev.gatun.support.Run;
+import java.lang.foreign.Arena;
+import java.nio.FloatBuffer;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+
+class MultiHeadAttentionTest {
+
+  /**
+   * Projections of values of about 1 are within 5e-6 (LinearTest has the bound of one), softmax
+   * turns that into as much of a weighted mean, and the output's projection adds its own. A wrong
+   * head, key or bias is off by 0.1 and more.
+   */
+  private static final double BOUND = 3e-5;
+
+  /** What a layer is made of. */
+  private static final class Config {
+    int dim = 24;
+    int memoryDim = 24;
+    int outDim = 24;
+    int heads = 3;
+    int kvHeads = 3;
+    int headDim = 8;
+    int headDimV = 8;
+    boolean biased = true;
+    boolean pytorch;
+    boolean packed;
+    Causal causal = Causal.NONE;
+    float scale = Float.NaN;
+
+    AttentionSpec spec() {
+      AttentionSpec.Builder builder = AttentionSpec.builder().causal(causal);
+      return Float.isNaN(scale) ? builder.build() : builder.scale(scale).build();
+    }
+
+    @Override
+    public String toString() {
+      return "dims %d %d %d, heads %d/%d of %d/%d%s%s%s %s%s"
+          .formatted(
+              dim,
+              memoryDim,
+              outDim,
+              heads,
+              kvHeads,
+              headDim,
+              headDimV,
+              biased ? ", biased" : "",
+              pytorch ? ", transposed" : "",
+              packed ? ", packed" : "",
+              causal,
+              Float.isNaN(scale) ? "" : ", scale " + scale);
+    }
+  }
+
+  private static final class Weights {
+    final Config c;
+    final Tensor[] weight = new Tensor[4];
+    final Tensor[] bias = new Tensor[4];
+    Tensor packedWeight;
+    Tensor packedBias;
+
+    Weights(Arena arena, Random random, Config c) {
+      this.c = c;
+      int[] in = {c.dim, c.memoryDim, c.memoryDim, c.heads * c.headDimV};
+      int[] out = {c.heads * c.headDim, c.kvHeads * c.headDim, c.kvHeads * c.headDimV, c.outDim};
+      if (c.packed) {
+        int all = out[0] + out[1] + out[2];
+        packedWeight = Layers.weight(arena, random, c.dim, all, c.pytorch, 0);
+        packedBias = c.biased ? Layers.normal(arena, random, all) : null;
+      }
+      int from = 0;
+      for (int n = 0; n < 4; n++) {
+        int to = from + out[n];
+        if (c.packed && n < 3) {
+          weight[n] = packedWeight.slice(1, from, to);
+          bias[n] = c.biased ? packedBias.slice(0, from, to) : null;
+        } else {
+          weight[n] = Layers.weight(arena, random, in[n], out[n], c.pytorch, 0);
+          bias[n] = c.biased ? Layers.normal(arena, random, out[n]) : null;
+        }
+        from = to;
+      }
+    }
+
+    MultiHeadAttention layer(GatunRuntime runtime) {
+      return c.packed ? packed(runtime) : separate(runtime);
+    }
+
+    MultiHeadAttention packed(GatunRuntime runtime) {
+      return MultiHeadAttention.builder(runtime, c.heads)
+          .kvHeads(c.kvHeads)
+          .spec(c.spec())
+          .packed(packedWeight, packedBias)
+          .output(weight[3], bias[3])
+          .build();
+    }
+
+    MultiHeadAttention separate(GatunRuntime runtime) {
+      return MultiHeadAttention.builder(runtime, c.heads)
+          .kvHeads(c.kvHeads)
+          .spec(c.spec())
+          .query(weight[0], bias[0])
+          .key(weight[1], bias[1])
+          .value(weight[2], bias[2])
+          .output(weight[3], bias[3])
+          .build();
+    }
+
+    double[] expected(Tensor x, Tensor memory, int[] keyLengths, int[] queryLengths) {
+      Layers.Sizes sizes =
+          new Layers.Sizes(
+              (int) x.size(0),
+              (int) x.size(1),
+              (int) memory.size(1),
+              c.heads,
+              c.kvHeads,
+              c.headDim,
+              c.headDimV);
+      double[] q = Layers.product(Layers.doubles(x), weight[0], bias[0]);
+      double[] k = Layers.product(Layers.doubles(memory), weight[1], bias[1]);
+      double[] v = Layers.product(Layers.doubles(memory), weight[2], bias[2]);
+      double scale = Float.isNaN(c.scale) ? 1 / Math.sqrt(c.headDim) : c.scale;
+      double[] context =
+          Layers.attention(sizes, q, k, v, c.causal, scale, keyLengths, queryLengths);
+      return Layers.product(context, weight[3], bias[3]);
+    }
+  }
+
+  @TestFactory
+  Stream<DynamicTest> againstDoubles() {
+    return IntStream.range(0, 80)
+        .mapToObj(
+            n -> {
+              Random random = new Random(SEED + n);
+              Config c = new Config();
+              boolean cross = n % 4 == 1;
+              c.packed = n % 4 == 2;
+              c.kvHeads = 1 + random.nextInt(3);
+              c.heads = c.kvHeads * (1 + random.nextInt(3));
+              c.headDim = 1 + random.nextInt(20);
+              c.headDimV = c.packed ? c.headDim : 1 + random.nextInt(20);
+              c.dim = 1 + random.nextInt(60);
+              c.memoryDim = cross ? 1 + random.nextInt(60) : c.dim;
+              c.outDim = 1 + random.nextInt(60);
+              c.biased = random.nextInt(3) > 0;
+              c.pytorch = random.nextBoolean();
+              c.causal = Causal.values()[n % 3];
+              c.scale = n % 5 == 0 ? 0.4f : Float.NaN;
+              int batch = 1 + random.nextInt(3);
+              int seqQ = 1 + random.nextInt(40);
+              int seqK = cross ? 1 + random.nextInt(80) : seqQ;
+              int[] keyLengths = n % 8 > 4 ? random.ints(batch, 0, seqK + 1).toArray() : null;
+              int[] queryLengths = n % 8 > 5 ? random.ints(batch, 0, seqQ + 1).toArray() : null;
+              return dynamicTest(
+                  "%s, batch %d, %d x %d, lengths %s %s (seed %d)"
+                      .formatted(
+                          c,
+                          batch,
+                          seqQ,
+                          seqK,
+                          Arrays.toString(keyLengths),
+                          Arrays.toString(queryLengths),
+                          SEED + n),
+                  () -> {
+                    try (Arena arena = Arena.ofConfined()) {
+                      Weights weights = new Weights(arena, random, c);
+                      Tensor x = Layers.normal(arena, random, batch, seqQ, c.dim);
+                      Tensor memory =
+                          cross ? Layers.normal(arena, random, batch, seqK, c.memoryDim) : x;
+                      Placement.Placed out = Placement.BSHD.empty(arena, batch, seqQ, 1, c.outDim);
+                      weights
+                          .layer(Layers.runtime(2))
+                          .forward(
+                              null,
+                              x,
+                              memory,
+                              Run.lengths(arena, keyLengths),
+                              Run.lengths(arena, queryLengths),
+                              Layers.sequences(out));
+                      Layers.checkClose(
+                          weights.expected(x, memory, keyLengths, queryLengths),
+                          out.tensor().toFloatArray(),
+                          BOUND);
+                      out.checkSurroundings();
+                    }
+                  });
+            });
+  }
+
+  /** Packed weights, the same ones as three views of them, and as three copies. */
+  @Test
+  void packedAndSeparateWeights() {
+    GatunRuntime runtime = Layers.runtime(2);
+    for (boolean pytorch : new boolean[] {false, true}) {
+      try (Arena arena = Arena.ofConfined()) {
+        Random random = new Random(SEED);
+        Config c = new Config();
+        c.packed = true;
+        c.pytorch = pytorch;
+        c.heads = 6;
+        c.kvHeads = 2;
+        Weights weights = new Weights(arena, random, c);
+        Tensor x = Layers.normal(arena, random, 2, 33, c.dim);
+        Tensor packed = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
+        Tensor separate = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
+        weights.packed(runtime).forward(x, packed);
+        weights.separate(runtime).forward(x, separate);
+        Layers.checkClose(Layers.doubles(packed), separate.toFloatArray(), BOUND);
+        // Memory that is a copy of x, and not x itself.
+        Tensor copy = Tensor.copyOf(arena, x.toFloatArray(), x.shape());
+        Tensor cross = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
+        weights.separate(runtime).forward(null, x, copy, null, null, cross);
+        Run.checkSameBits(separate.toFloatArray(), cross.toFloatArray(), "a copy as memory");
+      }
+    }
+  }
+
+  @Test
+  void outMayBeX() {
+    GatunRuntime runtime = Layers.runtime(2);
+    Random random = new Random(SEED);
+    try (Arena arena = Arena.ofConfined();
+        Workspace workspace = runtime.newWorkspace()) {
+      Config c = new Config();
+      MultiHeadAttention layer = new Weights(arena, random, c).layer(runtime);
+      Tensor x = Layers.normal(arena, random, 2, 19, c.dim);
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 19, c.dim);
+      layer.forward(workspace, x, x, null, null, out);
+      layer.forward(x, x);
+      Run.checkSameBits(out.toFloatArray(), x.toFloatArray(), "out and x");
+    }
+  }
+
+  /** Padding, whatever it holds, changes no bit of the rest. Rows of padding have b_O as out. */
+  @Test
+  void paddingDoesNotLeak() {
+    GatunRuntime runtime = Layers.runtime(2);
+    for (boolean packed : new boolean[] {false, true}) {
+      try (Arena arena = Arena.ofConfined()) {
+        Random random = new Random(SEED);
+        Config c = new Config();
+        c.packed = packed;
+        Weights weights = new Weights(arena, random, c);
+        MultiHeadAttention layer = weights.layer(runtime);
+        int[] lengths = {5, 0, 9};
+        Tensor lens = Run.lengths(arena, lengths);
+        Tensor x = Layers.normal(arena, random, 3, 9, c.dim);
+        Tensor out = Tensor.allocate(arena, DType.FLOAT32, 3, 9, c.outDim);
+        layer.forward(null, x, x, lens, lens, out);
+        float[] plain = out.toFloatArray();
+        for (int b = 0; b < 3; b++) {
+          for (int i = lengths[b]; i < 9; i++) {
+            x.select(0, b).select(0, i).fill(i % 2 == 0 ? Float.NaN : Float.POSITIVE_INFINITY);
+            for (int d = 0; d < c.outDim; d++) {
+              assertEquals(weights.bias[3].getFloat(d), out.getFloat(b, i, d));
+            }
+          }
+        }
+        layer.forward(null, x, x, lens, lens, out);
+        Run.checkSameBits(plain, out.toFloatArray(), "with NaN in the padding");
+        // A sequence alone has the same bits as in a padded batch.
+        Tensor alone = Tensor.copyOf(arena, x.select(0, 0).slice(0, 0, 5).toFloatArray(), 1, 5, 24);
+        Tensor aloneOut = Tensor.allocate(arena, DType.FLOAT32, 1, 5, c.outDim);
+        layer.forward(alone, aloneOut);
+        Layers.checkClose(
+            Layers.doubles(out.select(0, 0).slice(0, 0, 5)), aloneOut.toFloatArray(), BOUND);
+      }
+    }
+  }
+
+  @Test
+  void nothingToAttendTo() {
+    GatunRuntime runtime = Layers.runtime(2);
+    Random random = new Random(SEED);
+    try (Arena arena = Arena.ofConfined()) {
+      Config c = new Config();
+      Weights weights = new Weights(arena, random, c);
+      MultiHeadAttention layer = weights.layer(runtime);
+      Tensor x = Layers.normal(arena, random, 2, 3, c.dim);
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 3, c.outDim);
+      Tensor none = Tensor.allocate(arena, DType.FLOAT32, 2, 0, c.memoryDim);
+      layer.forward(null, x, none, null, null, out);
+      for (int d = 0; d < c.outDim; d++) {
+        assertEquals(weights.bias[3].getFloat(d), out.getFloat(1, 2, d));
+      }
+      layer.forward(none, Tensor.allocate(arena, DType.FLOAT32, 2, 0, c.outDim));
+      layer.forward(
+          Tensor.allocate(arena, DType.FLOAT32, 0, 4, c.dim),
+          Tensor.allocate(arena, DType.FLOAT32, 0, 4, c.outDim));
+    }
+  }
+
+  @Test
+  void bitsDoNotDependOnThreads() {
+    Random random = new Random(SEED);
+    for (boolean packed : new boolean[] {false, true}) {
+      try (Arena arena = Arena.ofConfined()) {
+        Config c = new Config();
+        c.packed = packed;
+        c.dim = c.memoryDim = c.outDim = 96;
+        c.heads = c.kvHeads = 6;
+        c.headDim = c.headDimV = 16;
+        c.causal = packed ? Causal.BOTTOM_RIGHT : Causal.NONE;
+        Weights weights = new Weights(arena, random, c);
+        Tensor x = Layers.normal(arena, random, 2, 140, 96);
+        Tensor lens = Run.lengths(arena, new int[] {140, 77});
+        Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 140, 96);
+        Layers.checkBits(
+            runtime -> {
+              try (Workspace workspace = runtime.newWorkspace()) {
+                weights.layer(runtime).forward(workspace, x, x, lens, lens, out);
+              }
+            },
+            out);
+        float[] own = out.toFloatArray();
+        Layers.checkBits(
+            runtime -> weights.layer(runtime).forward(null, x, x, lens, lens, out), out);
+        Run.checkSameBits(own, out.toFloatArray(), "a workspace of its own, and one lent");
+      }
+    }
+  }
+
+  /** One workspace for layers and shapes that alternate: what one leaves behind is none's input. */
+  @Test
+  void oneWorkspaceForMany() {
+    GatunRuntime runtime = Layers.runtime(2);
+    try (Arena arena = Arena.ofConfined();
+        Workspace workspace = runtime.newWorkspace()) {
+      for (int n = 0; n < 30; n++) {
+        Random random = new Random(SEED + n % 7);
+        Config c = new Config();
+        c.packed = n % 2 == 0;
+        c.kvHeads = 1 + n % 3;
+        c.heads = c.kvHeads * (1 + n % 2);
+        c.headDim = c.headDimV = 4 + n % 5;
+        Weights weights = new Weights(arena, random, c);
+        int seq = 1 + n * 13 % 50;
+        Tensor x = Layers.normal(arena, random, 1 + n % 2, seq, c.dim);
+        Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1 + n % 2, seq, c.outDim);
+        weights.layer(runtime).forward(workspace, x, x, null, null, out);
+        Layers.checkClose(weights.expected(x, x, null, null), out.toFloatArray(), BOUND);
+      }
+    }
+  }
+
+  @Test
+  void manyThreadsShareALayer() throws InterruptedException {
+    GatunRuntime runtime = Layers.runtime(2);
+    Random random = new Random(SEED);
+    try (Arena arena = Arena.ofShared()) {
+      Config c = new Config();
+      c.packed = true;
+      MultiHeadAttention layer = new Weights(arena, random, c).layer(runtime);
+      Tensor x = Layers.normal(arena, random, 1, 21, c.dim);
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 21, c.outDim);
+      layer.forward(x, out);
+      float[] want = out.toFloatArray();
+      AtomicReference<Throwable> failure = new AtomicReference<>();
+      Thread[] threads = new Thread[8];
+      for (int t = 0; t < threads.length; t++) {
+        Tensor own = Tensor.allocate(arena, DType.FLOAT32, 1, 21, c.outDim);
+        threads[t] =
+            new Thread(
+                () -> {
+                  try {
+                    for (int n = 0; n < 100; n++) {
+                      own.fill(Float.NaN);
+                      layer.forward(x, own);
+                      Run.checkSameBits(want, own.toFloatArray(), "call " + n);
+                    }
+                  } catch (Throwable e) {
+                    failure.set(e);
+                  }
+                });
+        threads[t].start();
+      }
+      for (Thread thread : threads) {
+        thread.join();
+      }
+      assertSame(null, failure.get());
+    }
+  }
+
+  // ---- ONNX Runtime --------------------------------------------------------------------------
+
+  /**
+   * The attention between the projections, which W_O = 1 lets out as it is: our projected rows
+   * through com.microsoft.MultiHeadAttention. Both differ from the exact result by less than 1e-5.
+   */
+  @Test
+  void likeOnnxRuntime() throws OrtException {
+    GatunRuntime runtime = Layers.runtime(2);
+    for (int n = 0; n < 6; n++) {
+      Random random = new Random(SEED + n);
+      try (Arena arena = Arena.ofConfined()) {
+        Config c = new Config();
+        c.heads = c.kvHeads = 2 + n;
+        c.headDim = c.headDimV = 8 * (1 + n % 3);
+        c.outDim = c.heads * c.headDimV;
+        c.causal = n % 3 == 2 ? Causal.BOTTOM_RIGHT : Causal.NONE;
+        int batch = 2;
+        int seqQ = 17 + n;
+        int seqK = n % 3 == 2 ? seqQ : 40;
+        Weights weights = new Weights(arena, random, c);
+        weights.weight[3].fill(0);
+        for (int i = 0; i < c.outDim; i++) {
+          weights.weight[3].setFloat(1, i, i);
+        }
+        weights.bias[3].fill(0);
+        Tensor x = Layers.normal(arena, random, batch, seqQ, c.dim);
+        Tensor memory = n % 3 == 2 ? x : Layers.normal(arena, random, batch, seqK, c.memoryDim);
+        int[] keyLengths = n % 3 == 1 ? new int[] {seqK, 11} : null;
+        Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seqQ, c.outDim);
+        weights.layer(runtime).forward(null, x, memory, Run.lengths(arena, keyLengths), null, out);
+        OnnxModel model =
+            new OnnxModel("com.microsoft", 1, "MultiHeadAttention", "out")
+                .attribute("num_heads", c.heads);
+        Map<String, Object> inputs = new HashMap<>();
+        String[] names = {"q", "k", "v"};
+        for (int t = 0; t < 3; t++) {
+          Tensor from = t == 0 ? x : memory;
+          Tensor rows =
+              Tensor.allocate(arena, DType.FLOAT32, batch, from.size(1), weights.weight[t].size(1));
+          new Linear(runtime, weights.weight[t], weights.bias[t], Activation.NONE)
+              .forward(from, rows);
+          model.input(names[t], OnnxModel.FLOAT, rows.shape());
+          inputs.put(names[t], rows);
+        }
+        if (keyLengths != null) {
+          int[][] mask = new int[batch][seqK];
+          for (int b = 0; b < batch; b++) {
+            Arrays.fill(mask[b], 0, keyLengths[b], 1);
+          }
+          model.input("", OnnxModel.FLOAT).input("mask", OnnxModel.INT32, batch, seqK);
+          inputs.put("mask", mask);
+        }
+        if (c.causal != Causal.NONE) {
+          model.attribute("unidirectional", 1);
+        }
+        double[] theirs = run(model, inputs);
+        Layers.checkClose(theirs, out.toFloatArray(), 1e-5);
+      }
+    }
+  }
+
+  private static double[] run(OnnxModel model, Map<String, Object> inputs) throws OrtException {
+    OrtEnvironment environment = OrtEnvironment.getEnvironment();
+    Map<String, OnnxTensor> tensors = new HashMap<>();
+    try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+      options.setIntraOpNumThreads(1);
+      try (OrtSession session = environment.createSession(model.bytes(), options)) {
+        for (Map.Entry<String, Object> input : inputs.entrySet()) {
+          tensors.put(
+              input.getKey(),
+              input.getValue() instanceof Tensor tensor
+                  ? OnnxTensor.createTensor(
+                      environment, FloatBuffer.wrap(tensor.toFloatArray()), tensor.shape())
+                  : OnnxTensor.createTensor(environment, input.getValue()));
+        }
+        try (OrtSession.Result result = session.run(tensors)) {
+          FloatBuffer buffer = ((OnnxTensor) result.get(0)).getFloatBuffer();
+          double[] out = new double[buffer.remaining()];
+          for (int i = 0; i < out.length; i++) {
+            out[i] = buffer.get(i);
+          }
+          return out;
+        }
+      }
+    } finally {
+      tensors.values().forEach(OnnxTensor::close);
+    }
+  }
+
+  // ---- refusals ------------------------------------------------------------------------------
+
+  @Test
+  void buildersThatAreRefused() {
+    GatunRuntime runtime = Layers.runtime(2);
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor square = Tensor.allocate(arena, DType.FLOAT32, 24, 24);
+      Tensor packed = Tensor.allocate(arena, DType.FLOAT32, 24, 72);
+      Tensor bias = Tensor.allocate(arena, DType.FLOAT32, 24);
+      Tensor narrow = Tensor.allocate(arena, DType.FLOAT32, 24, 16);
+      refused("heads:", () -> MultiHeadAttention.builder(runtime, 0));
+      refused("heads:", () -> MultiHeadAttention.builder(runtime, -1));
+      refused("kvHeads:", () -> MultiHeadAttention.builder(runtime, 3).kvHeads(0));
+      assertThrows(NullPointerException.class, () -> MultiHeadAttention.builder(null, 3));
+      assertThrows(
+          NullPointerException.class, () -> MultiHeadAttention.builder(runtime, 3).spec(null));
+      refused(
+          "kvHeads: expected a divisor of 3 heads, got 2", () -> whole(runtime).kvHeads(2).build());
+      refused("output:", () -> MultiHeadAttention.builder(runtime, 3).packed(packed, null).build());
+      refused(
+          "packed:",
+          () ->
+              MultiHeadAttention.builder(runtime, 3)
+                  .packed(packed, null)
+                  .key(square, bias)
+                  .output(square, null)
+                  .build());
+      refused(
+          "query, key, value:",
+          () ->
+              MultiHeadAttention.builder(runtime, 3)
+                  .query(square, null)
+                  .value(square, null)
+                  .output(square, null)
+                  .build());
+      refused(
+          "query, key, value:",
+          () -> MultiHeadAttention.builder(runtime, 3).output(square, null).build());
+      refused(
+          "packed: expected a multiple of 15 columns, got 72",
+          () ->
+              MultiHeadAttention.builder(runtime, 5)
+                  .packed(packed, null)
+                  .output(square, null)
+                  .build());
+      refused(
+          "query: expected a multiple of 3 columns",
+          () -> whole(runtime).query(narrow, null).build());
+      refused("key:", () -> whole(runtime).key(narrow, null).build());
+      refused("value:", () -> whole(runtime).value(narrow, null).build());
+      refused(
+          "key: expected 24 columns (3 heads of 8), got 12",
+          () -> whole(runtime).key(Tensor.allocate(arena, DType.FLOAT32, 24, 12), null).build());
+      refused(
+          "value: expected 24 rows",
+          () -> whole(runtime).value(Tensor.allocate(arena, DType.FLOAT32, 20, 24), null).build());
+      refused(
+          "output: expected 24 rows (3 heads of 8), got 12",
+          () -> whole(runtime).output(Tensor.allocate(arena, DType.FLOAT32, 12, 24), null).build());
+      refused(
+          "head dimension: expected 1 .. 512",
+          () ->
+              MultiHeadAttention.builder(runtime, 1)
+                  .packed(Tensor.allocate(arena, DType.FLOAT32, 1, 3 * 513), null)
+                  .output(Tensor.allocate(arena, DType.FLOAT32, 513, 1), null)
+                  .build());
+      refused("weight:", () -> whole(runtime).query(bias, null));
+      refused("bias:", () -> whole(runtime).output(square, bias.slice(0, 0, 3)));
+    }
+  }
+
+  private static final Arena SHARED = Arena.ofAuto();
+
+  /** A builder with every weight, 24 columns each. */
+  private static MultiHeadAttention.Builder whole(GatunRuntime runtime) {
+    Tensor square = Tensor.allocate(SHARED, DType.FLOAT32, 24, 24);
+    return MultiHeadAttention.builder(runtime, 3)
+        .query(square, null)
+        .key(square, null)
+        .value(square, null)
+        .output(square, null);
+  }
+
+  @Test
+  @Tag("asan")
+  void argumentsThatAreRefused() {
+    GatunRuntime runtime = Layers.runtime(2);
+    try (Arena arena = Arena.ofConfined();
+        Workspace foreign = Layers.runtime(1).newWorkspace()) {
+      Random random = new Random(SEED);
+      Config c = new Config();
+      c.memoryDim = 20;
+      MultiHeadAttention cross = new Weights(arena, random, c).layer(runtime);
+      c.memoryDim = 24;
+      c.packed = true;
+      MultiHeadAttention packed = new Weights(arena, random, c).layer(runtime);
+      Tensor x = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24);
+      Tensor memory = Tensor.allocate(arena, DType.FLOAT32, 2, 7, 20);
+      Placement.Placed placed = Placement.BSHD.empty(arena, 2, 5, 1, 24);
+      Tensor out = Layers.sequences(placed);
+      Tensor keys = Run.lengths(arena, new int[] {7, 3});
+      Tensor rows = Run.lengths(arena, new int[] {5, 0});
+
+      refused("x:", () -> cross.forward(null, x.reshape(10, 24), memory, null, null, out));
+      refused("x:", () -> cross.forward(null, memory, memory, null, null, out));
+      refused(
+          "x: expected [batch, seq, 24] float32, contiguous",
+          () ->
+              cross.forward(
+                  null, Tensor.allocate(arena, DType.INT32, 2, 5, 24), memory, null, null, out));
+      Tensor strided = Tensor.allocate(arena, DType.FLOAT32, 2, 6, 24).slice(1, 0, 5);
+      refused("x:", () -> cross.forward(null, strided, memory, null, null, out));
+      refused("memory:", () -> cross.forward(null, x, x, null, null, out));
+      refused("memory:", () -> cross.forward(x, out));
+      refused("memory:", () -> cross.forward(null, x, memory.slice(0, 0, 1), null, null, out));
+      refused("memory:", () -> cross.forward(null, x, memory.reshape(14, 20), null, null, out));
+      refused("memory:", () -> cross.forward(null, x, memory.slice(1, 0, 6), null, null, out));
+      refused(
+          "memory:",
+          () ->
+              packed.forward(
+                  null, x, Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24), null, null, out));
+      refused("out:", () -> cross.forward(null, x, memory, null, null, out.asReadOnly()));
+      refused("out:", () -> cross.forward(null, x, memory, null, null, out.reshape(10, 24)));
+      refused("out:", () -> cross.forward(null, x, memory, null, null, out.slice(0, 0, 1)));
+      refused("out:", () -> cross.forward(null, x, memory, null, null, strided));
+      refused("out:", () -> cross.forward(null, x, memory, null, null, out.reshape(2, 4, 30)));
+      refused("keyLengths:", () -> cross.forward(null, x, memory, keys.slice(0, 0, 1), null, out));
+      refused(
+          "keyLengths: expected [2] int32",
+          () -> cross.forward(null, x, memory, Tensor.allocate(arena, DType.INT64, 2), null, out));
+      refused("queryLengths:", () -> cross.forward(null, x, memory, keys, rows.reshape(2, 1), out));
+      for (int bad : new int[] {-1, 8, Integer.MIN_VALUE, Integer.MAX_VALUE}) {
+        Tensor lengths = Run.lengths(arena, new int[] {7, bad});
+        refused(
+            "keyLengths[1]: expected 0 .. 7, got " + bad,
+            () -> cross.forward(null, x, memory, lengths, rows, out));
+        refused(
+            "queryLengths[0]: expected 0 .. 5, got 7",
+            () -> cross.forward(null, x, memory, keys, lengths, out));
+      }
+      refused("workspace:", () -> cross.forward(foreign, x, memory, null, null, out));
+      assertThrows(
+          NullPointerException.class, () -> cross.forward(null, null, memory, null, null, out));
+      assertThrows(NullPointerException.class, () -> cross.forward(null, x, null, null, null, out));
+      assertThrows(
+          NullPointerException.class, () -> cross.forward(null, x, memory, null, null, null));
+      placed.checkUntouched();
+      cross.forward(null, x, memory, keys, rows, out);
+    }
+  }
+}

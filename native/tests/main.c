@@ -1,0 +1,11 @@
+#include <stddef.h>
+
+#include "suites.h"
+
+int main(int argc, char **argv) {
+    static const test_suite suites[] = {{"abi", abi_tests}, {"context", context_tests}, {"errors", errors_tests},
+        {"overlap", overlap_tests}, {"numbers", numbers_tests}, {"special", special_tests}, {"bits", bits_tests},
+        {"sgemm", sgemm_tests}, {"threads", threads_tests}, {"matrix", matrix_tests}, {"full", full_tests},
+        {NULL, NULL}};
+    return test_main(argc, argv, suites);
+}

@@ -1,0 +1,19 @@
+/* The tables of tests, one per file, that main.c lists. */
+#ifndef GATUN_TESTS_SUITES_H
+#define GATUN_TESTS_SUITES_H
+
+#include "harness.h"
+
+extern const test_case matrix_tests[];
+extern const test_case full_tests[]; /* run with --full only */
+extern const test_case numbers_tests[];
+extern const test_case special_tests[];
+extern const test_case bits_tests[];
+extern const test_case errors_tests[];
+extern const test_case overlap_tests[];
+extern const test_case context_tests[];
+extern const test_case threads_tests[];
+extern const test_case sgemm_tests[];
+extern const test_case abi_tests[];
+
+#endif

@@ -95,7 +95,7 @@ static void many_callers(void) {
         problem problems[5];
         outcome want[5];
         for (int n = 0; n < 5; n++) {
-            problems[n] = new_problem(2, 4, 2, seq[n], 150, 32, n % 3);
+            problems[n] = new_problem(2, 4, 2, seq[n], 150, test_light() ? 4 : 32, n % 3);
             outcome_create(&want[n], &problems[n]);
             run_problem(&problems[n], tiers[t], 1, &want[n], "alone");
         }

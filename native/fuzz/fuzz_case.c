@@ -1,0 +1,219 @@
+#include "fuzz_case.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../tests/harness.h"
+
+static uint64_t take(stream *s, int bytes) {
+    uint64_t value = 0;
+    for (int i = 0; i < bytes; i++) {
+        uint64_t byte = s->at < s->size ? s->data[s->at++] : 0;
+        value |= byte << (8 * i);
+    }
+    return value;
+}
+
+static int64_t below(stream *s, int64_t bound) {
+    return (int64_t)(take(s, bound > 256 ? 2 : 1) % (uint64_t)bound);
+}
+
+tensor tensor_of(const gatun_attention_desc *d, int which) {
+    switch (which) {
+    case Q:
+        return (tensor){{d->batch, d->seq_q, d->heads, d->head_dim}, d->q_stride};
+    case K:
+        return (tensor){{d->batch, d->seq_k, d->kv_heads, d->head_dim}, d->k_stride};
+    case V:
+        return (tensor){{d->batch, d->seq_k, d->kv_heads, d->head_dim_v}, d->v_stride};
+    case OUT:
+        return (tensor){{d->batch, d->seq_q, d->heads, d->head_dim_v}, d->out_stride};
+    default:
+        return (tensor){{d->batch, d->seq_q, d->heads, 1}, d->lse_stride};
+    }
+}
+
+int64_t offset_of(const tensor *t, int64_t row) {
+    int64_t h = row % t->size[2];
+    int64_t i = row / t->size[2] % t->size[1];
+    int64_t b = row / t->size[2] / t->size[1];
+    return b * t->stride[0] + i * t->stride[1] + h * t->stride[2];
+}
+
+int64_t rows_of(const tensor *t) {
+    return t->size[0] * t->size[1] * t->size[2];
+}
+
+int64_t extent_of(const tensor *t) {
+    int64_t last = t->size[3];
+    int64_t count = t->size[3];
+    for (int d = 0; d < 3; d++) {
+        if (t->size[d] == 0) {
+            return 0;
+        }
+    }
+    for (int d = 0; d < 3; d++) {
+        if (t->size[d] > 1 && t->stride[d] > MAX_ELEMENTS) {
+            return -1;
+        }
+        if (t->size[d] > MAX_ELEMENTS || (count *= t->size[d]) > MAX_ELEMENTS) {
+            return -1;
+        }
+        last += (t->size[d] - 1) * (t->size[d] > 1 ? t->stride[d] : 0);
+    }
+    return last <= MAX_ELEMENTS ? last : -1;
+}
+
+static void plain_strides(fuzz_case *c, stream *s) {
+    gatun_attention_desc *d = &c->desc;
+    int64_t *const stride[] = {d->q_stride, d->k_stride, d->v_stride, d->out_stride, d->lse_stride};
+    for (int which = 0; which < TENSORS; which++) {
+        tensor t = tensor_of(d, which);
+        int64_t kind = below(s, 8);
+        int64_t pad = kind & 1 ? below(s, 8) : 0;
+        if (kind & 2) { /* heads outside */
+            stride[which][1] = t.size[3] + pad;
+            stride[which][2] = t.size[1] * stride[which][1] + pad;
+            stride[which][0] = t.size[2] * stride[which][2];
+        } else {
+            stride[which][2] = t.size[3] + pad;
+            stride[which][1] = t.size[2] * stride[which][2] + pad;
+            stride[which][0] = t.size[1] * stride[which][1];
+        }
+        if ((kind & 4) && (which == K || which == V)) {
+            stride[which][below(s, 3)] = 0;
+        }
+    }
+}
+
+void fuzz_build(fuzz_case *c, stream *s) {
+    memset(c, 0, sizeof *c);
+    gatun_attention_desc *d = &c->desc;
+    uint64_t mode = take(s, 1);
+    d->struct_size = sizeof *d;
+    d->dtype = GATUN_DTYPE_F32;
+    d->kv_dtype = GATUN_DTYPE_F32;
+    d->batch = below(s, 4);
+    d->kv_heads = 1 + below(s, 3);
+    d->heads = d->kv_heads * (1 + below(s, 4));
+    d->seq_q = below(s, mode & 1 ? 300 : 40);
+    d->seq_k = below(s, mode & 2 ? 2300 : 70);
+    d->head_dim = 1 + below(s, mode & 4 ? GATUN_MAX_HEAD_DIM : 40);
+    d->head_dim_v = 1 + below(s, mode & 4 ? GATUN_MAX_HEAD_DIM : 40);
+    d->causal = (int32_t)below(s, 3);
+    d->max_threads = (int32_t)below(s, 6);
+    plain_strides(c, s);
+    c->lse = below(s, 4) != 0;
+    for (int n = 0; n < 2; n++) {
+        int64_t kind = below(s, 4);
+        c->has_lengths[n] = kind != 0;
+        int64_t most = n == 0 ? d->seq_k : d->seq_q;
+        for (int b = 0; b < 8; b++) {
+            c->lengths[n][b] = kind == 3 ? (int32_t)(take(s, 2) - 100) : (int32_t)below(s, most + 1);
+        }
+    }
+    if (mode & 8) {
+        uint32_t bits = (uint32_t)take(s, 4);
+        d->flags = GATUN_ATTENTION_SCALE;
+        memcpy(&d->scale, &bits, sizeof bits);
+    }
+    if (mode & 16) {
+        c->aliased = true;
+        int64_t row = 1 + below(s, 2000);
+        int64_t head = 1 + below(s, 100);
+        int64_t *const stride[] = {d->q_stride, d->k_stride, d->v_stride, d->out_stride, d->lse_stride};
+        for (int which = 0; which < TENSORS; which++) {
+            c->offset[which] = below(s, 2000);
+            if (mode & 32) { /* interleaved in rows of one packed buffer */
+                stride[which][2] = head;
+                stride[which][1] = row;
+                stride[which][0] = row * (d->seq_q > d->seq_k ? d->seq_q : d->seq_k);
+            }
+        }
+    }
+    if (mode & 64) { /* hostile words */
+        static const int64_t numbers[] = {0, -1, 1, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, INT64_C(1) << 31,
+            INT64_C(1) << 58, INT64_C(1) << 40, 512, 513, 3, INT64_MAX / 4};
+        for (int64_t n = 1 + below(s, 3); n > 0; n--) {
+            int64_t kind = below(s, 16);
+            int64_t value = kind < 14 ? numbers[kind] : (int64_t)take(s, kind == 14 ? 8 : 1);
+            if (below(s, 4) == 0) {
+                int32_t word = (int32_t)value;
+                memcpy((uint8_t *)d + 4 * below(s, (int64_t)sizeof *d / 4), &word, sizeof word);
+            } else {
+                /* behind the header of 4-byte members lie 8-byte ones */
+                int64_t words = ((int64_t)sizeof *d - 32) / 8;
+                memcpy((uint8_t *)d + 32 + 8 * below(s, words), &value, sizeof value);
+            }
+        }
+    }
+    c->rest = *s;
+}
+
+void fuzz_values(const fuzz_case *c, float *const data[TENSORS], const int64_t extent[TENSORS]) {
+    stream s = c->rest;
+    uint64_t seed = take(&s, 4);
+    for (int which = Q; which <= V; which++) {
+        rng random = rng_make(seed, (uint64_t)which);
+        for (int64_t i = 0; i < extent[which]; i++) {
+            data[which][i] = rng_normal(&random);
+        }
+    }
+    static const uint32_t specials[] = {
+        0x7fc00000, 0x7f800000, 0xff800000, 0x00000001, 0x80000000, 0x7f7fffff, 0xff7fffff, 0x7149f2ca};
+    for (int64_t n = below(&s, 24); n > 0; n--) {
+        int which = (int)below(&s, 3);
+        int64_t at = (int64_t)take(&s, 3);
+        uint64_t kind = take(&s, 1);
+        uint32_t bits = kind < 200 ? specials[kind % 8] : (uint32_t)take(&s, 4);
+        if (extent[which] > 0) {
+            memcpy(&data[which][at % extent[which]], &bits, sizeof bits);
+        }
+    }
+}
+
+bool shares_elements(const fuzz_case *c, int64_t total) {
+    uint8_t *marks = test_allocate(total);
+    memset(marks, 0, (size_t)total);
+    bool shared = false;
+    for (int which = 0; which < TENSORS - !c->lse; which++) {
+        tensor t = tensor_of(&c->desc, which);
+        for (int64_t row = 0; row < rows_of(&t); row++) {
+            for (int64_t d = 0; d < t.size[3]; d++) {
+                uint8_t *mark = &marks[c->offset[which] + offset_of(&t, row) + d];
+                shared = shared || (which >= OUT && *mark != 0);
+                *mark = which >= OUT ? 2 : *mark == 2 ? 2 : 1;
+            }
+        }
+    }
+    free(marks);
+    return shared;
+}
+
+bool nested(const gatun_attention_desc *d, int which) {
+    tensor t = tensor_of(d, which);
+    int64_t reach = t.size[3] - 1;
+    bool done[3] = {t.size[0] <= 1, t.size[1] <= 1, t.size[2] <= 1};
+    for (;;) {
+        int least = -1;
+        for (int n = 0; n < 3; n++) {
+            if (!done[n] && (least < 0 || t.stride[n] < t.stride[least])) {
+                least = n;
+            }
+        }
+        if (least < 0) {
+            return true;
+        }
+        if (t.stride[least] <= reach) {
+            return false;
+        }
+        reach += (t.size[least] - 1) * t.stride[least];
+        done[least] = true;
+    }
+}
+
+bool equal_strides(const gatun_attention_desc *d) {
+    size_t bytes = sizeof d->q_stride;
+    return memcmp(d->q_stride, d->k_stride, bytes) == 0 && memcmp(d->q_stride, d->v_stride, bytes) == 0 &&
+           memcmp(d->q_stride, d->out_stride, bytes) == 0 && memcmp(d->q_stride, d->lse_stride, bytes) == 0;
+}

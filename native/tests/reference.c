@@ -1,0 +1,225 @@
+#include "reference.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+/* Keys that row i of a batch row may attend to: 0 .. result - 1. */
+static int64_t visible_keys(const problem *p, int64_t b, int64_t i) {
+    int64_t keys = p->key_lengths != NULL ? p->key_lengths[b] : p->seq_k;
+    int64_t rows = p->query_lengths != NULL ? p->query_lengths[b] : p->seq_q;
+    if (i >= rows) {
+        return 0;
+    }
+    int64_t limit = keys;
+    if (p->causal == GATUN_CAUSAL_BOTTOM_RIGHT) {
+        limit = i + keys - rows + 1;
+    } else if (p->causal == GATUN_CAUSAL_TOP_LEFT) {
+        limit = i + 1;
+    }
+    return limit < 0 ? 0 : limit < keys ? limit : keys;
+}
+
+/* Four sums at a time, for speed; in double their order is of no account. */
+static double dot(const float *a, const float *b, int64_t n, double *magnitude) {
+    double sum[4] = {0};
+    double size[4] = {0};
+    int64_t d = 0;
+    for (; d + 4 <= n; d += 4) {
+        for (int lane = 0; lane < 4; lane++) {
+            double product = (double)a[d + lane] * (double)b[d + lane];
+            sum[lane] += product;
+            size[lane] += fabs(product);
+        }
+    }
+    for (; d < n; d++) {
+        double product = (double)a[d] * (double)b[d];
+        sum[0] += product;
+        size[0] += fabs(product);
+    }
+    *magnitude = (size[0] + size[1]) + (size[2] + size[3]);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/*
+ * The same sum without the products that are infinite: they may overflow in float, and then the score is not -inf
+ * there.
+ */
+static double finite_magnitude(const float *a, const float *b, int64_t n) {
+    double size = 0;
+    for (int64_t d = 0; d < n; d++) {
+        double product = fabs((double)a[d] * (double)b[d]);
+        size += isfinite(product) ? product : 0;
+    }
+    return size;
+}
+
+static void row_is_nan(double *out, int64_t n, row_bound *row) {
+    for (int64_t d = 0; d < n; d++) {
+        out[d] = NAN;
+    }
+    row->lse = NAN;
+}
+
+/* One row: all scores, then the softmax in two passes. score has room for keys elements. */
+static void reference_row(const problem *p, const float *q, const float *k, const float *v, int64_t keys, double *score,
+    double *out, row_bound *row) {
+    int64_t k_stride = p->kv_heads * p->head_dim;
+    int64_t v_stride = p->kv_heads * p->head_dim_v;
+    double scale = p->scaled ? (double)p->scale : 1 / sqrt((double)p->head_dim);
+    double greatest = -HUGE_VAL;
+    memset(out, 0, sizeof *out * (size_t)p->head_dim_v);
+    *row = (row_bound){.lse = -INFINITY};
+    for (int64_t j = 0; j < keys; j++) {
+        double magnitude;
+        score[j] = scale * dot(q, k + j * k_stride, p->head_dim, &magnitude);
+        if (isnan(score[j]) || score[j] == HUGE_VAL) {
+            row_is_nan(out, p->head_dim_v, row);
+            return;
+        }
+        if (score[j] != -HUGE_VAL) {
+            row->keys++;
+            row->score = fmax(row->score, fabs(scale) * magnitude);
+            row->product = fmax(row->product, magnitude);
+            greatest = fmax(greatest, score[j]);
+        } else {
+            double magnitude_there = finite_magnitude(q, k + j * k_stride, p->head_dim);
+            row->product = fmax(row->product, fmax(1, fabs(scale)) * magnitude_there);
+        }
+    }
+    if (row->keys == 0) {
+        return;
+    }
+    double sum = 0;
+    for (int64_t j = 0; j < keys; j++) {
+        if (score[j] == -HUGE_VAL) {
+            continue;
+        }
+        double weight = exp(score[j] - greatest);
+        const float *value = v + j * v_stride;
+        double largest = 0;
+        sum += weight;
+        for (int64_t d = 0; d < p->head_dim_v; d++) {
+            out[d] += weight * (double)value[d];
+            double size = fabs((double)value[d]);
+            largest = size > largest && size <= (double)FLT_MAX ? size : largest;
+        }
+        row->value = fmax(row->value, largest);
+    }
+    for (int64_t d = 0; d < p->head_dim_v; d++) {
+        out[d] /= sum;
+    }
+    row->lse = greatest + log(sum);
+}
+
+void expected_create(expected *want, const problem *p) {
+    int64_t rows = p->batch * p->heads * p->seq_q;
+    want->out = test_allocate(rows * p->head_dim_v * (int64_t)sizeof *want->out);
+    want->row = test_allocate(rows * (int64_t)sizeof *want->row);
+    double *score = test_allocate(p->seq_k * (int64_t)sizeof *score);
+    for (int64_t b = 0; b < p->batch; b++) {
+        for (int64_t h = 0; h < p->heads; h++) {
+            int64_t g = h / (p->heads / p->kv_heads);
+            const float *k = p->k + (b * p->seq_k * p->kv_heads + g) * p->head_dim;
+            const float *v = p->v + (b * p->seq_k * p->kv_heads + g) * p->head_dim_v;
+            for (int64_t i = 0; i < p->seq_q; i++) {
+                int64_t at = (b * p->seq_q + i) * p->heads + h;
+                reference_row(p, p->q + at * p->head_dim, k, v, visible_keys(p, b, i), score,
+                    want->out + at * p->head_dim_v, &want->row[at]);
+            }
+        }
+    }
+    free(score);
+}
+
+void expected_destroy(expected *want) {
+    free(want->out);
+    free(want->row);
+}
+
+/*
+ * A score is a chain of at most head_dim float roundings, each of at most 2^-24 of a partial sum that is itself at
+ * most S: head_dim / 2 * 2^-24 * S is the mean of a chain whose partial sums grow evenly, and 8 covers scale, the
+ * exponential's argument and the lanes' tree. On values drawn from a distribution the roundings have random signs
+ * and most of them cancel, so that 8 alone is enough. An error e of a score moves its weight by the factor exp(e),
+ * and so the output by at most e * max|v|; the constant 2e-6 (17 units in the last place) is for the exponential,
+ * the sum of the weights and the weighted sum of values, whose bias must not grow with the number of keys. Below
+ * the least normal number float has absolute steps of 2^-149, one half for each addition.
+ */
+static double score_error(const problem *p, const row_bound *row) {
+    double constant = p->random_values ? 8 : 8 + (double)p->head_dim / 2;
+    return constant * 0x1p-24 * row->score;
+}
+
+double bound_out(const problem *p, const row_bound *row) {
+    return (2e-6 + score_error(p, row)) * row->value + (double)row->keys * 0x1p-150 + 0x1p-149;
+}
+
+double bound_lse(const problem *p, const row_bound *row) {
+    return 1e-5 + 1e-6 * fabs(row->lse) + score_error(p, row);
+}
+
+bool row_overflows(const row_bound *row) {
+    double limit = (double)FLT_MAX / 4;
+    return row->score > limit || row->product > limit || row->value * (double)row->keys > limit;
+}
+
+static bool matches(double got, double want, double bound, double *worst) {
+    if (isnan(want)) {
+        return isnan(got);
+    }
+    if (isinf(want)) {
+        return !isfinite(got); /* an infinite value: whether Inf or NaN comes out is not promised */
+    }
+    double error = fabs(got - want);
+    if (!(error <= bound)) {
+        *worst = INFINITY;
+        return false;
+    }
+    *worst = fmax(*worst, error / bound);
+    return true;
+}
+
+double compare_outcome(const problem *p, const expected *want, const outcome *got, const char *what) {
+    double worst = 0;
+    for (int64_t b = 0; b < p->batch; b++) {
+        for (int64_t h = 0; h < p->heads; h++) {
+            for (int64_t i = 0; i < p->seq_q; i++) {
+                int64_t at = (b * p->seq_q + i) * p->heads + h;
+                const row_bound *row = &want->row[at];
+                if (row_overflows(row)) {
+                    continue;
+                }
+                if (got->lse != NULL) {
+                    double lse = (double)got->lse[at];
+                    bool same = isinf(row->lse) ? lse == row->lse : matches(lse, row->lse, bound_lse(p, row), &worst);
+                    if (!same) {
+                        test_fail(__FILE__, __LINE__,
+                            "%s: lse[b=%lld][i=%lld][h=%lld]: expected %.9g +- %.3g, got %.9g (row has %lld keys, S = "
+                            "%g)",
+                            what, (long long)b, (long long)i, (long long)h, row->lse, bound_lse(p, row), lse,
+                            (long long)row->keys, row->score);
+                        return INFINITY;
+                    }
+                }
+                double bound = row->keys == 0 ? 0 : bound_out(p, row);
+                for (int64_t d = 0; d < p->head_dim_v; d++) {
+                    double out = (double)got->out[at * p->head_dim_v + d];
+                    if (!matches(out, want->out[at * p->head_dim_v + d], bound, &worst)) {
+                        test_fail(__FILE__, __LINE__,
+                            "%s: out[b=%lld][i=%lld][h=%lld][d=%lld]: expected %.9g +- %.3g, got %.9g "
+                            "(row has %lld keys, S = %g, max|v| = %g)",
+                            what, (long long)b, (long long)i, (long long)h, (long long)d,
+                            want->out[at * p->head_dim_v + d], bound, out, (long long)row->keys, row->score,
+                            row->value);
+                        return INFINITY;
+                    }
+                }
+            }
+        }
+    }
+    return worst;
+}

@@ -1,0 +1,92 @@
+# Tests of the C library: included by native/Makefile, which gives CC, CFLAGS, BUILD, WARNINGS, SANITIZE, LDLIBS and
+# the rule for the library.
+#
+# TEST_RUNNER  a command that runs the programs: "valgrind --error-exitcode=1", "qemu-aarch64 -L /usr/aarch64-linux-gnu"
+# TESTS        substrings of the names of the tests to run: make test TESTS='numbers bits.groups'
+# Environment: GATUN_TEST_SEED, GATUN_TEST_CASE, GATUN_TEST_LIGHT, GATUN_ISA (see tests/harness.h)
+TEST_RUNNER ?=
+TESTS ?=
+# Counting allocations needs the system's own malloc, which sanitizers and valgrind replace.
+TEST_MEMORY ?= $(if $(SANITIZE)$(TEST_RUNNER),,memory)
+
+LIB ?= $(BUILD)/libgatun.so
+TEST_OUT := $(BUILD)/tests
+TEST_BASE := -std=c11 -fPIC -Iinclude -Itests -MMD -MP -pthread -ffp-contract=off $(WARNINGS) $(SANITIZE)
+ifneq ($(WERROR),)
+TEST_BASE += -Werror
+endif
+# The library is found beside the folder of the program, wherever both lie.
+TEST_LINK := $(CFLAGS) $(SANITIZE) $(LDFLAGS) -L$(dir $(LIB)) -Wl,-rpath,'$$ORIGIN/..'
+
+TEST_SUPPORT := harness guarded reference problem placement pairwise
+TEST_PROGRAM := main $(filter-out test_memory,$(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
+test_objects = $(patsubst %,$(TEST_OUT)/%.o,$(1))
+
+.PHONY: test test-build test-memory test-full fuzz-build fuzz-replay fuzz-random fuzz-corpus
+
+TEST_PROGRAMS := $(addprefix $(TEST_OUT)/,gatun-tests gatun-memory-tests libmalloc_counter.so gatun-fuzz)
+
+test-build: $(TEST_PROGRAMS) ## all test programs
+
+# What the Java tests preload.
+.PHONY: malloc-counter
+malloc-counter: $(TEST_OUT)/libmalloc_counter.so
+
+test: test-build ## all tests of the C library (TESTS=, TEST_RUNNER=, CONFIG=)
+	$(TEST_RUNNER) $(TEST_OUT)/gatun-tests $(TESTS)
+ifneq ($(TEST_MEMORY),)
+	LD_PRELOAD=$(abspath $(TEST_OUT))/libmalloc_counter.so $(TEST_OUT)/gatun-memory-tests
+endif
+	$(MAKE) --no-print-directory fuzz-replay
+
+test-full: test-build ## the same with the full products of shapes, masks and layouts (takes long)
+	$(TEST_RUNNER) $(TEST_OUT)/gatun-tests --full $(TESTS)
+
+fuzz-build: $(TEST_OUT)/gatun-fuzz
+
+fuzz-replay: fuzz-build ## runs the fuzz target on its corpus
+	$(TEST_RUNNER) $(TEST_OUT)/gatun-fuzz fuzz/corpus
+
+FUZZ_COUNT ?= 20000
+FUZZ_SEED ?= 1
+fuzz-random: fuzz-build ## runs the fuzz target on FUZZ_COUNT invented inputs of FUZZ_SEED
+	cd $(TEST_OUT) && $(TEST_RUNNER) ./gatun-fuzz --random $(FUZZ_COUNT) $(FUZZ_SEED)
+
+fuzz-corpus: fuzz-build ## writes the seed corpus again
+	mkdir -p fuzz/corpus
+	$(TEST_OUT)/gatun-fuzz --make-corpus fuzz/corpus
+
+$(TEST_OUT)/%.o: tests/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(TEST_BASE) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(TEST_OUT)/fuzz_%.o: fuzz/fuzz_%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(TEST_BASE) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(TEST_OUT)/standalone.o: fuzz/standalone.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(TEST_BASE) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(TEST_OUT)/gatun-tests: $(call test_objects,$(TEST_SUPPORT) $(TEST_PROGRAM)) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -ldl -o $@
+
+$(TEST_OUT)/gatun-memory-tests: $(call test_objects,$(TEST_SUPPORT) test_memory) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -ldl -o $@
+
+# Never with a sanitizer: it is preloaded into programs that have none.
+$(TEST_OUT)/libmalloc_counter.so: tests/malloc_counter.c tests/malloc_counter.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 -fPIC -fvisibility=hidden -fno-builtin $(WARNINGS) $(CFLAGS) -shared $< -o $@
+
+$(TEST_OUT)/gatun-fuzz: $(call test_objects,fuzz_attention fuzz_case standalone reference guarded) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -o $@
+
+-include $(wildcard $(TEST_OUT)/*.d)

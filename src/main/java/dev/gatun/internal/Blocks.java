@@ -258,8 +258,23 @@ public final class Blocks implements AutoCloseable {
       long outRow) {
     check(
         NativeBlocks.norm(
-            context, rowsDesc, rms, epsilon, rows, dim, x, xRow, bias, residual, residualRow, gamma,
-            beta, sum, sumRow, out, outRow));
+            context,
+            rowsDesc,
+            rms,
+            epsilon,
+            rows,
+            dim,
+            x,
+            xRow,
+            bias,
+            residual,
+            residualRow,
+            gamma,
+            beta,
+            sum,
+            sumRow,
+            out,
+            outRow));
   }
 
   /**
@@ -387,9 +402,30 @@ public final class Blocks implements AutoCloseable {
       long headDim,
       long headDimV) {
     Native.describeAttention(
-        attentionDesc, causal, hasScale, scale, 0, batch, heads, kvHeads, seqQ, seqK, headDim,
+        attentionDesc,
+        causal,
+        hasScale,
+        scale,
+        0,
+        batch,
+        heads,
+        kvHeads,
+        seqQ,
+        seqK,
+        headDim,
         headDimV);
     Native.strideLse(attentionDesc, 0, 0, 0);
+    return this;
+  }
+
+  /**
+   * Limits the threads of the attention described.
+   *
+   * @param threads the caller's included, or 0 for the runtime's
+   * @return this
+   */
+  public Blocks maxThreads(int threads) {
+    NativeBlocks.maxThreads(attentionDesc, threads);
     return this;
   }
 

@@ -155,6 +155,10 @@ final class NativeBlocks {
         gatun_attention_desc.flags(attentionDesc) | gatun_h.GATUN_ATTENTION_PACKED());
   }
 
+  static void maxThreads(MemorySegment attentionDesc, int threads) {
+    gatun_attention_desc.max_threads(attentionDesc, threads);
+  }
+
   static int attentionPacked(
       MemorySegment context,
       MemorySegment desc,
@@ -169,7 +173,31 @@ final class NativeBlocks {
       MemorySegment lse) {
     MemorySegment none = MemorySegment.NULL;
     return gatun_h.gatun_attention_forward_extended(
-        context, desc, scratch, scratchBytes, q, k, v, none, none, out, lse, cuSeqlensQ, cuSeqlensK,
-        none, none, none, none, none, none, none, none, none, none, none, none, none);
+        context,
+        desc,
+        scratch,
+        scratchBytes,
+        q,
+        k,
+        v,
+        none,
+        none,
+        out,
+        lse,
+        cuSeqlensQ,
+        cuSeqlensK,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none);
   }
 }

@@ -45,6 +45,7 @@ public final class MultiHeadAttention {
   private final Causal causal;
   private final boolean hasScale;
   private final float scale;
+  private final int maxThreads;
 
   private MultiHeadAttention(Builder b) {
     this.runtime = b.runtime;
@@ -56,6 +57,7 @@ public final class MultiHeadAttention {
     }
     AttentionSpec spec = b.spec;
     this.causal = spec.causal();
+    this.maxThreads = spec.maxThreads();
     this.hasScale = spec.scale().isPresent();
     this.scale = hasScale ? (float) spec.scale().getAsDouble() : 0;
     if (b.output == null) {
@@ -262,13 +264,16 @@ public final class MultiHeadAttention {
     }
     long contextRow = heads * headDimV;
     MemorySegment context = blocks.take(queryRows * contextRow).segment();
-    blocks
-        .describe(
-            causal, hasScale, scale, batch, heads, kvHeads, seqQ, seqK, headDim, headDimV)
-        .queryStrides(
-            seqQ * qRow, qRow, headDim, seqQ * contextRow, contextRow, headDimV)
-        .keyStrides(seqK * kRow, kRow, headDim, seqK * vRow, vRow, headDimV)
-        .attention(q, k, v, keyLengths, queryLengths, context);
+    int status =
+        blocks
+            .describe(causal, hasScale, scale, batch, heads, kvHeads, seqQ, seqK, headDim, headDimV)
+            .maxThreads(maxThreads)
+            .queryStrides(seqQ * qRow, qRow, headDim, seqQ * contextRow, contextRow, headDimV)
+            .keyStrides(seqK * kRow, kRow, headDim, seqK * vRow, vRow, headDimV)
+            .attention(q, k, v, keyLengths, queryLengths, context);
+    if (status != Native.Abi.OK) { // a length that another thread has changed since it was checked
+      throw Native.failure(status, "keyLengths, queryLengths: changed during the call");
+    }
     output.run(blocks, queryRows, context, contextRow, out.segment(), output.out());
     blocks.giveBackTo(mark);
   }
@@ -308,7 +313,8 @@ public final class MultiHeadAttention {
     }
 
     /**
-     * Sets mask and scale; the default is no mask and 1 / sqrt(headDim).
+     * Sets mask, scale and the threads of the attention itself (projections use the runtime's); the
+     * default is no mask, 1 / sqrt(headDim), all threads.
      *
      * @param value the specification
      * @return this builder

@@ -91,7 +91,6 @@ final class Rows {
   private static IllegalArgumentException strides(String name, Tensor tensor) {
     return new IllegalArgumentException(
         "%s: expected evenly spaced rows with a contiguous last dimension, got strides %s for shape %s"
-            .formatted(
-                name, Arrays.toString(tensor.strides()), Arrays.toString(tensor.shape())));
+            .formatted(name, Arrays.toString(tensor.strides()), Arrays.toString(tensor.shape())));
   }
 }

@@ -41,10 +41,11 @@ say-format = { echo "gatun: run 'make format' for the files above" >&2; exit 1; 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
 
-run: all ## see it work: every kernel against a double reference, then a real attention layer from files
+run: all ## see it work: every kernel against a double reference, a real attention layer, sentences through a real model
 	./gatun verify --quick
 	./gatun attend --q examples/data/q.npy --k examples/data/k.npy --v examples/data/v.npy --out target/context.npy \
 	  --expect examples/data/context.npy --reference --stats
+	./gatun embed --demo
 
 test: ## the tests, in C and in Java
 	@$(MAKE) -C native test

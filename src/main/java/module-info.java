@@ -7,6 +7,7 @@
 module dev.gatun {
   requires static com.fasterxml.jackson.jr.ob;
   requires static info.picocli;
+  requires static jdk.management;
   requires jdk.jfr;
 
   exports dev.gatun;

@@ -75,7 +75,9 @@ class ArchitectureTest {
 
   @Test
   void oneClassTouchesEachHeader() {
-    assertEquals("[dev/gatun/internal/Native, dev/gatun/internal/NativeBlocks]", usersOf("dev/gatun/internal/gatun/").toString());
+    assertEquals(
+        "[dev/gatun/internal/Native, dev/gatun/internal/NativeBlocks]",
+        usersOf("dev/gatun/internal/gatun/").toString());
     assertEquals("[dev/gatun/internal/Blas]", usersOf("dev/gatun/internal/cblas/").toString());
   }
 

@@ -27,7 +27,14 @@ import picocli.CommandLine.Spec;
         "FlashAttention on the CPU: exact attention on files, and proof that it is exact.",
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
-    subcommands = {InfoCommand.class, AttendCommand.class, VerifyCommand.class, HelpCommand.class},
+    subcommands = {
+      InfoCommand.class,
+      AttendCommand.class,
+      EmbedCommand.class,
+      SimilarCommand.class,
+      VerifyCommand.class,
+      HelpCommand.class
+    },
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {
       "0:done",

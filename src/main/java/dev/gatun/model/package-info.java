@@ -1,5 +1,6 @@
 /**
- * Real architectures and what their files hold: the weights of BERT-family encoders, their
- * tokenisers, and the models that are known by name.
+ * Real architectures: BERT-family encoders that run off-heap from token ids to vector, the weights
+ * and tokenisers in their files, and the models that are known by name. {@link
+ * dev.gatun.model.TextEmbedder} is where to begin.
  */
 package dev.gatun.model;

@@ -11,7 +11,9 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.support.Placement;
+import dev.gatun.support.Run;
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -124,8 +126,8 @@ class LinearTest {
       Linear layer = new Linear(Layers.runtime(2), weight, bias, Activation.NONE);
       Tensor x = Layers.normal(arena, random, 2, 3, 4, 6);
       for (long[] lead : new long[][] {{24}, {2, 12}, {2, 3, 4}, {1, 24, 1}}) {
-        long[] xShape = Arrays.append(lead, 6);
-        Tensor out = Tensor.allocate(arena, DType.FLOAT32, Arrays.append(lead, 5));
+        long[] xShape = append(lead, 6);
+        Tensor out = Tensor.allocate(arena, DType.FLOAT32, append(lead, 5));
         layer.forward(x.reshape(xShape), out);
         check(x, weight, bias, Activation.NONE, out);
       }
@@ -143,12 +145,10 @@ class LinearTest {
     }
   }
 
-  private static final class Arrays {
-    static long[] append(long[] array, long value) {
-      long[] longer = java.util.Arrays.copyOf(array, array.length + 1);
-      longer[array.length] = value;
-      return longer;
-    }
+  private static long[] append(long[] sizes, long last) {
+    long[] shape = Arrays.copyOf(sizes, sizes.length + 1);
+    shape[sizes.length] = last;
+    return shape;
   }
 
   @Test
@@ -180,7 +180,7 @@ class LinearTest {
         Tensor lent = Tensor.allocate(arena, DType.FLOAT32, n, n * 3L);
         layer.forward(workspace, x, own);
         layer.forward(x, lent);
-        dev.gatun.support.Run.checkSameBits(lent.toFloatArray(), own.toFloatArray(), "workspace");
+        Run.checkSameBits(lent.toFloatArray(), own.toFloatArray(), "workspace");
       }
     }
   }

@@ -47,17 +47,22 @@ public final class ReferenceBert {
     double[][] q = linear(x, layer.query());
     double[][] k = linear(x, layer.key());
     double[][] v = linear(x, layer.value());
-    double[][] context = new double[x.length][q[0].length];
-    for (int start = 0; start < q[0].length; start += dim) {
+    double[][] context = new double[x.length][weights.config().hidden()];
+    for (int start = 0; start < weights.config().hidden(); start += dim) {
       for (int row = 0; row < x.length; row++) {
         double[] p = new double[x.length];
-        double sum = 0;
+        double most = Double.NEGATIVE_INFINITY;
         for (int col = 0; col < x.length; col++) {
           double score = 0;
           for (int i = start; i < start + dim; i++) {
             score += q[row][i] * k[col][i];
           }
-          p[col] = Math.exp(score / Math.sqrt(dim));
+          p[col] = score / Math.sqrt(dim);
+          most = Math.max(most, p[col]);
+        }
+        double sum = 0;
+        for (int col = 0; col < x.length; col++) {
+          p[col] = Math.exp(p[col] - most); // e5's scores are beyond 709
           sum += p[col];
         }
         for (int col = 0; col < x.length; col++) {

@@ -1,0 +1,96 @@
+package dev.gatun.cli;
+
+import dev.gatun.GatunRuntime;
+import dev.gatun.model.EmbeddingModelSpec;
+import dev.gatun.model.TextEmbedder;
+import dev.gatun.model.Tokenized;
+import java.io.IOException;
+import java.nio.file.FileSystemException;
+import java.nio.file.InvalidPathException;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
+
+/** The options of commands that run a model. */
+final class ModelOptions {
+  private static final String DEFAULT_MODEL = "minilm";
+
+  /** A whole number from 1 on. */
+  static final class Count implements ITypeConverter<Integer> {
+    @Override
+    public Integer convert(String text) {
+      if (text.matches("[0-9]{1,9}") && Integer.parseInt(text) > 0) {
+        return Integer.parseInt(text);
+      }
+      throw new TypeConversionException("expected 1 .. 999999999, came '" + text + "'");
+    }
+  }
+
+  @Option(
+      names = "--model",
+      paramLabel = "MODEL",
+      description =
+          "minilm, bge-small or e5-small, whose jar is on the class path, or a folder with"
+              + " model.onnx and tokenizer.json of a BERT-family encoder; minilm without this"
+              + " option.")
+  String model;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      converter = Count.class,
+      description =
+          "What texts are cut to, [CLS] and [SEP] included; what tokenizer.json says without this"
+              + " option (minilm: 128), or 512.")
+  Integer maxTokens;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      converter = Converters.Threads.class,
+      description = "Threads, 1 .. 1024; all CPUs without this option.")
+  Integer threads;
+
+  EmbeddingModelSpec spec() {
+    String name = model == null ? DEFAULT_MODEL : model;
+    try {
+      if (name.isEmpty()) {
+        throw new CliException("--model: expected a model or a folder, came an empty name");
+      }
+      return EmbeddingModelSpec.of(name);
+    } catch (IOException e) {
+      throw refused(e);
+    } catch (InvalidPathException e) {
+      throw new CliException("--model: '" + name + "' is no file name here: " + e.getReason(), e);
+    }
+  }
+
+  private static CliException refused(IOException e) {
+    String reason = String.valueOf(e.getMessage());
+    if (e instanceof FileSystemException f) {
+      reason = f.getFile() + ": " + (f.getReason() == null ? "cannot be read" : f.getReason());
+    }
+    return new CliException("--model " + reason, e);
+  }
+
+  /** Loads the model, and checks what texts are to be cut to. */
+  TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
+    TextEmbedder embedder;
+    try {
+      embedder = TextEmbedder.load(runtime, spec);
+    } catch (IOException e) {
+      throw refused(e);
+    }
+    try {
+      tokenize(embedder, "");
+    } catch (IllegalArgumentException e) {
+      embedder.close();
+      throw new CliException(e.getMessage().replace("maxTokens", "--max-tokens"), e);
+    }
+    return embedder;
+  }
+
+  Tokenized tokenize(TextEmbedder embedder, String text) {
+    return embedder.tokenize(text, maxTokens == null ? embedder.maxTokens() : maxTokens);
+  }
+}

@@ -1,0 +1,144 @@
+package dev.gatun.cli;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.model.EmbeddingModelSpec;
+import dev.gatun.model.TextEmbedder;
+import dev.gatun.model.Tokenized;
+import java.io.PrintWriter;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.PriorityQueue;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code gatun similar}: the lines of a file that mean most nearly what a query means. */
+@Command(
+    name = "similar",
+    mixinStandardHelpOptions = true,
+    versionProvider = Main.Version.class,
+    header = "Ranks the lines of a file by the cosine of their vectors with that of a query.",
+    sortOptions = false,
+    description = {
+      "",
+      "Prints the best lines, best first, as cosine, line number and text with tabs between them."
+          + " Lines of the same cosine keep their order. A text that is too long is cut, which is"
+          + " said on standard error. e5-small expects \"query: \" at the beginning of the query"
+          + " and \"passage: \" at that of each line, and it is yours to put them there.",
+      ""
+    })
+final class SimilarCommand implements Callable<Integer> {
+  private static final int DEFAULT_COUNT = 10;
+
+  private record Line(double cosine, long number, String text) {}
+
+  /** Digits beyond these depend on the place in a batch, and would shuffle equal lines. */
+  private static final double EXACT = 1e6;
+
+  /** The best first. */
+  private static final Comparator<Line> ORDER =
+      Comparator.comparingLong((Line line) -> -Math.round(line.cosine * EXACT))
+          .thenComparingLong(Line::number);
+
+  @Parameters(paramLabel = "QUERY", description = "What to look for.")
+  private String query;
+
+  @Option(
+      names = "--file",
+      required = true,
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description =
+          "Texts, one a line: UTF-8, a line ends at \\n and nowhere else, blank lines count.")
+  private Path file;
+
+  @Option(
+      names = "-k",
+      paramLabel = "N",
+      converter = ModelOptions.Count.class,
+      description = "How many lines to print; 10 without this option.")
+  private Integer count;
+
+  @Mixin private ModelOptions model;
+
+  @Spec private CommandSpec spec;
+
+  @Override
+  public Integer call() {
+    PrintWriter out = spec.commandLine().getOut();
+    PrintWriter err = spec.commandLine().getErr();
+    int most = count == null ? DEFAULT_COUNT : count;
+    PriorityQueue<Line> best = new PriorityQueue<>(ORDER.reversed());
+    EmbeddingModelSpec chosen = model.spec();
+    try (Progress progress = new Progress(err, "reading " + file)) {
+      long total = TextLines.check(file);
+      progress.set("loading " + chosen);
+      try (GatunRuntime runtime = Runtimes.open(model.threads, null);
+          TextEmbedder embedder = model.load(runtime, chosen);
+          TextLines lines = TextLines.open(file)) {
+        double[] wanted = embedQuery(embedder, err);
+        TextBatches.run(
+            model,
+            embedder,
+            lines::next,
+            total,
+            progress,
+            out,
+            (number, text, tokens, vectors, row) -> {
+              EmbedCommand.reportCut(err, number, tokens);
+              best.add(new Line(dot(wanted, vectors, row), number, text));
+              if (best.size() > most) {
+                best.remove();
+              }
+            });
+      }
+    }
+    List<Line> ranked = new ArrayList<>(best);
+    ranked.sort(ORDER);
+    for (Line line : ranked) {
+      out.printf(Locale.ROOT, "%.4f\t%d\t", line.cosine, line.number);
+      out.println(line.text);
+    }
+    return Main.OK;
+  }
+
+  private double[] embedQuery(TextEmbedder embedder, PrintWriter err) {
+    Tokenized tokens = model.tokenize(embedder, query);
+    if (tokens.truncated()) {
+      err.printf(
+          "gatun: the query was cut from %d to %d tokens%n",
+          tokens.originalCount(), tokens.count());
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor vector = Tensor.allocate(arena, DType.FLOAT32, 1, embedder.dimension());
+      embedder.embed(List.of(tokens), vector);
+      double[] wanted = new double[embedder.dimension()];
+      for (int i = 0; i < wanted.length; i++) {
+        wanted[i] = vector.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
+      }
+      return wanted;
+    }
+  }
+
+  /** Vectors have the length 1, so that this is the cosine. */
+  private static double dot(double[] wanted, Tensor vectors, int row) {
+    MemorySegment memory = vectors.segment();
+    double sum = 0;
+    for (int i = 0; i < wanted.length; i++) {
+      sum += wanted[i] * memory.getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * wanted.length + i);
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,198 @@
+package dev.gatun.model;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.sun.management.ThreadMXBean;
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.support.ChildJvm;
+import java.io.File;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * From ids to vector, with lengths that vary, nothing is allocated on the Java heap or off it, by
+ * any thread, OpenBLAS included. Counted in a JVM of its own.
+ */
+class EmbedderGarbageTest {
+  private static final int HEAP_CALLS = 10_000;
+  private static final int NATIVE_CALLS = 1_000;
+
+  @TempDir Path folder;
+
+  @Test
+  void noBytesOnTheHeap() throws IOException, InterruptedException {
+    String[] out = run(null, "heap").split(" ");
+    long own = Long.parseLong(out[0]);
+    assertTrue(own < 0.01 * HEAP_CALLS, own + " bytes in " + HEAP_CALLS + " calls");
+    assertEquals("0", out[1], "bytes by all threads");
+  }
+
+  @Test
+  void noNativeAllocation() throws IOException, InterruptedException {
+    String counter = System.getProperty("gatun.test.mallocCounter");
+    assertNotNull(
+        counter, "-Dgatun.test.mallocCounter must name the library built from malloc_counter.c");
+    Path library = Path.of(counter).toAbsolutePath();
+    assertTrue(Files.isRegularFile(library), library + " is missing");
+    String[] out = run(library, "native").split(" ");
+    assertEquals("0", out[0], "allocations in " + NATIVE_CALLS + " calls");
+    assertTrue(Long.parseLong(out[1]) > 0, "the counter counts nothing");
+  }
+
+  private String run(Path preload, String what) throws IOException, InterruptedException {
+    Path out = folder.resolve("out");
+    Path err = folder.resolve("err");
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of("-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED", "-cp"));
+    command.add(
+        String.join(
+            File.pathSeparator,
+            ChildJvm.mainClasses().toString(),
+            testClasses(),
+            System.getProperty("java.class.path")));
+    command.add(Child.class.getName());
+    command.add(what);
+    command.add(String.valueOf(preload));
+    ProcessBuilder builder = new ProcessBuilder(command);
+    builder.environment().remove("JAVA_TOOL_OPTIONS");
+    if (preload != null) {
+      builder.environment().put("LD_PRELOAD", preload.toString());
+    }
+    Process process = builder.redirectOutput(out.toFile()).redirectError(err.toFile()).start();
+    if (!process.waitFor(5, TimeUnit.MINUTES)) {
+      process.destroyForcibly();
+      throw new AssertionError("the child did not end");
+    }
+    assertEquals(0, process.exitValue(), () -> text(err));
+    return text(out);
+  }
+
+  private static String text(Path file) {
+    try {
+      return ChildJvm.text(file);
+    } catch (IOException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** As a resource, since the code source of a patched module is not that of its tests. */
+  private static String testClasses() {
+    String name = "/dev/gatun/model/EmbedderGarbageTest.class";
+    String file = EmbedderGarbageTest.class.getResource(name).getPath();
+    return file.substring(0, file.length() - name.length());
+  }
+
+  /** What the child runs. */
+  static final class Child {
+    private final TextEmbedder model;
+    private final Workspace workspace;
+    private final Tensor[] ids;
+    private final Tensor[] offsets;
+    private final Tensor[] vectors;
+
+    private Child(Arena arena, int longest) throws IOException {
+      GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
+      model = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM);
+      workspace = runtime.newWorkspace();
+      int count = 32;
+      ids = new Tensor[count];
+      offsets = new Tensor[count];
+      vectors = new Tensor[count];
+      Random random = new Random(1);
+      for (int n = 0; n < count; n++) {
+        int texts = n % 4 == 3 ? 2 : 1;
+        int length = texts * (n == 0 ? longest : 1 + random.nextInt(longest / texts));
+        ids[n] = Tensor.copyOf(arena, random.ints(length, 0, 30522).toArray(), length);
+        int[] ends = texts == 1 ? new int[] {0, length} : new int[] {0, length / 3, length};
+        offsets[n] = Tensor.copyOf(arena, ends, ends.length);
+        vectors[n] = Tensor.allocate(arena, DType.FLOAT32, texts, model.dimension());
+      }
+    }
+
+    private void calls(int count) {
+      for (int n = 0; n < count; n++) {
+        int i = n % ids.length;
+        // One in three with a workspace that is lent.
+        model.embed(n % 3 == 0 ? null : workspace, ids[i], offsets[i], vectors[i]);
+      }
+    }
+
+    public static void main(String[] arguments) throws Throwable {
+      try (Arena arena = Arena.ofShared()) {
+        System.out.println(arguments[0].equals("heap") ? heap(arena) : off(arena, arguments[1]));
+      }
+    }
+
+    /**
+     * Bytes of this thread in all calls, and of all threads in the best of some rounds: the JVM's
+     * own allocate once a minute.
+     */
+    private static String heap(Arena arena) throws IOException {
+      Child child = new Child(arena, 8);
+      child.calls(3_000);
+      ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+      long id = Thread.currentThread().threadId();
+      long own = 0;
+      long least = Long.MAX_VALUE;
+      for (int round = 0; round < 10; round++) {
+        // The first of two readings allocates what reading itself needs.
+        threads.getTotalThreadAllocatedBytes();
+        long total = threads.getTotalThreadAllocatedBytes();
+        long before = threads.getThreadAllocatedBytes(id);
+        child.calls(HEAP_CALLS / 10);
+        own += threads.getThreadAllocatedBytes(id) - before;
+        least = Math.min(least, threads.getTotalThreadAllocatedBytes() - total);
+      }
+      return own + " " + least;
+    }
+
+    /** The least of some rounds: the JVM itself allocates now and then on the calling thread. */
+    private static String off(Arena arena, String counter) throws Throwable {
+      System.load(counter);
+      MethodHandle start =
+          function("malloc_counter_start", FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
+      MethodHandle stop =
+          function("malloc_counter_stop", FunctionDescriptor.of(ValueLayout.JAVA_LONG));
+      MethodHandle malloc =
+          function("malloc", FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.JAVA_LONG));
+      Child child = new Child(arena, 40);
+      child.calls(1_500);
+      long least = Long.MAX_VALUE;
+      for (int round = 0; round < 5 && least > 0; round++) {
+        start.invoke(0);
+        child.calls(NATIVE_CALLS);
+        least = Math.min(least, (long) stop.invoke());
+      }
+      start.invoke(0);
+      MemorySegment memory = (MemorySegment) malloc.invoke(100L);
+      long seen = (long) stop.invoke();
+      return least + " " + (memory.address() != 0 ? seen : 0);
+    }
+
+    private static MethodHandle function(String name, FunctionDescriptor descriptor) {
+      return Linker.nativeLinker()
+          .downcallHandle(SymbolLookup.loaderLookup().findOrThrow(name), descriptor);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+package dev.gatun.model;
+
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtSession;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+
+/** A model of the class path in ONNX Runtime: the oracle, and the time to beat. */
+final class OnnxBert implements AutoCloseable {
+  static final Map<String, String> FILES =
+      Map.of(
+          "minilm", "all-minilm-l6-v2.onnx",
+          "bge-small", "bge-small-en-v1.5.onnx",
+          "e5-small", "e5-small-v2.onnx");
+
+  private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
+  private final OrtSession session;
+
+  OnnxBert(EmbeddingModelSpec spec, int threads) throws IOException, OrtException {
+    String file = FILES.get(spec.name());
+    try (InputStream in = OnnxBert.class.getClassLoader().getResourceAsStream(file);
+        OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+      options.setIntraOpNumThreads(threads);
+      byte[] bytes = in.readAllBytes();
+      ByteBuffer model = ByteBuffer.allocateDirect(bytes.length).put(bytes).flip();
+      session = environment.createSession(model, options);
+    }
+  }
+
+  /** Inputs of texts that are padded to the longest. */
+  Map<String, OnnxTensor> inputs(int[]... texts) throws OrtException {
+    int longest = Arrays.stream(texts).mapToInt(ids -> ids.length).max().orElseThrow();
+    Map<String, OnnxTensor> inputs = new HashMap<>();
+    for (String name : session.getInputNames()) {
+      LongBuffer values =
+          ByteBuffer.allocateDirect(texts.length * longest * Long.BYTES)
+              .order(ByteOrder.nativeOrder())
+              .asLongBuffer();
+      for (int t = 0; t < texts.length; t++) {
+        for (int i = 0; i < texts[t].length; i++) {
+          long value =
+              switch (name) {
+                case "input_ids" -> texts[t][i];
+                case "attention_mask" -> 1;
+                case "token_type_ids" -> 0;
+                default -> throw new AssertionError(name);
+              };
+          values.put(t * longest + i, value);
+        }
+      }
+      inputs.put(
+          name, OnnxTensor.createTensor(environment, values, new long[] {texts.length, longest}));
+    }
+    return inputs;
+  }
+
+  void run(Map<String, OnnxTensor> inputs) throws OrtException {
+    session.run(inputs).close();
+  }
+
+  /** The last hidden state of each text, [tokens · hidden]. */
+  float[][] hidden(int[]... texts) throws OrtException {
+    Map<String, OnnxTensor> inputs = inputs(texts);
+    try (OrtSession.Result result = session.run(inputs)) {
+      OnnxTensor first = (OnnxTensor) result.get(0);
+      long[] shape = first.getInfo().getShape();
+      int row = Math.toIntExact(shape[1] * shape[2]);
+      FloatBuffer values = first.getFloatBuffer();
+      float[][] hidden = new float[texts.length][];
+      for (int t = 0; t < texts.length; t++) {
+        hidden[t] = new float[Math.toIntExact(texts[t].length * shape[2])];
+        values.get(t * row, hidden[t]);
+      }
+      return hidden;
+    } finally {
+      inputs.values().forEach(OnnxTensor::close);
+    }
+  }
+
+  @Override
+  public void close() throws OrtException {
+    session.close();
+  }
+}

@@ -31,12 +31,14 @@ need-clang-format = command -v $(CLANG_FORMAT) >/dev/null \
 	|| { echo "gatun: $(CLANG_FORMAT) not found; install it, or set CLANG_FORMAT" >&2; exit 1; }
 say-format = { echo "gatun: run 'make format' for the files above" >&2; exit 1; }
 
+native-platform := linux-$(shell uname -m)
+
 .DEFAULT_GOAL := all
 # Two Mavens at once would write the same target/. The compilation below them is parallel all the same.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: all run test check check-full test-asan bench native bindings install docs format format-check clean help
+.PHONY: all run test check check-full test-asan bench bench-c native bindings install docs format format-check clean help
 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
@@ -63,7 +65,17 @@ test-asan: ## the Java tests tagged asan, on a C library with address and undefi
 	@$(mvn) test -Pasan -Dasan.runtime="$$($(cc) -print-file-name=libasan.so)" \
 	  -Dgatun.library='$(CURDIR)/native/build/asan/libgatun.so'
 
-bench: ## the C benchmark
+# For the benchmarks alone: let OpenBLAS choose its kernels by the CPU. The report says what was taken away.
+openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
+bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $($(v)),$(v)=$($(v)))))'; \
+	unset $(openblas-choices); \
+	$(MAKE) -C native -j$(JOBS) OUT='$(CURDIR)/target/native/$(native-platform)' lib bench-lib bench-program && \
+	$(mvn) -q -Pjmh -Dbench.mode=$(if $(QUICK),quick,full)
+
+bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,embedding,gc,jmh)
+	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-test-classes
+
+bench-c: ## the C benchmark alone: share of the FMA peak (BENCH_ARGS="--help" for options)
 	@$(MAKE) -C native bench
 
 native: ## the C library alone, in native/build

@@ -1,9 +1,32 @@
 # Included by ../Makefile.
-.PHONY: bench
-bench: $(BUILD)/bench/bench_attention ## share of the FMA peak, kernel and peak in alternation (BENCH_ARGS="--help" for options)
+.PHONY: bench bench-program bench-lib
+
+bench: bench-program ## share of the FMA peak, kernel and peak in alternation (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_attention $(BENCH_ARGS)
 
-$(BUILD)/bench/%: bench/%.c $(BUILD)/libgatun.a
+bench-program: $(BUILD)/bench/bench_attention
+bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
+
+# jni.h is the only thing here that comes from a JDK.
+JNI_HOME ?= $(shell ../src/main/scripts/find-jdk.sh --javac)
+
+BENCH_OBJ := $(patsubst %,$(BUILD)/bench/%.o,gatunbench workload jni_twin $(addprefix softmax_,$(TIERS)))
+
+$(BUILD)/bench/%.o: bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $< $(BUILD)/libgatun.a $(LDFLAGS) $(LDLIBS) -o $@
+	$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(BENCH_FLAGS) -c $< -o $@
+
+# A peer gets what a compiler can do for it, fused multiply-adds included.
+$(BUILD)/bench/softmax_%.o: BENCH_FLAGS = -O3 -ffp-contract=fast -Wno-psabi $(ISA_$(lastword $(subst _, ,$*)))
+$(BUILD)/bench/jni_twin.o: BENCH_FLAGS = -isystem $(JNI_HOME)/include -isystem $(JNI_HOME)/include/linux
+
+$(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared $(BENCH_OBJ) $(LDLIBS) -o $@
+
+$(BUILD)/bench/bench_attention: $(BUILD)/bench/bench_attention.o $(BUILD)/bench/workload.o $(BUILD)/libgatun.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d

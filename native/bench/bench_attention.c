@@ -2,42 +2,23 @@
  * Share of the FMA peak that gatun_attention_forward reaches on one core. Each sample is a pair: a window of attention
  * calls between two windows of the FMA loop of the same tier and about the same length; the share is attention / mean
  * of the two. Clocks wander, so only such paired ratios say anything; median and quartiles over the pairs are printed.
- * Flops: 2 * visible (query, key) pairs * (head_dim + head_dim_v) * heads. Before a shape is timed its result is
- * compared with a double reference on some rows.
+ * Shapes, inputs and flop formula: workload.h. Before a shape is timed its result is compared with a double reference
+ * on some rows.
  */
 #define _GNU_SOURCE
-#include "gatun.h"
+#include "workload.h"
 
 #include <getopt.h>
-#include <math.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-typedef struct shape {
-    const char *name;
-    int64_t batch, heads, kv_heads, seq_q, seq_k, dim;
-} shape;
-
-static const shape shapes[] = {
-    {"s512d64", 1, 1, 1, 512, 512, 64},
-    {"s512d128", 1, 1, 1, 512, 512, 128},
-    {"s2048d64", 1, 1, 1, 2048, 2048, 64},
-    {"s2048d128", 1, 1, 1, 2048, 2048, 128},
-    {"s128d64", 1, 1, 1, 128, 128, 64},
-    {"s512d32", 1, 1, 1, 512, 512, 32},
-    {"tiny16", 1, 4, 4, 16, 16, 32},
-    {"pre128", 1, 12, 12, 128, 128, 64},
-    {"pre512", 1, 12, 12, 512, 512, 64},
-    {"minilm", 32, 12, 12, 128, 128, 32},
-    {"pre2048", 1, 16, 16, 2048, 2048, 64},
-    {"pre4096", 1, 8, 8, 4096, 4096, 128},
-    {"gqa1024", 1, 32, 8, 1024, 1024, 128},
-    {"dec4096", 1, 32, 8, 1, 4096, 128},
-    {"dec2048x16", 16, 32, 8, 1, 2048, 128},
-};
+typedef struct options {
+    const char *only, *json;
+    int pairs, bshd, causal, threads;
+    double window, limit;
+} options;
 
 static double now(void) {
     struct timespec t;
@@ -50,90 +31,45 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static float *random_tensor(int64_t elements, uint64_t *state) {
-    float *x = gatun_memory_allocate(elements * 4);
+static int64_t bytes_of(int64_t elements) {
+    return elements > 0 ? elements * 4 : 4;
+}
+
+static float *tensor(int64_t elements) {
+    float *x = gatun_memory_allocate(bytes_of(elements));
     if (x == NULL) {
         fprintf(stderr, "bench: no memory for %lld floats\n", (long long)elements);
         exit(2);
     }
-    for (int64_t i = 0; i < elements; i++) {
-        *state = *state * 6364136223846793005u + 1442695040888963407u;
-        x[i] = (float)((double)(*state >> 33) / 1073741824.0 - 1.0);
-    }
     return x;
 }
 
-static int64_t visible(const gatun_attention_desc *d, int64_t row) {
-    int64_t limit = d->causal == GATUN_CAUSAL_NONE       ? d->seq_k
-                    : d->causal == GATUN_CAUSAL_TOP_LEFT ? row + 1
-                                                         : row + 1 + d->seq_k - d->seq_q;
-    return limit < 0 ? 0 : limit > d->seq_k ? d->seq_k : limit;
+/* A sorted sample: median and quartiles. */
+typedef struct spread {
+    double low, mid, high;
+} spread;
+
+static spread sorted(double *x, int count) {
+    qsort(x, (size_t)count, sizeof *x, by_value);
+    return (spread){x[count / 4], x[count / 2], x[count - 1 - count / 4]};
 }
 
-/* Worst error of a few rows of the first and last head, against double arithmetic. */
-static double check(const gatun_attention_desc *d, const float *q, const float *k, const float *v, const float *out) {
-    double worst = 0, *weight = malloc((size_t)d->seq_k * sizeof *weight);
-    for (int64_t sample = 0; sample < 8; sample++) {
-        int64_t b = sample % 2 * (d->batch - 1), h = sample % 2 * (d->heads - 1), g = h / (d->heads / d->kv_heads);
-        int64_t row = sample * (d->seq_q - 1) / 7, keys = visible(d, row);
-        const float *x = q + b * d->q_stride[0] + row * d->q_stride[1] + h * d->q_stride[2];
-        double most = -INFINITY, sum = 0;
-        for (int64_t j = 0; j < keys; j++) {
-            const float *y = k + b * d->k_stride[0] + j * d->k_stride[1] + g * d->k_stride[2];
-            weight[j] = 0;
-            for (int64_t c = 0; c < d->head_dim; c++)
-                weight[j] += (double)x[c] * (double)y[c];
-            weight[j] /= sqrt((double)d->head_dim);
-            most = weight[j] > most ? weight[j] : most;
-        }
-        for (int64_t j = 0; j < keys; j++)
-            sum += weight[j] = exp(weight[j] - most);
-        for (int64_t c = 0; c < d->head_dim_v; c++) {
-            double exact = 0;
-            for (int64_t j = 0; j < keys; j++)
-                exact += weight[j] / sum * (double)v[b * d->v_stride[0] + j * d->v_stride[1] + g * d->v_stride[2] + c];
-            double error =
-                fabs(exact - (double)out[b * d->out_stride[0] + row * d->out_stride[1] + h * d->out_stride[2] + c]);
-            worst = error > worst ? error : worst;
-        }
-    }
-    free(weight);
-    return worst;
+static void write_json(FILE *json, const char *name, const char *unit, spread s, const char *end) {
+    fprintf(json, "\"%s\": {\"unit\": \"%s\", \"median\": %.9g, \"q1\": %.9g, \"q3\": %.9g}%s", name, unit, s.mid,
+        s.low, s.high, end);
 }
 
-static void strides(int64_t to[3], int bshd, int64_t seq, int64_t heads, int64_t dim) {
-    to[0] = seq * heads * dim;
-    to[1] = bshd ? heads * dim : dim;
-    to[2] = bshd ? dim : seq * dim;
-}
-
-typedef struct options {
-    const char *only;
-    int pairs, bshd, causal, threads;
-    double window;
-} options;
-
-static int run(gatun_context *ctx, const shape *s, const options *o) {
-    uint64_t seed = 42;
-    gatun_attention_desc d = {.struct_size = sizeof d,
-        .dtype = GATUN_DTYPE_F32,
-        .kv_dtype = GATUN_DTYPE_F32,
-        .causal = o->causal ? GATUN_CAUSAL_BOTTOM_RIGHT : GATUN_CAUSAL_NONE,
-        .batch = s->batch,
-        .heads = s->heads,
-        .kv_heads = s->kv_heads,
-        .seq_q = s->seq_q,
-        .seq_k = s->seq_k,
-        .head_dim = s->dim,
-        .head_dim_v = s->dim};
-    strides(d.q_stride, o->bshd, s->seq_q, s->heads, s->dim);
-    strides(d.k_stride, o->bshd, s->seq_k, s->kv_heads, s->dim);
-    strides(d.v_stride, o->bshd, s->seq_k, s->kv_heads, s->dim);
-    strides(d.out_stride, o->bshd, s->seq_q, s->heads, s->dim);
+static int run(gatun_context *ctx, const workload_shape *s, const options *o, FILE *json, int first) {
+    gatun_attention_desc d;
+    workload_describe(&d, s, o->bshd);
+    d.causal = o->causal ? GATUN_CAUSAL_BOTTOM_RIGHT : GATUN_CAUSAL_NONE;
     int64_t query_elements = s->batch * s->seq_q * s->heads * s->dim,
             key_elements = s->batch * s->seq_k * s->kv_heads * s->dim;
-    float *q = random_tensor(query_elements, &seed), *k = random_tensor(key_elements, &seed);
-    float *v = random_tensor(key_elements, &seed), *out = random_tensor(query_elements, &seed);
+    float *q = tensor(query_elements), *k = tensor(key_elements), *v = tensor(key_elements);
+    float *out = tensor(query_elements);
+    workload_fill(q, WORKLOAD_SEED_Q, s->batch, s->heads, s->seq_q, s->dim, o->bshd);
+    workload_fill(k, WORKLOAD_SEED_K, s->batch, s->kv_heads, s->seq_k, s->dim, o->bshd);
+    workload_fill(v, WORKLOAD_SEED_V, s->batch, s->kv_heads, s->seq_k, s->dim, o->bshd);
     int64_t bytes = 0;
     int32_t status = gatun_attention_workspace_size(ctx, &d, &bytes);
     void *workspace = gatun_memory_allocate(bytes);
@@ -143,20 +79,20 @@ static int run(gatun_context *ctx, const shape *s, const options *o) {
         fprintf(stderr, "bench: %s: %s\n", s->name, gatun_status_string(status));
         return 1;
     }
-    double error = check(&d, q, k, v, out);
-    if (!(error < 2e-6)) {
+    double error = workload_error(&d, q, k, v, out);
+    if (!(error < WORKLOAD_TOLERANCE)) {
         fprintf(stderr, "bench: %s: wrong result, error %g\n", s->name, error);
         return 1;
     }
-    double pairs = 0;
-    for (int64_t row = 0; row < s->seq_q; row++)
-        pairs += (double)visible(&d, row);
-    double flops = 4.0 * pairs * (double)s->dim * (double)(s->heads * s->batch);
+    double flops = workload_flops(&d);
 
+    /* The second of two calls tells how many make a window. */
     double begin = now();
     gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
     int64_t repeat = (int64_t)(o->window / (now() - begin)) + 1;
     double *share = malloc((size_t)o->pairs * 3 * sizeof *share), *rate = share + o->pairs, *time = rate + o->pairs;
+    if (share == NULL)
+        return 1;
     double before = 0, after = 0;
     gatun_peak_f32(ctx, (int64_t)(o->window * 1e9), &before);
     for (int i = 0; i < o->pairs; i++) {
@@ -168,29 +104,44 @@ static int run(gatun_context *ctx, const shape *s, const options *o) {
         gatun_peak_f32(ctx, (int64_t)((window > 0.2 ? 0.2 : window) * 1e9), &after);
         rate[i] = flops / time[i];
         share[i] = rate[i] / (0.5 * (before + after));
+        time[i] *= 1e9;
         before = after;
     }
-    qsort(share, (size_t)o->pairs, sizeof *share, by_value);
-    qsort(rate, (size_t)o->pairs, sizeof *rate, by_value);
-    qsort(time, (size_t)o->pairs, sizeof *time, by_value);
-    int mid = o->pairs / 2, low = o->pairs / 4, high = o->pairs - 1 - low;
-    printf("%-11s %-6s %2d thr  %10.2f us  %7.1f GFLOP/s  %5.1f %% of peak (quartiles %.1f .. %.1f)\n", s->name,
-        o->causal ? "causal" : "full", o->threads, time[mid] * 1e6, rate[mid] * 1e-9, 100 * share[mid],
-        100 * share[low], 100 * share[high]);
+    spread times = sorted(time, o->pairs), rates = sorted(rate, o->pairs), shares = sorted(share, o->pairs);
+    printf("%-11s %-6s %2d thr  %10.3f us  %7.1f GFLOP/s  %5.1f %% of peak (quartiles %.1f .. %.1f)\n", s->name,
+        o->causal ? "causal" : "full", o->threads, times.mid * 1e-3, rates.mid * 1e-9, 100 * shares.mid,
+        100 * shares.low, 100 * shares.high);
     fflush(stdout);
+    if (json != NULL) {
+        fprintf(json,
+            "%s\n{\"shape\": \"%s\", \"flops\": %.17g, \"error\": %.3g, \"pairs\": %d, \"callsPerPair\": %lld, ",
+            first ? "" : ",", s->name, flops, error, o->pairs, (long long)repeat);
+        write_json(json, "time", "ns", times, ", ");
+        write_json(json, "rate", "flop/s", rates, ", ");
+        write_json(json, "shareOfPeak", "1", shares, "}");
+    }
     free(share);
-    gatun_memory_free(q, query_elements * 4);
-    gatun_memory_free(k, key_elements * 4);
-    gatun_memory_free(v, key_elements * 4);
-    gatun_memory_free(out, query_elements * 4);
+    gatun_memory_free(q, bytes_of(query_elements));
+    gatun_memory_free(k, bytes_of(key_elements));
+    gatun_memory_free(v, bytes_of(key_elements));
+    gatun_memory_free(out, bytes_of(query_elements));
     gatun_memory_free(workspace, bytes);
     return 0;
 }
 
+static int usage(int status) {
+    printf(
+        "bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--max-flops N] [--bshd] [--causal] "
+        "[--threads N] [--json FILE]\n"
+        "GATUN_ISA chooses the tier. The share with more than one thread is of one core's peak times the threads.\n");
+    return status;
+}
+
 int main(int argc, char **argv) {
-    options o = {.pairs = 15, .threads = 1, .window = 0.02};
+    options o = {.pairs = 15, .threads = 1, .window = 0.02, .limit = 1e300};
     static const struct option names[] = {{"only", 1, 0, 'o'}, {"pairs", 1, 0, 'p'}, {"bshd", 0, 0, 'b'},
-        {"causal", 0, 0, 'c'}, {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'}, {"help", 0, 0, 'h'}, {0}};
+        {"causal", 0, 0, 'c'}, {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'}, {"max-flops", 1, 0, 'm'},
+        {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'o')
             o.only = optarg;
@@ -204,13 +155,12 @@ int main(int argc, char **argv) {
             o.threads = atoi(optarg) > 0 ? atoi(optarg) : 1;
         else if (c == 'w')
             o.window = atof(optarg) > 1e-5 ? atof(optarg) : 0.02;
-        else {
-            printf(
-                "bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--bshd] [--causal] [--threads N]\n"
-                "GATUN_ISA chooses the tier. The share with more than one thread is of one core's peak times the "
-                "threads.\n");
-            return c == 'h' ? 0 : 2;
-        }
+        else if (c == 'm')
+            o.limit = atof(optarg);
+        else if (c == 'j')
+            o.json = optarg;
+        else
+            return usage(c == 'h' ? 0 : 2);
     }
     gatun_config config = {.struct_size = sizeof config, .threads = o.threads};
     gatun_context *ctx;
@@ -223,10 +173,26 @@ int main(int argc, char **argv) {
     gatun_context_info(ctx, &info);
     printf("libgatun %s, %s, tier %s, %d pairs a row, layout %s\n", gatun_version(), info.cpu,
         gatun_tier_name(info.tier), o.pairs, o.bshd ? "[B,S,H,D]" : "[B,H,S,D]");
-    int failed = 0;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        if (o.only == NULL || strstr(shapes[i].name, o.only) != NULL)
-            failed |= run(ctx, &shapes[i], &o);
+    FILE *json = NULL;
+    if (o.json != NULL && (json = fopen(o.json, "w")) == NULL) {
+        fprintf(stderr, "bench: cannot write %s\n", o.json);
+        return 2;
+    }
+    if (json != NULL)
+        fputs("[", json);
+    int failed = 0, rows = 0;
+    for (int i = 0; i < workload_shape_count; i++) {
+        gatun_attention_desc d;
+        workload_describe(&d, &workload_shapes[i], 0);
+        if (o.only != NULL && strstr(workload_shapes[i].name, o.only) == NULL)
+            continue;
+        if (workload_flops(&d) <= o.limit)
+            failed |= run(ctx, &workload_shapes[i], &o, json, rows++ == 0);
+    }
+    if (json != NULL) {
+        fputs("\n]\n", json);
+        failed |= fclose(json) != 0;
+    }
     gatun_context_destroy(ctx);
     return failed;
 }

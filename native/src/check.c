@@ -121,7 +121,8 @@ int32_t gatun_attention_check(
             "batch strides: expected 0 for packed sequences, got q %lld, k %lld, v %lld, out %lld, lse %lld",
             (long long)d->q_stride[0], (long long)d->k_stride[0], (long long)d->v_stride[0],
             (long long)d->out_stride[0], (long long)d->lse_stride[0]);
-    const gatun__view out = {0, {packed ? 1 : d->batch, d->seq_q, d->heads, d->head_dim_v},
+    /* How many rows packed sequences have together, only their offsets tell. */
+    const gatun__view out = {0, {packed ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v},
         {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,

@@ -235,7 +235,8 @@ int32_t gatun_pool(
     int64_t total = cu_seqlens[d->rows];
     TRY(check_pointer(x, total > 0));
     gatun__view to = view_of(out, d->rows, d->out_row, d->dim), from = view_of(x, total, d->x_row, d->dim);
-    if (total > 0 && gatun__views_overlap(&to, &from))
+    gatun__view offsets = view_of(cu_seqlens, 1, d->rows + 1, d->rows + 1);
+    if ((total > 0 && gatun__views_overlap(&to, &from)) || gatun__views_overlap(&to, &offsets))
         return GATUN_E_OVERLAP;
     const gatun__rows_task task = {.x = x,
         .out = out,

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of cblas.h */
-enum { BLOCK_ROWS = 128, BLOCK_COLUMNS = 256 };
+enum { BLOCK_ROWS = 128, BLOCK_COLUMNS = 256, SMALL_PRODUCT = 1000000, SMALL_ROWS = 64 };
 
 typedef void (*cblas_sgemm_function)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
     const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
@@ -54,6 +54,15 @@ static int64_t part(int64_t size, int64_t most) {
     int64_t parts = (size + most - 1) / most;
     int64_t each = (size + parts - 1) / parts;
     return (each + 15) / 16 * 16;
+}
+
+/*
+ * Columns of a block that has all m rows. Up to 100^3 multiplications OpenBLAS reads its operands where they lie instead
+ * of packing them first, which for few rows is what most of the time goes to.
+ */
+static int64_t columns_of_block(int64_t m, int64_t k) {
+    double fit = SMALL_PRODUCT / ((double)m * (double)k);
+    return m > SMALL_ROWS || fit < 16 || fit > BLOCK_COLUMNS ? BLOCK_COLUMNS : (int64_t)fit / 16 * 16;
 }
 
 static int64_t divide_up(int64_t a, int64_t b) {
@@ -118,7 +127,7 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
         if (d->m > BLOCK_ROWS)
             p.block_rows = part(d->m, BLOCK_ROWS);
         else if (d->n > BLOCK_COLUMNS)
-            p.block_columns = part(d->n, BLOCK_COLUMNS);
+            p.block_columns = part(d->n, columns_of_block(d->m, d->k));
     }
     p.column_blocks = divide_up(d->n, p.block_columns);
     int64_t tasks = p.column_blocks * divide_up(d->m, p.block_rows);

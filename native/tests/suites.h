@@ -14,12 +14,9 @@ extern const test_case overlap_tests[];
 extern const test_case context_tests[];
 extern const test_case threads_tests[];
 extern const test_case sgemm_tests[];
-<<<<<<< HEAD
 extern const test_case linear_tests[];
 extern const test_case rows_tests[];
 extern const test_case packed_tests[];
-=======
->>>>>>> main
 extern const test_case abi_tests[];
 
 #endif

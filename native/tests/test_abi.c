@@ -208,7 +208,6 @@ static const layout_line compiled[] = {
     MEMBER(gatun_sgemm_desc, alpha),
     MEMBER(gatun_sgemm_desc, beta),
     MEMBER(gatun_sgemm_desc, max_threads),
-<<<<<<< HEAD
     MEMBER(gatun_sgemm_desc, activation),
     MEMBER(gatun_sgemm_desc, reserved),
     STRUCT(gatun_rows_desc),
@@ -226,10 +225,6 @@ static const layout_line compiled[] = {
     MEMBER(gatun_rows_desc, reserved0),
     MEMBER(gatun_rows_desc, table_rows),
     MEMBER(gatun_rows_desc, reserved),
-=======
-    MEMBER(gatun_sgemm_desc, reserved0),
-    MEMBER(gatun_sgemm_desc, reserved),
->>>>>>> main
 };
 
 enum { COMPILED = sizeof compiled / sizeof *compiled };

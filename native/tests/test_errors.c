@@ -97,11 +97,7 @@ static const bad_member bad_members[] = {
     BAD(struct_size, 0, GATUN_E_VERSION),
     BAD(struct_size, 4, GATUN_E_VERSION),
     BAD(struct_size, UINT32_MAX, GATUN_E_VERSION),
-<<<<<<< HEAD
     BAD(flags, 4, GATUN_E_INVALID),
-=======
-    BAD(flags, 2, GATUN_E_INVALID),
->>>>>>> main
     BAD(flags, INT64_C(0x80000000), GATUN_E_INVALID),
     BAD(causal, -1, GATUN_E_INVALID),
     BAD(causal, 3, GATUN_E_INVALID),
@@ -432,13 +428,9 @@ static void extensions(void) {
         const void *extension[EXTENSIONS] = {NULL};
         extension[n] = something;
         int32_t status = forward_extended(&c, extension);
-<<<<<<< HEAD
         /* offsets are built, and belong to GATUN_ATTENTION_PACKED (see test_packed.c) */
         int32_t wanted = n < 2 ? GATUN_E_INVALID : GATUN_E_UNSUPPORTED;
         CHECK(status == wanted, "%s: expected \"%s\", got \"%s\"", names[n], gatun_status_string(wanted),
-=======
-        CHECK(status == GATUN_E_UNSUPPORTED, "%s: expected GATUN_E_UNSUPPORTED, got %s", names[n],
->>>>>>> main
             gatun_status_string(status));
         CHECK(untouched(), "%s: the outputs were written", names[n]);
         extension[n] = NULL;

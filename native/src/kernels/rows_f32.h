@@ -146,14 +146,20 @@ static void norm_f32(const gatun__rows_task *t) {
         float mean = t->rms ? 0 : total_of(part) / (float)t->dim;
         const vec offset = v_set1(mean);
         part[0] = part[1] = part[2] = part[3] = v_zero();
+        vec left[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         for (int64_t i = 0, n = 0; i < t->dim; i += VW, n = (n + 1) & 3) {
             vec a = centred(sum + i, t->dim - i, offset);
             part[n] = v_fma(a, a, part[n]);
+            left[n] = v_add(left[n], a);
         }
-        const vec factor = v_set1(1.0f / sqrtf(total_of(part) / (float)t->dim + t->epsilon));
+        /* What rounding left in the mean: all of the deviation, where a row is nearly constant. */
+        float rest = t->rms ? 0 : total_of(left) / (float)t->dim;
+        const vec further = v_set1(rest);
+        float variance = total_of(part) / (float)t->dim - rest * rest;
+        const vec factor = v_set1(1.0f / sqrtf((variance > 0 ? variance : 0) + t->epsilon));
         for (int64_t i = 0; i < t->dim; i += VW) {
             int64_t count = t->dim - i;
-            vec a = v_mul(v_sub(load_up_to(sum + i, count), offset), factor);
+            vec a = v_mul(v_sub(v_sub(load_up_to(sum + i, count), offset), further), factor);
             vec gamma = load_up_to(t->gamma + i, count);
             a = t->beta != NULL ? v_fma(a, gamma, load_up_to(t->beta + i, count)) : v_mul(a, gamma);
             store_up_to(out + i, a, count);

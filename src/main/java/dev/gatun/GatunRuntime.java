@@ -57,6 +57,7 @@ public final class GatunRuntime implements AutoCloseable {
   private volatile boolean closed;
 
   private GatunRuntime(Builder builder, boolean closeable) {
+    Workspace.initialize(); // layers find their way to workspaces through it
     this.context = Native.createContext(builder.threads, builder.tier);
     RuntimeInfo info = Native.info(context);
     this.tier = info.tier();

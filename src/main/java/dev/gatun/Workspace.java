@@ -44,6 +44,9 @@ public final class Workspace implements AutoCloseable {
     Access.set(new LayerAccess());
   }
 
+  /** Has the static initialiser run, before the first workspace is made. */
+  static void initialize() {}
+
   /** How layers and models take a workspace. */
   private static final class LayerAccess extends Access {
     @Override

@@ -9,6 +9,7 @@ import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import java.lang.foreign.AddressLayout;
 import java.lang.foreign.GroupLayout;
@@ -26,7 +27,8 @@ class AbiLayoutTest {
           gatun_config.layout(),
           gatun_info.layout(),
           gatun_attention_desc.layout(),
-          gatun_sgemm_desc.layout());
+          gatun_sgemm_desc.layout(),
+          gatun_rows_desc.layout());
 
   @Test
   void membersLieWhereCPutsThem() {
@@ -66,10 +68,10 @@ class AbiLayoutTest {
                 gatun_h.GATUN_VERSION_PATCH()),
         Native.version());
     TreeSet<String> texts = new TreeSet<>();
-    for (int status = gatun_h.GATUN_E_VERSION(); status <= 0; status++) {
+    for (int status = gatun_h.GATUN_E_INDEX(); status <= 0; status++) {
       texts.add(Native.statusString(status));
     }
-    assertEquals(12, texts.size(), texts.toString());
+    assertEquals(13, texts.size(), texts.toString());
     assertEquals("unknown status", Native.statusString(1));
     assertTrue(Tier.PORTABLE.isAvailable());
   }

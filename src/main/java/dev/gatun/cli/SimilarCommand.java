@@ -13,8 +13,10 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.PriorityQueue;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -44,13 +46,40 @@ final class SimilarCommand implements Callable<Integer> {
 
   private record Line(double cosine, long number, String text) {}
 
-  /** Digits beyond these depend on the place in a batch, and would shuffle equal lines. */
-  private static final double EXACT = 1e6;
-
   /** The best first. */
   private static final Comparator<Line> ORDER =
-      Comparator.comparingLong((Line line) -> -Math.round(line.cosine * EXACT))
-          .thenComparingLong(Line::number);
+      Comparator.comparingDouble(Line::cosine).reversed().thenComparingLong(Line::number);
+
+  /**
+   * The best lines so far. The last place of a cosine depends on the place in a batch: what would
+   * shuffle equal lines, so that those get the cosine of the first.
+   */
+  private static final class Best {
+    private final int most;
+    private final PriorityQueue<Line> lines = new PriorityQueue<>(ORDER.reversed());
+    private final Map<String, Line> first = new HashMap<>();
+
+    Best(int most) {
+      this.most = most;
+    }
+
+    void add(double cosine, long number, String text) {
+      Line equal = first.get(text);
+      Line line = new Line(equal == null ? cosine : equal.cosine, number, text);
+      first.putIfAbsent(text, line);
+      lines.add(line);
+      if (lines.size() > most) {
+        Line worst = lines.remove();
+        first.remove(worst.text, worst); // of equal lines the first is the last to go
+      }
+    }
+
+    List<Line> ranked() {
+      List<Line> ranked = new ArrayList<>(lines);
+      ranked.sort(ORDER);
+      return ranked;
+    }
+  }
 
   @Parameters(paramLabel = "QUERY", description = "What to look for.")
   private String query;
@@ -79,8 +108,7 @@ final class SimilarCommand implements Callable<Integer> {
   public Integer call() {
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
-    int most = count == null ? DEFAULT_COUNT : count;
-    PriorityQueue<Line> best = new PriorityQueue<>(ORDER.reversed());
+    Best best = new Best(count == null ? DEFAULT_COUNT : count);
     EmbeddingModelSpec chosen = model.spec();
     try (Progress progress = new Progress(err, "reading " + file)) {
       long total = TextLines.check(file);
@@ -98,16 +126,11 @@ final class SimilarCommand implements Callable<Integer> {
             out,
             (number, text, tokens, vectors, row) -> {
               EmbedCommand.reportCut(err, number, tokens);
-              best.add(new Line(dot(wanted, vectors, row), number, text));
-              if (best.size() > most) {
-                best.remove();
-              }
+              best.add(dot(wanted, vectors, row), number, text);
             });
       }
     }
-    List<Line> ranked = new ArrayList<>(best);
-    ranked.sort(ORDER);
-    for (Line line : ranked) {
+    for (Line line : best.ranked()) {
       out.printf(Locale.ROOT, "%.4f\t%d\t", line.cosine, line.number);
       out.println(line.text);
     }

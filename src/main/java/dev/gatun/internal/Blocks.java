@@ -177,6 +177,10 @@ public final class Blocks implements AutoCloseable {
   // ---- layers --------------------------------------------------------------------------------
 
   private static void check(int status) {
+    if (status == Native.Abi.OVERLAP) {
+      throw new IllegalArgumentException(
+          "out: expected memory of its own, got memory shared with an input or another output");
+    }
     if (status != Native.Abi.OK) {
       throw Native.failure(status, null);
     }
@@ -551,7 +555,7 @@ public final class Blocks implements AutoCloseable {
   }
 
   private void prepareScratch() {
-    check(Native.attentionWorkspaceSize(context.address(), attentionDesc, memory));
+    check(NativeBlocks.attentionWorkspaceSize(context, attentionDesc, memory));
     long bytes = memory.get(ValueLayout.JAVA_LONG, 0);
     if (scratch.memory.byteSize() < bytes) {
       scratch.resize(bytes);

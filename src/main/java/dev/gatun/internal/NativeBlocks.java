@@ -149,6 +149,11 @@ final class NativeBlocks {
     return gatun_h.gatun_pool(context, desc, x, cuSeqlens, out);
   }
 
+  static int attentionWorkspaceSize(
+      MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+    return gatun_h.gatun_attention_workspace_size(context, desc, bytes);
+  }
+
   static void packed(MemorySegment attentionDesc) {
     gatun_attention_desc.flags(
         attentionDesc,

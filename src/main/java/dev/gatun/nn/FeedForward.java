@@ -33,8 +33,8 @@ public final class FeedForward {
   public FeedForward(
       GatunRuntime runtime, Tensor w1, Tensor b1, Activation activation, Tensor w2, Tensor b2) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    this.first = new Linear(runtime, w1, b1, activation);
-    this.second = new Linear(runtime, w2, b2, Activation.NONE);
+    this.first = new Linear(runtime, "w1", w1, "b1", b1, activation);
+    this.second = new Linear(runtime, "w2", w2, "b2", b2, Activation.NONE);
     if (second.in() != first.out()) {
       throw Rows.bad("w2", "[%d, out] float32".formatted(first.out()), w2);
     }

@@ -41,13 +41,25 @@ public final class Linear {
    * @throws IllegalArgumentException naming the parameter whose shape or strides do not fit
    */
   public Linear(GatunRuntime runtime, Tensor weight, Tensor bias, Activation activation) {
+    this(runtime, "weight", weight, "bias", bias, activation);
+  }
+
+  /** The same, under the names that another layer's parameters have. */
+  Linear(
+      GatunRuntime runtime,
+      String weightName,
+      Tensor weight,
+      String biasName,
+      Tensor bias,
+      Activation activation) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
+    Objects.requireNonNull(weight, weightName);
     this.activation = Objects.requireNonNull(activation, "activation");
     if (weight.dtype() != DType.FLOAT32
         || weight.rank() != 2
         || weight.size(0) < 1
         || weight.size(1) < 1) {
-      throw Rows.bad("weight", "[in, out] float32", weight);
+      throw Rows.bad(weightName, "[in, out] float32", weight);
     }
     this.in = weight.size(0);
     this.out = weight.size(1);
@@ -55,11 +67,11 @@ public final class Linear {
     if (transposed
         ? weight.stride(0) != 1 && in > 1 || weight.stride(1) < in
         : weight.stride(0) < out && in > 1) {
-      throw Rows.bad("weight", "a row-major matrix or the transpose of one", weight);
+      throw Rows.bad(weightName, "a row-major matrix or the transpose of one", weight);
     }
     this.weightRow = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;
     this.weight = weight.segment();
-    this.bias = Rows.vector("bias", bias, out);
+    this.bias = Rows.vector(biasName, bias, out);
   }
 
   /**

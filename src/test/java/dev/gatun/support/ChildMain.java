@@ -9,6 +9,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.nn.LayersCalls;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -17,6 +18,7 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.management.ManagementFactory;
+import java.util.function.Function;
 
 /** What a {@link ChildJvm} runs: the first argument says which. */
 public final class ChildMain {
@@ -28,8 +30,11 @@ public final class ChildMain {
     switch (arguments[0]) {
       case "load" -> load();
       case "openblas" -> openBlas();
-      case "garbage" -> garbage();
-      case "malloc" -> malloc(arguments[1]);
+      case "garbage" -> garbage(arena -> new Calls(arena)::call, 100_000, 25_000);
+      case "malloc" -> malloc(arguments[1], arena -> new Calls(arena)::call, 20_000);
+      case "layers-garbage" -> garbage(LayersCalls::new, 8_000, 2_500);
+      case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
+      case "first-layer" -> LayersCalls.first();
       default -> throw new IllegalArgumentException(arguments[0]);
     }
   }
@@ -101,21 +106,27 @@ public final class ChildMain {
     }
   }
 
-  /** Prints the bytes that all threads allocated in each of some rounds of 100,000 warm calls. */
-  private static void garbage() {
+  /**
+   * Prints the bytes that all threads allocated in each of some rounds of warm calls.
+   *
+   * @param kind makes what is called
+   * @param warm how often it is called before
+   * @param counted how often in a round
+   */
+  private static void garbage(Function<Arena, Runnable> kind, int warm, int counted) {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Arena arena = Arena.ofShared()) {
-      Calls calls = new Calls(arena);
-      for (int n = 0; n < 100_000; n++) {
-        calls.call();
+      Runnable calls = kind.apply(arena);
+      for (int n = 0; n < warm; n++) {
+        calls.run();
       }
       StringBuilder text = new StringBuilder();
       for (int round = 0; round < 5; round++) {
         // The first of two readings allocates what reading itself needs.
         threads.getTotalThreadAllocatedBytes();
         long before = threads.getTotalThreadAllocatedBytes();
-        for (int n = 0; n < 25_000; n++) {
-          calls.call();
+        for (int n = 0; n < counted; n++) {
+          calls.run();
         }
         text.append(threads.getTotalThreadAllocatedBytes() - before).append(' ');
       }
@@ -129,8 +140,11 @@ public final class ChildMain {
    *
    * @param counter the library of {@code malloc_counter.h}; it is preloaded, and loading it once
    *     more makes its functions known here
+   * @param kind makes what is called; four calls each time
+   * @param warm how often it is called before
    */
-  private static void malloc(String counter) throws Throwable {
+  private static void malloc(String counter, Function<Arena, Runnable> kind, int warm)
+      throws Throwable {
     System.load(counter);
     MethodHandle start =
         function("malloc_counter_start", FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
@@ -139,15 +153,15 @@ public final class ChildMain {
     MethodHandle malloc =
         function("malloc", FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.JAVA_LONG));
     try (Arena arena = Arena.ofShared()) {
-      Calls calls = new Calls(arena);
-      for (int n = 0; n < 20_000; n++) {
-        calls.call();
+      Runnable calls = kind.apply(arena);
+      for (int n = 0; n < warm; n++) {
+        calls.run();
       }
       StringBuilder text = new StringBuilder();
       for (int round = 0; round < 10; round++) {
         start.invoke(0);
         for (int n = 0; n < 250; n++) {
-          calls.call();
+          calls.run();
         }
         text.append((long) stop.invoke()).append(' ');
       }

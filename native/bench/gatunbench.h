@@ -1,0 +1,45 @@
+/*
+ * libgatunbench: what the Java benchmarks need in C, and nothing that libgatun has. It does not link libgatun, whose
+ * functions come as pointers.
+ */
+#ifndef GATUNBENCH_H
+#define GATUNBENCH_H
+
+#include "gatun.h"
+
+#define GATUNBENCH_API __attribute__((visibility("default")))
+
+typedef int32_t gatunbench_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
+    int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
+    const int32_t *query_lengths, void *out, float *lse);
+
+/** Name and sizes (batch, heads, kv_heads, seq_q, seq_k, dim) of a shape; NULL past the last. */
+GATUNBENCH_API const char *gatunbench_shape(int32_t index, int64_t sizes[6]);
+
+/** An element of the input with this seed. */
+GATUNBENCH_API float gatunbench_value(uint64_t seed, uint64_t element);
+
+/** Flops of a shape without a mask. */
+GATUNBENCH_API double gatunbench_flops(const int64_t sizes[6]);
+
+/** Calls forward this often, without a Java frame in between, and returns the first status that is not 0. */
+GATUNBENCH_API int32_t gatunbench_repeat(gatunbench_forward *forward, gatun_context *context,
+    const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k,
+    const void *v, void *out, int64_t calls);
+
+/** Does nothing. */
+GATUNBENCH_API void gatunbench_empty(void);
+
+/**
+ * Attention as one writes it first: for each head, scores = q k^T by sgemm, softmax of each row, out = scores v by
+ * sgemm. Tensors are contiguous [batch][heads][seq][dim], sizes as in gatunbench_shape, scores [seq_q][seq_k] scratch
+ * that is used again for each head. tier chooses the softmax.
+ */
+GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, const int64_t sizes[6], const float *q,
+    const float *k, const float *v, float *scores, float *out);
+
+typedef void gatunbench_softmax(float *row, int64_t keys, float scale);
+gatunbench_softmax gatunbench__softmax_avx512, gatunbench__softmax_avx2, gatunbench__softmax_neon,
+    gatunbench__softmax_portable;
+
+#endif /* GATUNBENCH_H */

@@ -1,0 +1,2 @@
+#define SOFTMAX gatunbench__softmax_avx512
+#include "softmax.h"

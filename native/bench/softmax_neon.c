@@ -1,0 +1,2 @@
+#define SOFTMAX gatunbench__softmax_neon
+#include "softmax.h"

@@ -1,0 +1,102 @@
+package dev.gatun.bench;
+
+import java.io.FileNotFoundException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.AddressLayout;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/**
+ * {@code libgatunbench.so} of {@code native/bench}: the file that {@code -Dgatun.bench.library}
+ * names, or the one that the build leaves in {@code target}.
+ */
+final class BenchLibrary {
+  static final String PROPERTY = "gatun.bench.library";
+
+  private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
+  private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
+  private static final AddressLayout ADDRESS = ValueLayout.ADDRESS;
+
+  static {
+    Path file = file();
+    if (!Files.isRegularFile(file)) {
+      throw new UncheckedIOException(
+          new FileNotFoundException(
+              "%s is missing; make bench builds it, -D%s names another".formatted(file, PROPERTY)));
+    }
+    System.load(file.toString());
+  }
+
+  /** Address, address, address, address, address, address, address, address, address, count. */
+  static final MethodHandle REPEAT =
+      handle(
+          "gatunbench_repeat",
+          FunctionDescriptor.of(
+              INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
+              LONG));
+
+  static final MethodHandle NAIVE =
+      handle(
+          "gatunbench_naive",
+          FunctionDescriptor.of(
+              INT, ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS));
+
+  static final MethodHandle EMPTY = handle("gatunbench_empty", FunctionDescriptor.ofVoid());
+
+  private static final MethodHandle VALUE =
+      handle("gatunbench_value", FunctionDescriptor.of(ValueLayout.JAVA_FLOAT, LONG, LONG));
+
+  private static final MethodHandle FLOPS =
+      handle("gatunbench_flops", FunctionDescriptor.of(ValueLayout.JAVA_DOUBLE, ADDRESS));
+
+  private static final MethodHandle SHAPE =
+      handle(
+          "gatunbench_shape",
+          FunctionDescriptor.of(
+              ADDRESS.withTargetLayout(MemoryLayout.sequenceLayout(64, ValueLayout.JAVA_BYTE)),
+              INT,
+              ADDRESS));
+
+  private BenchLibrary() {}
+
+  /** Makes sure that the library is loaded. */
+  static void load() {
+    // the initialiser does it
+  }
+
+  static Path file() {
+    String platform = System.getProperty("os.arch").equals("aarch64") ? "aarch64" : "x86_64";
+    return Path.of(
+            System.getProperty(
+                PROPERTY, "target/native/linux-" + platform + "/bench/libgatunbench.so"))
+        .toAbsolutePath();
+  }
+
+  private static MethodHandle handle(String name, FunctionDescriptor function) {
+    return Linker.nativeLinker()
+        .downcallHandle(SymbolLookup.loaderLookup().findOrThrow(name), function);
+  }
+
+  /** C's {@link Workload#value}. */
+  static float value(long seed, long element) throws Throwable {
+    return (float) VALUE.invokeExact(seed, element);
+  }
+
+  /** C's {@link Shape#flops}. */
+  static double flops(MemorySegment sizes) throws Throwable {
+    return (double) FLOPS.invokeExact(sizes);
+  }
+
+  /** The name of a shape in C's list, or null past its end; sizes receives six int64. */
+  static String shape(int index, MemorySegment sizes) throws Throwable {
+    MemorySegment name = (MemorySegment) SHAPE.invokeExact(index, sizes);
+    return name.address() == 0 ? null : name.reinterpret(64).getString(0);
+  }
+}

@@ -1,0 +1,36 @@
+package dev.gatun.bench;
+
+/** One way to compute attention, or an embedding. Used by one thread. */
+public abstract class Peer implements AutoCloseable {
+
+  /** How reports call it. */
+  public final String name;
+
+  Peer(String name) {
+    this.name = name;
+  }
+
+  /** Computes the same n times; the loop is each peer's own, so that the JIT sees one callee. */
+  public abstract void calls(long n);
+
+  /** Computes once and tells what came out. */
+  public abstract Workload.Answer answer();
+
+  /** Whether it is Java code that the JIT has to compile first. */
+  public boolean warmsUpSlowly() {
+    return false;
+  }
+
+  @Override
+  public void close() {}
+
+  static void expectZero(int status) {
+    if (status != 0) {
+      throw new IllegalStateException("status " + status);
+    }
+  }
+
+  static AssertionError unexpected(Throwable e) {
+    return new AssertionError("a downcall throws nothing", e);
+  }
+}

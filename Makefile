@@ -43,11 +43,12 @@ native-platform := linux-$(shell uname -m)
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
 
+# The demo compares itself with ONNX Runtime, so that OpenBLAS is left to choose its kernels by the CPU.
 run: all ## see it work: every kernel against a double reference, a real attention layer, sentences through a real model
 	./gatun verify --quick
 	./gatun attend --q examples/data/q.npy --k examples/data/k.npy --v examples/data/v.npy --out target/context.npy \
 	  --expect examples/data/context.npy --reference --stats
-	./gatun embed --demo
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE ./gatun embed --demo
 
 test: ## the tests, in C and in Java
 	@$(MAKE) -C native test

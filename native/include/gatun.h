@@ -160,7 +160,7 @@ typedef struct gatun_info {
     int64_t l1d_bytes;   /* caches as the plan uses them: per core, L3 clamped to what one core can expect (virtual */
     int64_t l2_bytes;    /* machines report whole sockets); a default where the system does not tell */
     int64_t l3_bytes;
-    uint64_t calls;         /* attention and product calls that were run since creation */
+    uint64_t calls;         /* calls that computed something since creation: attention, products, layers */
     uint64_t tasks;         /* pieces that those calls were cut into */
     uint64_t tasks_helped;  /* of these, run by a worker thread and not by the caller's */
     uint64_t blocks_redone; /* query blocks run a second time because a result was not finite (see Numbers) */

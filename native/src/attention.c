@@ -4,13 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TRY(call)                                                                                                      \
-    do {                                                                                                               \
-        int32_t status_ = (call);                                                                                      \
-        if (status_ != GATUN_OK)                                                                                       \
-            return status_;                                                                                            \
-    } while (0)
-
 int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {
     if (bytes == NULL)
         return GATUN_E_NULL;
@@ -155,16 +148,11 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     int packed = c->cu_seqlens_q != NULL;
     int64_t batch = packed ? d->batch > 0 : d->batch;
     int64_t rows = packed ? c->cu_seqlens_q[d->batch] : d->seq_q, keys = packed ? c->cu_seqlens_k[d->batch] : d->seq_k;
-    const gatun__view q = {
-        (uintptr_t)c->q, {batch, rows, d->heads, d->head_dim}, {d->q_stride[0], d->q_stride[1], d->q_stride[2], 1}};
-    const gatun__view k = {
-        (uintptr_t)c->k, {batch, keys, d->kv_heads, d->head_dim}, {d->k_stride[0], d->k_stride[1], d->k_stride[2], 1}};
-    const gatun__view v = {(uintptr_t)c->v, {batch, keys, d->kv_heads, d->head_dim_v},
-        {d->v_stride[0], d->v_stride[1], d->v_stride[2], 1}};
-    const gatun__view out = {(uintptr_t)c->out, {batch, rows, d->heads, d->head_dim_v},
-        {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
-    const gatun__view lse = {
-        (uintptr_t)c->lse, {batch, rows, d->heads, 1}, {d->lse_stride[0], d->lse_stride[1], d->lse_stride[2], 1}};
+    const gatun__view q = gatun__tensor_view(c->q, batch, rows, d->heads, d->head_dim, d->q_stride);
+    const gatun__view k = gatun__tensor_view(c->k, batch, keys, d->kv_heads, d->head_dim, d->k_stride);
+    const gatun__view v = gatun__tensor_view(c->v, batch, keys, d->kv_heads, d->head_dim_v, d->v_stride);
+    const gatun__view out = gatun__tensor_view(c->out, batch, rows, d->heads, d->head_dim_v, d->out_stride);
+    const gatun__view lse = gatun__tensor_view(c->lse, batch, rows, d->heads, 1, d->lse_stride);
     const gatun__view key_lengths = {(uintptr_t)c->key_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
     const gatun__view query_lengths = {(uintptr_t)c->query_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
     const gatun__view offsets_q = {(uintptr_t)c->cu_seqlens_q, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
@@ -253,11 +241,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));
-    if (!has_rows)
-        return GATUN_OK;
-
     split_scale(&c);
-    gatun__context_run(context, plan.threads, plan.tasks, run_task, &c);
+    gatun__context_run(context, plan.threads, has_rows ? plan.tasks : 0, run_task, &c);
     uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
     if (redone > 0)
         atomic_fetch_add_explicit(&context->blocks_redone, redone, memory_order_relaxed);

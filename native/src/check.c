@@ -61,13 +61,6 @@ static int32_t strides(
     return GATUN_OK;
 }
 
-#define TRY(call)                                                                                                      \
-    do {                                                                                                               \
-        int32_t status_ = (call);                                                                                      \
-        if (status_ != GATUN_OK)                                                                                       \
-            return status_;                                                                                            \
-    } while (0)
-
 int32_t gatun_attention_check(
     const gatun_context *context, const gatun_attention_desc *d, char *message, int64_t message_size) {
     checker c = {message, message_size};
@@ -122,8 +115,8 @@ int32_t gatun_attention_check(
             (long long)d->q_stride[0], (long long)d->k_stride[0], (long long)d->v_stride[0],
             (long long)d->out_stride[0], (long long)d->lse_stride[0]);
     /* How many rows packed sequences have together, only their offsets tell. */
-    const gatun__view out = {0, {packed ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v},
-        {d->out_stride[0], d->out_stride[1], d->out_stride[2], 1}};
+    const gatun__view out =
+        gatun__tensor_view(NULL, packed ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,
             "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",

@@ -8,6 +8,18 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+/* Returns from the calling function with the status of a call that failed. */
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        int32_t status_ = (call);                                                                                      \
+        if (status_ != GATUN_OK)                                                                                       \
+            return status_;                                                                                            \
+    } while (0)
+
+static inline int64_t gatun__divide_up(int64_t a, int64_t b) {
+    return a / b + (a % b != 0);
+}
+
 /* ---- cpu.c ---- */
 
 typedef struct gatun__caches {
@@ -61,7 +73,7 @@ struct gatun_context {
     _Atomic uint64_t blocks_redone;
 };
 
-/* Runs the tasks of one call on the caller and on idle workers, at most max_threads together (0 = all), and counts them. */
+/* Counts a call and runs its tasks on the caller and on idle workers, at most max_threads together (0 = all). */
 void gatun__context_run(
     gatun_context *context, int32_t max_threads, int64_t tasks, gatun__pool_function function, void *argument);
 /* GATUN_E_NULL, GATUN_E_STATE (after a fork) or GATUN_OK. */
@@ -84,6 +96,12 @@ typedef struct gatun__view {
     int64_t size[4];
     int64_t stride[4];
 } gatun__view;
+
+/* A tensor [batch][rows][heads][dim] with the strides of a descriptor. */
+static inline gatun__view gatun__tensor_view(
+    const void *tensor, int64_t batch, int64_t rows, int64_t heads, int64_t dim, const int64_t stride[3]) {
+    return (gatun__view){(uintptr_t)tensor, {batch, rows, heads, dim}, {stride[0], stride[1], stride[2], 1}};
+}
 
 /* Bytes from base to the end of the last element; 0 for an empty view. */
 int64_t gatun__view_extent(const gatun__view *view);

@@ -2,10 +2,6 @@
  * bit of a result. */
 #include "internal.h"
 
-static int64_t divide_up(int64_t a, int64_t b) {
-    return a / b + (a % b != 0);
-}
-
 gatun__attention_plan gatun__attention_plan_make(
     const gatun_attention_desc *desc, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
     gatun__attention_plan plan = {.threads = threads};
@@ -13,7 +9,7 @@ gatun__attention_plan gatun__attention_plan_make(
         plan.threads = desc->max_threads;
     int64_t group = desc->heads / desc->kv_heads;
     int64_t lanes = desc->seq_q * group;
-    int64_t row_blocks = divide_up(lanes, block_lanes);
+    int64_t row_blocks = gatun__divide_up(lanes, block_lanes);
 
     /* Blocks of one task share each key/value tile from L2: as many as keep their transposed queries and outputs within
      * a third of it. */
@@ -22,14 +18,14 @@ gatun__attention_plan gatun__attention_plan_make(
     blocks = blocks > 4 ? 4 : blocks < 1 ? 1 : blocks;
     /* Enough tasks for the threads come first: four each, so that one that is late costs little. */
     int64_t heads = desc->batch * desc->kv_heads;
-    while (blocks > 1 && plan.threads > 1 && heads * divide_up(row_blocks, blocks) < 4 * (int64_t)plan.threads)
+    while (blocks > 1 && plan.threads > 1 && heads * gatun__divide_up(row_blocks, blocks) < 4 * (int64_t)plan.threads)
         blocks--;
     if (blocks > row_blocks)
         blocks = row_blocks > 0 ? row_blocks : 1;
 
     plan.blocks = (int32_t)blocks;
     plan.task_lanes = blocks * block_lanes;
-    plan.row_tasks = divide_up(row_blocks, blocks);
+    plan.row_tasks = gatun__divide_up(row_blocks, blocks);
     plan.tasks = heads * plan.row_tasks;
     plan.scratch_bytes = gatun__attention_scratch_bytes(
         block_lanes, plan.blocks, (int32_t)desc->head_dim, (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS);

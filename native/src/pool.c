@@ -106,9 +106,8 @@ static void *worker(void *argument) {
 
 int64_t gatun__pool_run(
     gatun__pool *pool, int32_t threads, int64_t tasks, gatun__pool_function function, void *argument) {
-    int32_t helpers = threads - 1;
-    if (pool == NULL || helpers > (pool == NULL ? 0 : pool->workers))
-        helpers = pool == NULL ? 0 : pool->workers;
+    int32_t workers = pool == NULL ? 0 : pool->workers;
+    int32_t helpers = threads - 1 < workers ? threads - 1 : workers;
     if (helpers > tasks - 1)
         helpers = (int32_t)(tasks - 1);
     if (helpers <= 0) {

@@ -4,13 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TRY(call)                                                                                                      \
-    do {                                                                                                               \
-        int32_t status_ = (call);                                                                                      \
-        if (status_ != GATUN_OK)                                                                                       \
-            return status_;                                                                                            \
-    } while (0)
-
 /* Work of one task, in elements: some ten microseconds, the least that is worth handing to another thread. */
 enum { TASK_ELEMENTS = 32768 };
 
@@ -34,10 +27,10 @@ static int32_t run(gatun_context *context, const gatun_rows_desc *d, const gatun
     if (d->rows == 0)
         return GATUN_OK;
     rows_call c = {.task = *task, .function = function, .rows = d->rows};
-    c.rows_per_task = (TASK_ELEMENTS + elements_per_row - 1) / elements_per_row;
+    c.rows_per_task = gatun__divide_up(TASK_ELEMENTS, elements_per_row);
     if (c.rows_per_task > d->rows)
         c.rows_per_task = d->rows;
-    int64_t tasks = (d->rows + c.rows_per_task - 1) / c.rows_per_task;
+    int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
     gatun__context_run(context, d->max_threads, tasks, run_rows, &c);
     return GATUN_OK;
 }
@@ -214,8 +207,8 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
     }
     if (d->rows == 0)
         return GATUN_OK;
-    e.rows_per_task = (TASK_ELEMENTS + d->dim - 1) / d->dim;
-    int64_t tasks = (d->rows + e.rows_per_task - 1) / e.rows_per_task;
+    e.rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->dim);
+    int64_t tasks = gatun__divide_up(d->rows, e.rows_per_task);
     gatun__context_run(context, d->max_threads, tasks, embed, &e);
     return GATUN_OK;
 }

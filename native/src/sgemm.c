@@ -5,7 +5,6 @@
  */
 #include "internal.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of cblas.h */
@@ -51,9 +50,7 @@ static void run_block(void *argument, int64_t index, int32_t slot) {
 
 /* Equal parts of at most `most`, in steps of 16 so that the BLAS's own register blocks stay whole. */
 static int64_t part(int64_t size, int64_t most) {
-    int64_t parts = (size + most - 1) / most;
-    int64_t each = (size + parts - 1) / parts;
-    return (each + 15) / 16 * 16;
+    return gatun__divide_up(gatun__divide_up(size, gatun__divide_up(size, most)), 16) * 16;
 }
 
 /*
@@ -65,20 +62,12 @@ static int64_t columns_of_block(int64_t m, int64_t k) {
     return m > SMALL_ROWS || fit < 16 || fit > BLOCK_COLUMNS ? BLOCK_COLUMNS : (int64_t)fit / 16 * 16;
 }
 
-static int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
     const float *b, const float *bias, float *c, int32_t most_activation) {
-    int32_t status = gatun__context_usable(context);
-    if (status != GATUN_OK)
-        return status;
+    TRY(gatun__context_usable(context));
     if (d == NULL || cblas_sgemm == NULL)
         return GATUN_E_NULL;
-    status = gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0);
-    if (status != GATUN_OK)
-        return status;
+    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0));
     int64_t reserved = 0;
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         reserved |= d->reserved[i];
@@ -129,8 +118,8 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
         else if (d->n > BLOCK_COLUMNS)
             p.block_columns = part(d->n, columns_of_block(d->m, d->k));
     }
-    p.column_blocks = divide_up(d->n, p.block_columns);
-    int64_t tasks = p.column_blocks * divide_up(d->m, p.block_rows);
+    p.column_blocks = gatun__divide_up(d->n, p.block_columns);
+    int64_t tasks = p.column_blocks * gatun__divide_up(d->m, p.block_rows);
     gatun__context_run(context, d->max_threads, tasks, run_block, &p);
     return GATUN_OK;
 }

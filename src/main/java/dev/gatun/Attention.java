@@ -197,24 +197,11 @@ public final class Attention {
     Objects.requireNonNull(k, "k");
     Objects.requireNonNull(v, "v");
     Objects.requireNonNull(out, "out");
-    if (workspace == null) {
-      Workspace lent = runtime.lend();
-      try {
-        run(lent, q, k, v, keyLengths, queryLengths, out, lse);
-      } finally {
-        runtime.giveBack(lent);
-      }
-    } else {
-      if (workspace.runtime != runtime) {
-        throw new IllegalArgumentException(
-            "workspace: expected one of %s, got one of %s".formatted(runtime, workspace.runtime));
-      }
-      workspace.acquire();
-      try {
-        run(workspace, q, k, v, keyLengths, queryLengths, out, lse);
-      } finally {
-        workspace.release();
-      }
+    Workspace taken = runtime.begin(workspace);
+    try {
+      run(taken, q, k, v, keyLengths, queryLengths, out, lse);
+    } finally {
+      runtime.end(workspace, taken);
     }
   }
 

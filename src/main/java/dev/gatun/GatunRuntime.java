@@ -301,8 +301,30 @@ public final class GatunRuntime implements AutoCloseable {
 
   // ---- lending -------------------------------------------------------------------------------
 
+  /** Takes a workspace for one call: the caller's, or a lent one where that is null. */
+  Workspace begin(Workspace workspace) {
+    if (workspace == null) {
+      return lend();
+    }
+    if (workspace.runtime != this) {
+      throw new IllegalArgumentException(
+          "workspace: expected one of %s, got one of %s".formatted(this, workspace.runtime));
+    }
+    workspace.acquire();
+    return workspace;
+  }
+
+  /** Ends what {@link #begin} began with the same workspace. */
+  void end(Workspace workspace, Workspace taken) {
+    if (workspace == null) {
+      giveBack(taken);
+    } else {
+      taken.release();
+    }
+  }
+
   /** Lends an idle workspace, or waits for one. */
-  Workspace lend() {
+  private Workspace lend() {
     int count = lendableCount;
     if (count > 0) {
       Workspace workspace = lendable.getAcquire(home(count));
@@ -364,7 +386,7 @@ public final class GatunRuntime implements AutoCloseable {
     return null;
   }
 
-  void giveBack(Workspace workspace) {
+  private void giveBack(Workspace workspace) {
     workspace.releaseThenFence();
     if (waiting > 0) {
       wake();

@@ -91,24 +91,11 @@ public final class MatMul {
     Objects.requireNonNull(a, "a");
     Objects.requireNonNull(b, "b");
     Objects.requireNonNull(out, "out");
-    if (workspace == null) {
-      Workspace lent = runtime.lend();
-      try {
-        run(lent, alpha, a, b, beta, out);
-      } finally {
-        runtime.giveBack(lent);
-      }
-    } else {
-      if (workspace.runtime != runtime) {
-        throw new IllegalArgumentException(
-            "workspace: expected one of %s, got one of %s".formatted(runtime, workspace.runtime));
-      }
-      workspace.acquire();
-      try {
-        run(workspace, alpha, a, b, beta, out);
-      } finally {
-        workspace.release();
-      }
+    Workspace taken = runtime.begin(workspace);
+    try {
+      run(taken, alpha, a, b, beta, out);
+    } finally {
+      runtime.end(workspace, taken);
     }
   }
 

@@ -51,24 +51,12 @@ public final class Workspace implements AutoCloseable {
   private static final class LayerAccess extends Access {
     @Override
     public Workspace begin(GatunRuntime runtime, Workspace workspace) {
-      if (workspace == null) {
-        return runtime.lend();
-      }
-      if (workspace.runtime != runtime) {
-        throw new IllegalArgumentException(
-            "workspace: expected one of %s, got one of %s".formatted(runtime, workspace.runtime));
-      }
-      workspace.acquire();
-      return workspace;
+      return runtime.begin(workspace);
     }
 
     @Override
     public void end(GatunRuntime runtime, Workspace workspace, Workspace taken) {
-      if (workspace == null) {
-        runtime.giveBack(taken);
-      } else {
-        taken.release();
-      }
+      runtime.end(workspace, taken);
     }
 
     @Override

@@ -4,27 +4,14 @@ import dev.gatun.GatunException;
 import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.net.URL;
-import java.net.URLConnection;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.FileAttribute;
-import java.nio.file.attribute.PosixFilePermission;
-import java.nio.file.attribute.PosixFilePermissions;
-import java.security.DigestInputStream;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
-import java.util.Set;
 
 /**
  * Finds and loads native libraries into this class loader, where the generated bindings look them
@@ -34,16 +21,11 @@ import java.util.Set;
  * java.library.path}; then the copy inside the jar, extracted. For OpenBLAS: the exact file of
  * {@code -Dgatun.openblas}; then the natives jar of {@code org.bytedeco:openblas} on the class
  * path.
- *
- * <p>Extraction is safe against other processes and other users: the folder is named by a hash of
- * the content, belongs to this user alone, and a file gets its name only when it is complete. A
- * file that is already there is used if its content is right, and replaced if not.
  */
 final class LibraryLoader {
 
   static final String LIBRARY_PROPERTY = "gatun.library";
   static final String OPENBLAS_PROPERTY = "gatun.openblas";
-  static final String CACHE_PROPERTY = "gatun.cache";
 
   private static final System.Logger LOG = System.getLogger("dev.gatun");
 
@@ -51,12 +33,6 @@ final class LibraryLoader {
   private static final List<String> OPENBLAS_FILES =
       List.of("libgcc_s.so.1", "libquadmath.so.0", "libgfortran.so.5", "libopenblas.so.0");
 
-  private static final Set<PosixFilePermission> PRIVATE =
-      PosixFilePermissions.fromString("rwx------");
-  private static final FileAttribute<?> PRIVATE_FOLDER =
-      PosixFilePermissions.asFileAttribute(PRIVATE);
-
-  private static final int BUFFER_BYTES = 1 << 16;
   private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
 
   private LibraryLoader() {}
@@ -96,7 +72,8 @@ final class LibraryLoader {
               .formatted(path, resource, LIBRARY_PROPERTY),
           null);
     }
-    Path file = extract(List.of(new Resource("libgatun.so", url))).getFirst();
+    Path file =
+        ResourceCache.extract(List.of(new ResourceCache.Resource("libgatun.so", url))).getFirst();
     load(file, extractedHint(LIBRARY_PROPERTY));
     return loaded(file, url.toString());
   }
@@ -109,13 +86,13 @@ final class LibraryLoader {
       return loadExact(
           "OpenBLAS", OPENBLAS_PROPERTY, property, "use the jar org.bytedeco:openblas");
     }
-    List<Resource> resources = new ArrayList<>();
+    List<ResourceCache.Resource> resources = new ArrayList<>();
     for (String name : OPENBLAS_FILES) {
       String resource =
           "org/bytedeco/openblas/" + platform.replace("aarch64", "arm64") + "/" + name;
       URL url = ClassLoader.getSystemResource(resource);
       if (url != null) {
-        resources.add(new Resource(name, url));
+        resources.add(new ResourceCache.Resource(name, url));
       } else if (name.startsWith("libopenblas")) {
         throw new GatunException(
             ("OpenBLAS: no %s on the class path. Add the jar org.bytedeco:openblas with classifier"
@@ -125,15 +102,12 @@ final class LibraryLoader {
             null);
       }
     }
-    List<Path> files = extract(resources);
+    List<Path> files = ResourceCache.extract(resources);
     for (Path file : files) {
       load(file, extractedHint(OPENBLAS_PROPERTY));
     }
-    return loaded(files.getLast(), resources.getLast().url.toString());
+    return loaded(files.getLast(), resources.getLast().url().toString());
   }
-
-  /** A resource and the file name it is extracted to. */
-  private record Resource(String name, URL url) {}
 
   private static String platform() {
     String os = System.getProperty("os.name");
@@ -191,7 +165,8 @@ final class LibraryLoader {
       }
       System.load(file.toString());
     } catch (IOException e) {
-      throw new GatunException("%s: cannot be read: %s. %s".formatted(file, describe(e), hint), e);
+      throw new GatunException(
+          "%s: cannot be read: %s. %s".formatted(file, ResourceCache.describe(e), hint), e);
     } catch (IllegalCallerException e) {
       throw new GatunException(
           "%s: the JVM allows no native code here. Start it with --enable-native-access=%s"
@@ -222,150 +197,6 @@ final class LibraryLoader {
   private static String extractedHint(String property) {
     return ("If its folder does not allow execution (noexec), name another one with -D%s, or the"
             + " library itself with -D%s")
-        .formatted(CACHE_PROPERTY, property);
-  }
-
-  // ---- extraction ----------------------------------------------------------------------------
-
-  /**
-   * Puts the resources side by side into one private folder that is named by their content.
-   *
-   * @return the files, in the same order
-   */
-  private static List<Path> extract(List<Resource> resources) {
-    List<byte[]> digests = new ArrayList<>();
-    MessageDigest all = sha256();
-    for (Resource resource : resources) {
-      byte[] digest = digest(resource);
-      digests.add(digest);
-      all.update(digest);
-    }
-    Path folder = cacheFolder();
-    try {
-      requirePrivate(folder);
-      folder = folder.resolve(HexFormat.of().formatHex(all.digest(), 0, 16));
-      requirePrivate(folder);
-      List<Path> files = new ArrayList<>();
-      for (int i = 0; i < digests.size(); i++) {
-        files.add(place(folder, resources.get(i), digests.get(i)));
-      }
-      return files;
-    } catch (IOException e) {
-      throw new GatunException(
-          "%s: cannot extract %s there: %s. Name another folder with -D%s"
-              .formatted(folder, resources.getLast().url, describe(e), CACHE_PROPERTY),
-          e);
-    }
-  }
-
-  private static byte[] digest(Resource resource) {
-    try (InputStream in = open(resource)) {
-      return digest(in);
-    } catch (IOException e) {
-      throw new GatunException("%s: cannot be read: %s".formatted(resource.url, describe(e)), e);
-    }
-  }
-
-  private static InputStream open(Resource resource) throws IOException {
-    URLConnection connection = resource.url.openConnection();
-    connection.setUseCaches(false);
-    return connection.getInputStream();
-  }
-
-  private static Path cacheFolder() {
-    String property = System.getProperty(CACHE_PROPERTY);
-    try {
-      return property != null
-          ? Path.of(property).toAbsolutePath()
-          : Path.of(System.getProperty("java.io.tmpdir"), "gatun-" + userId()).toAbsolutePath();
-    } catch (InvalidPathException e) {
-      throw new GatunException(
-          "-D%s=%s is no folder name: %s".formatted(CACHE_PROPERTY, property, e.getMessage()), e);
-    }
-  }
-
-  /** The numeric id of this process's user; not its name, which need not exist in a container. */
-  private static int userId() {
-    try {
-      return (int) Files.getAttribute(Path.of("/proc/self"), "unix:uid");
-    } catch (IOException e) {
-      throw new GatunException("/proc/self: cannot be read: " + describe(e), e);
-    }
-  }
-
-  /** Makes the folder if it is missing, and refuses one that another user could have prepared. */
-  private static void requirePrivate(Path folder) throws IOException {
-    try {
-      Files.createDirectory(folder, PRIVATE_FOLDER);
-    } catch (FileAlreadyExistsException e) {
-      // checked below like a new one
-    }
-    if (!Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)) {
-      throw new IOException("it is not a folder");
-    }
-    int owner = (int) Files.getAttribute(folder, "unix:uid", LinkOption.NOFOLLOW_LINKS);
-    if (owner != userId()) {
-      throw new IOException("it belongs to user " + owner + ", not to " + userId());
-    }
-    Set<PosixFilePermission> permissions =
-        Files.getPosixFilePermissions(folder, LinkOption.NOFOLLOW_LINKS);
-    if (!permissions.equals(PRIVATE)) {
-      throw new IOException(
-          "its permissions are %s, expected %s"
-              .formatted(
-                  PosixFilePermissions.toString(permissions),
-                  PosixFilePermissions.toString(PRIVATE)));
-    }
-  }
-
-  private static Path place(Path folder, Resource resource, byte[] digest) throws IOException {
-    Path file = folder.resolve(resource.name);
-    if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
-      try (InputStream in = Files.newInputStream(file)) {
-        if (MessageDigest.isEqual(digest, digest(in))) {
-          return file;
-        }
-      }
-    }
-    // A library may be mapped by another process, so that an existing file is never written to.
-    Path temporary = Files.createTempFile(folder, resource.name + ".", ".tmp");
-    try {
-      MessageDigest written = sha256();
-      try (InputStream in = new DigestInputStream(open(resource), written);
-          OutputStream out = Files.newOutputStream(temporary)) {
-        in.transferTo(out);
-      }
-      if (!MessageDigest.isEqual(digest, written.digest())) {
-        throw new IOException("it changed meanwhile");
-      }
-      Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
-    } finally {
-      Files.deleteIfExists(temporary);
-    }
-    return file;
-  }
-
-  private static byte[] digest(InputStream in) throws IOException {
-    MessageDigest digest = sha256();
-    byte[] buffer = new byte[BUFFER_BYTES];
-    for (int read; (read = in.read(buffer)) >= 0; ) {
-      digest.update(buffer, 0, read);
-    }
-    return digest.digest();
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every JDK has SHA-256", e);
-    }
-  }
-
-  private static String describe(IOException e) {
-    String name = e.getClass().getSimpleName();
-    return e.getMessage() == null
-        ? name
-        : name.equals("IOException") ? e.getMessage() : name + ": " + e.getMessage();
+        .formatted(ResourceCache.PROPERTY, property);
   }
 }

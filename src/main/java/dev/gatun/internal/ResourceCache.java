@@ -3,6 +3,7 @@ package dev.gatun.internal;
 import dev.gatun.GatunException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.net.URL;
 import java.net.URLConnection;
 import java.nio.file.FileAlreadyExistsException;
@@ -11,14 +12,13 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
@@ -39,6 +39,8 @@ final class ResourceCache {
   private static final FileAttribute<?> PRIVATE_FOLDER =
       PosixFilePermissions.asFileAttribute(PRIVATE);
 
+  private static final int BUFFER_BYTES = 1 << 16;
+
   private ResourceCache() {}
 
   /** A resource and the file name it is extracted to. */
@@ -51,12 +53,12 @@ final class ResourceCache {
    * @throws GatunException if a resource cannot be read, or the folder cannot be used
    */
   static List<Path> extract(List<Resource> resources) {
-    List<byte[]> contents = new ArrayList<>();
+    List<byte[]> digests = new ArrayList<>();
     MessageDigest all = sha256();
     for (Resource resource : resources) {
-      byte[] content = read(resource);
-      contents.add(content);
-      all.update(sha256().digest(content));
+      byte[] digest = digest(resource);
+      digests.add(digest);
+      all.update(digest);
     }
     Path folder = folder();
     try {
@@ -64,8 +66,8 @@ final class ResourceCache {
       folder = folder.resolve(HexFormat.of().formatHex(all.digest(), 0, 16));
       requirePrivate(folder);
       List<Path> files = new ArrayList<>();
-      for (int i = 0; i < contents.size(); i++) {
-        files.add(place(folder.resolve(resources.get(i).name), contents.get(i)));
+      for (int i = 0; i < digests.size(); i++) {
+        files.add(place(folder, resources.get(i), digests.get(i)));
       }
       return files;
     } catch (IOException e) {
@@ -76,16 +78,18 @@ final class ResourceCache {
     }
   }
 
-  private static byte[] read(Resource resource) {
-    try {
-      URLConnection connection = resource.url.openConnection();
-      connection.setUseCaches(false);
-      try (InputStream in = connection.getInputStream()) {
-        return in.readAllBytes();
-      }
+  private static byte[] digest(Resource resource) {
+    try (InputStream in = open(resource)) {
+      return digest(in);
     } catch (IOException e) {
       throw new GatunException("%s: cannot be read: %s".formatted(resource.url, describe(e)), e);
     }
+  }
+
+  private static InputStream open(Resource resource) throws IOException {
+    URLConnection connection = resource.url.openConnection();
+    connection.setUseCaches(false);
+    return connection.getInputStream();
   }
 
   private static Path folder() {
@@ -134,14 +138,26 @@ final class ResourceCache {
     }
   }
 
-  private static Path place(Path file, byte[] content) throws IOException {
-    if (hasContent(file, content)) {
-      return file;
+  private static Path place(Path folder, Resource resource, byte[] digest) throws IOException {
+    Path file = folder.resolve(resource.name);
+    if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+      try (InputStream in = Files.newInputStream(file)) {
+        if (MessageDigest.isEqual(digest, digest(in))) {
+          return file;
+        }
+      }
     }
     // A library may be mapped by another process, so that an existing file is never written to.
-    Path temporary = Files.createTempFile(file.getParent(), file.getFileName() + ".", ".tmp");
+    Path temporary = Files.createTempFile(folder, resource.name + ".", ".tmp");
     try {
-      Files.write(temporary, content, StandardOpenOption.WRITE);
+      MessageDigest written = sha256();
+      try (InputStream in = new DigestInputStream(open(resource), written);
+          OutputStream out = Files.newOutputStream(temporary)) {
+        in.transferTo(out);
+      }
+      if (!MessageDigest.isEqual(digest, written.digest())) {
+        throw new IOException("it changed meanwhile");
+      }
       Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
     } finally {
       Files.deleteIfExists(temporary);
@@ -149,10 +165,13 @@ final class ResourceCache {
     return file;
   }
 
-  private static boolean hasContent(Path file, byte[] content) throws IOException {
-    return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
-        && Files.size(file) == content.length
-        && Arrays.equals(Files.readAllBytes(file), content);
+  private static byte[] digest(InputStream in) throws IOException {
+    MessageDigest digest = sha256();
+    byte[] buffer = new byte[BUFFER_BYTES];
+    for (int read; (read = in.read(buffer)) >= 0; ) {
+      digest.update(buffer, 0, read);
+    }
+    return digest.digest();
   }
 
   private static MessageDigest sha256() {

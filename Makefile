@@ -115,7 +115,7 @@ $(format-jar): pom.xml
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf target native/build
+	rm -rf target native/build examples/*/target
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -28,7 +28,9 @@ import java.util.Objects;
  *
  * <p>Immutable; any number of threads may share it. Everything a call writes besides out lives in
  * the workspace; warm calls allocate nothing on either side. Lifetime, errors and virtual threads
- * are as for {@link dev.gatun.Attention}.
+ * are as for {@link dev.gatun.Attention}, with one difference: a call is several downcalls, and an
+ * arena of weights or inputs that another thread closes between two of them makes the call throw
+ * {@link IllegalStateException}, with out untouched.
  */
 public final class MultiHeadAttention {
 

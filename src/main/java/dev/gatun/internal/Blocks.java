@@ -561,4 +561,10 @@ public final class Blocks implements AutoCloseable {
       scratch.resize(bytes);
     }
   }
+
+  // STUBS
+  public int attentionBiased(MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment kl, MemorySegment ql, MemorySegment slopes, MemorySegment table, long span, MemorySegment out) { throw new UnsupportedOperationException(); }
+  public void rotary(boolean interleaved, long rows, long heads, long headDim, long dim, MemorySegment x, long xRow, long xHead, MemorySegment positions, MemorySegment cos, MemorySegment sin, long tableRows) { throw new UnsupportedOperationException(); }
+  public void softmax(boolean log, long rows, long dim, MemorySegment x, long xRow, MemorySegment out, long outRow) { throw new UnsupportedOperationException(); }
+  public void embedding(float factor, long rows, long dim, MemorySegment ids0, MemorySegment table0, long entries0, MemorySegment ids1, MemorySegment table1, long entries1, MemorySegment ids2, MemorySegment table2, long entries2, MemorySegment out, long outRow) { embedding(rows, dim, ids0, table0, entries0, ids1, table1, entries1, ids2, table2, entries2, out, outRow); }
 }

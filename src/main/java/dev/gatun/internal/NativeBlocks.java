@@ -24,6 +24,7 @@ final class NativeBlocks {
       case GELU -> gatun_h.GATUN_ACTIVATION_GELU();
       case GELU_TANH -> gatun_h.GATUN_ACTIVATION_GELU_TANH();
       case SILU -> gatun_h.GATUN_ACTIVATION_SILU();
+      case QUICK_GELU -> 5;
     };
   }
 

@@ -11,5 +11,7 @@ public enum Activation {
   /** x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))): GPT-2's approximation of GELU. */
   GELU_TANH,
   /** x / (1 + e⁻ˣ), also called swish. */
-  SILU
+  SILU,
+  /** x · sigmoid(1.702 x): CLIP's. */
+  QUICK_GELU
 }

@@ -10,7 +10,9 @@ import java.util.Objects;
 
 /**
  * Position-wise feed-forward network, section 3.3 of "Attention Is All You Need": {@code out =
- * activation(x · W1 + b1) · W2 + b2}.
+ * activation(x · W1 + b1) · W2 + b2}; or with a gate (Shazeer 2020): {@code out = (activation(x · W1 + b1) * (x · V + c))
+ * · W2 + b2}, which is SwiGLU with {@link Activation#SILU} and GEGLU with {@link Activation#GELU} or {@link
+ * Activation#GELU_TANH}.
  *
  * <p>Immutable; any number of threads may share it. The intermediate rows live in the workspace.
  */
@@ -18,6 +20,8 @@ public final class FeedForward {
 
   private final GatunRuntime runtime;
   private final Linear first;
+  private final Linear gate;
+  private final Activation gated;
   private final Linear second;
 
   /**
@@ -32,12 +36,60 @@ public final class FeedForward {
    */
   public FeedForward(
       GatunRuntime runtime, Tensor w1, Tensor b1, Activation activation, Tensor w2, Tensor b2) {
+    this(runtime, w1, b1, activation, null, null, w2, b2);
+  }
+
+  /**
+   * Makes a network with a gate.
+   *
+   * @param runtime where it runs
+   * @param w1 {@code [dim, hidden]}, as {@link Linear} takes weights
+   * @param b1 {@code [hidden]}, or null
+   * @param activation of x · W1 + b1
+   * @param v {@code [dim, hidden]}, the gate's weight; null: there is no gate
+   * @param c {@code [hidden]}, the gate's bias, or null
+   * @param w2 {@code [hidden, out]}
+   * @param b2 {@code [out]}, or null
+   */
+  public FeedForward(
+      GatunRuntime runtime,
+      Tensor w1,
+      Tensor b1,
+      Activation activation,
+      Tensor v,
+      Tensor c,
+      Tensor w2,
+      Tensor b2) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    this.first = new Linear(runtime, "w1", w1, "b1", b1, activation);
+    this.gated = Objects.requireNonNull(activation, "activation");
+    // With a gate the activation waits for it, so that both are one pass.
+    this.first = new Linear(runtime, "w1", w1, "b1", b1, v == null ? activation : Activation.NONE);
+    this.gate = v == null ? null : new Linear(runtime, "v", v, "c", c, Activation.NONE);
+    if (gate != null && (gate.in() != first.in() || gate.out() != first.out())) {
+      throw Rows.bad("v", "[%d, %d] float32".formatted(first.in(), first.out()), v);
+    }
     this.second = new Linear(runtime, "w2", w2, "b2", b2, Activation.NONE);
     if (second.in() != first.out()) {
       throw Rows.bad("w2", "[%d, out] float32".formatted(first.out()), w2);
     }
+  }
+
+  /**
+   * Returns the size of an input row.
+   *
+   * @return columns of x
+   */
+  public long in() {
+    return first.in();
+  }
+
+  /**
+   * Returns the size of an output row.
+   *
+   * @return columns of out
+   */
+  public long out() {
+    return second.out();
   }
 
   /**
@@ -77,8 +129,15 @@ public final class FeedForward {
   void run(Blocks blocks, long rows, MemorySegment x, long xRow, MemorySegment to, long toRow) {
     int mark = blocks.mark();
     MemorySegment hidden = blocks.take(rows * first.out()).segment();
-    first.run(blocks, rows, x, xRow, hidden, first.out());
-    second.run(blocks, rows, hidden, first.out(), to, toRow);
+    long width = first.out();
+    first.run(blocks, rows, x, xRow, hidden, width);
+    if (gate != null) {
+      MemorySegment factor = blocks.take(rows * width).segment();
+      gate.run(blocks, rows, x, xRow, factor, width);
+      blocks.activation(
+          gated, rows, width, hidden, width, MemorySegment.NULL, factor, width, hidden, width);
+    }
+    second.run(blocks, rows, hidden, width, to, toRow);
     blocks.giveBackTo(mark);
   }
 }

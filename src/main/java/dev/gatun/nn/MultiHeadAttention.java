@@ -48,6 +48,7 @@ public final class MultiHeadAttention {
   private final boolean hasScale;
   private final float scale;
   private final int maxThreads;
+  private final PositionalEncoding positions;
 
   private MultiHeadAttention(Builder b) {
     this.runtime = b.runtime;
@@ -66,6 +67,7 @@ public final class MultiHeadAttention {
       throw new IllegalArgumentException("output: expected a weight, got none");
     }
     this.output = b.output;
+    this.positions = b.positions;
     if (b.packed != null) {
       if (b.query != null || b.key != null || b.value != null) {
         throw new IllegalArgumentException(
@@ -183,11 +185,31 @@ public final class MultiHeadAttention {
       throw Rows.bad("out", "[%d, %d, %d] float32".formatted(batch, seqQ, output.out()), out);
     }
     Rows.checkOutput("out", out, batch * seqQ, output.out());
+    if (positions.rotary() != null && Math.max(seqQ, seqK) > positions.positions()) {
+      throw new IllegalArgumentException(
+          "x: expected at most %d positions, got %d"
+              .formatted(positions.positions(), Math.max(seqQ, seqK)));
+    }
     MemorySegment keyLens = lengths("keyLengths", keyLengths, batch, seqK);
     MemorySegment queryLens = lengths("queryLengths", queryLengths, batch, seqQ);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
-      run(Access.get().blocks(taken), batch, seqQ, seqK, x, memory, keyLens, queryLens, out);
+      Blocks blocks = Access.get().blocks(taken);
+      int mark = blocks.mark();
+      if (self) {
+        self(blocks, batch, seqQ, seqQ, 1, x.segment(), keyLens, queryLens, out.segment());
+      } else {
+        MemorySegment k = blocks.take(batch * seqK * key.out()).segment();
+        MemorySegment v = blocks.take(batch * seqK * value.out()).segment();
+        project(blocks, batch * seqK, memory.segment(), k, v);
+        if (positions.rotary() != null) {
+          MemorySegment places = Embedding.places(blocks, batch, seqK, null);
+          turn(blocks, batch * seqK, kvHeads, k, key.out(), places);
+        }
+        cross(
+            blocks, batch, seqQ, x.segment(), k, v, batch, seqK, seqK, keyLens, queryLens, out.segment());
+      }
+      blocks.giveBackTo(mark);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }
@@ -204,7 +226,7 @@ public final class MultiHeadAttention {
   }
 
   /** Lengths are checked before anything is computed, since projections come before attention. */
-  private static MemorySegment lengths(String name, Tensor lengths, long batch, long most) {
+  static MemorySegment lengths(String name, Tensor lengths, long batch, long most) {
     if (lengths == null) {
       return MemorySegment.NULL;
     }
@@ -225,18 +247,78 @@ public final class MultiHeadAttention {
     return segment;
   }
 
-  private void run(
+  // ---- stages, also for the blocks of a Transformer -------------------------------------------
+
+  /**
+   * Returns the size of a row of x.
+   *
+   * @return columns
+   */
+  public long in() {
+    return packed != null ? packed.in() : query.in();
+  }
+
+  /**
+   * Returns the size of a row of out.
+   *
+   * @return columns
+   */
+  public long out() {
+    return output.out();
+  }
+
+  /**
+   * Returns the size of a row of memory.
+   *
+   * @return columns that keys and values are projected from
+   */
+  public long memoryDim() {
+    return packed != null ? packed.in() : key.in();
+  }
+
+  Causal causal() {
+    return causal;
+  }
+
+  boolean hasPackedWeights() {
+    return packed != null;
+  }
+
+  PositionalEncoding positions() {
+    return positions;
+  }
+
+  int heads() {
+    return heads;
+  }
+
+  int kvHeads() {
+    return kvHeads;
+  }
+
+  long headDim() {
+    return headDim;
+  }
+
+  long headDimV() {
+    return headDimV;
+  }
+
+  /**
+   * Self-attention. Row (b, s) of x and out is {@code b * batchStep + s * seqStep}, so that a sequence may run along
+   * either dimension of a table.
+   */
+  void self(
       Blocks blocks,
       long batch,
-      long seqQ,
-      long seqK,
-      Tensor x,
-      Tensor memory,
+      long seq,
+      long batchStep,
+      long seqStep,
+      MemorySegment x,
       MemorySegment keyLengths,
       MemorySegment queryLengths,
-      Tensor out) {
-    long queryRows = batch * seqQ;
-    long keyRows = batch * seqK;
+      MemorySegment out) {
+    long rows = batch * seq;
     int mark = blocks.mark();
     MemorySegment q;
     MemorySegment k;
@@ -248,36 +330,238 @@ public final class MultiHeadAttention {
       qRow = packed.out();
       kRow = qRow;
       vRow = qRow;
-      Blocks.Buffer rows = blocks.take(queryRows * qRow);
-      q = rows.segment();
-      packed.run(blocks, queryRows, x.segment(), packed.in(), q, qRow);
-      k = rows.from(heads * headDim, (heads + kvHeads) * headDim);
-      v = rows.second();
+      Blocks.Buffer all = blocks.take(rows * qRow);
+      q = all.segment();
+      packed.run(blocks, rows, x, packed.in(), q, qRow);
+      k = all.from(heads * headDim, (heads + kvHeads) * headDim);
+      v = all.second();
     } else {
       qRow = query.out();
       kRow = key.out();
       vRow = value.out();
-      q = blocks.take(queryRows * qRow).segment();
-      k = blocks.take(keyRows * kRow).segment();
-      v = blocks.take(keyRows * vRow).segment();
-      query.run(blocks, queryRows, x.segment(), query.in(), q, qRow);
-      key.run(blocks, keyRows, memory.segment(), key.in(), k, kRow);
-      value.run(blocks, keyRows, memory.segment(), value.in(), v, vRow);
+      q = blocks.take(rows * qRow).segment();
+      k = blocks.take(rows * kRow).segment();
+      v = blocks.take(rows * vRow).segment();
+      query.run(blocks, rows, x, query.in(), q, qRow);
+      key.run(blocks, rows, x, key.in(), k, kRow);
+      value.run(blocks, rows, x, value.in(), v, vRow);
+    }
+    if (positions.rotary() != null) {
+      MemorySegment places = Embedding.places(blocks, batch, seq, null);
+      turn(blocks, rows, heads, q, qRow, places);
+      turn(blocks, rows, kvHeads, k, kRow, places);
     }
     long contextRow = heads * headDimV;
-    MemorySegment context = blocks.take(queryRows * contextRow).segment();
+    MemorySegment context = blocks.take(rows * contextRow).segment();
+    describe(blocks, batch, seq, seq)
+        .queryStrides(
+            batchStep * qRow,
+            seqStep * qRow,
+            headDim,
+            batchStep * contextRow,
+            seqStep * contextRow,
+            headDimV)
+        .keyStrides(
+            batchStep * kRow, seqStep * kRow, headDim, batchStep * vRow, seqStep * vRow, headDimV);
+    attend(blocks, q, k, v, keyLengths, queryLengths, context);
+    output.run(blocks, rows, context, contextRow, out, output.out());
+    blocks.giveBackTo(mark);
+  }
+
+  /**
+   * Self-attention of new rows over a cache that they are appended to.
+   *
+   * @param places positions of the new rows
+   * @param lengths {@code [batch]} int32: rows of the cache with the new ones
+   * @param queryLengths {@code [batch]} int32: new rows of each sequence, or NULL: all
+   */
+  void cached(
+      Blocks blocks,
+      long batch,
+      long seq,
+      MemorySegment x,
+      MemorySegment places,
+      DecoderState state,
+      int layer,
+      MemorySegment lengths,
+      MemorySegment queryLengths,
+      MemorySegment out) {
+    long rows = batch * seq;
+    int mark = blocks.mark();
+    Tensor keys = state.cache().keys(layer);
+    Tensor values = state.cache().values(layer);
+    long keySize = kvHeads * headDim;
+    long valueSize = kvHeads * headDimV;
+    MemorySegment q;
+    MemorySegment k;
+    MemorySegment v;
+    long qRow;
+    long kRow;
+    long vRow;
+    if (packed != null) {
+      qRow = packed.out();
+      kRow = qRow;
+      vRow = qRow;
+      Blocks.Buffer all = blocks.take(rows * qRow);
+      q = all.segment();
+      packed.run(blocks, rows, x, packed.in(), q, qRow);
+      k = all.from(heads * headDim, (heads + kvHeads) * headDim);
+      v = all.second();
+    } else {
+      qRow = query.out();
+      kRow = keySize;
+      vRow = valueSize;
+      q = blocks.take(rows * qRow).segment();
+      k = blocks.take(rows * kRow).segment();
+      v = blocks.take(rows * vRow).segment();
+      query.run(blocks, rows, x, query.in(), q, qRow);
+      key.run(blocks, rows, x, key.in(), k, kRow);
+      value.run(blocks, rows, x, value.in(), v, vRow);
+    }
+    if (positions.rotary() != null) {
+      turn(blocks, rows, heads, q, qRow, places);
+      turn(blocks, rows, kvHeads, k, kRow, places);
+    }
+    append(batch, seq, k, kRow, keySize, keys, lengths, queryLengths, places);
+    append(batch, seq, v, vRow, valueSize, values, lengths, queryLengths, places);
+    long contextRow = heads * headDimV;
+    MemorySegment context = blocks.take(rows * contextRow).segment();
+    describe(blocks, batch, seq, keys.size(1))
+        .queryStrides(seq * qRow, qRow, headDim, seq * contextRow, contextRow, headDimV)
+        .keyStrides(
+            keys.stride(0),
+            keys.stride(1),
+            keys.stride(2),
+            values.stride(0),
+            values.stride(1),
+            values.stride(2));
+    attend(blocks, q, keys.segment(), values.segment(), lengths, queryLengths, context);
+    output.run(blocks, rows, context, contextRow, out, output.out());
+    blocks.giveBackTo(mark);
+  }
+
+  /** Copies the new rows of each sequence behind those that its cache holds. */
+  private static void append(
+      long batch,
+      long seq,
+      MemorySegment rows,
+      long row,
+      long size,
+      Tensor cache,
+      MemorySegment lengths,
+      MemorySegment queryLengths,
+      MemorySegment places) {
+    boolean ragged = !queryLengths.equals(MemorySegment.NULL);
+    for (long b = 0; b < batch; b++) {
+      long count = ragged ? queryLengths.getAtIndex(ValueLayout.JAVA_INT, b) : seq;
+      long begin = lengths.getAtIndex(ValueLayout.JAVA_INT, b) - count;
+      for (long s = 0; s < count; s++) {
+        MemorySegment.copy(
+            rows,
+            (b * seq + s) * row * Float.BYTES,
+            cache.segment(),
+            (b * cache.stride(0) + (begin + s) * cache.stride(1)) * Float.BYTES,
+            size * Float.BYTES);
+      }
+    }
+  }
+
+  /** Keys and values of memory, rows without gaps. */
+  void project(Blocks blocks, long rows, MemorySegment memory, MemorySegment k, MemorySegment v) {
+    key.run(blocks, rows, memory, key.in(), k, key.out());
+    value.run(blocks, rows, memory, value.in(), v, value.out());
+  }
+
+  /**
+   * Attention of rows over keys and values that {@link #project} has made.
+   *
+   * @param memories batch, or 1: all sequences share them
+   * @param capacity rows from one memory to the next
+   */
+  void cross(
+      Blocks blocks,
+      long batch,
+      long seq,
+      MemorySegment x,
+      MemorySegment k,
+      MemorySegment v,
+      long memories,
+      long seqK,
+      long capacity,
+      MemorySegment keyLengths,
+      MemorySegment queryLengths,
+      MemorySegment out) {
+    long rows = batch * seq;
+    int mark = blocks.mark();
+    long qRow = query.out();
+    long kRow = key.out();
+    long vRow = value.out();
+    long contextRow = heads * headDimV;
+    long step = memories == 1 ? 0 : capacity;
+    MemorySegment q = blocks.take(rows * qRow).segment();
+    query.run(blocks, rows, x, query.in(), q, qRow);
+    if (positions.rotary() != null) {
+      turn(blocks, rows, heads, q, qRow, Embedding.places(blocks, batch, seq, null));
+    }
+    MemorySegment context = blocks.take(rows * contextRow).segment();
+    describe(blocks, batch, seq, seqK)
+        .queryStrides(seq * qRow, qRow, headDim, seq * contextRow, contextRow, headDimV)
+        .keyStrides(step * kRow, kRow, headDim, step * vRow, vRow, headDimV);
+    attend(blocks, q, k, v, keyLengths, queryLengths, context);
+    output.run(blocks, rows, context, contextRow, out, output.out());
+    blocks.giveBackTo(mark);
+  }
+
+  private Blocks describe(Blocks blocks, long batch, long seqQ, long seqK) {
+    return blocks
+        .describe(causal, hasScale, scale, batch, heads, kvHeads, seqQ, seqK, headDim, headDimV)
+        .maxThreads(maxThreads);
+  }
+
+  private void attend(
+      Blocks blocks,
+      MemorySegment q,
+      MemorySegment k,
+      MemorySegment v,
+      MemorySegment keyLengths,
+      MemorySegment queryLengths,
+      MemorySegment context) {
     int status =
-        blocks
-            .describe(causal, hasScale, scale, batch, heads, kvHeads, seqQ, seqK, headDim, headDimV)
-            .maxThreads(maxThreads)
-            .queryStrides(seqQ * qRow, qRow, headDim, seqQ * contextRow, contextRow, headDimV)
-            .keyStrides(seqK * kRow, kRow, headDim, seqK * vRow, vRow, headDimV)
-            .attention(q, k, v, keyLengths, queryLengths, context);
+        positions.biasesScores()
+            ? blocks.attentionBiased(
+                q,
+                k,
+                v,
+                keyLengths,
+                queryLengths,
+                positions.slopes() == null ? MemorySegment.NULL : positions.slopes().segment(),
+                positions.distances() == null
+                    ? MemorySegment.NULL
+                    : positions.distances().segment(),
+                positions.distances() == null ? 0 : positions.distances().size(1) / 2,
+                context)
+            : blocks.attention(q, k, v, keyLengths, queryLengths, context);
     if (status != Native.Abi.OK) { // a length that another thread has changed since it was checked
       throw Native.failure(status, "keyLengths, queryLengths: changed during the call");
     }
-    output.run(blocks, queryRows, context, contextRow, out.segment(), output.out());
-    blocks.giveBackTo(mark);
+  }
+
+  private void turn(
+      Blocks blocks, long rows, long count, MemorySegment x, long row, MemorySegment places) {
+    Rotary rotary = positions.rotary();
+    blocks.rotary(
+        rotary.pairing() == Rotary.Pairing.ADJACENT,
+        rows,
+        count,
+        headDim,
+        rotary.dim(),
+        x,
+        row,
+        headDim,
+        places,
+        rotary.cos().segment(),
+        rotary.sin().segment(),
+        rotary.positions());
   }
 
   /** Collects the weights of an attention layer. Not thread-safe. */
@@ -291,6 +575,7 @@ public final class MultiHeadAttention {
     private Linear key;
     private Linear value;
     private Linear output;
+    private PositionalEncoding positions = PositionalEncoding.none();
 
     private Builder(GatunRuntime runtime, int heads) {
       this.runtime = Objects.requireNonNull(runtime, "runtime");
@@ -323,6 +608,18 @@ public final class MultiHeadAttention {
      */
     public Builder spec(AttentionSpec value) {
       this.spec = Objects.requireNonNull(value, "spec");
+      return this;
+    }
+
+    /**
+     * Sets an encoding that turns queries and keys or adds to scores; one that is added to embeddings does nothing here.
+     * The default is none. In cross-attention the positions of x and of memory both begin at 0 for a rotary encoding.
+     *
+     * @param value the encoding
+     * @return this builder
+     */
+    public Builder positions(PositionalEncoding value) {
+      this.positions = Objects.requireNonNull(value, "positions");
       return this;
     }
 

@@ -1,0 +1,52 @@
+package dev.gatun.model;
+
+import dev.gatun.Causal;
+import dev.gatun.GatunRuntime;
+import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.Activation;
+import dev.gatun.nn.Embedding;
+import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.PositionalEncoding;
+
+/** GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, GELU by tanh, tied output; Hugging Face's names. */
+public final class Gpt2 {
+
+  private static final String BLOCK = "h.{n}.";
+
+  private static final WeightNames NAMES =
+      WeightNames.inputMajor()
+          .with(Part.SELF_NORM, BLOCK + "ln_1.{p}")
+          .with(Part.PACKED, BLOCK + "attn.c_attn.{p}")
+          .with(Part.OUTPUT, BLOCK + "attn.c_proj.{p}")
+          .with(Part.FEED_FORWARD_NORM, BLOCK + "ln_2.{p}")
+          .with(Part.FIRST, BLOCK + "mlp.c_fc.{p}")
+          .with(Part.SECOND, BLOCK + "mlp.c_proj.{p}")
+          .with(Part.FINAL_NORM, "ln_f.{p}");
+
+  private Gpt2() {}
+
+  /**
+   * Puts a model together.
+   *
+   * @param runtime where it runs
+   * @param weights must stay open as long as the model is used
+   * @param layers blocks, 12 in the smallest
+   * @param heads of attention, 12 in the smallest
+   * @return the model
+   */
+  public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
+    Embedding embedding =
+        new Embedding(
+            runtime,
+            weights.get("wte.weight"),
+            1,
+            PositionalEncoding.learned(weights.get("wpe.weight")));
+    BlockConfig config =
+        BlockConfig.preNorm(layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
+    return new LanguageModel(
+        runtime,
+        embedding,
+        new BlockLoader(runtime, weights, NAMES, config).decoder(),
+        embedding.output());
+  }
+}

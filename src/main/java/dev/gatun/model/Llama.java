@@ -1,0 +1,82 @@
+package dev.gatun.model;
+
+import dev.gatun.Causal;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.Activation;
+import dev.gatun.nn.Embedding;
+import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.Linear;
+import dev.gatun.nn.NormOrder;
+import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.Rotary;
+
+/**
+ * LLaMA (Touvron et al. 2023): pre-norm blocks with RMSNorm, rotary positions, grouped queries, SwiGLU, no biases; Hugging
+ * Face's names.
+ */
+public final class Llama {
+
+  private static final String BLOCK = "model.layers.{n}.";
+
+  private static final WeightNames NAMES =
+      WeightNames.outputMajor()
+          .with(Part.SELF_NORM, BLOCK + "input_layernorm.{p}")
+          .with(Part.QUERY, BLOCK + "self_attn.q_proj.{p}")
+          .with(Part.KEY, BLOCK + "self_attn.k_proj.{p}")
+          .with(Part.VALUE, BLOCK + "self_attn.v_proj.{p}")
+          .with(Part.OUTPUT, BLOCK + "self_attn.o_proj.{p}")
+          .with(Part.FEED_FORWARD_NORM, BLOCK + "post_attention_layernorm.{p}")
+          .with(Part.FIRST, BLOCK + "mlp.gate_proj.{p}")
+          .with(Part.GATE, BLOCK + "mlp.up_proj.{p}")
+          .with(Part.SECOND, BLOCK + "mlp.down_proj.{p}")
+          .with(Part.FINAL_NORM, "model.norm.{p}");
+
+  private Llama() {}
+
+  /**
+   * Puts a model together.
+   *
+   * @param runtime where it runs
+   * @param weights must stay open as long as the model is used; the output is tied if there is no {@code lm_head.weight}
+   * @param layers blocks
+   * @param heads of queries
+   * @param kvHeads of keys and values
+   * @param rotary sines and cosines of its positions, {@link Rotary.Pairing#HALVES} for weights under these names
+   * @param epsilon of the norms: 1e-6 in the first LLaMA, 1e-5 since
+   * @return the model
+   */
+  public static LanguageModel of(
+      GatunRuntime runtime,
+      Weights weights,
+      int layers,
+      int heads,
+      int kvHeads,
+      Rotary rotary,
+      float epsilon) {
+    Embedding embedding =
+        new Embedding(
+            runtime, weights.get("model.embed_tokens.weight"), 1, PositionalEncoding.none());
+    BlockConfig config =
+        new BlockConfig(
+            layers,
+            heads,
+            kvHeads,
+            Causal.BOTTOM_RIGHT,
+            Float.NaN,
+            PositionalEncoding.rotary(rotary),
+            Activation.SILU,
+            NormOrder.PRE,
+            true,
+            epsilon);
+    Tensor head = weights.find("lm_head.weight");
+    return new LanguageModel(
+        runtime,
+        embedding,
+        new BlockLoader(runtime, weights, NAMES, config).decoder(),
+        head == null
+            ? embedding.output()
+            : new Linear(runtime, head.transpose(0, 1), null, Activation.NONE));
+  }
+}

@@ -1,0 +1,127 @@
+package dev.gatun.model;
+
+import dev.gatun.Causal;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.Activation;
+import dev.gatun.nn.Embedding;
+import dev.gatun.nn.Linear;
+import dev.gatun.nn.NormOrder;
+import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.Transformer;
+import dev.gatun.nn.TransformerDecoder;
+import dev.gatun.nn.TransformerEncoder;
+
+/**
+ * The Transformer of "Attention Is All You Need" (Vaswani et al. 2017) under the names of PyTorch's {@code nn.Transformer}. The
+ * paper's base model has 6 layers, 8 heads, rows of 512 and 2048 between, post-norm and ReLU; the sizes of rows
+ * come from the weights.
+ *
+ * @param layers blocks of each side
+ * @param heads of attention
+ * @param activation ReLU in the paper
+ * @param order post-norm in the paper
+ */
+public record PaperTransformer(int layers, int heads, Activation activation, NormOrder order) {
+
+  private static final float EPSILON = 1e-5f;
+
+  /** The base model of table 3. */
+  public static final PaperTransformer BASE =
+      new PaperTransformer(6, 8, Activation.RELU, NormOrder.POST);
+
+  private static WeightNames names(Weights weights, String side) {
+    String block = side + ".layers.{n}.";
+    boolean decoder = side.equals("decoder");
+    WeightNames names =
+        WeightNames.outputMajor()
+            .with(Part.PACKED, block + "self_attn.in_proj_{p}")
+            .with(Part.OUTPUT, block + "self_attn.out_proj.{p}")
+            .with(Part.SELF_NORM, block + "norm1.{p}")
+            .with(Part.FIRST, block + "linear1.{p}")
+            .with(Part.SECOND, block + "linear2.{p}")
+            .with(Part.FEED_FORWARD_NORM, block + (decoder ? "norm3.{p}" : "norm2.{p}"));
+    if (decoder) {
+      names
+          .with(Part.CROSS_PACKED, block + "multihead_attn.in_proj_{p}")
+          .with(Part.CROSS_OUTPUT, block + "multihead_attn.out_proj.{p}")
+          .with(Part.CROSS_NORM, block + "norm2.{p}");
+    }
+    if (weights.find(side + ".norm.weight") != null) {
+      names.with(Part.FINAL_NORM, side + ".norm.{p}"); // PyTorch has one even after post-norm blocks
+    }
+    return names;
+  }
+
+  private BlockLoader blocks(
+      GatunRuntime runtime, Weights weights, String side, PositionalEncoding positions) {
+    BlockConfig config =
+        new BlockConfig(
+            layers,
+            heads,
+            heads,
+            side.equals("decoder") ? Causal.BOTTOM_RIGHT : Causal.NONE,
+            Float.NaN,
+            positions,
+            activation,
+            order,
+            false,
+            EPSILON);
+    return new BlockLoader(runtime, weights, names(weights, side), config);
+  }
+
+  /**
+   * Puts an encoder together.
+   *
+   * @param runtime where it runs
+   * @param weights with names from {@code encoder.layers.0.self_attn.in_proj_weight} on
+   * @param positions what attention does with positions
+   * @return the blocks, and the last norm if there is one
+   */
+  public TransformerEncoder encoder(
+      GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
+    return blocks(runtime, weights, "encoder", positions).encoder();
+  }
+
+  /**
+   * Puts a decoder together.
+   *
+   * @param runtime where it runs
+   * @param weights with names from {@code decoder.layers.0.self_attn.in_proj_weight} on
+   * @param positions what attention does with positions
+   * @return the blocks, and the last norm if there is one
+   */
+  public TransformerDecoder decoder(
+      GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
+    return blocks(runtime, weights, "decoder", positions).decoder();
+  }
+
+  /**
+   * Puts the whole model together: embeddings times {@code sqrt(dim)}, and an output that shares the table of the target's
+   * embedding (section 3.4). Source and target share a table if there is no {@code source_embedding.weight}.
+   *
+   * @param runtime where it runs
+   * @param weights those of encoder and decoder, {@code target_embedding.weight}, maybe {@code source_embedding.weight} and
+   *     an untied {@code output.weight}
+   * @param positions how order is told; {@link PositionalEncoding#sinusoidal} in the paper
+   * @return the model
+   */
+  public Transformer of(GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
+    Tensor table = weights.get("target_embedding.weight");
+    Tensor source = weights.find("source_embedding.weight");
+    float factor = (float) Math.sqrt(table.size(1));
+    Embedding target = new Embedding(runtime, table, factor, positions);
+    Tensor output = weights.find("output.weight");
+    return new Transformer(
+        runtime,
+        source == null ? target : new Embedding(runtime, source, factor, positions),
+        encoder(runtime, weights, positions),
+        target,
+        decoder(runtime, weights, positions),
+        output == null
+            ? target.output()
+            : new Linear(
+                runtime, output.transpose(0, 1), weights.find("output.bias"), Activation.NONE));
+  }
+}

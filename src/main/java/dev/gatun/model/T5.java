@@ -1,0 +1,122 @@
+package dev.gatun.model;
+
+import dev.gatun.Causal;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.Activation;
+import dev.gatun.nn.Embedding;
+import dev.gatun.nn.Linear;
+import dev.gatun.nn.NormOrder;
+import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.Transformer;
+import java.lang.foreign.Arena;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * T5 (Raffel et al. 2020): encoder and decoder of pre-norm blocks with RMSNorm, relative position biases, scores that are not
+ * scaled, no biases; ReLU in version 1.0, a gated GELU in 1.1; Hugging Face's names.
+ */
+public final class T5 {
+
+  private static final int MAX_DISTANCE = 128;
+  private static final float EPSILON = 1e-6f;
+
+  private T5() {}
+
+  private static WeightNames names(boolean decoder, boolean gated) {
+    String side = decoder ? "decoder." : "encoder.";
+    String block = side + "block.{n}.layer.";
+    String last = block + (decoder ? "2." : "1.");
+    WeightNames names =
+        WeightNames.outputMajor()
+            .with(Part.SELF_NORM, block + "0.layer_norm.{p}")
+            .with(Part.QUERY, block + "0.SelfAttention.q.{p}")
+            .with(Part.KEY, block + "0.SelfAttention.k.{p}")
+            .with(Part.VALUE, block + "0.SelfAttention.v.{p}")
+            .with(Part.OUTPUT, block + "0.SelfAttention.o.{p}")
+            .with(Part.FEED_FORWARD_NORM, last + "layer_norm.{p}")
+            .with(Part.FIRST, last + "DenseReluDense." + (gated ? "wi_0" : "wi") + ".{p}")
+            .with(Part.SECOND, last + "DenseReluDense.wo.{p}")
+            .with(Part.FINAL_NORM, side + "final_layer_norm.{p}");
+    if (gated) {
+      names.with(Part.GATE, last + "DenseReluDense.wi_1.{p}");
+    }
+    if (decoder) {
+      names
+          .with(Part.CROSS_NORM, block + "1.layer_norm.{p}")
+          .with(Part.CROSS_QUERY, block + "1.EncDecAttention.q.{p}")
+          .with(Part.CROSS_KEY, block + "1.EncDecAttention.k.{p}")
+          .with(Part.CROSS_VALUE, block + "1.EncDecAttention.v.{p}")
+          .with(Part.CROSS_OUTPUT, block + "1.EncDecAttention.o.{p}");
+    }
+    return names;
+  }
+
+  /**
+   * Puts a model together. Version 1.1 is known by its {@code wi_1}. Without an {@code lm_head.weight} the output is tied, and
+   * the hidden state is divided by {@code sqrt(dim)} before it, which is done to a copy of the last norm's weight.
+   *
+   * @param runtime where it runs
+   * @param arena where position biases and that copy lie
+   * @param weights must stay open as long as the model is used
+   * @param layers blocks of each side
+   * @param heads of attention
+   * @return the model
+   */
+  public static Transformer of(
+      GatunRuntime runtime, Arena arena, Weights weights, int layers, int heads) {
+    boolean gated = weights.find("encoder.block.0.layer.1.DenseReluDense.wi_1.weight") != null;
+    Tensor head = weights.find("lm_head.weight");
+    Embedding embedding =
+        new Embedding(runtime, weights.get("shared.weight"), 1, PositionalEncoding.none());
+    Map<String, Tensor> scaled = new HashMap<>();
+    if (head == null) {
+      String name = "decoder.final_layer_norm.weight";
+      float[] gamma = weights.get(name).toFloatArray();
+      for (int i = 0; i < gamma.length; i++) {
+        gamma[i] = (float) (gamma[i] / Math.sqrt(gamma.length));
+      }
+      scaled.put(name, Tensor.copyOf(arena, gamma, gamma.length));
+    }
+    Weights all = name -> scaled.containsKey(name) ? scaled.get(name) : weights.find(name);
+    return new Transformer(
+        runtime,
+        embedding,
+        blocks(runtime, arena, all, layers, heads, false, gated).encoder(),
+        embedding,
+        blocks(runtime, arena, all, layers, heads, true, gated).decoder(),
+        head == null
+            ? embedding.output()
+            : new Linear(runtime, head.transpose(0, 1), null, Activation.NONE));
+  }
+
+  private static BlockLoader blocks(
+      GatunRuntime runtime,
+      Arena arena,
+      Weights weights,
+      int layers,
+      int heads,
+      boolean decoder,
+      boolean gated) {
+    // Only the first block has the biases; all share them.
+    Tensor table =
+        weights.get(
+            (decoder ? "decoder" : "encoder")
+                + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+    BlockConfig config =
+        new BlockConfig(
+            layers,
+            heads,
+            heads,
+            decoder ? Causal.BOTTOM_RIGHT : Causal.NONE,
+            1,
+            PositionalEncoding.relative(arena, table, MAX_DISTANCE, !decoder),
+            gated ? Activation.GELU_TANH : Activation.RELU,
+            NormOrder.PRE,
+            true,
+            EPSILON);
+    return new BlockLoader(runtime, weights, names(decoder, gated), config);
+  }
+}

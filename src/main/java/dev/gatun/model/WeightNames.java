@@ -1,0 +1,103 @@
+package dev.gatun.model;
+
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Objects;
+
+/**
+ * What the weights of a block are called in a family's files. In a pattern {@code {n}} stands for the number of the block
+ * and {@code {p}} for {@code weight} or {@code bias}. A bias that the file does not have is no bias.
+ */
+public final class WeightNames {
+
+  /** The parts of a block that have weights. */
+  public enum Part {
+    /** W_Q of self-attention. */
+    QUERY,
+    /** W_K of self-attention. */
+    KEY,
+    /** W_V of self-attention. */
+    VALUE,
+    /** W_Q, W_K, W_V of self-attention in one matrix. */
+    PACKED,
+    /** W_O of self-attention. */
+    OUTPUT,
+    /** The norm of self-attention. */
+    SELF_NORM,
+    /** W_Q of cross-attention. */
+    CROSS_QUERY,
+    /** W_K of cross-attention. */
+    CROSS_KEY,
+    /** W_V of cross-attention. */
+    CROSS_VALUE,
+    /** W_Q, W_K, W_V of cross-attention in one matrix. */
+    CROSS_PACKED,
+    /** W_O of cross-attention. */
+    CROSS_OUTPUT,
+    /** The norm of cross-attention. */
+    CROSS_NORM,
+    /** The first layer of the feed-forward network. */
+    FIRST,
+    /** Its gate. */
+    GATE,
+    /** Its second layer. */
+    SECOND,
+    /** Its norm. */
+    FEED_FORWARD_NORM,
+    /** The norm after the last block. */
+    FINAL_NORM
+  }
+
+  private final Map<Part, String> patterns = new EnumMap<>(Part.class);
+  private final boolean inputMajor;
+
+  private WeightNames(boolean inputMajor) {
+    this.inputMajor = inputMajor;
+  }
+
+  /**
+   * Starts a map of names whose matrices are {@code [out, in]}, as PyTorch's Linear stores them.
+   *
+   * @return no names yet
+   */
+  public static WeightNames outputMajor() {
+    return new WeightNames(false);
+  }
+
+  /**
+   * Starts a map of names whose matrices are {@code [in, out]}, as GPT-2's Conv1D and ONNX store them.
+   *
+   * @return no names yet
+   */
+  public static WeightNames inputMajor() {
+    return new WeightNames(true);
+  }
+
+  /**
+   * Adds a name. Not thread-safe, unlike everything else here.
+   *
+   * @param part what has the name
+   * @param pattern with {@code {n}} and {@code {p}}
+   * @return this
+   */
+  public WeightNames with(Part part, String pattern) {
+    patterns.put(part, Objects.requireNonNull(pattern, "pattern"));
+    return this;
+  }
+
+  boolean has(Part part) {
+    return patterns.containsKey(part);
+  }
+
+  boolean isInputMajor() {
+    return inputMajor;
+  }
+
+  String name(Part part, int block, String kind) {
+    String pattern = patterns.get(part);
+    if (pattern == null) {
+      throw new IllegalArgumentException("names: expected one of " + part + ", got none");
+    }
+    return pattern.replace("{n}", Integer.toString(block)).replace("{p}", kind);
+  }
+}

@@ -1,0 +1,57 @@
+package dev.gatun.nn;
+
+import dev.gatun.Tensor;
+
+/**
+ * Keys and values of the tokens that a decoder has seen, for each layer. {@link TensorCache} keeps them in tensors that
+ * are allocated at once.
+ *
+ * <p>A cache belongs to one {@link DecoderState} and is used by one thread at a time.
+ */
+public interface KeyValueCache {
+
+  /**
+   * Returns the number of layers.
+   *
+   * @return 1 or more
+   */
+  int layers();
+
+  /**
+   * Returns the number of sequences.
+   *
+   * @return 1 or more
+   */
+  int sequences();
+
+  /**
+   * Returns how many tokens of each sequence there is room for.
+   *
+   * @return tokens
+   */
+  int capacity();
+
+  /**
+   * Returns the keys of a layer.
+   *
+   * @param layer 0 … layers - 1
+   * @return {@code [sequences, capacity, kvHeads, headDim]}, the heads of a token without gaps; the same object each time
+   */
+  Tensor keys(int layer);
+
+  /**
+   * Returns the values of a layer.
+   *
+   * @param layer 0 … layers - 1
+   * @return {@code [sequences, capacity, kvHeads, headDimV]}, the heads of a token without gaps; the same object each time
+   */
+  Tensor values(int layer);
+
+  /**
+   * Makes each sequence a copy of another: beams that survive. Sequence n becomes what sequence {@code sources[n]} was.
+   *
+   * @param sources a sequence for each sequence
+   * @param tokens how many tokens of each matter
+   */
+  void select(int[] sources, int tokens);
+}

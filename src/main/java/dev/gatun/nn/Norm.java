@@ -1,0 +1,130 @@
+package dev.gatun.nn;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.internal.Access;
+import dev.gatun.internal.Blocks;
+import java.lang.foreign.MemorySegment;
+import java.util.Objects;
+
+/**
+ * Normalisation of rows, with the residual connection that comes before it in the same pass.
+ *
+ * <p>Immutable; any number of threads may share it. Parameters are not copied, and their arena must
+ * stay open. Warm calls allocate nothing.
+ */
+public abstract sealed class Norm permits LayerNorm, RMSNorm {
+
+  private final GatunRuntime runtime;
+  private final boolean rms;
+  private final long dim;
+  private final MemorySegment gamma;
+  private final MemorySegment beta;
+  private final float epsilon;
+
+  Norm(GatunRuntime runtime, boolean rms, Tensor gamma, Tensor beta, float epsilon) {
+    this.runtime = Objects.requireNonNull(runtime, "runtime");
+    this.rms = rms;
+    if (gamma.dtype() != DType.FLOAT32 || gamma.rank() != 1 || gamma.size(0) < 1) {
+      throw Rows.bad("gamma", "[dim] float32", gamma);
+    }
+    this.dim = gamma.size(0);
+    this.gamma = Rows.vector("gamma", gamma, dim);
+    this.beta = Rows.vector("beta", beta, dim);
+    if (!(epsilon >= 0) || Float.isInfinite(epsilon)) {
+      throw new IllegalArgumentException("epsilon: expected a finite number >= 0, got " + epsilon);
+    }
+    this.epsilon = epsilon;
+  }
+
+  /**
+   * Returns the size of a row.
+   *
+   * @return columns
+   */
+  public long dim() {
+    return dim;
+  }
+
+  /**
+   * Normalises rows.
+   *
+   * @param x {@code [..., dim]}
+   * @param out receives {@code [..., dim]}; may be x
+   */
+  public void forward(Tensor x, Tensor out) {
+    forward(null, x, null, null, out);
+  }
+
+  /**
+   * Adds a residual and normalises: with {@link LayerNorm} the post-norm step of the paper, {@code
+   * LayerNorm(x + Sublayer(x))}.
+   *
+   * @param workspace what the call writes besides its outputs, or null to be lent one
+   * @param x {@code [..., dim]}
+   * @param residual {@code [..., dim]}, as many rows, or null
+   * @param sum receives x + residual, or null; no memory of out
+   * @param out receives the normalised rows; may be x or residual itself
+   */
+  public void forward(Workspace workspace, Tensor x, Tensor residual, Tensor sum, Tensor out) {
+    long rows = Rows.count("x", x, dim);
+    Rows.checkOutput("out", out, rows, dim);
+    if (residual != null) {
+      Rows.check("residual", residual, rows, dim);
+    }
+    if (sum != null) {
+      Rows.checkOutput("sum", sum, rows, dim);
+    }
+    Workspace taken = Access.get().begin(runtime, workspace);
+    try {
+      Access.get()
+          .blocks(taken)
+          .norm(
+              rms,
+              epsilon,
+              rows,
+              dim,
+              x.segment(),
+              Rows.stride("x", x),
+              MemorySegment.NULL,
+              residual == null ? MemorySegment.NULL : residual.segment(),
+              residual == null ? 0 : Rows.stride("residual", residual),
+              gamma,
+              beta,
+              sum == null ? MemorySegment.NULL : sum.segment(),
+              sum == null ? 0 : Rows.stride("sum", sum),
+              out.segment(),
+              Rows.stride("out", out));
+    } finally {
+      Access.get().end(runtime, workspace, taken);
+    }
+  }
+
+  /** Rows of {@code dim} without gaps; residual and sum may be NULL, sum and out may be residual. */
+  void run(
+      Blocks blocks,
+      long rows,
+      MemorySegment x,
+      MemorySegment residual,
+      MemorySegment sum,
+      MemorySegment out) {
+    blocks.norm(
+        rms,
+        epsilon,
+        rows,
+        dim,
+        x,
+        dim,
+        MemorySegment.NULL,
+        residual,
+        dim,
+        gamma,
+        beta,
+        sum,
+        dim,
+        out,
+        dim);
+  }
+}

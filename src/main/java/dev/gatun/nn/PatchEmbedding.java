@@ -1,0 +1,202 @@
+package dev.gatun.nn;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.internal.Access;
+import dev.gatun.internal.Blocks;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Objects;
+
+/**
+ * Images as sequences (Dosovitskiy et al. 2021, ViT): square patches side by side, each projected to an embedding, a trained
+ * class token before them, and a trained position added to each. The projection is the convolution whose stride is its
+ * size.
+ *
+ * <p>Immutable; any number of threads may share it. Warm calls allocate nothing.
+ */
+public final class PatchEmbedding {
+
+  private final GatunRuntime runtime;
+  private final int channels;
+  private final int patch;
+  private final int across;
+  private final int down;
+  private final Linear projection;
+  private final Tensor table;
+  private final Norm norm;
+
+  /**
+   * Makes an embedding.
+   *
+   * @param runtime where it runs
+   * @param arena where a table of positions, class token and bias together is made
+   * @param height of an image, a multiple of the patch's
+   * @param width of an image, a multiple of the patch's
+   * @param weight {@code [dim, channels, patch, patch]}, contiguous; not copied
+   * @param bias {@code [dim]}, or null
+   * @param classToken {@code dim} elements
+   * @param positions {@code patches + 1} rows of dim elements, that of the class token first
+   * @param norm applied last, as CLIP does, or null
+   */
+  public PatchEmbedding(
+      GatunRuntime runtime,
+      Arena arena,
+      int height,
+      int width,
+      Tensor weight,
+      Tensor bias,
+      Tensor classToken,
+      Tensor positions,
+      Norm norm) {
+    this.runtime = Objects.requireNonNull(runtime, "runtime");
+    if (weight.dtype() != DType.FLOAT32
+        || weight.rank() != 4
+        || weight.size(2) != weight.size(3)
+        || weight.elements() == 0
+        || !weight.isContiguous()) {
+      throw Rows.bad("weight", "[dim, channels, patch, patch] float32, contiguous", weight);
+    }
+    int dim = Math.toIntExact(weight.size(0));
+    this.channels = Math.toIntExact(weight.size(1));
+    this.patch = Math.toIntExact(weight.size(2));
+    if (height < patch || width < patch || height % patch != 0 || width % patch != 0) {
+      throw new IllegalArgumentException(
+          "height, width: expected multiples of %d, got %d and %d"
+              .formatted(patch, height, width));
+    }
+    this.down = height / patch;
+    this.across = width / patch;
+    this.projection =
+        new Linear(
+            runtime,
+            weight.reshape(dim, (long) channels * patch * patch).transpose(0, 1),
+            null,
+            Activation.NONE);
+    int rows = down * across + 1;
+    if (classToken.elements() != dim) {
+      throw Rows.bad("classToken", dim + " elements", classToken);
+    }
+    if (positions.elements() != (long) rows * dim) {
+      throw Rows.bad("positions", "[%d, %d]".formatted(rows, dim), positions);
+    }
+    float[] sums = positions.toFloatArray();
+    float[] first = classToken.toFloatArray();
+    float[] shift = bias == null ? new float[dim] : bias.toFloatArray();
+    for (int row = 0; row < rows; row++) {
+      for (int i = 0; i < dim; i++) {
+        sums[row * dim + i] += row == 0 ? first[i] : shift[i];
+      }
+    }
+    this.table = Tensor.copyOf(arena, sums, rows, dim);
+    this.norm = norm;
+  }
+
+  /**
+   * Returns the rows of an image.
+   *
+   * @return patches and the class token
+   */
+  public int rows() {
+    return down * across + 1;
+  }
+
+  /**
+   * Embeds images.
+   *
+   * @param workspace what the call writes besides out, or null to be lent one
+   * @param images {@code [batch, channels, height, width]}, contiguous
+   * @param out receives {@code [batch, rows, dim]}, contiguous: the class token, then patches row by row
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   */
+  public void forward(Workspace workspace, Tensor images, Tensor out) {
+    if (images.dtype() != DType.FLOAT32
+        || images.rank() != 4
+        || images.size(1) != channels
+        || images.size(2) != (long) down * patch
+        || images.size(3) != (long) across * patch
+        || !images.isContiguous()) {
+      throw Rows.bad(
+          "images",
+          "[batch, %d, %d, %d] float32, contiguous".formatted(channels, down * patch, across * patch),
+          images);
+    }
+    long batch = images.size(0);
+    TransformerDecoder.checkOut(out, batch, rows(), projection.out());
+    Workspace taken = Access.get().begin(runtime, workspace);
+    try {
+      run(Access.get().blocks(taken), batch, images.segment(), out.segment());
+    } finally {
+      Access.get().end(runtime, workspace, taken);
+    }
+  }
+
+  private void run(Blocks blocks, long batch, MemorySegment images, MemorySegment out) {
+    long rows = batch * rows();
+    if (rows == 0) {
+      return;
+    }
+    int mark = blocks.mark();
+    long dim = projection.out();
+    MemorySegment patches = blocks.take(rows * projection.in()).segment();
+    MemorySegment numbers = blocks.take(rows).segment();
+    MemorySegment places = blocks.take(rows).segment();
+    MemorySegment projected = blocks.take(rows * dim).segment();
+    for (long b = 0, row = 0; b < batch; b++) {
+      for (int n = 0; n < rows(); n++, row++) {
+        numbers.setAtIndex(ValueLayout.JAVA_INT, row, (int) row);
+        places.setAtIndex(ValueLayout.JAVA_INT, row, n);
+        gather(images, b, n - 1, patches, row * projection.in());
+      }
+    }
+    projection.run(blocks, rows, patches, projection.in(), projected, dim);
+    blocks.embedding(
+        1,
+        rows,
+        dim,
+        numbers,
+        projected,
+        rows,
+        places,
+        table.segment(),
+        table.size(0),
+        MemorySegment.NULL,
+        MemorySegment.NULL,
+        0,
+        out,
+        dim);
+    if (norm != null) {
+      norm.run(blocks, rows, out, MemorySegment.NULL, MemorySegment.NULL, out);
+    }
+    blocks.giveBackTo(mark);
+  }
+
+  /** A patch as a row, channel by channel; the class token's is 0. */
+  private void gather(MemorySegment images, long image, int n, MemorySegment to, long at) {
+    if (n < 0) {
+      for (long i = 0; i < projection.in(); i++) {
+        to.setAtIndex(ValueLayout.JAVA_FLOAT, at + i, 0);
+      }
+      return;
+    }
+    long width = (long) across * patch;
+    long height = (long) down * patch;
+    long top = (long) (n / across) * patch;
+    long left = (long) (n % across) * patch;
+    for (int c = 0; c < channels; c++) {
+      for (int y = 0; y < patch; y++) {
+        long from = ((image * channels + c) * height + top + y) * width + left;
+        long line = at + ((long) c * patch + y) * patch;
+        MemorySegment.copy(
+            images,
+            from * Float.BYTES,
+            to,
+            line * Float.BYTES,
+            (long) patch * Float.BYTES);
+      }
+    }
+  }
+}

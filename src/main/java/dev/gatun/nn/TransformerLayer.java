@@ -1,0 +1,81 @@
+package dev.gatun.nn;
+
+import java.util.Objects;
+
+/**
+ * One block of an encoder or a decoder, figure 1 of "Attention Is All You Need": sublayers and the norm of each. Where
+ * the norms stand is {@link NormOrder}'s to say.
+ *
+ * @param selfAttention the first sublayer
+ * @param selfNorm its norm
+ * @param crossAttention attention over an encoder's output, or null in encoders and decoder-only models
+ * @param crossNorm its norm, or null with it
+ * @param feedForward the last sublayer
+ * @param feedForwardNorm its norm
+ */
+public record TransformerLayer(
+    MultiHeadAttention selfAttention,
+    Norm selfNorm,
+    MultiHeadAttention crossAttention,
+    Norm crossNorm,
+    FeedForward feedForward,
+    Norm feedForwardNorm) {
+
+  /** Checks that the sizes of the parts fit. */
+  public TransformerLayer {
+    Objects.requireNonNull(selfAttention, "selfAttention");
+    Objects.requireNonNull(selfNorm, "selfNorm");
+    Objects.requireNonNull(feedForward, "feedForward");
+    Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
+    if ((crossAttention == null) != (crossNorm == null)) {
+      throw new IllegalArgumentException(
+          "crossAttention, crossNorm: expected both or neither, got one");
+    }
+    long dim = selfAttention.in();
+    same("selfAttention.out", dim, selfAttention.out());
+    same("selfNorm", dim, selfNorm.dim());
+    same("feedForward.in", dim, feedForward.in());
+    same("feedForward.out", dim, feedForward.out());
+    same("feedForwardNorm", dim, feedForwardNorm.dim());
+    if (crossAttention != null) {
+      same("crossAttention.in", dim, crossAttention.in());
+      same("crossAttention.out", dim, crossAttention.out());
+      same("crossNorm", dim, crossNorm.dim());
+      if (crossAttention.hasPackedWeights()) {
+        throw new IllegalArgumentException(
+            "crossAttention: expected separate weights, as queries and keys come from different rows, got packed ones");
+      }
+    }
+  }
+
+  /**
+   * A block without cross-attention.
+   *
+   * @param selfAttention the first sublayer
+   * @param selfNorm its norm
+   * @param feedForward the second
+   * @param feedForwardNorm its norm
+   */
+  public TransformerLayer(
+      MultiHeadAttention selfAttention,
+      Norm selfNorm,
+      FeedForward feedForward,
+      Norm feedForwardNorm) {
+    this(selfAttention, selfNorm, null, null, feedForward, feedForwardNorm);
+  }
+
+  /**
+   * Returns the size of a row.
+   *
+   * @return columns
+   */
+  public long dim() {
+    return selfAttention.in();
+  }
+
+  private static void same(String name, long expected, long got) {
+    if (expected != got) {
+      throw new IllegalArgumentException("%s: expected %d, got %d".formatted(name, expected, got));
+    }
+  }
+}

@@ -205,8 +205,11 @@ GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
 
 #define GATUN_ATTENTION_SCALE  1u /* flag: use gatun_attention_desc.scale; without it scale is 1 / sqrt(head_dim) */
 #define GATUN_ATTENTION_PACKED 2u /* flag: sequences lie one after the other (see gatun_attention_forward_extended) */
+#define GATUN_ATTENTION_BIASED 4u /* flag: alibi_slopes or relative_position_table is given (see there as well) */
 
 #define GATUN_MAX_HEAD_DIM 512
+
+#define GATUN_MAX_RELATIVE_SPAN 1048576
 
 /*
  * Sizes, strides, scalars and flags of one attention call.
@@ -236,7 +239,8 @@ typedef struct gatun_attention_desc {
     int64_t v_stride[3];   /* v:   [batch][seq_k][kv_heads][head_dim_v] */
     int64_t out_stride[3]; /* out: [batch][seq_q][heads][head_dim_v] */
     int64_t lse_stride[3]; /* lse: [batch][seq_q][heads]; a [batch][heads][seq_q] array is {heads * seq_q, 1, seq_q} */
-    int64_t reserved[32];  /* 0 */
+    int64_t relative_span; /* of relative_position_table: 0 .. GATUN_MAX_RELATIVE_SPAN; 0 without the table */
+    int64_t reserved[31];  /* 0 */
 } gatun_attention_desc;
 
 /**
@@ -292,8 +296,9 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
     const int32_t *query_lengths, void *out, float *lse);
 
 /**
- * The same with every optional tensor by name. Those after cu_seqlens_k must be NULL in this version: any other value
- * is refused with GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they are built.
+ * The same with every optional tensor by name. Of those after cu_seqlens_k only alibi_slopes and
+ * relative_position_table are built in this version: the others must be NULL, any other value is refused with
+ * GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they are built.
  *
  *   cu_seqlens_q, cu_seqlens_k  [batch + 1] row offsets, with GATUN_ATTENTION_PACKED and only then: sequence b is the
  *                               rows cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 of q and out, and of lse, and the rows
@@ -304,13 +309,27 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
  *   mask                        [batch or 1][heads or 1][seq_q or 1][seq_k], 1 = may attend
  *   block_mask                  the same per tile
  *   bias                        [batch or 1][heads or 1][seq_q or 1][seq_k], added to the scaled score
- *   alibi_slopes                [heads] (Press et al. 2022)
+ *   alibi_slopes                [heads], contiguous: -alibi_slopes[h] * |position - j| is added to the scaled score of
+ *                               key j (Press et al. 2022; they give the slopes, too)
  *   sinks                       [heads] scores of a key without value
  *   segment_ids_q, segment_ids_k [batch][seq]: a row attends to its own segment
  *   prefix_lengths              [batch]: keys below it are visible to every row
- *   relative_position_table     [heads][buckets] (Raffel et al. 2020)
+ *   relative_position_table     [heads][2 * relative_span + 1], contiguous: relative_position_table[h][relative_span +
+ *                               clamp(j - position, -relative_span, relative_span)] is added to the scaled score. A
+ *                               bias by buckets of distances, as T5's (Raffel et al. 2020), is expanded to such a table
+ *                               by the caller, once for each set of weights.
  *   query_positions             [batch][seq_q]
  *   k_scales, v_scales          scales of quantised keys and values
+ *
+ * Biases
+ *   - alibi_slopes and relative_position_table may be given together, and to packed sequences. GATUN_ATTENTION_BIASED
+ *     is set exactly where one of them is given: the workspace is larger then.
+ *   - The position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
+ *     last query stands at the last key; under GATUN_CAUSAL_TOP_LEFT it is i.
+ *   - A bias of -inf masks its entry as a score of -inf does; one of +inf or NaN makes the row NaN. Biases of masked
+ *     keys reach nobody. A scale of 0 leaves the biases alone.
+ *   - The error bound holds with S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j|, over the keys of the row that
+ *     no bias masks. Bits of a row depend on its biases and its position as well.
  */
 GATUN_API int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc,
     void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
@@ -364,6 +383,7 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *d
 #define GATUN_ACTIVATION_GELU      2 /* x * Phi(x), Phi by the error function (Hendrycks and Gimpel 2016) */
 #define GATUN_ACTIVATION_GELU_TANH 3 /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
 #define GATUN_ACTIVATION_SILU      4 /* x / (1 + exp(-x)) */
+#define GATUN_ACTIVATION_QUICK_GELU 5 /* x / (1 + exp(-1.702 x)): GELU by a sigmoid, as CLIP has it */
 
 #define GATUN_NORM_RMS                                                                                                 \
     1u /* flag: divide by the root mean square, without subtracting the mean (Zhang, Sennrich 2019) */
@@ -375,9 +395,9 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *d
  */
 typedef struct gatun_rows_desc {
     uint32_t struct_size;
-    uint32_t flags; /* GATUN_NORM_RMS in gatun_norm, GATUN_POOL_NORMALIZE in gatun_pool */
-    int64_t rows;   /* >= 0 */
-    int64_t dim;    /* 1 .. 2^31 - 1 */
+    uint32_t flags; /* GATUN_NORM_RMS, GATUN_POOL_NORMALIZE or GATUN_SOFTMAX_LOG, each in its function */
+    int64_t rows; /* >= 0 */
+    int64_t dim;  /* 1 .. 2^31 - 1 */
     int64_t x_row;
     int64_t other_row; /* of residual (gatun_norm) or gate (gatun_activation) */
     int64_t sum_row;   /* of sum (gatun_norm) */
@@ -385,7 +405,7 @@ typedef struct gatun_rows_desc {
     int32_t activation;    /* GATUN_ACTIVATION_* in gatun_activation, GATUN_POOL_* in gatun_pool */
     int32_t max_threads;   /* as in gatun_attention_desc */
     float epsilon;         /* of gatun_norm: >= 0, added to the variance or mean square */
-    uint32_t reserved0;    /* 0 */
+    float scale;           /* of gatun_embedding: factor of table0's rows, finite; 0 means 1 */
     int64_t table_rows[3]; /* of gatun_embedding */
     int64_t reserved[8];   /* 0 */
 } gatun_rows_desc;
@@ -408,9 +428,10 @@ GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_rows_desc
     const float *bias, const float *gate, float *out);
 
 /**
- * out[r] = table0[ids0[r]] + table1[ids1[r]] + table2[ids2[r]], added in that order. table_t is [table_rows[t]][dim],
- * contiguous; table1 and table2 may be NULL; ids_t NULL means row 0 of its table for every r. An id outside its
- * table is GATUN_E_INDEX, and nothing is written.
+ * out[r] = scale * table0[ids0[r]] + table1[ids1[r]] + table2[ids2[r]], rounded and added in that order. table_t is
+ * [table_rows[t]][dim], contiguous; table1 and table2 may be NULL; ids_t NULL means row 0 of its table for every r. An
+ * id outside its table is GATUN_E_INDEX, and nothing is written. scale is for models that multiply embeddings by
+ * sqrt(dim) before they add positions (Vaswani et al. 2017, section 3.4).
  */
 GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0,
     const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2,
@@ -427,6 +448,58 @@ GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc 
  */
 GATUN_API int32_t gatun_pool(
     gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out);
+
+#define GATUN_SOFTMAX_LOG 1u /* flag: the logarithm of the softmax */
+
+/**
+ * out = exp(x - max(x)) / sum(exp(x - max(x))) of each row on its own, or with GATUN_SOFTMAX_LOG its natural logarithm
+ * x - max(x) - log(sum(exp(x - max(x)))). Rows may be as long as a vocabulary: sums are kept in double beyond a few
+ * hundred elements.
+ *   - An element of -inf gives 0, or -inf. A row of nothing but -inf gives 0 throughout, or -inf. NaN or +inf in a row
+ *     makes all of the row NaN.
+ *   - |out - exact| <= (2e-6 + 2^-22 * (max(x) - x)) * exact, and what lies below 2^-120 may be 0; of the logarithm
+ *     <= 2e-6 + 2^-22 * |exact|.
+ */
+GATUN_API int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out);
+
+#define GATUN_ROTARY_INTERLEAVED 1u /* flag: pairs are neighbours, 2i and 2i + 1 (Su et al. 2021, GPT-J) */
+
+/* Sizes of one call of gatun_rotary. Strides are in elements, >= 0; the elements of a head are contiguous. */
+typedef struct gatun_rotary_desc {
+    uint32_t struct_size;
+    uint32_t flags;     /* GATUN_ROTARY_INTERLEAVED */
+    int64_t rows;       /* 0 .. 2^31 - 1 */
+    int64_t heads;      /* 1 .. 2^31 - 1 */
+    int64_t head_dim;   /* 1 .. 2^31 - 1 */
+    int64_t rotary_dim; /* elements of a head that are rotated: even, 2 .. head_dim */
+    int64_t x_row;      /* x: [rows][heads][head_dim] */
+    int64_t x_head;
+    int64_t out_row; /* out: [rows][heads][head_dim] */
+    int64_t out_head;
+    int64_t table_rows;  /* of cosines and sines, 1 .. 2^31 - 1 */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    uint32_t reserved0;  /* 0 */
+    int64_t reserved[8]; /* 0 */
+} gatun_rotary_desc;
+
+/**
+ * Rotary position embedding (Su et al. 2021): each pair (a, b) of the first rotary_dim elements of a head becomes
+ *
+ *     (a * cosines[p][i] - b * sines[p][i], b * cosines[p][i] + a * sines[p][i])        p = positions[row]
+ *
+ * where pair i is the elements i and i + rotary_dim / 2 (as GPT-NeoX and Hugging Face's LLaMA have it), or 2i and 2i + 1
+ * with GATUN_ROTARY_INTERLEAVED. What lies past rotary_dim is copied.
+ *
+ *   positions       [rows]
+ *   cosines, sines  [table_rows][rotary_dim / 2], contiguous: cos and sin of p * theta_i. They are the caller's, as
+ *                   models differ in theta and how it grows with the context.
+ *   out             may be x itself (same pointer and strides), or shares no memory with an input
+ *
+ * A position outside the tables is GATUN_E_INDEX, and nothing is written. |out - exact| <= 2^-23 * (|a| * |cosine or
+ * sine| + |b| * |the other|). Rows are split over the pool; bits do not depend on threads.
+ */
+GATUN_API int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x,
+    const int32_t *positions, const float *cosines, const float *sines, float *out);
 
 #ifdef __cplusplus
 }

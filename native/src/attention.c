@@ -22,6 +22,7 @@ typedef struct call {
     float *out, *lse;
     const int32_t *key_lengths, *query_lengths;
     const int32_t *cu_seqlens_q, *cu_seqlens_k; /* packed sequences, or NULL */
+    const float *slopes, *relative;             /* biases, or NULL */
     char *workspace;
     float q_factor, score_factor;
     double score_natural;
@@ -42,8 +43,9 @@ static void split_scale(call *c) {
     else if (magnitude < 0x1p-100 && magnitude > 0)
         factor = 0x1p-40;
     c->q_factor = (float)(scale < 0 ? -factor : factor);
-    c->score_natural = magnitude / factor;
     c->score_factor = (float)(magnitude / factor * 1.4426950408889634);
+    /* Biases are added to base-2 logits: what is kept, and the maximum, is one of these. */
+    c->score_natural = (d->flags & GATUN_ATTENTION_BIASED) != 0 ? 0.69314718055994531 : magnitude / factor;
 }
 
 /* Rows past the query length. */
@@ -109,6 +111,10 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
         .q_factor = c->q_factor,
         .score_factor = c->score_factor,
         .score_natural = c->score_natural,
+        .slopes = c->slopes == NULL ? NULL : c->slopes + head,
+        .relative = c->relative == NULL ? NULL : c->relative + head * (2 * d->relative_span + 1),
+        .relative_span = d->relative_span,
+        .first_position = d->causal == GATUN_CAUSAL_TOP_LEFT ? 0 : keys - rows,
         .scratch = c->workspace + slot * c->plan->scratch_bytes,
     };
     if (live_end > begin) {
@@ -157,7 +163,11 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     const gatun__view query_lengths = {(uintptr_t)c->query_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
     const gatun__view offsets_q = {(uintptr_t)c->cu_seqlens_q, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
     const gatun__view offsets_k = {(uintptr_t)c->cu_seqlens_k, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
-    const gatun__view *inputs[] = {&q, &k, &v, &key_lengths, &query_lengths, &offsets_q, &offsets_k};
+    const gatun__view slopes = {(uintptr_t)c->slopes, {1, 1, 1, d->heads}, {0, 0, 0, 1}};
+    int64_t entries = 2 * d->relative_span + 1;
+    const gatun__view relative = {(uintptr_t)c->relative, {1, 1, d->heads, entries}, {0, 0, entries, 1}};
+    const gatun__view *inputs[] = {
+        &q, &k, &v, &key_lengths, &query_lengths, &offsets_q, &offsets_k, &slopes, &relative};
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         if (inputs[i]->base == 0)
             continue;
@@ -192,7 +202,7 @@ static int32_t check_offsets(
 
 static int32_t forward(gatun_context *context, const gatun_attention_desc *d, void *workspace, int64_t workspace_size,
     const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out,
-    float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k) {
+    float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const float *slopes, const float *relative) {
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, d, NULL, 0));
     int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
@@ -211,6 +221,11 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
         has_rows = has_rows && cu_seqlens_q[d->batch] > cu_seqlens_q[0];
         has_keys = has_keys && cu_seqlens_k[d->batch] > cu_seqlens_k[0];
     }
+    int biased = (d->flags & GATUN_ATTENTION_BIASED) != 0;
+    if (biased != (slopes != NULL || relative != NULL))
+        return biased ? GATUN_E_NULL : GATUN_E_INVALID;
+    if (relative == NULL && d->relative_span != 0)
+        return GATUN_E_INVALID;
     TRY(check_pointer(workspace, 1, 64));
     TRY(check_pointer(q, has_rows, _Alignof(float)));
     TRY(check_pointer(k, has_keys, _Alignof(float)));
@@ -219,6 +234,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     TRY(check_pointer(lse, 0, _Alignof(float)));
     TRY(check_pointer(key_lengths, 0, _Alignof(int32_t)));
     TRY(check_pointer(query_lengths, 0, _Alignof(int32_t)));
+    TRY(check_pointer(slopes, 0, _Alignof(float)));
+    TRY(check_pointer(relative, 0, _Alignof(float)));
     gatun__attention_plan plan =
         gatun__attention_plan_make(d, context->kernels->block_lanes, context->threads, &context->caches);
     if (workspace_size < plan.workspace_bytes)
@@ -236,6 +253,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
         .query_lengths = query_lengths,
         .cu_seqlens_q = cu_seqlens_q,
         .cu_seqlens_k = cu_seqlens_k,
+        .slopes = slopes,
+        .relative = relative,
         .workspace = workspace,
     };
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
@@ -252,7 +271,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
 int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
     int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
     const int32_t *query_lengths, void *out, float *lse) {
-    return forward(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse, NULL, NULL);
+    return forward(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse, NULL, NULL,
+        NULL, NULL);
 }
 
 int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
@@ -262,12 +282,12 @@ int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_att
     const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k,
     const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
     const float *k_scales, const float *v_scales) {
-    const void *unbuilt[] = {page_table, mask, block_mask, bias, alibi_slopes, sinks, segment_ids_q, segment_ids_k,
-        prefix_lengths, relative_position_table, query_positions, k_scales, v_scales};
+    const void *unbuilt[] = {page_table, mask, block_mask, bias, sinks, segment_ids_q, segment_ids_k, prefix_lengths,
+        query_positions, k_scales, v_scales};
     for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++) {
         if (unbuilt[i] != NULL)
             return GATUN_E_UNSUPPORTED;
     }
     return forward(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse,
-        cu_seqlens_q, cu_seqlens_k);
+        cu_seqlens_q, cu_seqlens_k, alibi_slopes, relative_position_table);
 }

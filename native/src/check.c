@@ -75,7 +75,7 @@ int32_t gatun_attention_check(
         reserved |= d->reserved[i];
     if (reserved != 0)
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
-    if ((d->flags & ~(GATUN_ATTENTION_SCALE | GATUN_ATTENTION_PACKED)) != 0)
+    if ((d->flags & ~(GATUN_ATTENTION_SCALE | GATUN_ATTENTION_PACKED | GATUN_ATTENTION_BIASED)) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",
             (unsigned)d->flags);
     if (d->dtype != GATUN_DTYPE_F32)
@@ -108,6 +108,8 @@ int32_t gatun_attention_check(
     TRY(strides(&c, "v_stride", d->v_stride, key_size, d->head_dim_v));
     TRY(strides(&c, "out_stride", d->out_stride, query_size, d->head_dim_v));
     TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
+    TRY(range(&c, "relative_span", d->relative_span, 0,
+        (d->flags & GATUN_ATTENTION_BIASED) != 0 ? GATUN_MAX_RELATIVE_SPAN : 0));
     int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
     if (packed && (d->q_stride[0] | d->k_stride[0] | d->v_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size,

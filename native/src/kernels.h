@@ -42,7 +42,12 @@ typedef struct gatun__attention_task {
     int32_t blocks;
     float q_factor;       /* power of two, with the sign of scale: applied to q, exact */
     float score_factor;   /* |scale| * log2(e) / |q_factor|: applied to q.k, giving base-2 logits */
-    double score_natural; /* |scale| / |q_factor| */
+    double score_natural; /* natural logits in one unit of what is kept: |scale| / |q_factor|, or log(2) if biased */
+    /* Biases of the group's heads, or NULL. With one of them base-2 logits are kept, and not q.k. */
+    const float *slopes;    /* of first head of the group */
+    const float *relative;  /* [group][2 * relative_span + 1] */
+    int64_t relative_span;  /* 0 .. GATUN_MAX_RELATIVE_SPAN */
+    int64_t first_position; /* of row 0, on the scale of keys */
     char *scratch;        /* 64-byte aligned, as large as the plan says */
     uint64_t redone;      /* out: query blocks run twice */
 } gatun__attention_task;
@@ -56,13 +61,25 @@ typedef struct gatun__rows_task {
     int64_t x_row, other_row, sum_row, out_row;
     int32_t activation;
     float epsilon;
-    int rms, pool_first, normalize;
+    int rms, pool_first, normalize, logarithm;
 } gatun__rows_task;
+
+/* Rows begin .. end - 1 of one call of gatun_rotary. */
+typedef struct gatun__rotary_task {
+    const float *x, *cosines, *sines;
+    const int32_t *positions;
+    float *out;
+    int64_t begin, end, heads, head_dim, rotary_dim;
+    int64_t x_row, x_head, out_row, out_head;
+    int interleaved;
+} gatun__rotary_task;
 
 typedef struct gatun__row_kernels {
     void (*activation_f32)(const gatun__rows_task *task);
     void (*norm_f32)(const gatun__rows_task *task);
     void (*pool_f32)(const gatun__rows_task *task);
+    void (*softmax_f32)(const gatun__rows_task *task);
+    void (*rotary_f32)(const gatun__rotary_task *task);
 } gatun__row_kernels;
 
 typedef struct gatun__kernels {
@@ -80,8 +97,18 @@ typedef struct gatun__kernels {
 #include "kernels.inc"
 #undef GATUN_KERNELS
 
-/* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. */
-int64_t gatun__attention_scratch_bytes(
-    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits);
+/*
+ * Biases depend on row - key and head, and lanes are (row, head) in that order: the biases of all keys of a tile lie in
+ * one array, those of the next key this many elements before, overlapping where a block holds several rows. Heads
+ * beyond those of a block take no room.
+ */
+static inline int64_t gatun__bias_step(int64_t group, int32_t block_lanes) {
+    return group < block_lanes ? group : block_lanes;
+}
+
+/* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_step: 0
+ * without biases. */
+int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
+    int merged_splits, int64_t bias_step);
 
 #endif

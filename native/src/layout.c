@@ -65,6 +65,7 @@ int64_t gatun_abi_layout(char *text, int64_t size) {
     MEMBER(gatun_attention_desc, v_stride);
     MEMBER(gatun_attention_desc, out_stride);
     MEMBER(gatun_attention_desc, lse_stride);
+    MEMBER(gatun_attention_desc, relative_span);
     MEMBER(gatun_attention_desc, reserved);
     STRUCT(gatun_sgemm_desc);
     MEMBER(gatun_sgemm_desc, struct_size);
@@ -92,9 +93,24 @@ int64_t gatun_abi_layout(char *text, int64_t size) {
     MEMBER(gatun_rows_desc, activation);
     MEMBER(gatun_rows_desc, max_threads);
     MEMBER(gatun_rows_desc, epsilon);
-    MEMBER(gatun_rows_desc, reserved0);
+    MEMBER(gatun_rows_desc, scale);
     MEMBER(gatun_rows_desc, table_rows);
     MEMBER(gatun_rows_desc, reserved);
+    STRUCT(gatun_rotary_desc);
+    MEMBER(gatun_rotary_desc, struct_size);
+    MEMBER(gatun_rotary_desc, flags);
+    MEMBER(gatun_rotary_desc, rows);
+    MEMBER(gatun_rotary_desc, heads);
+    MEMBER(gatun_rotary_desc, head_dim);
+    MEMBER(gatun_rotary_desc, rotary_dim);
+    MEMBER(gatun_rotary_desc, x_row);
+    MEMBER(gatun_rotary_desc, x_head);
+    MEMBER(gatun_rotary_desc, out_row);
+    MEMBER(gatun_rotary_desc, out_head);
+    MEMBER(gatun_rotary_desc, table_rows);
+    MEMBER(gatun_rotary_desc, max_threads);
+    MEMBER(gatun_rotary_desc, reserved0);
+    MEMBER(gatun_rotary_desc, reserved);
     if (w.size > 0)
         w.text[w.length < w.size ? w.length : w.size - 1] = '\0';
     return w.length;

@@ -27,8 +27,9 @@ gatun__attention_plan gatun__attention_plan_make(
     plan.task_lanes = blocks * block_lanes;
     plan.row_tasks = gatun__divide_up(row_blocks, blocks);
     plan.tasks = heads * plan.row_tasks;
-    plan.scratch_bytes = gatun__attention_scratch_bytes(
-        block_lanes, plan.blocks, (int32_t)desc->head_dim, (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS);
+    int biased = (desc->flags & GATUN_ATTENTION_BIASED) != 0;
+    plan.scratch_bytes = gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
+        (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? gatun__bias_step(group, block_lanes) : 0);
     plan.workspace_bytes = plan.scratch_bytes * plan.threads;
     return plan;
 }
@@ -37,13 +38,15 @@ static int64_t aligned(int64_t bytes) {
     return (bytes + 63) & ~(int64_t)63;
 }
 
-int64_t gatun__attention_scratch_bytes(
-    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits) {
+int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
+    int merged_splits, int64_t bias_step) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
                         + 3 * aligned(lanes * f);         /* limits, maxima, sums */
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
-    return aligned(lanes * GATUN__TILE_KEYS * f) * 2 /* scores, and which of them are live */ + blocks * per_block;
+    int64_t biases = bias_step > 0 ? aligned((lanes + (GATUN__TILE_KEYS - 1) * bias_step) * f) : 0;
+    return aligned(lanes * GATUN__TILE_KEYS * f) * 2 /* scores, and which of them are live */ + biases +
+           blocks * per_block;
 }

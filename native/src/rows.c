@@ -1,6 +1,7 @@
-/* Entry points over rows: normalisation, activation, embedding, pooling. */
+/* Entry points over rows: normalisation, activation, embedding, pooling, softmax, rotation. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -35,20 +36,21 @@ static int32_t run(gatun_context *context, const gatun_rows_desc *d, const gatun
     return GATUN_OK;
 }
 
-static int32_t check_desc(
-    const gatun_context *context, const gatun_rows_desc *d, uint32_t flags, int32_t most_activation) {
+static int32_t check_desc(const gatun_context *context, const gatun_rows_desc *d, uint32_t flags,
+    int32_t most_activation, float most_scale) {
     TRY(gatun__context_usable(context));
     if (d == NULL)
         return GATUN_E_NULL;
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_rows_desc", NULL, 0));
-    int64_t reserved = d->reserved0;
+    int64_t reserved = 0;
     for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
         reserved |= d->reserved[i];
     if (reserved != 0)
         return GATUN_E_VERSION;
     const int64_t most = INT32_MAX;
     if ((d->flags & ~flags) != 0 || d->activation < 0 || d->activation > most_activation || d->max_threads < 0 ||
-        d->rows < 0 || d->rows > most || d->dim < 1 || d->dim > most || !(d->epsilon >= 0) || isinf(d->epsilon))
+        d->rows < 0 || d->rows > most || d->dim < 1 || d->dim > most || !(d->epsilon >= 0) || isinf(d->epsilon) ||
+        !(fabsf(d->scale) <= most_scale))
         return GATUN_E_INVALID;
     return GATUN_OK;
 }
@@ -78,7 +80,7 @@ static int clash(
 
 int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
     const float *residual, const float *gamma, const float *beta, float *sum, float *out) {
-    TRY(check_desc(context, d, GATUN_NORM_RMS, 0));
+    TRY(check_desc(context, d, GATUN_NORM_RMS, 0, 0));
     TRY(check_row(d->x_row, d->dim));
     TRY(check_row(d->out_row, d->dim));
     if (residual != NULL)
@@ -123,7 +125,7 @@ int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float
 
 int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
     const float *gate, float *out) {
-    TRY(check_desc(context, d, 0, GATUN_ACTIVATION_SILU));
+    TRY(check_desc(context, d, 0, GATUN_ACTIVATION_QUICK_GELU, 0));
     TRY(check_row(d->x_row, d->dim));
     TRY(check_row(d->out_row, d->dim));
     if (gate != NULL)
@@ -153,6 +155,7 @@ typedef struct embedding {
     const int32_t *ids[3];
     const float *table[3];
     float *out;
+    float scale; /* of the first table */
     int64_t rows, dim, out_row, rows_per_task;
 } embedding;
 
@@ -165,8 +168,11 @@ static void embed(void *argument, int64_t index, int32_t slot) {
         float *out = e->out + r * e->out_row;
         for (int t = 0; t < 3 && e->table[t] != NULL; t++) {
             const float *row = e->table[t] + (e->ids[t] == NULL ? 0 : e->ids[t][r]) * e->dim;
-            if (t == 0)
+            if (t == 0 && e->scale == 1)
                 memcpy(out, row, (size_t)e->dim * sizeof(float));
+            else if (t == 0)
+                for (int64_t i = 0; i < e->dim; i++)
+                    out[i] = e->scale * row[i];
             else
                 for (int64_t i = 0; i < e->dim; i++)
                     out[i] += row[i];
@@ -176,11 +182,12 @@ static void embed(void *argument, int64_t index, int32_t slot) {
 
 int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const int32_t *ids0, const float *table0,
     const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out) {
-    TRY(check_desc(context, d, 0, 0));
+    TRY(check_desc(context, d, 0, 0, FLT_MAX));
     TRY(check_row(d->out_row, d->dim));
     embedding e = {.ids = {ids0, ids1, ids2},
         .table = {table0, table1, table2},
         .out = out,
+        .scale = d->scale == 0 ? 1 : d->scale,
         .rows = d->rows,
         .dim = d->dim,
         .out_row = d->out_row};
@@ -215,7 +222,7 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
 
 int32_t gatun_pool(
     gatun_context *context, const gatun_rows_desc *d, const float *x, const int32_t *cu_seqlens, float *out) {
-    TRY(check_desc(context, d, GATUN_POOL_NORMALIZE, GATUN_POOL_FIRST));
+    TRY(check_desc(context, d, GATUN_POOL_NORMALIZE, GATUN_POOL_FIRST, 0));
     TRY(check_row(d->x_row, d->dim));
     TRY(check_row(d->out_row, d->dim));
     TRY(check_pointer(cu_seqlens, 1));
@@ -241,4 +248,112 @@ int32_t gatun_pool(
         .normalize = (d->flags & GATUN_POOL_NORMALIZE) != 0};
     int64_t average = d->rows > 0 ? (total - cu_seqlens[0]) / d->rows + 1 : 1;
     return run(context, d, &task, context->kernels->rows->pool_f32, average * d->dim);
+}
+
+int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *d, const float *x, float *out) {
+    TRY(check_desc(context, d, GATUN_SOFTMAX_LOG, 0, 0));
+    TRY(check_row(d->x_row, d->dim));
+    TRY(check_row(d->out_row, d->dim));
+    TRY(check_pointer(x, d->rows > 0));
+    TRY(check_pointer(out, d->rows > 0));
+    if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1))
+        return GATUN_E_OVERLAP;
+    const gatun__rows_task task = {.x = x,
+        .out = out,
+        .dim = d->dim,
+        .x_row = d->x_row,
+        .out_row = d->out_row,
+        .logarithm = (d->flags & GATUN_SOFTMAX_LOG) != 0};
+    return run(context, d, &task, context->kernels->rows->softmax_f32, d->dim);
+}
+
+typedef struct rotary_call {
+    gatun__rotary_task task;
+    void (*function)(const gatun__rotary_task *task);
+    int64_t rows, rows_per_task;
+} rotary_call;
+
+static void run_rotary(void *argument, int64_t index, int32_t slot) {
+    (void)slot;
+    const rotary_call *c = argument;
+    gatun__rotary_task task = c->task;
+    task.begin = index * c->rows_per_task;
+    task.end = c->rows - task.begin < c->rows_per_task ? c->rows : task.begin + c->rows_per_task;
+    c->function(&task);
+}
+
+/* A stride >= 0 whose tensor stays below 2^58 elements, so that no later sum overflows. */
+static int32_t check_extent(int64_t rows, int64_t row, int64_t heads, int64_t head, int64_t head_dim) {
+    int64_t by_rows, by_heads;
+    const int64_t most = (int64_t)1 << 57;
+    if (row < 0 || head < 0 || __builtin_mul_overflow(row, rows > 0 ? rows - 1 : 0, &by_rows) ||
+        __builtin_mul_overflow(head, heads - 1, &by_heads) || by_rows > most || by_heads > most - head_dim)
+        return GATUN_E_INVALID;
+    return GATUN_OK;
+}
+
+static int32_t check_rotary_desc(const gatun_context *context, const gatun_rotary_desc *d) {
+    TRY(gatun__context_usable(context));
+    if (d == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_rotary_desc", NULL, 0));
+    int64_t reserved = d->reserved0;
+    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
+        reserved |= d->reserved[i];
+    if (reserved != 0)
+        return GATUN_E_VERSION;
+    const int64_t most = INT32_MAX;
+    if ((d->flags & ~GATUN_ROTARY_INTERLEAVED) != 0 || d->max_threads < 0 || d->rows < 0 || d->rows > most ||
+        d->heads < 1 || d->heads > most || d->head_dim < 1 || d->head_dim > most || d->rotary_dim < 2 ||
+        d->rotary_dim % 2 != 0 || d->rotary_dim > d->head_dim || d->table_rows < 1 || d->table_rows > most ||
+        d->table_rows * d->rotary_dim > (int64_t)1 << 58)
+        return GATUN_E_INVALID;
+    TRY(check_extent(d->rows, d->x_row, d->heads, d->x_head, d->head_dim));
+    return check_extent(d->rows, d->out_row, d->heads, d->out_head, d->head_dim);
+}
+
+int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const float *x, const int32_t *positions,
+    const float *cosines, const float *sines, float *out) {
+    TRY(check_rotary_desc(context, d));
+    int needed = d->rows > 0;
+    TRY(check_pointer(x, needed));
+    TRY(check_pointer(positions, needed));
+    TRY(check_pointer(cosines, needed));
+    TRY(check_pointer(sines, needed));
+    TRY(check_pointer(out, needed));
+    if (d->rows == 0)
+        return GATUN_OK;
+    for (int64_t r = 0; r < d->rows; r++)
+        if (positions[r] < 0 || positions[r] >= d->table_rows)
+            return GATUN_E_INDEX;
+    const int64_t x_stride[3] = {0, d->x_row, d->x_head}, out_stride[3] = {0, d->out_row, d->out_head};
+    const gatun__view from = gatun__tensor_view(x, 1, d->rows, d->heads, d->head_dim, x_stride);
+    const gatun__view to = gatun__tensor_view(out, 1, d->rows, d->heads, d->head_dim, out_stride);
+    const gatun__view places = view_of(positions, 1, d->rows, d->rows);
+    const gatun__view cosine_view = view_of(cosines, d->table_rows, d->rotary_dim / 2, d->rotary_dim / 2);
+    const gatun__view sine_view = view_of(sines, d->table_rows, d->rotary_dim / 2, d->rotary_dim / 2);
+    int in_place = x == out && d->x_row == d->out_row && d->x_head == d->out_head;
+    if (gatun__view_overlaps_itself(&to) || (!in_place && gatun__views_overlap(&to, &from)) ||
+        gatun__views_overlap(&to, &places) || gatun__views_overlap(&to, &cosine_view) ||
+        gatun__views_overlap(&to, &sine_view))
+        return GATUN_E_OVERLAP;
+    rotary_call c = {.task = {.x = x,
+                         .cosines = cosines,
+                         .sines = sines,
+                         .positions = positions,
+                         .out = out,
+                         .heads = d->heads,
+                         .head_dim = d->head_dim,
+                         .rotary_dim = d->rotary_dim,
+                         .x_row = d->x_row,
+                         .x_head = d->x_head,
+                         .out_row = d->out_row,
+                         .out_head = d->out_head,
+                         .interleaved = (d->flags & GATUN_ROTARY_INTERLEAVED) != 0},
+        .function = context->kernels->rows->rotary_f32,
+        .rows = d->rows,
+        .rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->heads * d->head_dim)};
+    int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
+    gatun__context_run(context, d->max_threads, tasks, run_rotary, &c);
+    return GATUN_OK;
 }

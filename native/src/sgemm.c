@@ -131,5 +131,5 @@ int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const 
 
 int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a,
     const float *b, const float *bias, float *c) {
-    return multiply(context, desc, cblas_sgemm, a, b, bias, c, GATUN_ACTIVATION_SILU);
+    return multiply(context, desc, cblas_sgemm, a, b, bias, c, GATUN_ACTIVATION_QUICK_GELU);
 }

@@ -178,8 +178,9 @@ void placement_strides(gatun_attention_desc *d, const problem *p, layout kind, r
 }
 
 gatun_attention_desc default_desc(const problem *p) {
+    bool biased = p->alibi_slopes != NULL || p->relative_table != NULL;
     gatun_attention_desc d = {.struct_size = sizeof d,
-        .flags = p->scaled ? GATUN_ATTENTION_SCALE : 0,
+        .flags = (p->scaled ? GATUN_ATTENTION_SCALE : 0) | (biased ? GATUN_ATTENTION_BIASED : 0),
         .dtype = GATUN_DTYPE_F32,
         .kv_dtype = GATUN_DTYPE_F32,
         .causal = p->causal,
@@ -190,7 +191,8 @@ gatun_attention_desc default_desc(const problem *p) {
         .seq_q = p->seq_q,
         .seq_k = p->seq_k,
         .head_dim = p->head_dim,
-        .head_dim_v = p->head_dim_v};
+        .head_dim_v = p->head_dim_v,
+        .relative_span = p->relative_span};
     placement_strides(&d, p, LAYOUT_BSHD, NULL);
     return d;
 }
@@ -249,10 +251,11 @@ static void place_packed(placement *place, layout kind, guarded_end end) {
     }
 }
 
-static void place_lengths(guarded *memory, const char *name, const int32_t *lengths, int64_t batch, guarded_end end) {
-    if (lengths != NULL) {
-        guarded_create(memory, name, batch * (int64_t)sizeof(int32_t), 0, end);
-        memcpy(memory->data, lengths, (size_t)memory->bytes);
+/* Lengths or biases: elements of 4 bytes, contiguous and read-only. */
+static void place_vector(guarded *memory, const char *name, const void *data, int64_t elements, guarded_end end) {
+    if (data != NULL) {
+        guarded_create(memory, name, elements * (int64_t)sizeof(int32_t), 0, end);
+        memcpy(memory->data, data, (size_t)memory->bytes);
         guarded_protect(memory, true);
     }
 }
@@ -274,8 +277,10 @@ void placement_create(placement *place, problem *p, layout kind, guarded_end end
             guarded_protect(&place->memory[tensor], true);
         }
     }
-    place_lengths(&place->key_lengths, "key_lengths", p->key_lengths, p->batch, end);
-    place_lengths(&place->query_lengths, "query_lengths", p->query_lengths, p->batch, end);
+    place_vector(&place->key_lengths, "key_lengths", p->key_lengths, p->batch, end);
+    place_vector(&place->query_lengths, "query_lengths", p->query_lengths, p->batch, end);
+    place_vector(&place->slopes, "alibi_slopes", p->alibi_slopes, p->heads, end);
+    place_vector(&place->table, "relative_position_table", p->relative_table, p->heads * (2 * p->relative_span + 1), end);
 }
 
 void placement_destroy(placement *place) {
@@ -284,10 +289,24 @@ void placement_destroy(placement *place) {
     }
     guarded_destroy(&place->key_lengths);
     guarded_destroy(&place->query_lengths);
+    guarded_destroy(&place->slopes);
+    guarded_destroy(&place->table);
     free(place->packed_copy);
 }
 
 /* ---- calls ---- */
+
+int32_t forward_problem(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t bytes,
+    const problem *p, const float *q, const float *k, const float *v, float *out, float *lse,
+    const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k) {
+    if (p->alibi_slopes == NULL && p->relative_table == NULL && cu_seqlens_q == NULL) {
+        return gatun_attention_forward(
+            context, desc, workspace, bytes, q, k, v, p->key_lengths, p->query_lengths, out, lse);
+    }
+    return gatun_attention_forward_extended(context, desc, workspace, bytes, q, k, v, p->key_lengths, p->query_lengths,
+        out, lse, cu_seqlens_q, cu_seqlens_k, NULL, NULL, NULL, NULL, p->alibi_slopes, NULL, NULL, NULL, NULL,
+        p->relative_table, NULL, NULL, NULL);
+}
 
 void *new_workspace(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {
     *bytes = -1;
@@ -354,9 +373,14 @@ bool placement_run(placement *place, gatun_context *context, int32_t max_threads
         return false;
     }
     float *lse = place->no_lse ? NULL : place->data[TENSOR_LSE];
-    int32_t status = gatun_attention_forward(context, &desc, workspace, bytes, place->data[TENSOR_Q],
-        place->data[TENSOR_K], place->data[TENSOR_V], (const int32_t *)(const void *)place->key_lengths.data,
-        (const int32_t *)(const void *)place->query_lengths.data, place->data[TENSOR_OUT], lse);
+    problem placed = *place->problem; /* with what is read besides q, k and v in guarded memory */
+    placed.key_lengths = (int32_t *)(void *)place->key_lengths.data;
+    placed.query_lengths = (int32_t *)(void *)place->query_lengths.data;
+    placed.alibi_slopes = (float *)(void *)place->slopes.data;
+    placed.relative_table = (float *)(void *)place->table.data;
+    int32_t status =
+        forward_problem(context, &desc, workspace, bytes, &placed, place->data[TENSOR_Q], place->data[TENSOR_K],
+            place->data[TENSOR_V], place->data[TENSOR_OUT], lse, NULL, NULL);
     if (status != GATUN_OK) {
         test_fail(__FILE__, __LINE__, "%s: gatun_attention_forward: %s", what, gatun_status_string(status));
         return false;

@@ -10,6 +10,8 @@
 
 enum { LENGTHS_NONE, LENGTHS_KEY, LENGTHS_QUERY, LENGTHS_BOTH, LENGTHS_KINDS };
 
+enum { BIAS_NONE, BIAS_ALIBI, BIAS_TABLE, BIAS_BOTH, BIAS_KINDS };
+
 typedef enum distribution {
     VALUES_NORMAL,  /* N(0,1) */
     VALUES_UNIFORM, /* -1 .. 1 */
@@ -21,6 +23,9 @@ typedef enum distribution {
 void problem_allocate(problem *p, int lengths);
 void problem_draw(problem *p, distribution kind, rng *random); /* values and lengths */
 void problem_free(problem *p);
+
+/* Allocates and draws biases: slopes of 1/2 to 1/256, of either sign now and then, and a table of that span. */
+void problem_bias(problem *p, int kind, int64_t span, rng *random);
 
 /*
  * Puts NaN and infinities where no row may look: keys, values and rows past their lengths, keys past the causal
@@ -61,7 +66,7 @@ typedef struct placement {
     const problem *problem;
     gatun_attention_desc desc;
     guarded memory[TENSORS]; /* map is NULL where the tensor lies in another's memory */
-    guarded key_lengths, query_lengths;
+    guarded key_lengths, query_lengths, slopes, table;
     float *data[TENSORS];
     float *packed_copy; /* what a packed buffer held before the call, if out lies in it */
     bool no_lse;        /* pass NULL for lse */
@@ -98,6 +103,13 @@ problem new_problem(
 
 /* A descriptor of p in the default layout, of which tests change members. */
 gatun_attention_desc default_desc(const problem *p);
+
+/*
+ * The call of p with these tensors, by the entry that takes its biases; cu_seqlens_q and cu_seqlens_k or NULL.
+ */
+int32_t forward_problem(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t bytes,
+    const problem *p, const float *q, const float *k, const float *v, float *out, float *lse,
+    const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k);
 
 /* A 64-byte aligned workspace for desc, the caller's to free; NULL, and a failure, if the library gives no size. */
 void *new_workspace(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes);

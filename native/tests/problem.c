@@ -31,6 +31,9 @@ void problem_allocate(problem *p, int lengths) {
     p->v = test_allocate(v_elements(p) * (int64_t)sizeof(float));
     p->key_lengths = NULL;
     p->query_lengths = NULL;
+    p->alibi_slopes = NULL;
+    p->relative_table = NULL;
+    p->relative_span = 0;
     if (lengths == LENGTHS_KEY || lengths == LENGTHS_BOTH) {
         p->key_lengths = test_allocate(p->batch * (int64_t)sizeof(int32_t));
     }
@@ -45,6 +48,26 @@ void problem_free(problem *p) {
     free(p->v);
     free(p->key_lengths);
     free(p->query_lengths);
+    free(p->alibi_slopes);
+    free(p->relative_table);
+}
+
+void problem_bias(problem *p, int kind, int64_t span, rng *random) {
+    if (kind == BIAS_ALIBI || kind == BIAS_BOTH) {
+        p->alibi_slopes = test_allocate(p->heads * (int64_t)sizeof(float));
+        for (int64_t h = 0; h < p->heads; h++) {
+            float slope = ldexpf(1, (int)rng_between(random, -8, -1));
+            p->alibi_slopes[h] = rng_below(random, 8) == 0 ? -slope : slope;
+        }
+    }
+    if (kind == BIAS_TABLE || kind == BIAS_BOTH) {
+        int64_t entries = p->heads * (2 * span + 1);
+        p->relative_span = span;
+        p->relative_table = test_allocate(entries * (int64_t)sizeof(float));
+        for (int64_t i = 0; i < entries; i++) {
+            p->relative_table[i] = 2 * rng_normal(random);
+        }
+    }
 }
 
 problem new_problem(
@@ -133,6 +156,11 @@ void problem_describe(const problem *p, char *text, size_t size) {
         p->scaled ? (double)p->scale : 1 / sqrt((double)p->head_dim));
     append_lengths(", key lengths ", p->key_lengths, p->batch, text, size);
     append_lengths(", query lengths ", p->query_lengths, p->batch, text, size);
+    size_t length = strlen(text);
+    if (p->alibi_slopes != NULL || p->relative_table != NULL) {
+        snprintf(text + length, size - length, ", biased by%s%s, span %lld", p->alibi_slopes != NULL ? " slopes" : "",
+            p->relative_table != NULL ? " a table" : "", (long long)p->relative_span);
+    }
 }
 
 void outcome_create(outcome *result, const problem *p) {

@@ -7,10 +7,18 @@
 
 #include "harness.h"
 
+static int64_t keys_of(const problem *p, int64_t b) {
+    return p->key_lengths != NULL ? p->key_lengths[b] : p->seq_k;
+}
+
+static int64_t rows_of(const problem *p, int64_t b) {
+    return p->query_lengths != NULL ? p->query_lengths[b] : p->seq_q;
+}
+
 /* Keys that row i of a batch row may attend to: 0 .. result - 1. */
 static int64_t visible_keys(const problem *p, int64_t b, int64_t i) {
-    int64_t keys = p->key_lengths != NULL ? p->key_lengths[b] : p->seq_k;
-    int64_t rows = p->query_lengths != NULL ? p->query_lengths[b] : p->seq_q;
+    int64_t keys = keys_of(p, b);
+    int64_t rows = rows_of(p, b);
     if (i >= rows) {
         return 0;
     }
@@ -21,6 +29,22 @@ static int64_t visible_keys(const problem *p, int64_t b, int64_t i) {
         limit = i + 1;
     }
     return limit < 0 ? 0 : limit < keys ? limit : keys;
+}
+
+/* What is added to the scaled score of key j; row i of its batch row stands at key i + keys - rows, or at key i. */
+static double bias_of(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j) {
+    int64_t position = p->causal == GATUN_CAUSAL_TOP_LEFT ? i : i + keys_of(p, b) - rows_of(p, b);
+    int64_t distance = j - position;
+    double bias = 0;
+    if (p->alibi_slopes != NULL) {
+        bias -= (double)p->alibi_slopes[h] * fabs((double)distance);
+    }
+    if (p->relative_table != NULL) {
+        int64_t span = p->relative_span;
+        int64_t clamped = distance < -span ? -span : distance > span ? span : distance;
+        bias += (double)p->relative_table[h * (2 * span + 1) + span + clamped];
+    }
+    return bias;
 }
 
 /* Four sums at a time, for speed; in double their order is of no account. */
@@ -64,18 +88,23 @@ static void row_is_nan(double *out, int64_t n, row_bound *row) {
     row->lse = NAN;
 }
 
-/* One row: all scores, then the softmax in two passes. score has room for keys elements. */
-static void reference_row(const problem *p, const float *q, const float *k, const float *v, int64_t keys, double *score,
-    double *out, row_bound *row) {
+/* One row, i of b and h: all scores, then the softmax in two passes. score has room for keys elements. */
+static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, const float *q, const float *k,
+    const float *v, double *score, double *out, row_bound *row) {
+    int64_t keys = visible_keys(p, b, i);
+    bool biased = p->alibi_slopes != NULL || p->relative_table != NULL;
     int64_t k_stride = p->kv_heads * p->head_dim;
     int64_t v_stride = p->kv_heads * p->head_dim_v;
     double scale = p->scaled ? (double)p->scale : 1 / sqrt((double)p->head_dim);
     double greatest = -HUGE_VAL;
+    double greatest_bias = 0;
     memset(out, 0, sizeof *out * (size_t)p->head_dim_v);
     *row = (row_bound){.lse = -INFINITY};
     for (int64_t j = 0; j < keys; j++) {
         double magnitude;
         score[j] = scale * dot(q, k + j * k_stride, p->head_dim, &magnitude);
+        double bias = biased ? bias_of(p, b, h, i, j) : 0;
+        score[j] += bias;
         if (isnan(score[j]) || score[j] == HUGE_VAL) {
             row_is_nan(out, p->head_dim_v, row);
             return;
@@ -83,7 +112,8 @@ static void reference_row(const problem *p, const float *q, const float *k, cons
         if (score[j] != -HUGE_VAL) {
             row->keys++;
             row->score = fmax(row->score, fabs(scale) * magnitude);
-            row->product = fmax(row->product, magnitude);
+            row->product = fmax(row->product, fmax(magnitude, fabs(bias)));
+            greatest_bias = fmax(greatest_bias, fabs(bias));
             greatest = fmax(greatest, score[j]);
         } else {
             double magnitude_there = finite_magnitude(q, k + j * k_stride, p->head_dim);
@@ -94,11 +124,13 @@ static void reference_row(const problem *p, const float *q, const float *k, cons
         return;
     }
     double sum = 0;
+    double bias_sum = 0;
     for (int64_t j = 0; j < keys; j++) {
         if (score[j] == -HUGE_VAL) {
             continue;
         }
         double weight = exp(score[j] - greatest);
+        bias_sum += biased ? weight * fabs(bias_of(p, b, h, i, j)) : 0;
         const float *value = v + j * v_stride;
         double largest = 0;
         sum += weight;
@@ -113,6 +145,9 @@ static void reference_row(const problem *p, const float *q, const float *k, cons
         out[d] /= sum;
     }
     row->lse = greatest + log(sum);
+    /* gatun.h has the greatest |bias|; an error of a score counts by the weight of its key, twice where the value
+     * differs in sign from the result */
+    row->score += fmin(greatest_bias, 2 * bias_sum / sum);
 }
 
 void expected_create(expected *want, const problem *p) {
@@ -127,8 +162,8 @@ void expected_create(expected *want, const problem *p) {
             const float *v = p->v + (b * p->seq_k * p->kv_heads + g) * p->head_dim_v;
             for (int64_t i = 0; i < p->seq_q; i++) {
                 int64_t at = (b * p->seq_q + i) * p->heads + h;
-                reference_row(p, p->q + at * p->head_dim, k, v, visible_keys(p, b, i), score,
-                    want->out + at * p->head_dim_v, &want->row[at]);
+                reference_row(p, b, h, i, p->q + at * p->head_dim, k, v, score, want->out + at * p->head_dim_v,
+                    &want->row[at]);
             }
         }
     }

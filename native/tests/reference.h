@@ -14,6 +14,9 @@ typedef struct problem {
     bool random_values; /* drawn from a distribution: the error bound's smaller constant holds */
     float *q, *k, *v;
     int32_t *key_lengths, *query_lengths; /* [batch] or NULL */
+    float *alibi_slopes;                  /* [heads] or NULL */
+    float *relative_table;                /* [heads][2 * relative_span + 1] or NULL */
+    int64_t relative_span;
 } problem;
 
 /* Dense results: out [batch][seq_q][heads][head_dim_v], lse [batch][seq_q][heads]. */
@@ -25,8 +28,8 @@ typedef struct outcome {
 /* What is exact for one row, and what its error bound needs; maxima over the keys that the row attends to. */
 typedef struct row_bound {
     double lse;
-    double score;   /* S = |scale| * max over j of sum over d of |q[d] * k[j][d]| */
-    double product; /* the same without scale, and over keys with a score of -inf */
+    double score;   /* S = |scale| * max over j of sum over d of |q[d] * k[j][d]|, and what biases add to it */
+    double product; /* the same without scale, and over keys with a score of -inf; or the largest bias */
     double value;   /* max |v|, infinite values not counted */
     int64_t keys;   /* that the row attends to, those with a score of -inf not counted */
 } row_bound;

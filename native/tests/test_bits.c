@@ -14,20 +14,26 @@ typedef struct shape {
     int64_t batch, heads, kv_heads, seq_q, seq_k, head_dim;
     int32_t causal;
     int lengths;
+    int biases;
+    int64_t span;
 } shape;
 
 /*
  * one task and many, one tile and many, keys beyond what is kept in float, groups that do not divide a vector,
- * decoding
+ * decoding, biases; more heads in a group than lanes in a block
  */
 static const shape shapes[] = {
-    {3, 6, 2, 37, 200, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE},
-    {3, 6, 2, 130, 129, 33, GATUN_CAUSAL_TOP_LEFT, LENGTHS_BOTH},
-    {2, 5, 1, 70, 517, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY},
-    {2, 4, 4, 200, 300, 80, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_QUERY},
-    {2, 8, 2, 1, 4500, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY},
-    {2, 3, 1, 5, 2200, 17, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE},
-    {2, 12, 12, 64, 64, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE},
+    {3, 6, 2, 37, 200, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
+    {3, 6, 2, 130, 129, 33, GATUN_CAUSAL_TOP_LEFT, LENGTHS_BOTH, BIAS_NONE, 0},
+    {2, 5, 1, 70, 517, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY, BIAS_NONE, 0},
+    {2, 4, 4, 200, 300, 80, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_QUERY, BIAS_NONE, 0},
+    {2, 8, 2, 1, 4500, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY, BIAS_NONE, 0},
+    {2, 3, 1, 5, 2200, 17, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
+    {2, 12, 12, 64, 64, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
+    {3, 6, 2, 37, 200, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_BOTH, 20},
+    {2, 5, 1, 70, 517, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY, BIAS_ALIBI, 0},
+    {2, 8, 2, 1, 4500, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY, BIAS_TABLE, 300},
+    {2, 72, 2, 9, 140, 16, GATUN_CAUSAL_TOP_LEFT, LENGTHS_NONE, BIAS_BOTH, 4},
 };
 
 static problem shaped(const shape *s) {
@@ -46,6 +52,7 @@ static problem shaped(const shape *s) {
     problem_allocate(&p, s->lengths);
     rng random = rng_make(test_seed(), (uint64_t)(s - shapes));
     problem_draw(&p, VALUES_NORMAL, &random);
+    problem_bias(&p, s->biases, s->span, &random);
     return p;
 }
 
@@ -160,6 +167,16 @@ static problem part_of(const problem *p, int64_t b, int64_t h, int64_t heads, in
             sizeof(float) * (size_t)(kv_heads * p->head_dim));
         memcpy(part.v + j * kv_heads * p->head_dim_v, p->v + row * p->head_dim_v,
             sizeof(float) * (size_t)(kv_heads * p->head_dim_v));
+    }
+    if (p->alibi_slopes != NULL) {
+        part.alibi_slopes = test_allocate(heads * (int64_t)sizeof(float));
+        memcpy(part.alibi_slopes, p->alibi_slopes + h, sizeof(float) * (size_t)heads);
+    }
+    if (p->relative_table != NULL) {
+        int64_t entries = 2 * p->relative_span + 1;
+        part.relative_span = p->relative_span;
+        part.relative_table = test_allocate(heads * entries * (int64_t)sizeof(float));
+        memcpy(part.relative_table, p->relative_table + h * entries, sizeof(float) * (size_t)(heads * entries));
     }
     if (p->key_lengths != NULL) {
         part.key_lengths[0] = p->key_lengths[b];
@@ -322,7 +339,8 @@ static void lengths_cut(problem *p, int32_t tier, const outcome *plain) {
 
 /* A row under a causal mask is a row of a call without mask that has only the keys that it sees. */
 static void causal_cut(problem *p, int32_t tier, const outcome *plain) {
-    if (p->causal == GATUN_CAUSAL_NONE || p->key_lengths != NULL || p->query_lengths != NULL) {
+    bool biased = p->alibi_slopes != NULL || p->relative_table != NULL; /* other keys, another position */
+    if (p->causal == GATUN_CAUSAL_NONE || p->key_lengths != NULL || p->query_lengths != NULL || biased) {
         return;
     }
     for (int64_t i = 0; i < p->seq_q; i += 1 + p->seq_q / 7) {
@@ -388,9 +406,9 @@ static void with_workspace(
     desc.lse_stride[2] = 1;
     int32_t status = extended ? gatun_attention_forward_extended(context, &desc, workspace, bytes, p->q, p->k, p->v,
                                     p->key_lengths, p->query_lengths, got.out, got.lse, NULL, NULL, NULL, NULL, NULL,
-                                    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)
-                              : gatun_attention_forward(context, &desc, workspace, bytes + more, p->q, p->k, p->v,
-                                    p->key_lengths, p->query_lengths, got.out, got.lse);
+                                    NULL, p->alibi_slopes, NULL, NULL, NULL, NULL, p->relative_table, NULL, NULL, NULL)
+                              : forward_problem(context, &desc, workspace, bytes + more, p, p->q, p->k, p->v, got.out,
+                                    got.lse, NULL, NULL);
     CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
     if (status == GATUN_OK) {
         check_same_bits(p, plain, &got, what);

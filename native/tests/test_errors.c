@@ -97,7 +97,7 @@ static const bad_member bad_members[] = {
     BAD(struct_size, 0, GATUN_E_VERSION),
     BAD(struct_size, 4, GATUN_E_VERSION),
     BAD(struct_size, UINT32_MAX, GATUN_E_VERSION),
-    BAD(flags, 4, GATUN_E_INVALID),
+    BAD(flags, 8, GATUN_E_INVALID),
     BAD(flags, INT64_C(0x80000000), GATUN_E_INVALID),
     BAD(causal, -1, GATUN_E_INVALID),
     BAD(causal, 3, GATUN_E_INVALID),
@@ -153,7 +153,9 @@ static const bad_member bad_members[] = {
     BAD_ITEM(out_stride, 2, DIM - 1, GATUN_E_OVERLAP),
     BAD_ITEM(out_stride, 1, 4 * DIM - 1, GATUN_E_OVERLAP),
     BAD_ITEM(reserved, 0, 1, GATUN_E_VERSION),
-    BAD_ITEM(reserved, 31, INT64_MIN, GATUN_E_VERSION),
+    BAD_ITEM(reserved, 30, INT64_MIN, GATUN_E_VERSION),
+    BAD(relative_span, 1, GATUN_E_INVALID), /* without GATUN_ATTENTION_BIASED */
+    BAD(relative_span, -1, GATUN_E_INVALID),
 };
 
 static void store(gatun_attention_desc *desc, const bad_member *bad) {
@@ -428,8 +430,9 @@ static void extensions(void) {
         const void *extension[EXTENSIONS] = {NULL};
         extension[n] = something;
         int32_t status = forward_extended(&c, extension);
-        /* offsets are built, and belong to GATUN_ATTENTION_PACKED (see test_packed.c) */
-        int32_t wanted = n < 2 ? GATUN_E_INVALID : GATUN_E_UNSUPPORTED;
+        /* offsets and two biases are built, and belong to flags (see test_packed.c, test_bias.c) */
+        bool built = n < 2 || n == 6 || n == 11;
+        int32_t wanted = built ? GATUN_E_INVALID : GATUN_E_UNSUPPORTED;
         CHECK(status == wanted, "%s: expected \"%s\", got \"%s\"", names[n], gatun_status_string(wanted),
             gatun_status_string(status));
         CHECK(untouched(), "%s: the outputs were written", names[n]);

@@ -232,7 +232,7 @@ static void shapes(void) {
     for (int t = 0; t < tier_count; t++) {
         for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
             bool large = sizes[n][0] * sizes[n][1] * sizes[n][2] > 1000000;
-            for (int32_t kind = 0; kind <= GATUN_ACTIVATION_SILU; kind++) {
+            for (int32_t kind = 0; kind <= GATUN_ACTIVATION_QUICK_GELU; kind++) {
                 if ((large || test_light()) && (kind + (int32_t)n) % 3 != t % 3) {
                     continue;
                 }
@@ -263,7 +263,7 @@ static void factors(void) {
                                 .k = 20,
                                 .padding = 3,
                                 .flags = (uint32_t)((a + b) % 4),
-                                .activation = (a + 2 * b) % (GATUN_ACTIVATION_SILU + 1),
+                                .activation = (a + 2 * b) % (GATUN_ACTIVATION_QUICK_GELU + 1),
                                 .alpha = numbers[a],
                                 .beta = numbers[b],
                                 .biased = biased != 0},
@@ -272,7 +272,7 @@ static void factors(void) {
         }
     }
     /* without depth every row is the activation of the bias */
-    for (int32_t kind = 0; kind <= GATUN_ACTIVATION_SILU; kind++) {
+    for (int32_t kind = 0; kind <= GATUN_ACTIVATION_QUICK_GELU; kind++) {
         check_layer(&(shape){.m = 5, .n = 21, .padding = 2, .activation = kind, .alpha = 1, .biased = true}, tier);
     }
     check_layer(&(shape){.n = 5, .k = 5, .alpha = 1, .biased = true}, tier);
@@ -287,14 +287,14 @@ static void refused(void) {
     const float *b = (const float *)(void *)l.b.data;
     const float *bias = (const float *)(void *)l.bias.data;
     float *c = (float *)(void *)l.c.data;
-    static const int32_t activations[] = {-1, GATUN_ACTIVATION_SILU + 1, INT32_MAX, INT32_MIN};
+    static const int32_t activations[] = {-1, GATUN_ACTIVATION_QUICK_GELU + 1, INT32_MAX, INT32_MIN};
     for (int n = 0; n < 4; n++) {
         gatun_sgemm_desc desc = good;
         desc.activation = activations[n];
         CHECK_STATUS(gatun_linear(context, &desc, blas(), a, b, bias, c), GATUN_E_INVALID);
     }
     /* gatun_sgemm has none */
-    for (int32_t kind = 1; kind <= GATUN_ACTIVATION_SILU; kind++) {
+    for (int32_t kind = 1; kind <= GATUN_ACTIVATION_QUICK_GELU; kind++) {
         gatun_sgemm_desc desc = good;
         desc.activation = kind;
         CHECK_STATUS(gatun_sgemm(context, &desc, blas(), a, b, c), GATUN_E_INVALID);

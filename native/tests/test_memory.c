@@ -123,12 +123,12 @@ static void warm_calls_of(int32_t tier, const problem *p, int32_t max_threads, c
         for (int i = 0; i < (phase == 0 ? 20 : 1000); i++) {
             int32_t status = gatun_attention_workspace_size(context, &desc, &again);
             failed = status != GATUN_OK ? status : failed;
-            status = gatun_attention_forward(
-                context, &desc, workspace, bytes, p->q, p->k, p->v, p->key_lengths, p->query_lengths, got.out, got.lse);
+            status = forward_problem(
+                context, &desc, workspace, bytes, p, p->q, p->k, p->v, got.out, got.lse, NULL, NULL);
             failed = status != GATUN_OK ? status : failed;
             status = gatun_attention_forward_extended(context, &desc, workspace, bytes, p->q, p->k, p->v,
-                p->key_lengths, p->query_lengths, got.out, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                NULL, NULL, NULL, NULL, NULL, NULL);
+                p->key_lengths, p->query_lengths, got.out, NULL, NULL, NULL, NULL, NULL, NULL, NULL, p->alibi_slopes,
+                NULL, NULL, NULL, NULL, p->relative_table, NULL, NULL, NULL);
             failed = status != GATUN_OK ? status : failed;
         }
     }
@@ -145,11 +145,14 @@ static void warm_calls(void) {
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int t = 0; t < tier_count; t++) {
-        /* decoding over splits; several blocks under a mask; NaN, so that blocks are run twice */
+        /* decoding over splits; several blocks under a mask; NaN, so that blocks are run twice; biases */
         problem decode = new_problem(2, 8, 2, 1, 2500, 32, GATUN_CAUSAL_NONE);
         problem prefill = new_problem(1, 4, 4, 100, 100, 32, GATUN_CAUSAL_BOTTOM_RIGHT);
         problem twice = new_problem(1, 4, 4, 60, 60, 32, GATUN_CAUSAL_TOP_LEFT);
         twice.v[30 * 4 * 32] = NAN;
+        problem biased = new_problem(2, 4, 2, 70, 150, 32, GATUN_CAUSAL_BOTTOM_RIGHT);
+        rng random = rng_make(test_seed(), 1);
+        problem_bias(&biased, BIAS_BOTH, 40, &random);
         static const int32_t threads[] = {1, SHARED_THREADS};
         for (int n = 0; n < 2; n++) {
             char what[64];
@@ -157,10 +160,12 @@ static void warm_calls(void) {
             warm_calls_of(tiers[t], &decode, threads[n], what);
             warm_calls_of(tiers[t], &prefill, threads[n], what);
             warm_calls_of(tiers[t], &twice, threads[n], what);
+            warm_calls_of(tiers[t], &biased, threads[n], what);
         }
         problem_free(&decode);
         problem_free(&prefill);
         problem_free(&twice);
+        problem_free(&biased);
     }
 }
 

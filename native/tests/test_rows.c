@@ -1,6 +1,6 @@
 /*
- * gatun_norm, gatun_activation, gatun_embedding and gatun_pool against loops in double, on every tier, with rows that
- * end at a page that may not be touched.
+ * gatun_norm, gatun_activation, gatun_embedding, gatun_pool and gatun_softmax against loops in double, on every tier,
+ * with rows that end at a page that may not be touched.
  */
 #include <math.h>
 #include <stddef.h>
@@ -88,9 +88,9 @@ static const int32_t thread_counts[] = {1, 2, 5, 0};
 
 /* ---- activation ---- */
 
-enum { ACTIVATIONS = GATUN_ACTIVATION_SILU + 1 };
+enum { ACTIVATIONS = GATUN_ACTIVATION_QUICK_GELU + 1 };
 
-static const char *const activation_names[ACTIVATIONS] = {"none", "relu", "gelu", "gelu_tanh", "silu"};
+static const char *const activation_names[ACTIVATIONS] = {"none", "relu", "gelu", "gelu_tanh", "silu", "quick_gelu"};
 
 static double activation_of(int32_t kind, double x) {
     switch (kind) {
@@ -103,6 +103,8 @@ static double activation_of(int32_t kind, double x) {
         return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
     case GATUN_ACTIVATION_SILU:
         return x / (1 + exp(-x));
+    case GATUN_ACTIVATION_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
     default:
         return x;
     }
@@ -581,16 +583,18 @@ static void norm_special(void) {
 
 /* ---- embedding ---- */
 
-static void check_embedding(int32_t tier, int64_t rows, int64_t dim, int64_t gap, int tables, unsigned with_ids) {
+static void check_embedding(
+    int32_t tier, int64_t rows, int64_t dim, int64_t gap, int tables, unsigned with_ids, float scale) {
     enum { MOST_ENTRIES = 9 };
     char what[128];
-    snprintf(what, sizeof what, "%lld x %lld, gap %lld, %d tables, ids %u, %s", (long long)rows, (long long)dim,
-        (long long)gap, tables, with_ids, gatun_tier_name(tier));
+    snprintf(what, sizeof what, "%lld x %lld, gap %lld, %d tables, ids %u, scale %g, %s", (long long)rows,
+        (long long)dim, (long long)gap, tables, with_ids, (double)scale, gatun_tier_name(tier));
     test_note("%s", what);
     rng random = rng_make(test_seed(), (uint64_t)(rows * 1009 + dim));
     gatun_rows_desc desc = rows_desc(rows, dim);
     desc.x_row = 0;
     desc.out_row = dim + gap;
+    desc.scale = scale;
     matrix table[3];
     guarded ids[3];
     const float *tables_given[3] = {NULL};
@@ -627,7 +631,7 @@ static void check_embedding(int32_t tier, int64_t rows, int64_t dim, int64_t gap
                 float want = 0;
                 for (int t = 0; t < tables; t++) {
                     float part = *at(&table[t], ids_given[t] != NULL ? ids_given[t][r] : 0, i);
-                    want = t == 0 ? part : want + part;
+                    want = t == 0 ? (scale == 0 ? part : scale * part) : want + part;
                 }
                 good = memcmp(&want, at(&out, r, i), sizeof want) == 0;
                 CHECK(good, "%s: out[%lld][%lld]: expected %.9g, got %.9g", what, (long long)r, (long long)i,
@@ -649,11 +653,14 @@ static void embedding(void) {
     for (int t = 0; t < tier_count; t++) {
         for (int tables = 1; tables <= 3; tables++) {
             for (unsigned ids = 0; ids < 8; ids++) {
-                check_embedding(tiers[t], 1 + ids, dims[(ids * 11 + (unsigned)tables) % DIMS], ids % 3, tables, ids);
+                static const float scales[] = {0, 1, 22.627417f, -0.1f, -0.0f}; /* sqrt(512) is the third */
+                check_embedding(tiers[t], 1 + ids, dims[(ids * 11 + (unsigned)tables) % DIMS], ids % 3, tables, ids,
+                    scales[(ids + (unsigned)tables) % 5]);
             }
         }
-        check_embedding(tiers[t], 700, 384, 0, 3, 7);
-        check_embedding(tiers[t], 0, 5, 0, 2, 3);
+        check_embedding(tiers[t], 700, 384, 0, 3, 7, 0);
+        check_embedding(tiers[t], 700, 384, 0, 2, 3, 19.595918f);
+        check_embedding(tiers[t], 0, 5, 0, 2, 3, 0);
     }
     test_note("%s", "");
 }
@@ -867,12 +874,220 @@ static void pool_refused(void) {
     guarded_destroy(&out.memory);
 }
 
+/* ---- softmax ---- */
+
+/* What gatun.h promises for one element of a row whose greatest is most. */
+static double softmax_bound(double want, double x, double most, bool logarithm) {
+    return logarithm ? 2e-6 + 0x1p-22 * fabs(want) : (2e-6 + 0x1p-22 * (most - x)) * want + 0x1p-120;
+}
+
+static void check_softmax_row(
+    const float *x, const float *got, int64_t dim, bool logarithm, int64_t row, const char *what) {
+    double most = -HUGE_VAL;
+    for (int64_t i = 0; i < dim; i++) {
+        most = fmax(most, (double)x[i]);
+    }
+    double sum = 0;
+    for (int64_t i = 0; i < dim; i++) {
+        sum += exp((double)x[i] - most);
+    }
+    for (int64_t i = 0; i < dim; i++) {
+        double exact = (double)x[i] - most - log(sum);
+        double want = logarithm ? exact : exp(exact);
+        double bound = softmax_bound(want, (double)x[i], most, logarithm);
+        if (!(fabs((double)got[i] - want) <= bound) && want != (double)got[i]) {
+            test_fail(__FILE__, __LINE__, "%s: out[%lld][%lld]: expected %.9g +- %.3g, got %.9g", what, (long long)row,
+                (long long)i, want, bound, (double)got[i]);
+            return;
+        }
+    }
+}
+
+static void check_softmax(
+    int32_t tier, int64_t rows, int64_t dim, int64_t gap, bool logarithm, bool in_place, float spread, guarded_end end) {
+    char what[160];
+    snprintf(what, sizeof what, "%lld x %lld, gap %lld, log %d, in place %d, spread %g, %s", (long long)rows,
+        (long long)dim, (long long)gap, logarithm, in_place, (double)spread, gatun_tier_name(tier));
+    test_note("%s", what);
+    rng random = rng_make(test_seed(), (uint64_t)(rows * 1009 + dim));
+    matrix x = matrix_random("x", rows, dim, gap, end, 0, &random);
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t i = 0; i < dim; i++) {
+            *at(&x, r, i) = spread * *at(&x, r, i) + (float)r;
+            if ((r + i) % 11 == 3 && i > 0) {
+                *at(&x, r, i) = -INFINITY;
+            }
+        }
+    }
+    float *x_before = copy_of(&x);
+    matrix own = matrix_create("out", rows, dim, gap + 2, end);
+    matrix *out = in_place ? &x : &own;
+    float *before = copy_of(out);
+    if (!in_place) {
+        guarded_protect(&x.memory, true);
+    }
+    matrix first = matrix_create("first result", rows, dim, 0, GUARD_AFTER);
+    gatun_rows_desc desc = rows_desc(rows, dim);
+    desc.flags = logarithm ? GATUN_SOFTMAX_LOG : 0;
+    desc.x_row = x.row;
+    desc.out_row = out->row;
+    for (int n = 0; n < 4; n++) {
+        matrix_restore(out, before);
+        desc.max_threads = thread_counts[n];
+        int32_t status = gatun_softmax(shared_context(tier), &desc, x.data, out->data);
+        CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
+        CHECK(only_elements_written(out, before), "%s: more than the elements of out was written", what);
+        if (n > 0) {
+            CHECK(same_elements(out, &first), "%s: other bits with %d threads", what, (int)thread_counts[n]);
+            continue;
+        }
+        for (int64_t r = 0; r < rows; r++) {
+            memcpy(at(&first, r, 0), at(out, r, 0), (size_t)dim * sizeof(float));
+            check_softmax_row(x_before + r * x.row, at(out, r, 0), dim, logarithm, r, what);
+        }
+    }
+    free(before);
+    free(x_before);
+    guarded_destroy(&x.memory);
+    guarded_destroy(&own.memory);
+    guarded_destroy(&first.memory);
+}
+
+static void softmax_shapes(void) {
+    static const float spreads[] = {1, 0, 10, 60, 1e30f};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int d = 0; d < DIMS; d += test_light() ? 9 : 1) {
+            for (int kind = 0; kind < 4; kind++) {
+                check_softmax(tiers[t], 1 + (d + kind) % 4, dims[d], d % 3, (kind & 1) != 0, (kind & 2) != 0,
+                    spreads[(d + kind) % 5], d % 4 == 3 ? GUARD_BEFORE : GUARD_AFTER);
+            }
+        }
+        /* several tasks, the last one smaller */
+        check_softmax(tiers[t], 613, 333, 3, false, false, 3, GUARD_AFTER);
+        check_softmax(tiers[t], 300, 500, 0, true, true, 3, GUARD_AFTER);
+    }
+    test_note("%s", "");
+}
+
+/* Vocabularies, and longer: equal elements, whose sum a float would get wrong, and drawn ones. */
+static void softmax_of_long_rows(void) {
+    static const int64_t lengths[] = {32000, 250000, 3000001};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int n = 0; n < (test_light() ? 1 : 3); n++) {
+            matrix x = matrix_create("x", 1, lengths[n], 0, GUARD_AFTER);
+            matrix out = matrix_create("out", 1, lengths[n], 0, GUARD_AFTER);
+            for (int kind = 0; kind < 4; kind++) {
+                rng random = rng_make(test_seed(), (uint64_t)n);
+                for (int64_t i = 0; i < lengths[n]; i++) {
+                    /* equal ones; one far above; one below so that each adds 0.1 of a unit; drawn */
+                    float value = kind == 3 ? 4 * rng_normal(&random) : -2.3025851f * (float)(kind == 2);
+                    x.data[i] = kind == 1 && i == lengths[n] / 2 ? 12 : kind == 2 && i == 0 ? 0 : value;
+                }
+                for (int logarithm = 0; logarithm < 2; logarithm++) {
+                    gatun_rows_desc desc = rows_desc(1, lengths[n]);
+                    desc.flags = logarithm ? GATUN_SOFTMAX_LOG : 0;
+                    char what[96];
+                    snprintf(what, sizeof what, "%lld elements, kind %d, log %d, %s", (long long)lengths[n], kind,
+                        logarithm, gatun_tier_name(tiers[t]));
+                    CHECK_STATUS(gatun_softmax(shared_context(tiers[t]), &desc, x.data, out.data), GATUN_OK);
+                    check_softmax_row(x.data, out.data, lengths[n], logarithm != 0, 0, what);
+                }
+            }
+            guarded_destroy(&x.memory);
+            guarded_destroy(&out.memory);
+        }
+    }
+}
+
+static void softmax_special(void) {
+    enum { SHORT = 1, MIDDLE = 37, LONG = 3000 };
+    static const int64_t widths[] = {SHORT, MIDDLE, LONG};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int logarithm = 0; logarithm < 2; logarithm++) {
+            for (int w = 0; w < 3; w++) {
+                int64_t dim = widths[w];
+                matrix x = matrix_create("x", 3, dim, 0, GUARD_AFTER);
+                matrix out = matrix_create("out", 3, dim, 0, GUARD_AFTER);
+                gatun_rows_desc desc = rows_desc(3, dim);
+                desc.flags = logarithm ? GATUN_SOFTMAX_LOG : 0;
+                gatun_context *context = shared_context(tiers[t]);
+                /* rows of -inf alone, of huge numbers of both signs, and of one number beside nothing but -inf */
+                for (int64_t i = 0; i < dim; i++) {
+                    *at(&x, 0, i) = -INFINITY;
+                    *at(&x, 1, i) = i == dim / 2 ? 3e38f : -3e38f;
+                    *at(&x, 2, i) = i == dim - 1 ? -700 : -INFINITY;
+                }
+                CHECK_STATUS(gatun_softmax(context, &desc, x.data, out.data), GATUN_OK);
+                const float none = logarithm ? -INFINITY : 0;
+                const float all = logarithm ? 0 : 1;
+                for (int64_t i = 0; i < dim; i++) {
+                    bool good = *at(&out, 0, i) == none && *at(&out, 1, i) == (i == dim / 2 ? all : none) &&
+                                *at(&out, 2, i) == (i == dim - 1 ? all : none);
+                    if (!good) {
+                        test_fail(__FILE__, __LINE__, "log %d, %s, element %lld of %lld: %g, %g, %g", logarithm,
+                            gatun_tier_name(tiers[t]), (long long)i, (long long)dim, (double)*at(&out, 0, i),
+                            (double)*at(&out, 1, i), (double)*at(&out, 2, i));
+                        break;
+                    }
+                }
+                /* NaN or +inf in one row, wherever it stands, beside numbers or -inf */
+                static const float values[] = {NAN, INFINITY};
+                for (int n = 0; n < 4; n++) {
+                    for (int64_t place = 0; place < dim; place += 1 + dim / 9) {
+                        for (int64_t i = 0; i < dim; i++) {
+                            *at(&x, 0, i) = *at(&x, 2, i) = 0.5f;
+                            *at(&x, 1, i) = i == place ? values[n % 2] : n < 2 ? 1 : -INFINITY;
+                        }
+                        CHECK_STATUS(gatun_softmax(context, &desc, x.data, out.data), GATUN_OK);
+                        for (int64_t i = 0; i < dim; i++) {
+                            if (!isnan(*at(&out, 1, i)) || !isfinite(*at(&out, 0, i)) || !isfinite(*at(&out, 2, i))) {
+                                test_fail(__FILE__, __LINE__, "%g at %lld of %lld, log %d, %s: element %lld is %g",
+                                    (double)values[n % 2], (long long)place, (long long)dim, logarithm,
+                                    gatun_tier_name(tiers[t]), (long long)i, (double)*at(&out, 1, i));
+                                break;
+                            }
+                        }
+                    }
+                }
+                guarded_destroy(&x.memory);
+                guarded_destroy(&out.memory);
+            }
+        }
+    }
+}
+
+static void softmax_refused(void) {
+    enum { DIM = 6 };
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    matrix x = matrix_create("x", 4, DIM, 0, GUARD_AFTER);
+    gatun_rows_desc desc = rows_desc(3, DIM);
+    CHECK_STATUS(gatun_softmax(context, &desc, x.data, x.data + 1), GATUN_E_OVERLAP);
+    CHECK_STATUS(gatun_softmax(context, &desc, x.data + DIM, x.data), GATUN_E_OVERLAP);
+    CHECK_STATUS(gatun_softmax(context, &desc, NULL, x.data), GATUN_E_NULL);
+    CHECK_STATUS(gatun_softmax(context, &desc, x.data, NULL), GATUN_E_NULL);
+    CHECK_STATUS(gatun_softmax(context, &desc, x.data, (float *)(void *)(x.memory.data + 2)), GATUN_E_ALIGNMENT);
+    CHECK_STATUS(gatun_softmax(context, &desc, (float *)(void *)(x.memory.data + 2), x.data), GATUN_E_ALIGNMENT);
+    desc.out_row = DIM + 1;
+    desc.rows = 2;
+    CHECK_STATUS(gatun_softmax(context, &desc, x.data, x.data), GATUN_E_OVERLAP);
+    CHECK(guarded_unwritten(&x.memory), "refused softmaxes: something was written");
+    desc.rows = 0;
+    CHECK_STATUS(gatun_softmax(context, &desc, NULL, NULL), GATUN_OK);
+    guarded_destroy(&x.memory);
+}
+
 /* ---- descriptors and pointers that are refused ---- */
 
-enum { NORM, ACTIVATION, EMBEDDING, POOL, FUNCTIONS };
+enum { NORM, ACTIVATION, EMBEDDING, POOL, SOFTMAX, FUNCTIONS };
 
 static const char *const function_names[FUNCTIONS] = {
-    "gatun_norm", "gatun_activation", "gatun_embedding", "gatun_pool"};
+    "gatun_norm", "gatun_activation", "gatun_embedding", "gatun_pool", "gatun_softmax"};
 
 enum { ROWS = 4, DIM = 6, SIZE = ROWS * (DIM + 2) };
 
@@ -904,8 +1119,10 @@ static int32_t call(int function, gatun_context *context, const gatun_rows_desc 
         return gatun_activation(context, desc, memory.x, memory.bias, memory.other, memory.out);
     case EMBEDDING:
         return gatun_embedding(context, desc, memory.ids, memory.table, NULL, NULL, NULL, NULL, memory.out);
-    default:
+    case POOL:
         return gatun_pool(context, desc, memory.x, memory.offsets, memory.out);
+    default:
+        return gatun_softmax(context, desc, memory.x, memory.out);
     }
 }
 
@@ -930,7 +1147,7 @@ typedef struct bad_member {
     unsigned functions; /* bit 1 << function */
 } bad_member;
 
-#define ALL (1u << NORM | 1u << ACTIVATION | 1u << EMBEDDING | 1u << POOL)
+#define ALL (1u << NORM | 1u << ACTIVATION | 1u << EMBEDDING | 1u << POOL | 1u << SOFTMAX)
 #define BAD(member, value, status, functions)                                                                          \
     { #member, offsetof(gatun_rows_desc, member), sizeof(((gatun_rows_desc *)0)->member), value, status, functions }
 
@@ -956,11 +1173,13 @@ static const bad_member bad_members[] = {
     BAD(out_row, DIM - 1, GATUN_E_INVALID, ALL),
     BAD(out_row, INT64_MAX, GATUN_E_INVALID, ALL),
     BAD(activation, -1, GATUN_E_INVALID, ALL),
-    BAD(activation, GATUN_ACTIVATION_SILU + 1, GATUN_E_INVALID, ALL),
-    BAD(activation, 1, GATUN_E_INVALID, 1u << NORM | 1u << EMBEDDING),
+    BAD(activation, GATUN_ACTIVATION_QUICK_GELU + 1, GATUN_E_INVALID, ALL),
+    BAD(activation, 1, GATUN_E_INVALID, 1u << NORM | 1u << EMBEDDING | 1u << SOFTMAX),
     BAD(activation, 2, GATUN_E_INVALID, 1u << POOL),
     BAD(max_threads, -1, GATUN_E_INVALID, ALL),
-    BAD(reserved0, 1, GATUN_E_VERSION, ALL),
+    BAD(scale, 0x3f800000, GATUN_E_INVALID, ALL & ~(1u << EMBEDDING)), /* 1 */
+    BAD(scale, 0x7f800000, GATUN_E_INVALID, ALL),                      /* Inf */
+    BAD(scale, 0x7fc00000, GATUN_E_INVALID, ALL),                      /* NaN */
     BAD(reserved, 1, GATUN_E_VERSION, ALL),
 };
 
@@ -1125,5 +1344,7 @@ const test_case rows_tests[] = {{"activation_values", activation_values}, {"acti
     {"activation_shapes", activation_shapes}, {"norm_shapes", norm_shapes},
     {"norm_of_large_means", norm_of_large_means}, {"norm_of_constant_rows", norm_of_constant_rows},
     {"norm_special", norm_special}, {"embedding", embedding}, {"embedding_ids", embedding_ids}, {"pool", pool},
-    {"pool_precision", pool_precision}, {"pool_refused", pool_refused}, {"members", members}, {"pointers", pointers},
-    {"overlaps", overlaps}, {"helped", helped}, {NULL, NULL}};
+    {"pool_precision", pool_precision}, {"pool_refused", pool_refused}, {"softmax_shapes", softmax_shapes},
+    {"softmax_of_long_rows", softmax_of_long_rows}, {"softmax_special", softmax_special},
+    {"softmax_refused", softmax_refused}, {"members", members}, {"pointers", pointers}, {"overlaps", overlaps},
+    {"helped", helped}, {NULL, NULL}};

@@ -26,8 +26,12 @@
  * result is not finite is run again with every chain selecting on (key below limit and score > -inf); the other lanes
  * get the same bits again.
  *
- * Scratch per thread: scores and live masks of one tile; per block: queries, output, limits, maxima, sums, and the
- * merged doubles.
+ * Biases. A second copy of the tile code, chosen once per tile, turns each product into a base-2 logit and adds the
+ * bias before anything else sees it: score * factor + bias, one operation; the exponential then has no factor. They
+ * depend on row - key and head only, so that the array of a tile (gatun__bias_step) is hardly longer than its keys.
+ *
+ * Scratch per thread: scores, live masks and biases of one tile; per block: queries, output, limits, maxima, sums, and
+ * the merged doubles.
  *
  * The including file includes vectors_<tier>.h and defines QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more
  * than one vector, with one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns) and PEAK_CHAINS.
@@ -44,7 +48,7 @@
 typedef struct block_state {
     float *q;       /* [head_dim][LANES] */
     float *out;     /* [head_dim_v][LANES] */
-    float *maximum; /* [LANES], of raw scores q.k */
+    float *maximum; /* [LANES], of raw scores q.k, or of base-2 logits if biased */
     float *sum;     /* [LANES] */
     int32_t *limit; /* [LANES]: keys below it are seen */
     double *merged_out, *merged_sum;
@@ -56,10 +60,55 @@ typedef struct block_state {
     int32_t limit_most;
 } block_state;
 
+/* ---- biases ---- */
+
+static int is_biased(const gatun__attention_task *t) {
+    return t->slopes != NULL || t->relative != NULL;
+}
+
+/*
+ * Base-2 biases of lane x and key first_key + j at biases[x + (keys - 1 - j) * step]. A position is a row's place on the
+ * scale of keys. In double, rounded once, since distances may have more bits than a float.
+ */
+static __attribute__((noinline)) void fill_biases(
+    const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, float *biases) {
+    const double log2e = 1.4426950408889634;
+    int64_t step = gatun__bias_step(t->group, LANES), width = (int64_t)b->vectors * VW;
+    for (int64_t x = 0; x < (step < width ? step : width); x++) {
+        int64_t lane = b->lane_begin + x, head = lane % t->group;
+        int64_t count = (width - 1 - x) / step + keys;
+        /* position - key of the first element; each step adds 1 */
+        int64_t first = lane / t->group + t->first_position - (first_key + keys - 1);
+        float *to = biases + x;
+        const double slope = t->slopes != NULL ? -(double)t->slopes[head] : 0, start = (double)first;
+        if (t->relative == NULL) {
+            for (int32_t n = 0; n < (int32_t)count; n++)
+                to[n * step] = (float)(slope * fabs(start + n) * log2e);
+            continue;
+        }
+        const int64_t span = t->relative_span;
+        const float *middle = t->relative + head * (2 * span + 1) + span;
+        for (int64_t n = 0; n < count; n++) {
+            int64_t distance = first + n, entry = distance < -span ? span : distance > span ? -span : -distance;
+            double bias = (double)middle[entry];
+            if (t->slopes != NULL)
+                bias += slope * (double)(distance < 0 ? -distance : distance);
+            to[n * step] = (float)(bias * log2e);
+        }
+    }
+}
+
 /* ---- scores ---- */
 
-INLINE void score_rows(const int rows, const int vectors, const float *k, int64_t k_row, const float *q, int32_t dim,
-    float *scores, const int track, vec maximum[QV]) {
+/* What turns a product into a score; without biases nothing does. */
+typedef struct stage {
+    vec factor;
+    const float *biases; /* of the first lane and key 0 */
+    int64_t step;        /* from one key to the one before it */
+} stage;
+
+INLINE void score_rows(const int rows, const int vectors, const int biased, const float *k, int64_t k_row,
+    const float *q, int32_t dim, float *scores, const stage *s, int64_t first, const int track, vec maximum[QV]) {
     vec acc[ROWS_SINGLE][QV];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
@@ -83,31 +132,38 @@ INLINE void score_rows(const int rows, const int vectors, const float *k, int64_
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int x = 0; x < vectors; x++) {
+            if (biased)
+                acc[r][x] = v_fma(acc[r][x], s->factor, v_load(s->biases - (first + r) * s->step + x * VW));
             v_store(scores + r * LANES + x * VW, acc[r][x]);
             if (track)
                 maximum[x] = v_max(maximum[x], acc[r][x]);
         }
 }
 
-INLINE void score_keys(const int vectors, const float *k, int64_t k_row, const float *q, int32_t dim, int32_t keys,
-    float *scores, const int track, vec maximum[QV]) {
+/* Keys first .. first + keys - 1 of the tile, which k and scores begin with. */
+INLINE void score_keys(const int vectors, const int biased, const float *k, int64_t k_row, const float *q, int32_t dim,
+    int32_t first, int32_t keys, float *scores, const stage *s, const int track, vec maximum[QV]) {
     enum { FULL = ROWS_FULL };
+#define ROWS(rows)                                                                                                     \
+    score_rows(rows, vectors, biased, k + key * k_row, k_row, q, dim, scores + key * LANES, s, first + key, track,     \
+        maximum)
     int32_t key = 0;
     if (vectors == 1)
         for (; key + ROWS_SINGLE <= keys; key += ROWS_SINGLE)
-            score_rows(ROWS_SINGLE, vectors, k + key * k_row, k_row, q, dim, scores + key * LANES, track, maximum);
+            ROWS(ROWS_SINGLE);
     for (; key + FULL <= keys; key += FULL)
-        score_rows(FULL, vectors, k + key * k_row, k_row, q, dim, scores + key * LANES, track, maximum);
+        ROWS(FULL);
     if (FULL > 4 && key + 4 <= keys) {
-        score_rows(4, vectors, k + key * k_row, k_row, q, dim, scores + key * LANES, track, maximum);
+        ROWS(4);
         key += 4;
     }
     if (key + 2 <= keys) {
-        score_rows(2, vectors, k + key * k_row, k_row, q, dim, scores + key * LANES, track, maximum);
+        ROWS(2);
         key += 2;
     }
     if (key < keys)
-        score_rows(1, vectors, k + key * k_row, k_row, q, dim, scores + key * LANES, track, maximum);
+        ROWS(1);
+#undef ROWS
 }
 
 /* ---- values ---- */
@@ -172,8 +228,13 @@ INLINE void value_chain(const int vectors, const int selecting, const float *v, 
 
 /* ---- one tile of one block ---- */
 
-INLINE void tile_of(const int vectors, const gatun__attention_task *t, const block_state *b, int32_t first_key,
-    int32_t keys, int select_all, float *scores, vmask *live) {
+/* What the exponential's argument is of a difference of scores: base-2 logits already, if biased. */
+INLINE vec logit(const int biased, vec difference, vec factor) {
+    return biased ? difference : v_mul(difference, factor);
+}
+
+INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
+    int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live, float *biases) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
     const vec minus_inf = v_set1(-INFINITY), factor = v_set1(t->score_factor);
@@ -185,10 +246,16 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
     vec maximum[QV], old_maximum[QV];
     for (int x = 0; x < vectors; x++)
         maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
-    score_keys(vectors, k, t->k_row, b->q, t->head_dim, dense, scores, 1, maximum);
+    stage s = {.factor = factor};
+    if (biased) {
+        fill_biases(t, b, first_key, keys, biases);
+        s.step = gatun__bias_step(t->group, LANES);
+        s.biases = biases + (keys - 1) * s.step;
+    }
+    score_keys(vectors, biased, k, t->k_row, b->q, t->head_dim, 0, dense, scores, &s, 1, maximum);
     if (dense < keys)
-        score_keys(vectors, k + dense * t->k_row, t->k_row, b->q, t->head_dim, keys - dense, scores + dense * LANES, 0,
-            maximum);
+        score_keys(vectors, biased, k + dense * t->k_row, t->k_row, b->q, t->head_dim, dense, keys - dense,
+            scores + dense * LANES, &s, 0, maximum);
 
     /* Chains before this one see no mask. */
     int32_t selecting_from = select_all ? 0 : dense == keys ? keys : dense / CHAIN * CHAIN;
@@ -207,7 +274,7 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
         /* A lane that has seen nothing but -inf keeps the maximum -inf; its scores are then taken against 0, which
          * leaves them -inf. */
         vec reference = v_select(v_equal(maximum[x], minus_inf), v_zero(), maximum[x]);
-        vec rescaled = v_exp2(v_mul(v_sub(old_maximum[x], reference), factor));
+        vec rescaled = v_exp2(logit(biased, v_sub(old_maximum[x], reference), factor));
         alpha[x] = v_select(v_equal(old_maximum[x], minus_inf), v_zero(), rescaled);
         /* Four sums, so that a chain of additions is no longer than a chain of products. */
         vec part[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
@@ -216,7 +283,7 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
         for (; j + 4 <= selecting_from; j += 4)
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
-                vec p = v_exp2(v_mul(v_sub(v_load(row + (j + i) * LANES), reference), factor));
+                vec p = v_exp2(logit(biased, v_sub(v_load(row + (j + i) * LANES), reference), factor));
                 part[i] = v_add(part[i], p);
                 v_store(row + (j + i) * LANES, p);
             }
@@ -227,7 +294,7 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++)
                 if (j + i < keys) {
-                    vec p = v_exp2(v_mul(v_sub(v_load(row + (j + i) * LANES), reference), factor));
+                    vec p = v_exp2(logit(biased, v_sub(v_load(row + (j + i) * LANES), reference), factor));
                     p = v_select(v_int_above(limit, first_key + j + i), p, v_zero());
                     part[i] = v_add(part[i], p);
                     v_store(row + (j + i) * LANES, p);
@@ -248,11 +315,15 @@ INLINE void tile_of(const int vectors, const gatun__attention_task *t, const blo
     }
 }
 
-/* One copy of the code per number of vectors in use. */
+/* One copy of the code per number of vectors in use, without biases and with. */
 #define TILE(n)                                                                                                        \
     static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b,               \
         int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live) {                                 \
-        tile_of(n, t, b, first_key, keys, select_all, scores, live);                                                   \
+        tile_of(n, 0, t, b, first_key, keys, select_all, scores, live, NULL);                                          \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void biased_tile_##n(const gatun__attention_task *t, const block_state *b,        \
+        int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live, float *biases) {                  \
+        tile_of(n, 1, t, b, first_key, keys, select_all, scores, live, biases);                                        \
     }
 TILE(1)
 #if QV >= 2
@@ -285,6 +356,30 @@ static void tile(const gatun__attention_task *t, const block_state *b, int32_t f
 #if QV >= 4
     case 4:
         tile_4(t, b, first_key, keys, select_all, scores, live);
+        break;
+#endif
+    }
+}
+
+static void biased_tile(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
+    int select_all, float *scores, vmask *live, float *biases) {
+    switch (b->vectors) {
+    case 1:
+        biased_tile_1(t, b, first_key, keys, select_all, scores, live, biases);
+        break;
+#if QV >= 2
+    case 2:
+        biased_tile_2(t, b, first_key, keys, select_all, scores, live, biases);
+        break;
+#endif
+#if QV >= 3
+    case 3:
+        biased_tile_3(t, b, first_key, keys, select_all, scores, live, biases);
+        break;
+#endif
+#if QV >= 4
+    case 4:
+        biased_tile_4(t, b, first_key, keys, select_all, scores, live, biases);
         break;
 #endif
     }
@@ -353,7 +448,7 @@ static void merge_split(const gatun__attention_task *t, const block_state *b, in
         memset(b->merged_out, 0, (size_t)t->head_dim_v * LANES * sizeof(double));
     }
     for (int32_t x = 0; x < QV; x++) {
-        const vec minus_inf = v_set1(-INFINITY), factor = v_set1(t->score_factor);
+        const vec minus_inf = v_set1(-INFINITY), factor = v_set1(is_biased(t) ? 1 : t->score_factor);
         vec ours = v_load(b->maximum + x * VW), theirs = v_load(b->merged_maximum + x * VW);
         vec maximum = v_max(theirs, ours);
         vec reference = v_select(v_equal(maximum, minus_inf), v_zero(), maximum);
@@ -442,7 +537,7 @@ static void write_lse(const gatun__attention_task *t, const block_state *b) {
 
 /* All keys for blocks first .. first + count - 1, which begin_block or reset has prepared. */
 static void run_keys(const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all,
-    float *scores, vmask *live) {
+    float *scores, vmask *live, float *biases) {
     int32_t most = 0;
     for (int32_t i = 0; i < count; i++)
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
@@ -451,9 +546,14 @@ static void run_keys(const gatun__attention_task *t, const block_state *blocks, 
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            for (int32_t i = 0; i < count; i++)
-                if (key < blocks[i].limit_most)
+            for (int32_t i = 0; i < count; i++) {
+                if (key >= blocks[i].limit_most)
+                    continue;
+                if (biases == NULL)
                     tile(t, &blocks[i], key, keys, select_all, scores, live);
+                else
+                    biased_tile(t, &blocks[i], key, keys, select_all, scores, live, biases);
+            }
         }
         for (int32_t i = 0; merged && i < count; i++)
             merge_split(t, &blocks[i], split == 0);
@@ -474,6 +574,10 @@ static void attention_f32(gatun__attention_task *t) {
     char *scratch = t->scratch;
     float *scores = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     vmask *live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+    float *biases = NULL;
+    if (is_biased(t))
+        biases = carve(&scratch,
+            (LANES + (GATUN__TILE_KEYS - 1) * (size_t)gatun__bias_step(t->group, LANES)) * sizeof(float));
     block_state blocks[GATUN__MAX_BLOCKS];
     int merged = t->keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;
@@ -491,12 +595,12 @@ static void attention_f32(gatun__attention_task *t) {
         }
         begin_block(t, b, lane);
     }
-    run_keys(t, blocks, count, 0, scores, live);
+    run_keys(t, blocks, count, 0, scores, live, biases);
     for (int32_t i = 0; i < count; i++) {
         if (write_rows(t, &blocks[i], 0)) {
             t->redone++;
             reset(&blocks[i], t->head_dim_v);
-            run_keys(t, &blocks[i], 1, 1, scores, live);
+            run_keys(t, &blocks[i], 1, 1, scores, live, biases);
             write_rows(t, &blocks[i], 1);
         }
         if (t->lse != NULL)

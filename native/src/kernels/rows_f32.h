@@ -1,5 +1,5 @@
 /*
- * Element loops over rows in float32, for every tier: normalisation, activation, pooling. Included once by each rows_f32_<tier>.c after its
+ * Element loops over rows in float32, for every tier: normalisation, activation, pooling, softmax, rotation. Included once by each rows_f32_<tier>.c after its
  * vectors. All are bound by memory or by the polynomials; registers do not run short.
  *
  * GELU: x * Phi(x). With y = |x| and t = 1 / (1 + 0.35 y), Phi(-y) = exp(-y^2 / 2) * t * P(t), P of degree 8 fitted to erfcx(y / sqrt(2)) / 2 for the
@@ -58,6 +58,8 @@ INLINE vec activate(const int kind, vec x) {
     }
     if (kind == 4)
         return times_sigmoid(x, x);
+    if (kind == 5)
+        return times_sigmoid(x, v_mul(x, v_set1(1.702f)));
     return x;
 }
 
@@ -102,6 +104,9 @@ static void activation_f32(const gatun__rows_task *t) {
         break;
     case 4:
         activation_rows(4, t);
+        break;
+    case 5:
+        activation_rows(5, t);
         break;
     default:
         activation_rows(0, t);
@@ -198,6 +203,114 @@ static void pool_f32(const gatun__rows_task *t) {
             double inverse = 1.0 / sqrt(squares);
             for (int64_t i = 0; i < t->dim; i++)
                 out[i] = (float)((double)out[i] * inverse);
+        }
+    }
+}
+
+/* Lanes past the end of the row are -inf when loaded: no maximum, and nothing to a sum. */
+INLINE vec load_or_least(const float *p, int64_t count) {
+    if (count >= VW)
+        return v_load(p);
+    float lanes[VW];
+    v_store(lanes, v_set1(-INFINITY));
+    for (int64_t i = 0; i < count; i++)
+        lanes[i] = p[i];
+    return v_load(lanes);
+}
+
+/* Float sums of CHUNK vectors, eight to each part, go on in double: no sum grows biased with the length of the row. */
+static double exponentials(const float *x, float *out, int64_t dim, float reference) {
+    enum { CHUNK = 32 };
+    const vec offset = v_set1(reference), log2e = v_set1(1.44269504f);
+    double totals[VW] = {0};
+    for (int64_t begin = 0; begin < dim; begin += CHUNK * VW) {
+        int64_t end = dim - begin < CHUNK * VW ? dim : begin + CHUNK * VW;
+        vec part[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+        for (int64_t i = begin, n = 0; i < end; i += VW, n = (n + 1) & 3) {
+            vec p = v_exp2(v_mul(v_sub(load_or_least(x + i, end - i), offset), log2e));
+            part[n] = v_add(part[n], p);
+            if (out != NULL)
+                store_up_to(out + i, p, end - i);
+        }
+        float lanes[VW];
+        v_store(lanes, v_add(v_add(part[0], part[1]), v_add(part[2], part[3])));
+        for (int i = 0; i < VW; i++)
+            totals[i] += (double)lanes[i];
+    }
+    double total = 0;
+    for (int i = 0; i < VW; i++)
+        total += totals[i];
+    return total;
+}
+
+static void softmax_f32(const gatun__rows_task *t) {
+    for (int64_t r = t->begin; r < t->end; r++) {
+        const float *x = t->x + r * t->x_row;
+        float *out = t->out + r * t->out_row;
+        vec most[4];
+        most[0] = most[1] = most[2] = most[3] = v_set1(-INFINITY);
+        for (int64_t i = 0, n = 0; i < t->dim; i += VW, n = (n + 1) & 3)
+            most[n] = v_max(most[n], load_or_least(x + i, t->dim - i));
+        float lanes[VW], maximum = -INFINITY;
+        v_store(lanes, v_max(v_max(most[0], most[1]), v_max(most[2], most[3])));
+        for (int i = 0; i < VW; i++)
+            maximum = lanes[i] > maximum ? lanes[i] : maximum;
+        /* A NaN may be lost here, but not in the sum. Where nothing but -inf has been seen, -inf - 0 stays what it is. */
+        float reference = maximum == -INFINITY ? 0 : maximum;
+        double sum = exponentials(x, t->logarithm ? NULL : out, t->dim, reference);
+        const vec offset = v_set1(reference);
+        const vec logarithm = v_set1(sum == 0 ? 0 : (float)log(sum));
+        const vec inverse = v_set1(sum == 0 ? 0 : (float)(1.0 / sum));
+        for (int64_t i = 0; i < t->dim; i += VW) {
+            int64_t count = t->dim - i;
+            vec a = t->logarithm ? v_sub(v_sub(load_up_to(x + i, count), offset), logarithm)
+                                 : v_mul(load_up_to(out + i, count), inverse);
+            store_up_to(out + i, a, count);
+        }
+    }
+}
+
+/* Pairs a[n], b[n]; both are read before either is written, so that out may be x. */
+INLINE void rotate_halves(const float *x, const float *cosines, const float *sines, float *out, int64_t half) {
+    for (int64_t i = 0; i < half; i += VW) {
+        int64_t count = half - i;
+        vec a = load_up_to(x + i, count), b = load_up_to(x + half + i, count);
+        vec c = load_up_to(cosines + i, count), s = load_up_to(sines + i, count);
+        store_up_to(out + i, v_sub(v_mul(a, c), v_mul(b, s)), count);
+        store_up_to(out + half + i, v_add(v_mul(b, c), v_mul(a, s)), count);
+    }
+}
+
+/* By way of arrays of its own, so that the compiler may use vectors where out is x. */
+INLINE void rotate_neighbours(const float *x, const float *cosines, const float *sines, float *out, int64_t half) {
+    enum { PART = 32 };
+    for (int64_t begin = 0; begin < half; begin += PART) {
+        int64_t count = half - begin < PART ? half - begin : PART;
+        float in[2 * PART] = {0}, rotated[2 * PART], c[PART] = {0}, s[PART] = {0};
+        memcpy(in, x + 2 * begin, (size_t)count * 2 * sizeof(float));
+        memcpy(c, cosines + begin, (size_t)count * sizeof(float));
+        memcpy(s, sines + begin, (size_t)count * sizeof(float));
+        for (int i = 0; i < PART; i++) {
+            rotated[2 * i] = in[2 * i] * c[i] - in[2 * i + 1] * s[i];
+            rotated[2 * i + 1] = in[2 * i + 1] * c[i] + in[2 * i] * s[i];
+        }
+        memcpy(out + 2 * begin, rotated, (size_t)count * 2 * sizeof(float));
+    }
+}
+
+static void rotary_f32(const gatun__rotary_task *t) {
+    const int64_t half = t->rotary_dim / 2;
+    for (int64_t r = t->begin; r < t->end; r++) {
+        const float *cosines = t->cosines + t->positions[r] * half, *sines = t->sines + t->positions[r] * half;
+        for (int64_t h = 0; h < t->heads; h++) {
+            const float *x = t->x + r * t->x_row + h * t->x_head;
+            float *out = t->out + r * t->out_row + h * t->out_head;
+            if (t->interleaved)
+                rotate_neighbours(x, cosines, sines, out, half);
+            else
+                rotate_halves(x, cosines, sines, out, half);
+            if (out != x)
+                memcpy(out + t->rotary_dim, x + t->rotary_dim, (size_t)(t->head_dim - t->rotary_dim) * sizeof(float));
         }
     }
 }

@@ -5,6 +5,7 @@
  * --enable-native-access=ALL-UNNAMED} where Gatun is on the class path.
  */
 module dev.gatun {
+  requires static com.fasterxml.jackson.core;
   requires static com.fasterxml.jackson.jr.ob;
   requires static info.picocli;
   requires static jdk.management;

@@ -2,20 +2,8 @@ package dev.gatun.io;
 
 import dev.gatun.Tensor;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.file.AccessDeniedException;
-import java.nio.file.FileAlreadyExistsException;
-import java.nio.file.FileSystemException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFileAttributeView;
-import java.util.HexFormat;
-import java.util.concurrent.ThreadLocalRandom;
 
 /**
  * An npy file on its way: {@link #create} makes a temporary file in the directory of the one that
@@ -40,23 +28,10 @@ import java.util.concurrent.ThreadLocalRandom;
  * hook, say).
  */
 public final class NpyOutput implements AutoCloseable {
-  /** A byte buffer ends at 2^31 - 1 bytes; writing in pieces of this size keeps each below that. */
-  private static final long WRITE_PIECE = 1L << 30;
+  private final TemporaryFile output;
 
-  /** Views that are not contiguous are put in order through a buffer of this size. */
-  private static final long REORDER_PIECE = 4L << 20;
-
-  private final Path file;
-  private final Path target;
-  private final Path temporary;
-  private final FileChannel channel;
-  private boolean done;
-
-  private NpyOutput(Path file, Path target, Path temporary, FileChannel channel) {
-    this.file = file;
-    this.target = target;
-    this.temporary = temporary;
-    this.channel = channel;
+  private NpyOutput(TemporaryFile output) {
+    this.output = output;
   }
 
   /**
@@ -67,38 +42,7 @@ public final class NpyOutput implements AutoCloseable {
    * @throws IOException if there can be no such file
    */
   public static NpyOutput create(Path file) throws IOException {
-    boolean exists = Files.exists(file);
-    if (exists && !Files.isRegularFile(file)) {
-      String kind = Files.isDirectory(file) ? "directory" : "pipe or device";
-      throw failure(file, "expected a regular file or none, it is a " + kind, null);
-    }
-    if (exists && !Files.isWritable(file)) {
-      throw failure(file, "the file that is there is write-protected", null);
-    }
-    if (!exists && Files.isSymbolicLink(file)) {
-      throw failure(file, "it is a symbolic link to a file that does not exist", null);
-    }
-    Path target = exists ? file.toRealPath() : file.toAbsolutePath();
-    Path directory = target.getParent();
-    if (directory == null || !Files.isDirectory(directory)) {
-      throw failure(file, "its directory does not exist", null);
-    }
-    while (true) {
-      // Short whatever the target is called, since a file name ends at 255 bytes.
-      // Files.createTempFile is no help: it
-      // takes away the permissions that the umask grants.
-      String random = HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextLong());
-      Path temporary = directory.resolve(".gatun-" + random + ".tmp");
-      try {
-        FileChannel channel =
-            FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-        return new NpyOutput(file, target, temporary, channel);
-      } catch (FileAlreadyExistsException e) {
-        continue;
-      } catch (IOException e) {
-        throw failure(file, "cannot create a file in its directory: " + reason(e), e);
-      }
-    }
+    return new NpyOutput(TemporaryFile.create(file));
   }
 
   /**
@@ -110,63 +54,16 @@ public final class NpyOutput implements AutoCloseable {
    * @throws IllegalStateException if this was written or closed before
    */
   public void write(Tensor tensor) throws IOException {
-    write(tensor, WRITE_PIECE, REORDER_PIECE);
+    write(tensor, TemporaryFile.WRITE_PIECE, TemporaryFile.REORDER_PIECE);
   }
 
   void write(Tensor tensor, long writePiece, long reorderPiece) throws IOException {
-    if (!channel.isOpen()) {
-      throw new IllegalStateException(file + ": written or closed before");
-    }
-    boolean complete = false;
-    try (channel) {
-      write(MemorySegment.ofArray(NpyHeader.bytes(tensor.dtype(), tensor.shape())), writePiece);
-      if (tensor.isContiguous()) {
-        write(
-            tensor.segment().asSlice(0, tensor.elements() * tensor.dtype().byteSize()), writePiece);
-      } else if (tensor.elements() > 0) {
-        try (Arena arena = Arena.ofConfined()) {
-          reorder(tensor, arena.allocate(reorderPiece, 64), writePiece);
-        }
-      }
-      complete = true;
-    } catch (IOException e) {
-      throw failure(file, reason(e), e);
-    } finally {
-      if (!complete) {
-        close();
-      }
-    }
-  }
-
-  private void write(MemorySegment data, long piece) throws IOException {
-    for (long from = 0; from < data.byteSize(); from += piece) {
-      ByteBuffer bytes = data.asSlice(from, Math.min(piece, data.byteSize() - from)).asByteBuffer();
-      while (bytes.hasRemaining()) {
-        channel.write(bytes);
-      }
-    }
-  }
-
-  /**
-   * Copies as many slices of the first dimension as the buffer holds, or goes into one that is too
-   * big for it.
-   */
-  private void reorder(Tensor tensor, MemorySegment buffer, long writePiece) throws IOException {
-    long extent = tensor.size(0);
-    long sliceBytes = tensor.elements() / extent * tensor.dtype().byteSize();
-    if (sliceBytes > buffer.byteSize()) {
-      for (long i = 0; i < extent; i++) {
-        reorder(tensor.select(0, i), buffer, writePiece);
-      }
-      return;
-    }
-    long step = buffer.byteSize() / sliceBytes;
-    for (long from = 0; from < extent; from += step) {
-      Tensor piece = tensor.slice(0, from, Math.min(extent, from + step));
-      MemorySegment ordered = buffer.asSlice(0, piece.elements() * piece.dtype().byteSize());
-      Tensor.of(ordered, piece.dtype(), piece.shape()).copyFrom(piece);
-      write(ordered, writePiece);
-    }
+    output.fill(
+        () -> {
+          byte[] header = NpyHeader.bytes(tensor.dtype(), tensor.shape());
+          output.write(MemorySegment.ofArray(header), writePiece);
+          output.write(tensor, writePiece, reorderPiece);
+        });
   }
 
   /**
@@ -175,64 +72,13 @@ public final class NpyOutput implements AutoCloseable {
    * @throws IOException if that is not possible; then what was there before is still there
    * @throws IllegalStateException if nothing was written, or if this was committed or closed before
    */
-  public synchronized void commit() throws IOException {
-    if (done || channel.isOpen()) {
-      throw new IllegalStateException(
-          file + (done ? ": committed or closed before" : ": nothing was written"));
-    }
-    try {
-      keepPermissions();
-      Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
-      done = true;
-    } catch (IOException e) {
-      throw failure(file, "cannot be put in place: " + reason(e), e);
-    }
-  }
-
-  private void keepPermissions() {
-    try {
-      PosixFileAttributeView old = Files.getFileAttributeView(target, PosixFileAttributeView.class);
-      PosixFileAttributeView now =
-          Files.getFileAttributeView(temporary, PosixFileAttributeView.class);
-      if (old != null && Files.exists(target)) {
-        now.setPermissions(old.readAttributes().permissions());
-      }
-    } catch (IOException e) {
-      // A file system without permissions has none to keep.
-    }
+  public void commit() throws IOException {
+    output.commit();
   }
 
   /** Deletes the temporary file unless it was committed. Calling this again does nothing. */
   @Override
-  public synchronized void close() {
-    if (done) {
-      return;
-    }
-    done = true;
-    try {
-      channel.close();
-    } catch (IOException e) {
-      // What it held is not wanted.
-    }
-    try {
-      Files.deleteIfExists(temporary);
-    } catch (IOException e) {
-      // The caller has met the failure that matters already.
-    }
-  }
-
-  private static FileSystemException failure(Path file, String reason, Throwable cause) {
-    FileSystemException failure = new FileSystemException(file.toString(), null, reason);
-    failure.initCause(cause);
-    return failure;
-  }
-
-  private static String reason(IOException e) {
-    if (e instanceof AccessDeniedException) {
-      return "permission denied";
-    }
-    return e instanceof FileSystemException f && f.getReason() != null
-        ? f.getReason()
-        : String.valueOf(e.getMessage());
+  public void close() {
+    output.close();
   }
 }

@@ -28,6 +28,7 @@ public final class ChildJvm {
   private final boolean modules;
   private final List<String> flags = new ArrayList<>();
   private final Map<String, String> environment = new LinkedHashMap<>();
+  private final List<Path> jars = new ArrayList<>();
   private Path gatun = mainClasses();
   private boolean openBlas = true;
 
@@ -87,6 +88,12 @@ public final class ChildJvm {
     return this;
   }
 
+  /** Puts the jar that holds a resource on the class path, whatever Gatun is on. */
+  public ChildJvm onClassPathToo(String resource) {
+    jars.add(jarOf(resource));
+    return this;
+  }
+
   public Process start(Path out, Path err, String... arguments) throws IOException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
@@ -97,6 +104,7 @@ public final class ChildJvm {
     if (openBlas) {
       classPath.add(jarOf(OPENBLAS, OPENBLAS_ARM).toString());
     }
+    jars.forEach(jar -> classPath.add(jar.toString()));
     if (modules) {
       command.addAll(List.of("--module-path", gatun.toString()));
       command.addAll(List.of("--patch-module", "dev.gatun=" + testClasses()));

@@ -9,7 +9,9 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.io.Safetensors;
 import dev.gatun.nn.LayersCalls;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -18,6 +20,7 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.util.function.Function;
 
 /** What a {@link ChildJvm} runs: the first argument says which. */
@@ -35,6 +38,7 @@ public final class ChildMain {
       case "layers-garbage" -> garbage(LayersCalls::new, 8_000, 2_500);
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
       case "first-layer" -> LayersCalls.first();
+      case "safetensors" -> safetensors(Path.of(arguments[1]));
       default -> throw new IllegalArgumentException(arguments[0]);
     }
   }
@@ -64,6 +68,17 @@ public final class ChildMain {
     for (int attempt = 0; attempt < 2; attempt++) {
       try (GatunRuntime runtime = GatunRuntime.create()) {
         System.out.println("info=" + runtime.matMul().info());
+        return;
+      } catch (GatunException e) {
+        System.out.println("failure=" + e.getMessage());
+      }
+    }
+  }
+
+  private static void safetensors(Path file) throws IOException {
+    for (int attempt = 0; attempt < 2; attempt++) {
+      try (Arena arena = Arena.ofConfined()) {
+        System.out.println("names=" + Safetensors.map(file, arena).names());
         return;
       } catch (GatunException e) {
         System.out.println("failure=" + e.getMessage());

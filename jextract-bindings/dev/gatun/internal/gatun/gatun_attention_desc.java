@@ -35,7 +35,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int64_t v_stride[3];
  *     int64_t out_stride[3];
  *     int64_t lse_stride[3];
- *     int64_t reserved[32];
+ *     int64_t relative_span;
+ *     int64_t reserved[31];
  * }
  * }
  */
@@ -66,7 +67,8 @@ public class gatun_attention_desc {
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("v_stride"),
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("out_stride"),
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("lse_stride"),
-        MemoryLayout.sequenceLayout(32, gatun_h.C_LONG).withName("reserved")
+        gatun_h.C_LONG.withName("relative_span"),
+        MemoryLayout.sequenceLayout(31, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_attention_desc");
 
     /**
@@ -1121,12 +1123,56 @@ public class gatun_attention_desc {
         lse_stride$ELEM_HANDLE.set(struct, lse_stride$OFFSET, index0, fieldValue);
     }
 
+    private static final OfLong relative_span$LAYOUT = (OfLong)$LAYOUT.select(groupElement("relative_span"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t relative_span
+     * }
+     */
+    public static final OfLong relative_span$layout() {
+        return relative_span$LAYOUT;
+    }
+
+    private static final long relative_span$OFFSET = $LAYOUT.byteOffset(groupElement("relative_span"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t relative_span
+     * }
+     */
+    public static final long relative_span$offset() {
+        return relative_span$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t relative_span
+     * }
+     */
+    public static long relative_span(MemorySegment struct) {
+        return struct.get(relative_span$LAYOUT, relative_span$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t relative_span
+     * }
+     */
+    public static void relative_span(MemorySegment struct, long fieldValue) {
+        struct.set(relative_span$LAYOUT, relative_span$OFFSET, fieldValue);
+    }
+
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static final SequenceLayout reserved$layout() {
@@ -1138,7 +1184,7 @@ public class gatun_attention_desc {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static final long reserved$offset() {
@@ -1148,7 +1194,7 @@ public class gatun_attention_desc {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static MemorySegment reserved(MemorySegment struct) {
@@ -1158,19 +1204,19 @@ public class gatun_attention_desc {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
-    private static long[] reserved$DIMS = { 32 };
+    private static long[] reserved$DIMS = { 31 };
 
     /**
      * Dimensions for array field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static long[] reserved$dimensions() {
@@ -1181,7 +1227,7 @@ public class gatun_attention_desc {
     /**
      * Indexed getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static long reserved(MemorySegment struct, long index0) {
@@ -1191,7 +1237,7 @@ public class gatun_attention_desc {
     /**
      * Indexed setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[32]
+     * int64_t reserved[31]
      * }
      */
     public static void reserved(MemorySegment struct, long index0, long fieldValue) {

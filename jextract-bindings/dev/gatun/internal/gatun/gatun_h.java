@@ -185,6 +185,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_MAX_HEAD_DIM() {
         return GATUN_MAX_HEAD_DIM;
     }
+    private static final int GATUN_MAX_RELATIVE_SPAN = (int)1048576L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MAX_RELATIVE_SPAN 1048576
+     * }
+     */
+    public static int GATUN_MAX_RELATIVE_SPAN() {
+        return GATUN_MAX_RELATIVE_SPAN;
+    }
     private static final int GATUN_ACTIVATION_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -229,6 +238,15 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ACTIVATION_SILU() {
         return GATUN_ACTIVATION_SILU;
+    }
+    private static final int GATUN_ACTIVATION_QUICK_GELU = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ACTIVATION_QUICK_GELU 5
+     * }
+     */
+    public static int GATUN_ACTIVATION_QUICK_GELU() {
+        return GATUN_ACTIVATION_QUICK_GELU;
     }
     private static final int GATUN_POOL_MEAN = (int)0L;
     /**
@@ -1647,6 +1665,135 @@ public class gatun_h extends gatun_h$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class gatun_softmax {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_softmax");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_softmax$descriptor() {
+        return gatun_softmax.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * }
+     */
+    public static MethodHandle gatun_softmax$handle() {
+        return gatun_softmax.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * }
+     */
+    public static MemorySegment gatun_softmax$address() {
+        return gatun_softmax.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * }
+     */
+    public static int gatun_softmax(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment out) {
+        var mh$ = gatun_softmax.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_softmax", context, desc, x, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_rotary {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_rotary");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x, const int32_t *positions, const float *cosines, const float *sines, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_rotary$descriptor() {
+        return gatun_rotary.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x, const int32_t *positions, const float *cosines, const float *sines, float *out)
+     * }
+     */
+    public static MethodHandle gatun_rotary$handle() {
+        return gatun_rotary.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x, const int32_t *positions, const float *cosines, const float *sines, float *out)
+     * }
+     */
+    public static MemorySegment gatun_rotary$address() {
+        return gatun_rotary.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x, const int32_t *positions, const float *cosines, const float *sines, float *out)
+     * }
+     */
+    public static int gatun_rotary(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment positions, MemorySegment cosines, MemorySegment sines, MemorySegment out) {
+        var mh$ = gatun_rotary.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_rotary", context, desc, x, positions, cosines, sines, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, positions, cosines, sines, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_E_INVALID = (int)-1L;
     /**
      * {@snippet lang=c :
@@ -1773,6 +1920,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ATTENTION_PACKED() {
         return GATUN_ATTENTION_PACKED;
     }
+    private static final int GATUN_ATTENTION_BIASED = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_BIASED 4
+     * }
+     */
+    public static int GATUN_ATTENTION_BIASED() {
+        return GATUN_ATTENTION_BIASED;
+    }
     private static final int GATUN_SGEMM_TRANSPOSE_A = (int)1L;
     /**
      * {@snippet lang=c :
@@ -1808,6 +1964,24 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_POOL_NORMALIZE() {
         return GATUN_POOL_NORMALIZE;
+    }
+    private static final int GATUN_SOFTMAX_LOG = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_SOFTMAX_LOG 1
+     * }
+     */
+    public static int GATUN_SOFTMAX_LOG() {
+        return GATUN_SOFTMAX_LOG;
+    }
+    private static final int GATUN_ROTARY_INTERLEAVED = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROTARY_INTERLEAVED 1
+     * }
+     */
+    public static int GATUN_ROTARY_INTERLEAVED() {
+        return GATUN_ROTARY_INTERLEAVED;
     }
 }
 

@@ -26,7 +26,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t activation;
  *     int32_t max_threads;
  *     float epsilon;
- *     uint32_t reserved0;
+ *     float scale;
  *     int64_t table_rows[3];
  *     int64_t reserved[8];
  * }
@@ -50,7 +50,7 @@ public class gatun_rows_desc {
         gatun_h.C_INT.withName("activation"),
         gatun_h.C_INT.withName("max_threads"),
         gatun_h.C_FLOAT.withName("epsilon"),
-        gatun_h.C_INT.withName("reserved0"),
+        gatun_h.C_FLOAT.withName("scale"),
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("table_rows"),
         MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_rows_desc");
@@ -546,48 +546,48 @@ public class gatun_rows_desc {
         struct.set(epsilon$LAYOUT, epsilon$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved0$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved0"));
+    private static final OfFloat scale$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("scale"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * float scale
      * }
      */
-    public static final OfInt reserved0$layout() {
-        return reserved0$LAYOUT;
+    public static final OfFloat scale$layout() {
+        return scale$LAYOUT;
     }
 
-    private static final long reserved0$OFFSET = $LAYOUT.byteOffset(groupElement("reserved0"));
+    private static final long scale$OFFSET = $LAYOUT.byteOffset(groupElement("scale"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * float scale
      * }
      */
-    public static final long reserved0$offset() {
-        return reserved0$OFFSET;
+    public static final long scale$offset() {
+        return scale$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * float scale
      * }
      */
-    public static int reserved0(MemorySegment struct) {
-        return struct.get(reserved0$LAYOUT, reserved0$OFFSET);
+    public static float scale(MemorySegment struct) {
+        return struct.get(scale$LAYOUT, scale$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * float scale
      * }
      */
-    public static void reserved0(MemorySegment struct, int fieldValue) {
-        struct.set(reserved0$LAYOUT, reserved0$OFFSET, fieldValue);
+    public static void scale(MemorySegment struct, float fieldValue) {
+        struct.set(scale$LAYOUT, scale$OFFSET, fieldValue);
     }
 
     private static final SequenceLayout table_rows$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("table_rows"));

@@ -88,6 +88,7 @@ public final class Blocks implements AutoCloseable {
   private final MemorySegment attentionDesc;
   private final MemorySegment sgemmDesc;
   private final MemorySegment rowsDesc;
+  private final MemorySegment rotaryDesc;
   private final Buffer scratch = new Buffer();
   private final List<Buffer> buffers = new ArrayList<>();
   private int taken;
@@ -106,10 +107,12 @@ public final class Blocks implements AutoCloseable {
     long attention = align(Native.Abi.ATTENTION_DESC_BYTES);
     long product = align(Native.Abi.SGEMM_DESC_BYTES);
     long rows = align(NativeBlocks.ROWS_DESC_BYTES);
-    memory = Native.allocate(SIZE_BYTES + attention + product + rows);
+    long rotary = align(NativeBlocks.ROTARY_DESC_BYTES);
+    memory = Native.allocate(SIZE_BYTES + attention + product + rows + rotary);
     attentionDesc = memory.asSlice(SIZE_BYTES, attention);
     sgemmDesc = memory.asSlice(SIZE_BYTES + attention, product);
     rowsDesc = memory.asSlice(SIZE_BYTES + attention + product, rows);
+    rotaryDesc = memory.asSlice(SIZE_BYTES + attention + product + rows, rotary);
   }
 
   private static long align(long bytes) {
@@ -315,6 +318,7 @@ public final class Blocks implements AutoCloseable {
    * Sums of up to three table rows for each row. Ids that are NULL mean row 0; tables 1 and 2 may
    * be NULL.
    *
+   * @param factor of the rows of table 0
    * @param rows rows of out
    * @param dim columns
    * @param ids0 {@code [rows]} int32
@@ -330,6 +334,7 @@ public final class Blocks implements AutoCloseable {
    * @param outRow elements between its rows
    */
   public void embedding(
+      float factor,
       long rows,
       long dim,
       MemorySegment ids0,
@@ -345,7 +350,7 @@ public final class Blocks implements AutoCloseable {
       long outRow) {
     check(
         NativeBlocks.embedding(
-            context, rowsDesc, rows, dim, ids0, table0, entries0, ids1, table1, entries1, ids2,
+            context, rowsDesc, factor, rows, dim, ids0, table0, entries0, ids1, table1, entries1, ids2,
             table2, entries2, out, outRow));
   }
 
@@ -419,6 +424,7 @@ public final class Blocks implements AutoCloseable {
         headDim,
         headDimV);
     Native.strideLse(attentionDesc, 0, 0, 0);
+    NativeBlocks.unbiased(attentionDesc);
     return this;
   }
 
@@ -562,9 +568,102 @@ public final class Blocks implements AutoCloseable {
     }
   }
 
-  // STUBS
-  public int attentionBiased(MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment kl, MemorySegment ql, MemorySegment slopes, MemorySegment table, long span, MemorySegment out) { throw new UnsupportedOperationException(); }
-  public void rotary(boolean interleaved, long rows, long heads, long headDim, long dim, MemorySegment x, long xRow, long xHead, MemorySegment positions, MemorySegment cos, MemorySegment sin, long tableRows) { throw new UnsupportedOperationException(); }
-  public void softmax(boolean log, long rows, long dim, MemorySegment x, long xRow, MemorySegment out, long outRow) { throw new UnsupportedOperationException(); }
-  public void embedding(float factor, long rows, long dim, MemorySegment ids0, MemorySegment table0, long entries0, MemorySegment ids1, MemorySegment table1, long entries1, MemorySegment ids2, MemorySegment table2, long entries2, MemorySegment out, long outRow) { embedding(rows, dim, ids0, table0, entries0, ids1, table1, entries1, ids2, table2, entries2, out, outRow); }
+  /**
+   * Runs the attention described with biases of the scores; see {@code alibi_slopes} and {@code
+   * relative_position_table} in gatun.h.
+   *
+   * @param q queries
+   * @param k keys
+   * @param v values
+   * @param keyLengths {@code [batch]} int32, or NULL
+   * @param queryLengths {@code [batch]} int32, or NULL
+   * @param slopes {@code [heads]}, or NULL
+   * @param distances {@code [heads, 2 · span + 1]}, or NULL; not both are NULL
+   * @param span of the distances, 0 without them
+   * @param out receives the result
+   * @return a status: OK, or LENGTH for a length out of its range
+   */
+  public int attentionBiased(
+      MemorySegment q,
+      MemorySegment k,
+      MemorySegment v,
+      MemorySegment keyLengths,
+      MemorySegment queryLengths,
+      MemorySegment slopes,
+      MemorySegment distances,
+      long span,
+      MemorySegment out) {
+    NativeBlocks.biased(attentionDesc, span);
+    prepareScratch();
+    AttentionEvent event = AttentionEvent.start();
+    int status =
+        NativeBlocks.attentionBiased(
+            context,
+            attentionDesc,
+            scratch.memory,
+            scratch.memory.byteSize(),
+            q,
+            k,
+            v,
+            keyLengths,
+            queryLengths,
+            slopes,
+            distances,
+            out,
+            MemorySegment.NULL);
+    if (status != Native.Abi.LENGTH) {
+      check(status);
+      finish(event);
+    }
+    return status;
+  }
+
+  /**
+   * Rotary position encoding, in place.
+   *
+   * @param interleaved pairs are neighbours, not halves
+   * @param rows rows
+   * @param heads heads of a row, without gaps
+   * @param headDim size of a head
+   * @param dim elements of a head that are turned
+   * @param x rows
+   * @param xRow elements between them
+   * @param places {@code [rows]} int32 positions
+   * @param cos {@code [tableRows, dim / 2]}
+   * @param sin {@code [tableRows, dim / 2]}
+   * @param tableRows positions that there are
+   */
+  public void rotary(
+      boolean interleaved,
+      long rows,
+      long heads,
+      long headDim,
+      long dim,
+      MemorySegment x,
+      long xRow,
+      MemorySegment places,
+      MemorySegment cos,
+      MemorySegment sin,
+      long tableRows) {
+    check(
+        NativeBlocks.rotary(
+            context, rotaryDesc, interleaved, rows, heads, headDim, dim, x, xRow, places, cos, sin,
+            tableRows));
+  }
+
+  /**
+   * Softmax of rows, or its logarithm.
+   *
+   * @param log whether the logarithm is wanted
+   * @param rows rows
+   * @param dim columns
+   * @param x input
+   * @param xRow elements between its rows
+   * @param out receives the result; may be x
+   * @param outRow elements between its rows
+   */
+  public void softmax(
+      boolean log, long rows, long dim, MemorySegment x, long xRow, MemorySegment out, long outRow) {
+    check(NativeBlocks.softmax(context, rowsDesc, log, rows, dim, x, xRow, out, outRow));
+  }
 }

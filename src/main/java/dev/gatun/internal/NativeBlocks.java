@@ -2,6 +2,7 @@ package dev.gatun.internal;
 
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_h;
+import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import dev.gatun.nn.Activation;
@@ -14,6 +15,7 @@ import java.lang.foreign.MemorySegment;
 final class NativeBlocks {
 
   static final long ROWS_DESC_BYTES = gatun_rows_desc.sizeof();
+  static final long ROTARY_DESC_BYTES = gatun_rotary_desc.sizeof();
 
   private NativeBlocks() {}
 
@@ -24,7 +26,7 @@ final class NativeBlocks {
       case GELU -> gatun_h.GATUN_ACTIVATION_GELU();
       case GELU_TANH -> gatun_h.GATUN_ACTIVATION_GELU_TANH();
       case SILU -> gatun_h.GATUN_ACTIVATION_SILU();
-      case QUICK_GELU -> 5;
+      case QUICK_GELU -> gatun_h.GATUN_ACTIVATION_QUICK_GELU();
     };
   }
 
@@ -56,6 +58,7 @@ final class NativeBlocks {
     gatun_rows_desc.out_row(desc, outRow);
     gatun_rows_desc.activation(desc, activation);
     gatun_rows_desc.epsilon(desc, 0);
+    gatun_rows_desc.scale(desc, 0);
     for (int table = 0; table < 3; table++) {
       gatun_rows_desc.table_rows(desc, table, 0);
     }
@@ -107,6 +110,7 @@ final class NativeBlocks {
   static int embedding(
       MemorySegment context,
       MemorySegment desc,
+      float factor,
       long rows,
       long dim,
       MemorySegment ids0,
@@ -121,6 +125,7 @@ final class NativeBlocks {
       MemorySegment out,
       long outRow) {
     describe(desc, 0, rows, dim, 0, outRow, 0);
+    gatun_rows_desc.scale(desc, factor);
     gatun_rows_desc.table_rows(desc, 0, entries0);
     gatun_rows_desc.table_rows(desc, 1, entries1);
     gatun_rows_desc.table_rows(desc, 2, entries2);
@@ -205,5 +210,104 @@ final class NativeBlocks {
         none,
         none,
         none);
+  }
+
+  /** Marks the next call as one with biases; a description without this clears the mark. */
+  static void biased(MemorySegment attentionDesc, long span) {
+    gatun_attention_desc.flags(
+        attentionDesc,
+        gatun_attention_desc.flags(attentionDesc) | gatun_h.GATUN_ATTENTION_BIASED());
+    gatun_attention_desc.relative_span(attentionDesc, span);
+  }
+
+  static void unbiased(MemorySegment attentionDesc) {
+    gatun_attention_desc.relative_span(attentionDesc, 0);
+  }
+
+  static int attentionBiased(
+      MemorySegment context,
+      MemorySegment desc,
+      MemorySegment scratch,
+      long scratchBytes,
+      MemorySegment q,
+      MemorySegment k,
+      MemorySegment v,
+      MemorySegment keyLengths,
+      MemorySegment queryLengths,
+      MemorySegment slopes,
+      MemorySegment distances,
+      MemorySegment out,
+      MemorySegment lse) {
+    MemorySegment none = MemorySegment.NULL;
+    return gatun_h.gatun_attention_forward_extended(
+        context,
+        desc,
+        scratch,
+        scratchBytes,
+        q,
+        k,
+        v,
+        keyLengths,
+        queryLengths,
+        out,
+        lse,
+        none,
+        none,
+        none,
+        none,
+        none,
+        none,
+        slopes,
+        none,
+        none,
+        none,
+        none,
+        distances,
+        none,
+        none,
+        none);
+  }
+
+  static int softmax(
+      MemorySegment context,
+      MemorySegment desc,
+      boolean log,
+      long rows,
+      long dim,
+      MemorySegment x,
+      long xRow,
+      MemorySegment out,
+      long outRow) {
+    describe(desc, log ? gatun_h.GATUN_SOFTMAX_LOG() : 0, rows, dim, xRow, outRow, 0);
+    return gatun_h.gatun_softmax(context, desc, x, out);
+  }
+
+  /** In place; the heads of a row without gaps. */
+  static int rotary(
+      MemorySegment context,
+      MemorySegment desc,
+      boolean interleaved,
+      long rows,
+      long heads,
+      long headDim,
+      long dim,
+      MemorySegment x,
+      long xRow,
+      MemorySegment places,
+      MemorySegment cos,
+      MemorySegment sin,
+      long tableRows) {
+    gatun_rotary_desc.struct_size(desc, (int) ROTARY_DESC_BYTES);
+    gatun_rotary_desc.flags(desc, interleaved ? gatun_h.GATUN_ROTARY_INTERLEAVED() : 0);
+    gatun_rotary_desc.rows(desc, rows);
+    gatun_rotary_desc.heads(desc, heads);
+    gatun_rotary_desc.head_dim(desc, headDim);
+    gatun_rotary_desc.rotary_dim(desc, dim);
+    gatun_rotary_desc.x_row(desc, xRow);
+    gatun_rotary_desc.x_head(desc, headDim);
+    gatun_rotary_desc.out_row(desc, xRow);
+    gatun_rotary_desc.out_head(desc, headDim);
+    gatun_rotary_desc.table_rows(desc, tableRows);
+    return gatun_h.gatun_rotary(context, desc, x, places, cos, sin, x);
   }
 }

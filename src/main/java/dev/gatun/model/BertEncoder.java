@@ -296,6 +296,7 @@ public final class BertEncoder {
     // The packed projections and the feed-forward's rows are never alive at the same time.
     Blocks.Buffer wide = blocks.take(total * Math.max(3 * width, intermediate));
     blocks.embedding(
+        1,
         total,
         width,
         ids,

@@ -557,7 +557,6 @@ public final class MultiHeadAttention {
         rotary.dim(),
         x,
         row,
-        headDim,
         places,
         rotary.cos().segment(),
         rotary.sin().segment(),

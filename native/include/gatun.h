@@ -378,11 +378,11 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *d
 
 /* ---- rows: what stands between the products of a Transformer block ----------------------------------------------- */
 
-#define GATUN_ACTIVATION_NONE      0
-#define GATUN_ACTIVATION_RELU      1 /* max(x, 0); NaN stays NaN */
-#define GATUN_ACTIVATION_GELU      2 /* x * Phi(x), Phi by the error function (Hendrycks and Gimpel 2016) */
-#define GATUN_ACTIVATION_GELU_TANH 3 /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
-#define GATUN_ACTIVATION_SILU      4 /* x / (1 + exp(-x)) */
+#define GATUN_ACTIVATION_NONE       0
+#define GATUN_ACTIVATION_RELU       1 /* max(x, 0); NaN stays NaN */
+#define GATUN_ACTIVATION_GELU       2 /* x * Phi(x), Phi by the error function (Hendrycks and Gimpel 2016) */
+#define GATUN_ACTIVATION_GELU_TANH  3 /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
+#define GATUN_ACTIVATION_SILU       4 /* x / (1 + exp(-x)) */
 #define GATUN_ACTIVATION_QUICK_GELU 5 /* x / (1 + exp(-1.702 x)): GELU by a sigmoid, as CLIP has it */
 
 #define GATUN_NORM_RMS                                                                                                 \
@@ -396,8 +396,8 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *d
 typedef struct gatun_rows_desc {
     uint32_t struct_size;
     uint32_t flags; /* GATUN_NORM_RMS, GATUN_POOL_NORMALIZE or GATUN_SOFTMAX_LOG, each in its function */
-    int64_t rows; /* >= 0 */
-    int64_t dim;  /* 1 .. 2^31 - 1 */
+    int64_t rows;   /* >= 0 */
+    int64_t dim;    /* 1 .. 2^31 - 1 */
     int64_t x_row;
     int64_t other_row; /* of residual (gatun_norm) or gate (gatun_activation) */
     int64_t sum_row;   /* of sum (gatun_norm) */

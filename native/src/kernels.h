@@ -48,8 +48,8 @@ typedef struct gatun__attention_task {
     const float *relative;  /* [group][2 * relative_span + 1] */
     int64_t relative_span;  /* 0 .. GATUN_MAX_RELATIVE_SPAN */
     int64_t first_position; /* of row 0, on the scale of keys */
-    char *scratch;        /* 64-byte aligned, as large as the plan says */
-    uint64_t redone;      /* out: query blocks run twice */
+    char *scratch;          /* 64-byte aligned, as large as the plan says */
+    uint64_t redone;        /* out: query blocks run twice */
 } gatun__attention_task;
 
 /* Rows begin .. end - 1 of one call over rows; what a function does not use is 0. */
@@ -108,7 +108,7 @@ static inline int64_t gatun__bias_step(int64_t group, int32_t block_lanes) {
 
 /* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_step: 0
  * without biases. */
-int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
-    int merged_splits, int64_t bias_step);
+int64_t gatun__attention_scratch_bytes(
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_step);
 
 #endif

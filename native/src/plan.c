@@ -38,8 +38,8 @@ static int64_t aligned(int64_t bytes) {
     return (bytes + 63) & ~(int64_t)63;
 }
 
-int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
-    int merged_splits, int64_t bias_step) {
+int64_t gatun__attention_scratch_bytes(
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_step) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */

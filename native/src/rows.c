@@ -36,8 +36,8 @@ static int32_t run(gatun_context *context, const gatun_rows_desc *d, const gatun
     return GATUN_OK;
 }
 
-static int32_t check_desc(const gatun_context *context, const gatun_rows_desc *d, uint32_t flags,
-    int32_t most_activation, float most_scale) {
+static int32_t check_desc(
+    const gatun_context *context, const gatun_rows_desc *d, uint32_t flags, int32_t most_activation, float most_scale) {
     TRY(gatun__context_usable(context));
     if (d == NULL)
         return GATUN_E_NULL;

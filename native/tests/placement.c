@@ -280,7 +280,8 @@ void placement_create(placement *place, problem *p, layout kind, guarded_end end
     place_vector(&place->key_lengths, "key_lengths", p->key_lengths, p->batch, end);
     place_vector(&place->query_lengths, "query_lengths", p->query_lengths, p->batch, end);
     place_vector(&place->slopes, "alibi_slopes", p->alibi_slopes, p->heads, end);
-    place_vector(&place->table, "relative_position_table", p->relative_table, p->heads * (2 * p->relative_span + 1), end);
+    place_vector(
+        &place->table, "relative_position_table", p->relative_table, p->heads * (2 * p->relative_span + 1), end);
 }
 
 void placement_destroy(placement *place) {
@@ -378,9 +379,8 @@ bool placement_run(placement *place, gatun_context *context, int32_t max_threads
     placed.query_lengths = (int32_t *)(void *)place->query_lengths.data;
     placed.alibi_slopes = (float *)(void *)place->slopes.data;
     placed.relative_table = (float *)(void *)place->table.data;
-    int32_t status =
-        forward_problem(context, &desc, workspace, bytes, &placed, place->data[TENSOR_Q], place->data[TENSOR_K],
-            place->data[TENSOR_V], place->data[TENSOR_OUT], lse, NULL, NULL);
+    int32_t status = forward_problem(context, &desc, workspace, bytes, &placed, place->data[TENSOR_Q],
+        place->data[TENSOR_K], place->data[TENSOR_V], place->data[TENSOR_OUT], lse, NULL, NULL);
     if (status != GATUN_OK) {
         test_fail(__FILE__, __LINE__, "%s: gatun_attention_forward: %s", what, gatun_status_string(status));
         return false;

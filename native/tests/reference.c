@@ -162,8 +162,8 @@ void expected_create(expected *want, const problem *p) {
             const float *v = p->v + (b * p->seq_k * p->kv_heads + g) * p->head_dim_v;
             for (int64_t i = 0; i < p->seq_q; i++) {
                 int64_t at = (b * p->seq_q + i) * p->heads + h;
-                reference_row(p, b, h, i, p->q + at * p->head_dim, k, v, score, want->out + at * p->head_dim_v,
-                    &want->row[at]);
+                reference_row(
+                    p, b, h, i, p->q + at * p->head_dim, k, v, score, want->out + at * p->head_dim_v, &want->row[at]);
             }
         }
     }

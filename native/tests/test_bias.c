@@ -111,8 +111,8 @@ static void scales(void) {
     static const float factors[] = {0, -0.0f, -0.3f, 1, 1e-30f, 1e-42f, -1e-36f, 1e25f, 3e38f, 7};
     for (size_t n = 0; n < sizeof factors / sizeof *factors; n++) {
         for (int kind = BIAS_ALIBI; kind < BIAS_KINDS; kind++) {
-            problem p = biased_problem(
-                1, 4, 2, 20, 150, 24, (int32_t)(n % 3), LENGTHS_NONE, kind, 30, 40 + (uint64_t)n);
+            problem p =
+                biased_problem(1, 4, 2, 20, 150, 24, (int32_t)(n % 3), LENGTHS_NONE, kind, 30, 40 + (uint64_t)n);
             p.scaled = true;
             p.scale = factors[n];
             p.random_values = false;
@@ -165,8 +165,8 @@ static void positions(void) {
                     bool ran = run_problem(&p, tiers[t], 1, &got, "positions");
                     for (int32_t i = 0; ran && i < query_length; i++) {
                         int32_t position = causal == GATUN_CAUSAL_TOP_LEFT ? i : i + key_length - query_length;
-                        int32_t end = causal == GATUN_CAUSAL_NONE || position + 1 > key_length ? key_length
-                                                                                               : position + 1;
+                        int32_t end =
+                            causal == GATUN_CAUSAL_NONE || position + 1 > key_length ? key_length : position + 1;
                         double sum = 0;
                         for (int32_t j = 0; j < end; j++) {
                             sum += exp(-0.25 * abs(position - j));
@@ -429,8 +429,8 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
         desc.max_threads = threads[n];
         int64_t bytes;
         void *workspace = new_workspace(context, &desc, &bytes);
-        int32_t status = forward_problem(context, &desc, workspace, bytes, &all, all.q, all.k, all.v, packed.out,
-            packed.lse, offsets_q, offsets_k);
+        int32_t status = forward_problem(
+            context, &desc, workspace, bytes, &all, all.q, all.k, all.v, packed.out, packed.lse, offsets_q, offsets_k);
         CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
         free(workspace);
         for (int64_t b = 0; b < s->count && status == GATUN_OK; b++) {
@@ -440,8 +440,7 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
             part.q += offsets_q[b] * s->heads * s->head_dim;
             part.k += offsets_k[b] * s->kv_heads * s->head_dim;
             part.v += offsets_k[b] * s->kv_heads * s->head_dim;
-            outcome got = {
-                packed.out + offsets_q[b] * s->heads * s->head_dim, packed.lse + offsets_q[b] * s->heads};
+            outcome got = {packed.out + offsets_q[b] * s->heads * s->head_dim, packed.lse + offsets_q[b] * s->heads};
             char name[128];
             snprintf(name, sizeof name, "%s, sequence %d", what, (int)b);
             if (run_problem(&part, tier, 1, &one, name)) {

@@ -126,6 +126,8 @@ static double activation_of(int32_t kind, double x) {
         return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
     case GATUN_ACTIVATION_SILU:
         return x / (1 + exp(-x));
+    case GATUN_ACTIVATION_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
     default:
         return x;
     }

@@ -123,8 +123,8 @@ static void warm_calls_of(int32_t tier, const problem *p, int32_t max_threads, c
         for (int i = 0; i < (phase == 0 ? 20 : 1000); i++) {
             int32_t status = gatun_attention_workspace_size(context, &desc, &again);
             failed = status != GATUN_OK ? status : failed;
-            status = forward_problem(
-                context, &desc, workspace, bytes, p, p->q, p->k, p->v, got.out, got.lse, NULL, NULL);
+            status =
+                forward_problem(context, &desc, workspace, bytes, p, p->q, p->k, p->v, got.out, got.lse, NULL, NULL);
             failed = status != GATUN_OK ? status : failed;
             status = gatun_attention_forward_extended(context, &desc, workspace, bytes, p->q, p->k, p->v,
                 p->key_lengths, p->query_lengths, got.out, NULL, NULL, NULL, NULL, NULL, NULL, NULL, p->alibi_slopes,

@@ -903,8 +903,8 @@ static void check_softmax_row(
     }
 }
 
-static void check_softmax(
-    int32_t tier, int64_t rows, int64_t dim, int64_t gap, bool logarithm, bool in_place, float spread, guarded_end end) {
+static void check_softmax(int32_t tier, int64_t rows, int64_t dim, int64_t gap, bool logarithm, bool in_place,
+    float spread, guarded_end end) {
     char what[160];
     snprintf(what, sizeof what, "%lld x %lld, gap %lld, log %d, in place %d, spread %g, %s", (long long)rows,
         (long long)dim, (long long)gap, logarithm, in_place, (double)spread, gatun_tier_name(tier));

@@ -145,8 +145,8 @@ INLINE void score_keys(const int vectors, const int biased, const float *k, int6
     int32_t first, int32_t keys, float *scores, const stage *s, const int track, vec maximum[QV]) {
     enum { FULL = ROWS_FULL };
 #define ROWS(rows)                                                                                                     \
-    score_rows(rows, vectors, biased, k + key * k_row, k_row, q, dim, scores + key * LANES, s, first + key, track,     \
-        maximum)
+    score_rows(                                                                                                        \
+        rows, vectors, biased, k + key * k_row, k_row, q, dim, scores + key * LANES, s, first + key, track, maximum)
     int32_t key = 0;
     if (vectors == 1)
         for (; key + ROWS_SINGLE <= keys; key += ROWS_SINGLE)
@@ -576,8 +576,8 @@ static void attention_f32(gatun__attention_task *t) {
     vmask *live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     float *biases = NULL;
     if (is_biased(t))
-        biases = carve(&scratch,
-            (LANES + (GATUN__TILE_KEYS - 1) * (size_t)gatun__bias_step(t->group, LANES)) * sizeof(float));
+        biases = carve(
+            &scratch, (LANES + (GATUN__TILE_KEYS - 1) * (size_t)gatun__bias_step(t->group, LANES)) * sizeof(float));
     block_state blocks[GATUN__MAX_BLOCKS];
     int merged = t->keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;

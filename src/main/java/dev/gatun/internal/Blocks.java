@@ -350,8 +350,8 @@ public final class Blocks implements AutoCloseable {
       long outRow) {
     check(
         NativeBlocks.embedding(
-            context, rowsDesc, factor, rows, dim, ids0, table0, entries0, ids1, table1, entries1, ids2,
-            table2, entries2, out, outRow));
+            context, rowsDesc, factor, rows, dim, ids0, table0, entries0, ids1, table1, entries1,
+            ids2, table2, entries2, out, outRow));
   }
 
   /**
@@ -647,7 +647,18 @@ public final class Blocks implements AutoCloseable {
       long tableRows) {
     check(
         NativeBlocks.rotary(
-            context, rotaryDesc, interleaved, rows, heads, headDim, dim, x, xRow, places, cos, sin,
+            context,
+            rotaryDesc,
+            interleaved,
+            rows,
+            heads,
+            headDim,
+            dim,
+            x,
+            xRow,
+            places,
+            cos,
+            sin,
             tableRows));
   }
 
@@ -663,7 +674,13 @@ public final class Blocks implements AutoCloseable {
    * @param outRow elements between its rows
    */
   public void softmax(
-      boolean log, long rows, long dim, MemorySegment x, long xRow, MemorySegment out, long outRow) {
+      boolean log,
+      long rows,
+      long dim,
+      MemorySegment x,
+      long xRow,
+      MemorySegment out,
+      long outRow) {
     check(NativeBlocks.softmax(context, rowsDesc, log, rows, dim, x, xRow, out, outRow));
   }
 }

@@ -10,8 +10,9 @@ import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerEncoder;
 
 /**
- * BERT (Devlin et al. 2019) as a configuration of the common blocks, under Hugging Face's names. {@link BertEncoder} is the
- * same for packed texts of different lengths, with its weights copied side by side.
+ * BERT (Devlin et al. 2019) as a configuration of the common blocks, under Hugging Face's names.
+ * {@link BertEncoder} is the same for packed texts of different lengths, with its weights copied
+ * side by side.
  *
  * @param embedding tokens, learned positions and type 0, normalised
  * @param encoder post-norm blocks
@@ -54,8 +55,7 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
                 weights.get("embeddings.LayerNorm.weight"),
                 weights.get("embeddings.LayerNorm.bias"),
                 epsilon));
-    BlockConfig config =
-        BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, epsilon);
+    BlockConfig config = BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, epsilon);
     return new Bert(embedding, new BlockLoader(runtime, weights, NAMES, config).encoder());
   }
 }

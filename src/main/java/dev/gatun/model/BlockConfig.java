@@ -7,14 +7,16 @@ import dev.gatun.nn.PositionalEncoding;
 import java.util.Objects;
 
 /**
- * What the blocks of a family are like, apart from their weights: a family is one of these and a {@link WeightNames}.
+ * What the blocks of a family are like, apart from their weights: a family is one of these and a
+ * {@link WeightNames}.
  *
  * @param layers blocks, 1 or more
  * @param heads query heads
  * @param kvHeads heads of keys and values, a divisor of heads
  * @param causal mask of self-attention: BOTTOM_RIGHT in decoders, usually NONE in encoders
  * @param scale of the scores, or NaN for {@code 1/sqrt(headDim)}
- * @param positions what attention does with positions; an encoding that is added to embeddings does nothing here
+ * @param positions what attention does with positions; an encoding that is added to embeddings does
+ *     nothing here
  * @param activation of the feed-forward network
  * @param order where blocks normalise
  * @param rms whether norms are {@link dev.gatun.nn.RMSNorm}

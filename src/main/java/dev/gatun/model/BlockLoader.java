@@ -18,7 +18,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Blocks of a configuration, with the weights that its names find. Weights are used where they lie, mapped ones included.
+ * Blocks of a configuration, with the weights that its names find. Weights are used where they lie,
+ * mapped ones included.
  */
 public final class BlockLoader {
 
@@ -35,8 +36,7 @@ public final class BlockLoader {
    * @param names what they are called
    * @param config what the blocks are like
    */
-  public BlockLoader(
-      GatunRuntime runtime, Weights weights, WeightNames names, BlockConfig config) {
+  public BlockLoader(GatunRuntime runtime, Weights weights, WeightNames names, BlockConfig config) {
     this.runtime = runtime;
     this.weights = weights;
     this.names = names;

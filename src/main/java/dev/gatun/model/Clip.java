@@ -15,8 +15,8 @@ import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
 
 /**
- * CLIP (Radford et al. 2021): a causal tower for texts and one for images, whose vectors are compared by cosine; Hugging
- * Face's names.
+ * CLIP (Radford et al. 2021): a causal tower for texts and one for images, whose vectors are
+ * compared by cosine; Hugging Face's names.
  *
  * @param tokens embedding of texts
  * @param text blocks of texts, with the last norm
@@ -149,8 +149,7 @@ public record Clip(
   public void images(Tensor images, Tensor vectors) {
     try (Arena arena = Arena.ofShared()) {
       Tensor hidden =
-          Tensor.allocate(
-              arena, DType.FLOAT32, images.size(0), patches.rows(), vision.dim());
+          Tensor.allocate(arena, DType.FLOAT32, images.size(0), patches.rows(), vision.dim());
       patches.forward(null, images, hidden);
       vision.forward(null, hidden, null, hidden);
       visionProjection.forward(null, hidden.select(1, 0), vectors);

@@ -8,7 +8,10 @@ import dev.gatun.nn.Embedding;
 import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.PositionalEncoding;
 
-/** GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, GELU by tanh, tied output; Hugging Face's names. */
+/**
+ * GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, GELU by tanh, tied output;
+ * Hugging Face's names.
+ */
 public final class Gpt2 {
 
   private static final String BLOCK = "h.{n}.";

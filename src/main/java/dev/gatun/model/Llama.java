@@ -13,8 +13,8 @@ import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
 
 /**
- * LLaMA (Touvron et al. 2023): pre-norm blocks with RMSNorm, rotary positions, grouped queries, SwiGLU, no biases; Hugging
- * Face's names.
+ * LLaMA (Touvron et al. 2023): pre-norm blocks with RMSNorm, rotary positions, grouped queries,
+ * SwiGLU, no biases; Hugging Face's names.
  */
 public final class Llama {
 
@@ -39,11 +39,13 @@ public final class Llama {
    * Puts a model together.
    *
    * @param runtime where it runs
-   * @param weights must stay open as long as the model is used; the output is tied if there is no {@code lm_head.weight}
+   * @param weights must stay open as long as the model is used; the output is tied if there is no
+   *     {@code lm_head.weight}
    * @param layers blocks
    * @param heads of queries
    * @param kvHeads of keys and values
-   * @param rotary sines and cosines of its positions, {@link Rotary.Pairing#HALVES} for weights under these names
+   * @param rotary sines and cosines of its positions, {@link Rotary.Pairing#HALVES} for weights
+   *     under these names
    * @param epsilon of the norms: 1e-6 in the first LLaMA, 1e-5 since
    * @return the model
    */

@@ -14,9 +14,9 @@ import dev.gatun.nn.TransformerDecoder;
 import dev.gatun.nn.TransformerEncoder;
 
 /**
- * The Transformer of "Attention Is All You Need" (Vaswani et al. 2017) under the names of PyTorch's {@code nn.Transformer}. The
- * paper's base model has 6 layers, 8 heads, rows of 512 and 2048 between, post-norm and ReLU; the sizes of rows
- * come from the weights.
+ * The Transformer of "Attention Is All You Need" (Vaswani et al. 2017) under the names of PyTorch's
+ * {@code nn.Transformer}. The paper's base model has 6 layers, 8 heads, rows of 512 and 2048
+ * between, post-norm and ReLU; the sizes of rows come from the weights.
  *
  * @param layers blocks of each side
  * @param heads of attention
@@ -49,7 +49,8 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
           .with(Part.CROSS_NORM, block + "norm2.{p}");
     }
     if (weights.find(side + ".norm.weight") != null) {
-      names.with(Part.FINAL_NORM, side + ".norm.{p}"); // PyTorch has one even after post-norm blocks
+      names.with(
+          Part.FINAL_NORM, side + ".norm.{p}"); // PyTorch has one even after post-norm blocks
     }
     return names;
   }
@@ -98,12 +99,13 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
   }
 
   /**
-   * Puts the whole model together: embeddings times {@code sqrt(dim)}, and an output that shares the table of the target's
-   * embedding (section 3.4). Source and target share a table if there is no {@code source_embedding.weight}.
+   * Puts the whole model together: embeddings times {@code sqrt(dim)}, and an output that shares
+   * the table of the target's embedding (section 3.4). Source and target share a table if there is
+   * no {@code source_embedding.weight}.
    *
    * @param runtime where it runs
-   * @param weights those of encoder and decoder, {@code target_embedding.weight}, maybe {@code source_embedding.weight} and
-   *     an untied {@code output.weight}
+   * @param weights those of encoder and decoder, {@code target_embedding.weight}, maybe {@code
+   *     source_embedding.weight} and an untied {@code output.weight}
    * @param positions how order is told; {@link PositionalEncoding#sinusoidal} in the paper
    * @return the model
    */

@@ -15,8 +15,9 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * T5 (Raffel et al. 2020): encoder and decoder of pre-norm blocks with RMSNorm, relative position biases, scores that are not
- * scaled, no biases; ReLU in version 1.0, a gated GELU in 1.1; Hugging Face's names.
+ * T5 (Raffel et al. 2020): encoder and decoder of pre-norm blocks with RMSNorm, relative position
+ * biases, scores that are not scaled, no biases; ReLU in version 1.0, a gated GELU in 1.1; Hugging
+ * Face's names.
  */
 public final class T5 {
 
@@ -55,8 +56,9 @@ public final class T5 {
   }
 
   /**
-   * Puts a model together. Version 1.1 is known by its {@code wi_1}. Without an {@code lm_head.weight} the output is tied, and
-   * the hidden state is divided by {@code sqrt(dim)} before it, which is done to a copy of the last norm's weight.
+   * Puts a model together. Version 1.1 is known by its {@code wi_1}. Without an {@code
+   * lm_head.weight} the output is tied, and the hidden state is divided by {@code sqrt(dim)} before
+   * it, which is done to a copy of the last norm's weight.
    *
    * @param runtime where it runs
    * @param arena where position biases and that copy lie

@@ -13,8 +13,8 @@ import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
 
 /**
- * The Vision Transformer (Dosovitskiy et al. 2021): patches, a class token, pre-norm blocks, a classifier on the class
- * token's last state; Hugging Face's names.
+ * The Vision Transformer (Dosovitskiy et al. 2021): patches, a class token, pre-norm blocks, a
+ * classifier on the class token's last state; Hugging Face's names.
  *
  * @param embedding of images
  * @param encoder its blocks and the last norm
@@ -56,8 +56,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       int heads,
       int height,
       int width) {
-    BlockConfig config =
-        BlockConfig.preNorm(layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
+    BlockConfig config = BlockConfig.preNorm(layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
     return new Vit(
         new PatchEmbedding(
             runtime,
@@ -78,7 +77,8 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
   }
 
   /**
-   * Classifies images. Allocates what lies between in an arena of its own; the parts can be run on the caller's tensors.
+   * Classifies images. Allocates what lies between in an arena of its own; the parts can be run on
+   * the caller's tensors.
    *
    * @param images {@code [batch, channels, height, width]}, contiguous
    * @param logits receives {@code [batch, classes]}
@@ -86,8 +86,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
   public void forward(Tensor images, Tensor logits) {
     try (Arena arena = Arena.ofShared()) {
       Tensor hidden =
-          Tensor.allocate(
-              arena, DType.FLOAT32, images.size(0), embedding.rows(), encoder.dim());
+          Tensor.allocate(arena, DType.FLOAT32, images.size(0), embedding.rows(), encoder.dim());
       Workspace lent = null;
       embedding.forward(lent, images, hidden);
       encoder.forward(lent, hidden, null, hidden);

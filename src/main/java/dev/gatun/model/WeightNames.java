@@ -5,8 +5,9 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * What the weights of a block are called in a family's files. In a pattern {@code {n}} stands for the number of the block
- * and {@code {p}} for {@code weight} or {@code bias}. A bias that the file does not have is no bias.
+ * What the weights of a block are called in a family's files. In a pattern {@code {n}} stands for
+ * the number of the block and {@code {p}} for {@code weight} or {@code bias}. A bias that the file
+ * does not have is no bias.
  */
 public final class WeightNames {
 
@@ -65,7 +66,8 @@ public final class WeightNames {
   }
 
   /**
-   * Starts a map of names whose matrices are {@code [in, out]}, as GPT-2's Conv1D and ONNX store them.
+   * Starts a map of names whose matrices are {@code [in, out]}, as GPT-2's Conv1D and ONNX store
+   * them.
    *
    * @return no names yet
    */

@@ -14,9 +14,10 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Beam search, as section 6.1 of "Attention Is All You Need" decodes (beam 4, penalty 0.6): the best few continuations go
- * on side by side, and a text's score is its log-probability over the length penalty of Wu et al. 2016, {@code ((5 +
- * length) / 6)^alpha}. It ends when no continuation can overtake the finished texts any more.
+ * Beam search, as section 6.1 of "Attention Is All You Need" decodes (beam 4, penalty 0.6): the
+ * best few continuations go on side by side, and a text's score is its log-probability over the
+ * length penalty of Wu et al. 2016, {@code ((5 + length) / 6)^alpha}. It ends when no continuation
+ * can overtake the finished texts any more.
  *
  * <p>One thread at a time. Its tensors lie in the caller's arena.
  */
@@ -43,9 +44,10 @@ public final class BeamSearch {
    * Makes a search.
    *
    * @param model what scores tokens
-   * @param state of as many sequences as there shall be beams, 1 or more; for a {@link Transformer} it remembers one
-   *     encoded text that all share
-   * @param workspace what calls write, not used by others meanwhile; or null to be lent one for each token
+   * @param state of as many sequences as there shall be beams, 1 or more; for a {@link Transformer}
+   *     it remembers one encoded text that all share
+   * @param workspace what calls write, not used by others meanwhile; or null to be lent one for
+   *     each token
    * @param arena where tensors lie
    * @param alpha of the length penalty, 0 or more: 0 is none, the paper has 0.6
    */
@@ -111,8 +113,7 @@ public final class BeamSearch {
       int[] sources = new int[beams];
       for (Candidate candidate : candidates) {
         Beam beam = alive.get(candidate.beam);
-        Beam longer =
-            beam.with(candidate.token, candidate.logProbability - beam.logProbability);
+        Beam longer = beam.with(candidate.token, candidate.logProbability - beam.logProbability);
         if (candidate.token == end || longer.tokens.length == room) {
           finished.add(hypothesis(longer));
         } else if (next.size() < beams) {
@@ -130,8 +131,7 @@ public final class BeamSearch {
       for (int n = 0; n < beams; n++) {
         Beam beam = next.get(Math.min(n, next.size() - 1)); // fewer than beams: some run twice
         sources[n] = n < next.size() ? sources[n] : sources[next.size() - 1];
-        last.segment()
-            .setAtIndex(ValueLayout.JAVA_INT, n, beam.tokens[beam.tokens.length - 1]);
+        last.segment().setAtIndex(ValueLayout.JAVA_INT, n, beam.tokens[beam.tokens.length - 1]);
       }
       state.select(sources);
       model.next(workspace, state, last, null, logits);
@@ -139,7 +139,9 @@ public final class BeamSearch {
     }
   }
 
-  /** The best continuations, twice as many as beams, so that enough are left if half of them end. */
+  /**
+   * The best continuations, twice as many as beams, so that enough are left if half of them end.
+   */
   private List<Candidate> candidates(List<Beam> alive) {
     int count = 2 * beams;
     logSoftmax();
@@ -174,13 +176,7 @@ public final class BeamSearch {
       Access.get()
           .blocks(taken)
           .softmax(
-              true,
-              beams,
-              vocabulary,
-              logits.segment(),
-              vocabulary,
-              logits.segment(),
-              vocabulary);
+              true, beams, vocabulary, logits.segment(), vocabulary, logits.segment(), vocabulary);
     } finally {
       Access.get().end(model.runtime(), workspace, taken);
     }
@@ -195,7 +191,10 @@ public final class BeamSearch {
         beam.tokens, beam.logProbability, beam.logProbability / penalty(beam.tokens.length));
   }
 
-  /** A log-probability only falls, and the penalty of the longest text is the most that can raise its score. */
+  /**
+   * A log-probability only falls, and the penalty of the longest text is the most that can raise
+   * its score.
+   */
   private boolean isOver(List<Hypothesis> finished, List<Beam> alive, int room) {
     return finished.size() == beams
         && alive.getFirst().logProbability / penalty(room) <= finished.getLast().score;

@@ -11,10 +11,12 @@ import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
- * Tokens in, scores of the next token out: the embedding, the decoder and the projection to the vocabulary that {@link
- * LanguageModel} and {@link Transformer} have in common, and what {@link Generator} runs.
+ * Tokens in, scores of the next token out: the embedding, the decoder and the projection to the
+ * vocabulary that {@link LanguageModel} and {@link Transformer} have in common, and what {@link
+ * Generator} runs.
  *
- * <p>Immutable; any number of threads may share it, each with a state of its own. Warm calls allocate nothing.
+ * <p>Immutable; any number of threads may share it, each with a state of its own. Warm calls
+ * allocate nothing.
  */
 public abstract sealed class DecoderModel permits LanguageModel, Transformer {
 
@@ -72,7 +74,8 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
    * @param arena where it lies
    * @param sequences decoded together, 1 or more
    * @param capacity tokens of each, 1 or more
-   * @param memoryCapacity rows of an encoder's output for each, 1 or more; ignored in decoder-only models
+   * @param memoryCapacity rows of an encoder's output for each, 1 or more; ignored in decoder-only
+   *     models
    * @return a state without tokens
    */
   public DecoderState newState(Arena arena, int sequences, int capacity, int memoryCapacity) {
@@ -85,9 +88,11 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
    * @param workspace what the call writes besides logits and the state, or null to be lent one
    * @param state of this model
    * @param ids {@code [sequences, seq]} INT32, contiguous, seq 1 or more
-   * @param lengths {@code [sequences]} INT32, each 1 or more, or null: tokens that each sequence has
+   * @param lengths {@code [sequences]} INT32, each 1 or more, or null: tokens that each sequence
+   *     has
    * @param logits receives {@code [sequences, vocabulary]}, contiguous
-   * @throws IllegalArgumentException naming the argument that does not fit, an unknown token included; nothing was written
+   * @throws IllegalArgumentException naming the argument that does not fit, an unknown token
+   *     included; nothing was written
    */
   public void next(
       Workspace workspace, DecoderState state, Tensor ids, Tensor lengths, Tensor logits) {
@@ -115,8 +120,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       if (seq > 1) {
         last = blocks.take(batch * dim).segment();
         for (long b = 0; b < batch; b++) {
-          long row =
-              lengths == null ? seq - 1 : counts.getAtIndex(ValueLayout.JAVA_INT, b) - 1;
+          long row = lengths == null ? seq - 1 : counts.getAtIndex(ValueLayout.JAVA_INT, b) - 1;
           MemorySegment.copy(
               hidden,
               (b * seq + row) * dim * Float.BYTES,
@@ -150,8 +154,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       Blocks blocks = Access.get().blocks(taken);
       int mark = blocks.mark();
       MemorySegment hidden = decode(blocks, state, seq, ids, MemorySegment.NULL);
-      output.run(
-          blocks, batch * seq, hidden, decoder.dim(), logits.segment(), output.out());
+      output.run(blocks, batch * seq, hidden, decoder.dim(), logits.segment(), output.out());
       blocks.giveBackTo(mark);
     } finally {
       Access.get().end(runtime, workspace, taken);

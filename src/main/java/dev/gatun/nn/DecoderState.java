@@ -7,11 +7,11 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * What a decoder remembers between steps: keys and values of the tokens it has seen, and those of the encoder's output,
- * computed once. Made by {@link TransformerDecoder#newState}.
+ * What a decoder remembers between steps: keys and values of the tokens it has seen, and those of
+ * the encoder's output, computed once. Made by {@link TransformerDecoder#newState}.
  *
- * <p>Its tensors lie in the caller's arena and are gone when that is closed. One thread at a time. A step that fails leaves
- * the lengths as they were.
+ * <p>Its tensors lie in the caller's arena and are gone when that is closed. One thread at a time.
+ * A step that fails leaves the lengths as they were.
  */
 public final class DecoderState {
 
@@ -48,18 +48,10 @@ public final class DecoderState {
       MultiHeadAttention cross = stack.layer(n).crossAttention();
       memoryKeys[n] =
           Tensor.allocate(
-              arena,
-              DType.FLOAT32,
-              sequences,
-              memoryCapacity,
-              cross.kvHeads() * cross.headDim());
+              arena, DType.FLOAT32, sequences, memoryCapacity, cross.kvHeads() * cross.headDim());
       memoryValues[n] =
           Tensor.allocate(
-              arena,
-              DType.FLOAT32,
-              sequences,
-              memoryCapacity,
-              cross.kvHeads() * cross.headDimV());
+              arena, DType.FLOAT32, sequences, memoryCapacity, cross.kvHeads() * cross.headDimV());
     }
   }
 
@@ -88,7 +80,8 @@ public final class DecoderState {
    * @return 0 … capacity
    */
   public int length(int sequence) {
-    return lengths.getAtIndex(ValueLayout.JAVA_INT, java.util.Objects.checkIndex(sequence, sequences()));
+    return lengths.getAtIndex(
+        ValueLayout.JAVA_INT, java.util.Objects.checkIndex(sequence, sequences()));
   }
 
   /**
@@ -111,8 +104,8 @@ public final class DecoderState {
   }
 
   /**
-   * Makes each sequence a copy of another: beams that survive. Those that share one memory go on sharing it; otherwise
-   * sequences keep the memory they have.
+   * Makes each sequence a copy of another: beams that survive. Those that share one memory go on
+   * sharing it; otherwise sequences keep the memory they have.
    *
    * @param sources {@code sources[n]} is the sequence that sequence n becomes
    */
@@ -179,8 +172,7 @@ public final class DecoderState {
   void setMemory(long count, long seq, MemorySegment counts) {
     boolean ragged = !counts.equals(MemorySegment.NULL);
     for (int n = 0; n < sequences(); n++) {
-      int length =
-          ragged ? counts.getAtIndex(ValueLayout.JAVA_INT, count == 1 ? 0 : n) : (int) seq;
+      int length = ragged ? counts.getAtIndex(ValueLayout.JAVA_INT, count == 1 ? 0 : n) : (int) seq;
       memoryLengths.setAtIndex(ValueLayout.JAVA_INT, n, length);
     }
     memories = count;

@@ -11,10 +11,12 @@ import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
- * Embeddings of tokens, section 3.4 of "Attention Is All You Need": rows of a table, times a factor, plus the row of
- * another table for each position. {@link #output} is the projection to logits that shares the table.
+ * Embeddings of tokens, section 3.4 of "Attention Is All You Need": rows of a table, times a
+ * factor, plus the row of another table for each position. {@link #output} is the projection to
+ * logits that shares the table.
  *
- * <p>Immutable; any number of threads may share it. The table is not copied, and its arena must stay open.
+ * <p>Immutable; any number of threads may share it. The table is not copied, and its arena must
+ * stay open.
  */
 public final class Embedding {
 
@@ -30,7 +32,8 @@ public final class Embedding {
    *
    * @param runtime where it runs
    * @param table {@code [vocabulary, dim]} float32, contiguous
-   * @param factor of the table's rows: {@code sqrt(dim)} in the paper, 1 in most models; finite and not 0
+   * @param factor of the table's rows: {@code sqrt(dim)} in the paper, 1 in most models; finite and
+   *     not 0
    * @param encoding its table is added if it has one
    */
   public Embedding(GatunRuntime runtime, Tensor table, float factor, PositionalEncoding encoding) {
@@ -122,7 +125,8 @@ public final class Embedding {
    * @param workspace what the call writes besides out, or null to be lent one
    * @param ids {@code [batch, seq]} int32, contiguous
    * @param out receives {@code [batch, seq, dim]}, contiguous
-   * @throws IllegalArgumentException naming the argument, an id outside the table included; nothing was written
+   * @throws IllegalArgumentException naming the argument, an id outside the table included; nothing
+   *     was written
    */
   public void forward(Workspace workspace, Tensor ids, Tensor out) {
     checkIds(ids, 0);
@@ -161,7 +165,10 @@ public final class Embedding {
     }
   }
 
-  /** Positions of the rows of {@code [batch, seq]}, each sequence beginning where the state stands, or at 0. */
+  /**
+   * Positions of the rows of {@code [batch, seq]}, each sequence beginning where the state stands,
+   * or at 0.
+   */
   static MemorySegment places(Blocks blocks, long batch, long seq, DecoderState state) {
     MemorySegment places = blocks.take(batch * seq).segment();
     for (long b = 0, row = 0; b < batch; b++) {

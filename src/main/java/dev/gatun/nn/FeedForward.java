@@ -10,9 +10,9 @@ import java.util.Objects;
 
 /**
  * Position-wise feed-forward network, section 3.3 of "Attention Is All You Need": {@code out =
- * activation(x · W1 + b1) · W2 + b2}; or with a gate (Shazeer 2020): {@code out = (activation(x · W1 + b1) * (x · V + c))
- * · W2 + b2}, which is SwiGLU with {@link Activation#SILU} and GEGLU with {@link Activation#GELU} or {@link
- * Activation#GELU_TANH}.
+ * activation(x · W1 + b1) · W2 + b2}; or with a gate (Shazeer 2020): {@code out = (activation(x ·
+ * W1 + b1) * (x · V + c)) · W2 + b2}, which is SwiGLU with {@link Activation#SILU} and GEGLU with
+ * {@link Activation#GELU} or {@link Activation#GELU_TANH}.
  *
  * <p>Immutable; any number of threads may share it. The intermediate rows live in the workspace.
  */

@@ -10,15 +10,16 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * Flamingo's gated cross-attention block (Alayrac et al. 2022, figure 4), which stands between the blocks of a language model
- * and lets it look at images:
+ * Flamingo's gated cross-attention block (Alayrac et al. 2022, figure 4), which stands between the
+ * blocks of a language model and lets it look at images:
  *
  * <pre>{@code
  * y   = x + tanh(attentionGate) · attention(norm(x), media)
  * out = y + tanh(feedForwardGate) · feedForward(norm(y))
  * }</pre>
  *
- * <p>With both gates 0, as training begins, it changes nothing. {@link #gated} folds the gate into a weight, once.
+ * <p>With both gates 0, as training begins, it changes nothing. {@link #gated} folds the gate into
+ * a weight, once.
  *
  * <p>Immutable; any number of threads may share it. Warm calls allocate nothing.
  */
@@ -87,7 +88,8 @@ public final class GatedCrossAttention {
    * @param workspace what the call writes besides out, or null to be lent one
    * @param x {@code [batch, seq, dim]}, contiguous: text
    * @param media {@code [batch, mediaSeq, mediaDim]}, contiguous: what the images have become
-   * @param mediaLengths {@code [batch]} INT32, or null; a text with 0 media gets the feed-forward network only
+   * @param mediaLengths {@code [batch]} INT32, or null; a text with 0 media gets the feed-forward
+   *     network only
    * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
@@ -115,10 +117,8 @@ public final class GatedCrossAttention {
         MemorySegment normal = blocks.take(rows * dim).segment();
         MemorySegment change = blocks.take(rows * dim).segment();
         MemorySegment sum = blocks.take(rows * dim).segment();
-        MemorySegment k =
-            blocks.take(batch * mediaSeq * heads * attention.headDim()).segment();
-        MemorySegment v =
-            blocks.take(batch * mediaSeq * heads * attention.headDimV()).segment();
+        MemorySegment k = blocks.take(batch * mediaSeq * heads * attention.headDim()).segment();
+        MemorySegment v = blocks.take(batch * mediaSeq * heads * attention.headDimV()).segment();
         MemorySegment none = MemorySegment.NULL;
         attentionNorm.run(blocks, rows, x.segment(), none, none, normal);
         attention.project(blocks, batch * mediaSeq, media.segment(), k, v);

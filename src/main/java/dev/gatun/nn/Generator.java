@@ -12,8 +12,8 @@ import java.util.SplittableRandom;
 import java.util.function.IntPredicate;
 
 /**
- * Generates one sequence token by token: greedily or by drawing. What it needs is allocated once; a token costs no heap
- * bytes. {@link BeamSearch} looks at several continuations at a time.
+ * Generates one sequence token by token: greedily or by drawing. What it needs is allocated once; a
+ * token costs no heap bytes. {@link BeamSearch} looks at several continuations at a time.
  *
  * <p>One thread at a time. Its tensors lie in the caller's arena.
  */
@@ -32,7 +32,8 @@ public final class Generator {
    *
    * @param model what scores tokens
    * @param state of one sequence; for a {@link Transformer} it remembers the encoded text
-   * @param workspace what calls write, not used by others meanwhile; or null to be lent one for each token
+   * @param workspace what calls write, not used by others meanwhile; or null to be lent one for
+   *     each token
    * @param arena where tensors lie
    */
   public Generator(DecoderModel model, DecoderState state, Workspace workspace, Arena arena) {
@@ -41,8 +42,7 @@ public final class Generator {
     this.workspace = workspace;
     model.decoder().checkState(state);
     if (state.sequences() != 1) {
-      throw new IllegalArgumentException(
-          "state: expected 1 sequence, got " + state.sequences());
+      throw new IllegalArgumentException("state: expected 1 sequence, got " + state.sequences());
     }
     this.token = Tensor.allocate(arena, DType.INT32, 1, 1);
     this.logits = Tensor.allocate(arena, DType.FLOAT32, 1, model.vocabulary());

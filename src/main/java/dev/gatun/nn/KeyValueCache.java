@@ -3,8 +3,8 @@ package dev.gatun.nn;
 import dev.gatun.Tensor;
 
 /**
- * Keys and values of the tokens that a decoder has seen, for each layer. {@link TensorCache} keeps them in tensors that
- * are allocated at once.
+ * Keys and values of the tokens that a decoder has seen, for each layer. {@link TensorCache} keeps
+ * them in tensors that are allocated at once.
  *
  * <p>A cache belongs to one {@link DecoderState} and is used by one thread at a time.
  */
@@ -35,7 +35,8 @@ public interface KeyValueCache {
    * Returns the keys of a layer.
    *
    * @param layer 0 … layers - 1
-   * @return {@code [sequences, capacity, kvHeads, headDim]}, the heads of a token without gaps; the same object each time
+   * @return {@code [sequences, capacity, kvHeads, headDim]}, the heads of a token without gaps; the
+   *     same object each time
    */
   Tensor keys(int layer);
 
@@ -43,12 +44,14 @@ public interface KeyValueCache {
    * Returns the values of a layer.
    *
    * @param layer 0 … layers - 1
-   * @return {@code [sequences, capacity, kvHeads, headDimV]}, the heads of a token without gaps; the same object each time
+   * @return {@code [sequences, capacity, kvHeads, headDimV]}, the heads of a token without gaps;
+   *     the same object each time
    */
   Tensor values(int layer);
 
   /**
-   * Makes each sequence a copy of another: beams that survive. Sequence n becomes what sequence {@code sources[n]} was.
+   * Makes each sequence a copy of another: beams that survive. Sequence n becomes what sequence
+   * {@code sources[n]} was.
    *
    * @param sources a sequence for each sequence
    * @param tokens how many tokens of each matter

@@ -207,7 +207,18 @@ public final class MultiHeadAttention {
           turn(blocks, batch * seqK, kvHeads, k, key.out(), places);
         }
         cross(
-            blocks, batch, seqQ, x.segment(), k, v, batch, seqK, seqK, keyLens, queryLens, out.segment());
+            blocks,
+            batch,
+            seqQ,
+            x.segment(),
+            k,
+            v,
+            batch,
+            seqK,
+            seqK,
+            keyLens,
+            queryLens,
+            out.segment());
       }
       blocks.giveBackTo(mark);
     } finally {
@@ -305,8 +316,8 @@ public final class MultiHeadAttention {
   }
 
   /**
-   * Self-attention. Row (b, s) of x and out is {@code b * batchStep + s * seqStep}, so that a sequence may run along
-   * either dimension of a table.
+   * Self-attention. Row (b, s) of x and out is {@code b * batchStep + s * seqStep}, so that a
+   * sequence may run along either dimension of a table.
    */
   void self(
       Blocks blocks,
@@ -611,8 +622,9 @@ public final class MultiHeadAttention {
     }
 
     /**
-     * Sets an encoding that turns queries and keys or adds to scores; one that is added to embeddings does nothing here.
-     * The default is none. In cross-attention the positions of x and of memory both begin at 0 for a rotary encoding.
+     * Sets an encoding that turns queries and keys or adds to scores; one that is added to
+     * embeddings does nothing here. The default is none. In cross-attention the positions of x and
+     * of memory both begin at 0 for a rotary encoding.
      *
      * @param value the encoding
      * @return this builder

@@ -102,7 +102,9 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
     }
   }
 
-  /** Rows of {@code dim} without gaps; residual and sum may be NULL, sum and out may be residual. */
+  /**
+   * Rows of {@code dim} without gaps; residual and sum may be NULL, sum and out may be residual.
+   */
   void run(
       Blocks blocks,
       long rows,

@@ -2,8 +2,14 @@ package dev.gatun.nn;
 
 /** Where a Transformer block normalises. */
 public enum NormOrder {
-  /** {@code x = norm(x + sublayer(x))}: the paper's (section 5.4 adds dropout, which inference has not), BERT's. */
+  /**
+   * {@code x = norm(x + sublayer(x))}: the paper's (section 5.4 adds dropout, which inference has
+   * not), BERT's.
+   */
   POST,
-  /** {@code x = x + sublayer(norm(x))}, and usually a last norm after all blocks: GPT-2's, T5's, LLaMA's (Xiong et al. 2020). */
+  /**
+   * {@code x = x + sublayer(norm(x))}, and usually a last norm after all blocks: GPT-2's, T5's,
+   * LLaMA's (Xiong et al. 2020).
+   */
   PRE
 }

@@ -12,9 +12,9 @@ import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
- * Images as sequences (Dosovitskiy et al. 2021, ViT): square patches side by side, each projected to an embedding, a trained
- * class token before them, and a trained position added to each. The projection is the convolution whose stride is its
- * size.
+ * Images as sequences (Dosovitskiy et al. 2021, ViT): square patches side by side, each projected
+ * to an embedding, a trained class token before them, and a trained position added to each. The
+ * projection is the convolution whose stride is its size.
  *
  * <p>Immutable; any number of threads may share it. Warm calls allocate nothing.
  */
@@ -65,8 +65,7 @@ public final class PatchEmbedding {
     this.patch = Math.toIntExact(weight.size(2));
     if (height < patch || width < patch || height % patch != 0 || width % patch != 0) {
       throw new IllegalArgumentException(
-          "height, width: expected multiples of %d, got %d and %d"
-              .formatted(patch, height, width));
+          "height, width: expected multiples of %d, got %d and %d".formatted(patch, height, width));
     }
     this.down = height / patch;
     this.across = width / patch;
@@ -109,7 +108,8 @@ public final class PatchEmbedding {
    *
    * @param workspace what the call writes besides out, or null to be lent one
    * @param images {@code [batch, channels, height, width]}, contiguous
-   * @param out receives {@code [batch, rows, dim]}, contiguous: the class token, then patches row by row
+   * @param out receives {@code [batch, rows, dim]}, contiguous: the class token, then patches row
+   *     by row
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor images, Tensor out) {
@@ -121,7 +121,8 @@ public final class PatchEmbedding {
         || !images.isContiguous()) {
       throw Rows.bad(
           "images",
-          "[batch, %d, %d, %d] float32, contiguous".formatted(channels, down * patch, across * patch),
+          "[batch, %d, %d, %d] float32, contiguous"
+              .formatted(channels, down * patch, across * patch),
           images);
     }
     long batch = images.size(0);
@@ -191,11 +192,7 @@ public final class PatchEmbedding {
         long from = ((image * channels + c) * height + top + y) * width + left;
         long line = at + ((long) c * patch + y) * patch;
         MemorySegment.copy(
-            images,
-            from * Float.BYTES,
-            to,
-            line * Float.BYTES,
-            (long) patch * Float.BYTES);
+            images, from * Float.BYTES, to, line * Float.BYTES, (long) patch * Float.BYTES);
       }
     }
   }

@@ -6,9 +6,10 @@ import java.lang.foreign.Arena;
 import java.util.Objects;
 
 /**
- * How a Transformer learns the order of its tokens. Attention alone is permutation-equivariant: without one of these, the
- * tokens of a text in another order give the same vectors in that order (and a causal mask tells only which tokens came
- * before). So every builder wants one, and {@link #none} must be said.
+ * How a Transformer learns the order of its tokens. Attention alone is permutation-equivariant:
+ * without one of these, the tokens of a text in another order give the same vectors in that order
+ * (and a causal mask tells only which tokens came before). So every builder wants one, and {@link
+ * #none} must be said.
  *
  * <ul>
  *   <li>{@link #sinusoidal} and {@link #learned} add a row of a table to each embedding,
@@ -50,7 +51,8 @@ public final class PositionalEncoding {
   }
 
   /**
-   * The paper's, section 3.5: {@code PE(pos, 2i) = sin(pos / 10000^(2i/dim))}, {@code PE(pos, 2i + 1) = cos(the same)}.
+   * The paper's, section 3.5: {@code PE(pos, 2i) = sin(pos / 10000^(2i/dim))}, {@code PE(pos, 2i +
+   * 1) = cos(the same)}.
    *
    * @param arena where the table lies
    * @param positions how many, 1 or more
@@ -102,9 +104,10 @@ public final class PositionalEncoding {
   }
 
   /**
-   * Attention with linear biases (Press, Smith and Lewis 2022): a score falls by the head's slope for each position between
-   * query and key. The slopes are the paper's: {@code 2^(-8h/heads)} for h = 1 … heads where heads is a power of two;
-   * otherwise those of the next lower power of two, and then every other one of the next higher.
+   * Attention with linear biases (Press, Smith and Lewis 2022): a score falls by the head's slope
+   * for each position between query and key. The slopes are the paper's: {@code 2^(-8h/heads)} for
+   * h = 1 … heads where heads is a power of two; otherwise those of the next lower power of two,
+   * and then every other one of the next higher.
    *
    * @param arena where the slopes lie
    * @param heads query heads
@@ -126,13 +129,15 @@ public final class PositionalEncoding {
   }
 
   /**
-   * T5's relative position bias (Raffel et al. 2020): distances fall into buckets, exact ones for small distances and
-   * logarithmic ones up to maxDistance, and each head has a trained number for each bucket.
+   * T5's relative position bias (Raffel et al. 2020): distances fall into buckets, exact ones for
+   * small distances and logarithmic ones up to maxDistance, and each head has a trained number for
+   * each bucket.
    *
    * @param arena where the bias of each distance lies
    * @param table {@code [buckets, heads]} float32, as T5 stores it; copied
    * @param maxDistance from which on all distances share the last bucket, 128 in T5
-   * @param bidirectional whether keys after the query have buckets of their own: true in encoders, false in decoders
+   * @param bidirectional whether keys after the query have buckets of their own: true in encoders,
+   *     false in decoders
    * @return an encoding of scores
    */
   public static PositionalEncoding relative(
@@ -158,11 +163,17 @@ public final class PositionalEncoding {
       }
     }
     return new PositionalEncoding(
-        "relative", null, null, null, Tensor.copyOf(arena, biases, heads, width), Integer.MAX_VALUE);
+        "relative",
+        null,
+        null,
+        null,
+        Tensor.copyOf(arena, biases, heads, width),
+        Integer.MAX_VALUE);
   }
 
   /**
-   * The bucket of a distance: {@code relative_position_bucket} of T5, in single precision where T5 is.
+   * The bucket of a distance: {@code relative_position_bucket} of T5, in single precision where T5
+   * is.
    *
    * @param distance key's position minus query's
    * @param buckets how many

@@ -5,8 +5,9 @@ import java.lang.foreign.Arena;
 import java.util.Objects;
 
 /**
- * Tables of the rotary position encoding (Su et al. 2021, RoFormer): the pair i of a query or key at position p is turned
- * by {@code p · base^(-2i / dim)}. Computed in double, once, into memory of the caller's arena.
+ * Tables of the rotary position encoding (Su et al. 2021, RoFormer): the pair i of a query or key
+ * at position p is turned by {@code p · base^(-2i / dim)}. Computed in double, once, into memory of
+ * the caller's arena.
  *
  * <p>Immutable; any number of attention layers may share it.
  */
@@ -35,7 +36,8 @@ public final class Rotary {
    *
    * @param arena where they lie; must stay open as long as they are used
    * @param positions how many, 1 or more
-   * @param dim elements of a head that are turned, even, at most the head dimension; those after them stay
+   * @param dim elements of a head that are turned, even, at most the head dimension; those after
+   *     them stay
    * @param base 10,000 in the paper
    * @param pairing which elements are a pair
    * @param scaling how frequencies are stretched
@@ -110,11 +112,8 @@ public final class Rotary {
   }
 
   /** The pair, not rounded, that turns so often within the original length. */
-  private static double pairOfTurns(
-      RotaryScaling.Yarn yarn, double turns, int dim, double base) {
-    return dim
-        * Math.log(yarn.originalPositions() / (turns * 2 * Math.PI))
-        / (2 * Math.log(base));
+  private static double pairOfTurns(RotaryScaling.Yarn yarn, double turns, int dim, double base) {
+    return dim * Math.log(yarn.originalPositions() / (turns * 2 * Math.PI)) / (2 * Math.log(base));
   }
 
   private static double llama3(RotaryScaling.Llama3 llama, double plain) {

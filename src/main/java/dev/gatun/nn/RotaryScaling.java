@@ -1,8 +1,8 @@
 package dev.gatun.nn;
 
 /**
- * How a rotary encoding trained on short texts is stretched to long ones. The formulas are those of Hugging Face's
- * {@code modeling_rope_utils}, which models' configuration files refer to.
+ * How a rotary encoding trained on short texts is stretched to long ones. The formulas are those of
+ * Hugging Face's {@code modeling_rope_utils}, which models' configuration files refer to.
  */
 public sealed interface RotaryScaling {
 
@@ -31,8 +31,8 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * NTK-aware interpolation with a fixed factor: the base becomes {@code base · factor^(d / (d - 2))}, so that the highest
-   * frequency stays and the lowest is divided by the factor.
+   * NTK-aware interpolation with a fixed factor: the base becomes {@code base · factor^(d / (d -
+   * 2))}, so that the highest frequency stays and the lowest is divided by the factor.
    *
    * @param factor new length over old, {@code >= 1}
    */
@@ -44,8 +44,9 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * YaRN (Peng et al. 2023): frequencies that turn often enough in the original length stay, those that turn rarely are
-   * divided by the factor, with a ramp between; sine and cosine are multiplied by {@code 0.1 · ln(factor) + 1}.
+   * YaRN (Peng et al. 2023): frequencies that turn often enough in the original length stay, those
+   * that turn rarely are divided by the factor, with a ramp between; sine and cosine are multiplied
+   * by {@code 0.1 · ln(factor) + 1}.
    *
    * @param factor new length over old, {@code >= 1}
    * @param originalPositions length that the model was trained on
@@ -77,8 +78,8 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * Llama 3.1's: wavelengths below {@code original / high} stay, those above {@code original / low} are multiplied by the
-   * factor, with a smooth passage between.
+   * Llama 3.1's: wavelengths below {@code original / high} stay, those above {@code original / low}
+   * are multiplied by the factor, with a smooth passage between.
    *
    * @param factor new length over old, {@code >= 1}; 8 in Llama 3.1
    * @param low 1 in Llama 3.1

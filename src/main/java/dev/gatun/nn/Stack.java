@@ -5,7 +5,10 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Objects;
 
-/** Blocks one after the other: what encoders and decoders have in common. Norms are fused with the residual before them. */
+/**
+ * Blocks one after the other: what encoders and decoders have in common. Norms are fused with the
+ * residual before them.
+ */
 final class Stack {
 
   private final TransformerLayer[] layers;

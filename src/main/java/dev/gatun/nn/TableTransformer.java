@@ -11,9 +11,9 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Attention over both dimensions of a table, as TabPFN has it (Hollmann et al. 2025): the cells of a row attend to each
- * other, then the cells of a column; all rows, those to be predicted included, attend only to the rows whose labels are
- * known. Post-norm:
+ * Attention over both dimensions of a table, as TabPFN has it (Hollmann et al. 2025): the cells of
+ * a row attend to each other, then the cells of a column; all rows, those to be predicted included,
+ * attend only to the rows whose labels are known. Post-norm:
  *
  * <pre>{@code
  * x = norm(x + attention over features(x))
@@ -21,8 +21,9 @@ import java.util.Objects;
  * x = norm(x + feedForward(x))
  * }</pre>
  *
- * <p>Neither dimension is transposed: the second attention strides over the rows. There is no positional encoding: rows have no
- * order, and the columns are told apart by what was added to their cells before.
+ * <p>Neither dimension is transposed: the second attention strides over the rows. There is no
+ * positional encoding: rows have no order, and the columns are told apart by what was added to
+ * their cells before.
  *
  * <p>Immutable; any number of threads may share it. Warm calls allocate nothing.
  */
@@ -109,8 +110,7 @@ public final class TableTransformer {
     long columns = x.size(1);
     TransformerDecoder.checkOut(out, rows, columns, dim);
     if (known < 0 || known > rows) {
-      throw new IllegalArgumentException(
-          "known: expected 0 .. %d, got %d".formatted(rows, known));
+      throw new IllegalArgumentException("known: expected 0 .. %d, got %d".formatted(rows, known));
     }
     Workspace taken = Access.get().begin(runtime, workspace);
     try {

@@ -46,12 +46,7 @@ public final class TensorCache implements KeyValueCache {
         sequences == 1
             ? MemorySegment.NULL
             : Tensor.allocate(
-                    arena,
-                    DType.FLOAT32,
-                    sequences,
-                    capacity,
-                    kvHeads,
-                    Math.max(headDim, headDimV))
+                    arena, DType.FLOAT32, sequences, capacity, kvHeads, Math.max(headDim, headDimV))
                 .segment();
   }
 

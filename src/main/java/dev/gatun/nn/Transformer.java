@@ -7,11 +7,11 @@ import dev.gatun.Workspace;
 import java.util.Objects;
 
 /**
- * The Transformer of "Attention Is All You Need", figure 1: encoder and decoder with their embeddings and the projection to
- * the vocabulary. T5 is one as well.
+ * The Transformer of "Attention Is All You Need", figure 1: encoder and decoder with their
+ * embeddings and the projection to the vocabulary. T5 is one as well.
  *
- * <p>To translate: {@link #encode} once, {@link #remember} its result in a state, then {@link #next} token by token, or let
- * {@link Generator} do the last.
+ * <p>To translate: {@link #encode} once, {@link #remember} its result in a state, then {@link
+ * #next} token by token, or let {@link Generator} do the last.
  */
 public final class Transformer extends DecoderModel {
 
@@ -58,8 +58,7 @@ public final class Transformer extends DecoderModel {
   public void encode(Workspace workspace, Tensor ids, Tensor lengths, Tensor memory) {
     source.checkIds(ids, 0);
     TransformerDecoder.checkOut(memory, ids.size(0), ids.size(1), encoder.dim());
-    if (lengths != null
-        && (lengths.dtype() != DType.INT32 || lengths.elements() != ids.size(0))) {
+    if (lengths != null && (lengths.dtype() != DType.INT32 || lengths.elements() != ids.size(0))) {
       throw Rows.bad("lengths", "[%d] int32".formatted(ids.size(0)), lengths);
     }
     source.forward(workspace, ids, memory);
@@ -67,11 +66,13 @@ public final class Transformer extends DecoderModel {
   }
 
   /**
-   * Computes keys and values of encoded texts, once for all steps, and forgets the tokens of the state.
+   * Computes keys and values of encoded texts, once for all steps, and forgets the tokens of the
+   * state.
    *
    * @param workspace what the call writes besides the state, or null to be lent one
    * @param state of this model
-   * @param memory {@code [sequences or 1, seq, dim]} what {@link #encode} gave; of 1, all sequences share it
+   * @param memory {@code [sequences or 1, seq, dim]} what {@link #encode} gave; of 1, all sequences
+   *     share it
    * @param lengths as given to encode
    */
   public void remember(Workspace workspace, DecoderState state, Tensor memory, Tensor lengths) {

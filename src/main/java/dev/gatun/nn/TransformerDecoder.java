@@ -13,13 +13,14 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The decoder of "Attention Is All You Need", section 3.1: blocks of masked self-attention, attention over the encoder's
- * output, and feed-forward network; without the second it is that of GPT and LLaMA. It runs step by step: each
- * call appends rows to a {@link DecoderState}, so that one call with all rows and many calls with one row give the same.
+ * The decoder of "Attention Is All You Need", section 3.1: blocks of masked self-attention,
+ * attention over the encoder's output, and feed-forward network; without the second it is that of
+ * GPT and LLaMA. It runs step by step: each call appends rows to a {@link DecoderState}, so that
+ * one call with all rows and many calls with one row give the same.
  *
- * <p>Immutable; any number of threads may share it, each with a state of its own. What a call writes besides its outputs
- * and its state lives in the workspace; warm calls allocate nothing. Lifetime and errors are as for {@link
- * MultiHeadAttention}.
+ * <p>Immutable; any number of threads may share it, each with a state of its own. What a call
+ * writes besides its outputs and its state lives in the workspace; warm calls allocate nothing.
+ * Lifetime and errors are as for {@link MultiHeadAttention}.
  */
 public final class TransformerDecoder {
 
@@ -30,7 +31,8 @@ public final class TransformerDecoder {
    * Makes a decoder.
    *
    * @param runtime where it runs
-   * @param layers its blocks; self-attention with {@link Causal#BOTTOM_RIGHT}, cross-attention in all or in none
+   * @param layers its blocks; self-attention with {@link Causal#BOTTOM_RIGHT}, cross-attention in
+   *     all or in none
    * @param order where they normalise
    * @param finalNorm applied after the last block, or null
    */
@@ -71,7 +73,8 @@ public final class TransformerDecoder {
    * @param arena where it lies
    * @param sequences decoded together, 1 or more
    * @param capacity tokens of each, 1 or more
-   * @param memoryCapacity rows of an encoder's output for each, 1 or more; ignored without cross-attention
+   * @param memoryCapacity rows of an encoder's output for each, 1 or more; ignored without
+   *     cross-attention
    * @return a state without tokens
    */
   public DecoderState newState(Arena arena, int sequences, int capacity, int memoryCapacity) {
@@ -94,7 +97,8 @@ public final class TransformerDecoder {
    *
    * @param arena where the rest of it lies
    * @param cache keys and values, of no other state
-   * @param memoryCapacity rows of an encoder's output for each sequence, 1 or more; ignored without cross-attention
+   * @param memoryCapacity rows of an encoder's output for each sequence, 1 or more; ignored without
+   *     cross-attention
    * @return a state without tokens
    */
   public DecoderState newState(Arena arena, KeyValueCache cache, int memoryCapacity) {
@@ -133,12 +137,15 @@ public final class TransformerDecoder {
   }
 
   /**
-   * Computes keys and values of an encoder's output, once for all steps, and forgets the tokens of the state.
+   * Computes keys and values of an encoder's output, once for all steps, and forgets the tokens of
+   * the state.
    *
    * @param workspace what the call writes besides the state, or null to be lent one
    * @param state of this decoder
-   * @param memory {@code [sequences or 1, seq, dim]}, contiguous; of 1, all sequences share it, as beams do
-   * @param lengths {@code [sequences or 1]} INT32, or null: rows of memory at and past them are not attended to
+   * @param memory {@code [sequences or 1, seq, dim]}, contiguous; of 1, all sequences share it, as
+   *     beams do
+   * @param lengths {@code [sequences or 1]} INT32, or null: rows of memory at and past them are not
+   *     attended to
    */
   public void remember(Workspace workspace, DecoderState state, Tensor memory, Tensor lengths) {
     checkState(state);
@@ -151,8 +158,7 @@ public final class TransformerDecoder {
     if (count != 1 && count != state.sequences() || seq > state.memoryCapacity()) {
       throw Rows.bad(
           "memory",
-          "[%d or 1, at most %d, dim] float32"
-              .formatted(state.sequences(), state.memoryCapacity()),
+          "[%d or 1, at most %d, dim] float32".formatted(state.sequences(), state.memoryCapacity()),
           memory);
     }
     MemorySegment lens = MultiHeadAttention.lengths("lengths", lengths, count, seq);
@@ -187,8 +193,8 @@ public final class TransformerDecoder {
    * @param workspace what the call writes besides out and the state, or null to be lent one
    * @param state of this decoder
    * @param x {@code [sequences, seq, dim]}, contiguous: embeddings with their positions
-   * @param lengths {@code [sequences]} INT32, or null: rows of x that each sequence has, for prompts of different lengths; what
-   *     out gets past them means nothing
+   * @param lengths {@code [sequences]} INT32, or null: rows of x that each sequence has, for
+   *     prompts of different lengths; what out gets past them means nothing
    * @param out receives {@code [sequences, seq, dim]}, contiguous; may be x itself
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */

@@ -8,11 +8,13 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The encoder of "Attention Is All You Need", section 3.1: blocks of self-attention and feed-forward network. With a causal
- * mask in its attention it is a decoder-only model without a cache.
+ * The encoder of "Attention Is All You Need", section 3.1: blocks of self-attention and
+ * feed-forward network. With a causal mask in its attention it is a decoder-only model without a
+ * cache.
  *
- * <p>Immutable; any number of threads may share it. What a call writes besides out lives in the workspace; warm calls
- * allocate nothing. Lifetime and errors are as for {@link MultiHeadAttention}.
+ * <p>Immutable; any number of threads may share it. What a call writes besides out lives in the
+ * workspace; warm calls allocate nothing. Lifetime and errors are as for {@link
+ * MultiHeadAttention}.
  */
 public final class TransformerEncoder {
 
@@ -47,8 +49,8 @@ public final class TransformerEncoder {
    *
    * @param workspace what the call writes besides out, or null to be lent one
    * @param x {@code [batch, seq, dim]}, contiguous: embeddings with their positions
-   * @param lengths {@code [batch]} INT32, or null: rows at and past them are attended to by nobody, and what out gets there
-   *     means nothing
+   * @param lengths {@code [batch]} INT32, or null: rows at and past them are attended to by nobody,
+   *     and what out gets there means nothing
    * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */

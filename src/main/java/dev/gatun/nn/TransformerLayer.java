@@ -3,12 +3,13 @@ package dev.gatun.nn;
 import java.util.Objects;
 
 /**
- * One block of an encoder or a decoder, figure 1 of "Attention Is All You Need": sublayers and the norm of each. Where
- * the norms stand is {@link NormOrder}'s to say.
+ * One block of an encoder or a decoder, figure 1 of "Attention Is All You Need": sublayers and the
+ * norm of each. Where the norms stand is {@link NormOrder}'s to say.
  *
  * @param selfAttention the first sublayer
  * @param selfNorm its norm
- * @param crossAttention attention over an encoder's output, or null in encoders and decoder-only models
+ * @param crossAttention attention over an encoder's output, or null in encoders and decoder-only
+ *     models
  * @param crossNorm its norm, or null with it
  * @param feedForward the last sublayer
  * @param feedForwardNorm its norm
@@ -43,7 +44,8 @@ public record TransformerLayer(
       same("crossNorm", dim, crossNorm.dim());
       if (crossAttention.hasPackedWeights()) {
         throw new IllegalArgumentException(
-            "crossAttention: expected separate weights, as queries and keys come from different rows, got packed ones");
+            "crossAttention: expected separate weights, as queries and keys come from different"
+                + " rows, got packed ones");
       }
     }
   }

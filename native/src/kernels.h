@@ -98,17 +98,21 @@ typedef struct gatun__kernels {
 #undef GATUN_KERNELS
 
 /*
- * Biases depend on row - key and head, and lanes are (row, head) in that order: the biases of all keys of a tile lie in
- * one array, those of the next key this many elements before, overlapping where a block holds several rows. Heads
- * beyond those of a block take no room.
+ * Biases depend on row - key and head, and lanes are (row, head) in that order: the biases of all lanes of a task and
+ * all keys of a tile lie in one array, those of the next key this many elements before. They overlap where a task holds
+ * several rows; heads that it does not hold take no room.
  */
-static inline int64_t gatun__bias_step(int64_t group, int32_t block_lanes) {
-    return group < block_lanes ? group : block_lanes;
+static inline int64_t gatun__bias_step(int64_t group, int64_t task_lanes) {
+    return group < task_lanes ? group : task_lanes;
 }
 
-/* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_step: 0
+static inline int64_t gatun__bias_floats(int64_t group, int64_t task_lanes) {
+    return task_lanes + (GATUN__TILE_KEYS - 1) * gatun__bias_step(group, task_lanes);
+}
+
+/* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_group: 0
  * without biases. */
 int64_t gatun__attention_scratch_bytes(
-    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_step);
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_group);
 
 #endif

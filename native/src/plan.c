@@ -29,7 +29,7 @@ gatun__attention_plan gatun__attention_plan_make(
     plan.tasks = heads * plan.row_tasks;
     int biased = (desc->flags & GATUN_ATTENTION_BIASED) != 0;
     plan.scratch_bytes = gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
-        (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? gatun__bias_step(group, block_lanes) : 0);
+        (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0);
     plan.workspace_bytes = plan.scratch_bytes * plan.threads;
     return plan;
 }
@@ -39,14 +39,14 @@ static int64_t aligned(int64_t bytes) {
 }
 
 int64_t gatun__attention_scratch_bytes(
-    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_step) {
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_group) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
                         + 3 * aligned(lanes * f);         /* limits, maxima, sums */
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
-    int64_t biases = bias_step > 0 ? aligned((lanes + (GATUN__TILE_KEYS - 1) * bias_step) * f) : 0;
+    int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;
     return aligned(lanes * GATUN__TILE_KEYS * f) * 2 /* scores, and which of them are live */ + biases +
            blocks * per_block;
 }

@@ -18,6 +18,7 @@ extern const test_case linear_tests[];
 extern const test_case rows_tests[];
 extern const test_case packed_tests[];
 extern const test_case bias_tests[];
+extern const test_case rotary_tests[];
 extern const test_case abi_tests[];
 
 #endif

@@ -28,7 +28,7 @@
  *
  * Biases. A second copy of the tile code, chosen once per tile, turns each product into a base-2 logit and adds the
  * bias before anything else sees it: score * factor + bias, one operation; the exponential then has no factor. They
- * depend on row - key and head only, so that the array of a tile (gatun__bias_step) is hardly longer than its keys.
+ * depend on row - key and head only, so that one array (gatun__bias_step) serves a tile of keys and all blocks.
  *
  * Scratch per thread: scores, live masks and biases of one tile; per block: queries, output, limits, maxima, sums, and
  * the merged doubles.
@@ -66,16 +66,20 @@ static int is_biased(const gatun__attention_task *t) {
     return t->slopes != NULL || t->relative != NULL;
 }
 
+static int64_t bias_step(const gatun__attention_task *t) {
+    return gatun__bias_step(t->group, (int64_t)t->blocks * LANES);
+}
+
 /*
- * Base-2 biases of lane x and key first_key + j at biases[x + (keys - 1 - j) * step]. A position is a row's place on the
- * scale of keys. In double, rounded once, since distances may have more bits than a float.
+ * Base-2 biases of lane lane_begin + x, x < width, and key first_key + j at biases[x + (keys - 1 - j) * step]. In double,
+ * rounded once, since distances may have more bits than a float.
  */
-static __attribute__((noinline)) void fill_biases(
-    const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, float *biases) {
+static void fill_biases(
+    const gatun__attention_task *t, int64_t lane_begin, int64_t width, int32_t first_key, int32_t keys, float *biases) {
     const double log2e = 1.4426950408889634;
-    int64_t step = gatun__bias_step(t->group, LANES), width = (int64_t)b->vectors * VW;
+    const int64_t step = bias_step(t);
     for (int64_t x = 0; x < (step < width ? step : width); x++) {
-        int64_t lane = b->lane_begin + x, head = lane % t->group;
+        int64_t lane = lane_begin + x, head = lane % t->group;
         int64_t count = (width - 1 - x) / step + keys;
         /* position - key of the first element; each step adds 1 */
         int64_t first = lane / t->group + t->first_position - (first_key + keys - 1);
@@ -103,7 +107,7 @@ static __attribute__((noinline)) void fill_biases(
 /* What turns a product into a score; without biases nothing does. */
 typedef struct stage {
     vec factor;
-    const float *biases; /* of the first lane and key 0 */
+    const float *biases; /* of the block's first lane and the tile's first key */
     int64_t step;        /* from one key to the one before it */
 } stage;
 
@@ -234,7 +238,7 @@ INLINE vec logit(const int biased, vec difference, vec factor) {
 }
 
 INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
-    int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live, float *biases) {
+    int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live, const float *biases) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
     const vec minus_inf = v_set1(-INFINITY), factor = v_set1(t->score_factor);
@@ -248,9 +252,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
     stage s = {.factor = factor};
     if (biased) {
-        fill_biases(t, b, first_key, keys, biases);
-        s.step = gatun__bias_step(t->group, LANES);
-        s.biases = biases + (keys - 1) * s.step;
+        s.biases = biases;
+        s.step = bias_step(t);
     }
     score_keys(vectors, biased, k, t->k_row, b->q, t->head_dim, 0, dense, scores, &s, 1, maximum);
     if (dense < keys)
@@ -322,7 +325,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         tile_of(n, 0, t, b, first_key, keys, select_all, scores, live, NULL);                                          \
     }                                                                                                                  \
     static __attribute__((noinline)) void biased_tile_##n(const gatun__attention_task *t, const block_state *b,        \
-        int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live, float *biases) {                  \
+        int32_t first_key, int32_t keys, int select_all, float *scores, vmask *live, const float *biases) {            \
         tile_of(n, 1, t, b, first_key, keys, select_all, scores, live, biases);                                        \
     }
 TILE(1)
@@ -362,7 +365,7 @@ static void tile(const gatun__attention_task *t, const block_state *b, int32_t f
 }
 
 static void biased_tile(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
-    int select_all, float *scores, vmask *live, float *biases) {
+    int select_all, float *scores, vmask *live, const float *biases) {
     switch (b->vectors) {
     case 1:
         biased_tile_1(t, b, first_key, keys, select_all, scores, live, biases);
@@ -546,13 +549,17 @@ static void run_keys(const gatun__attention_task *t, const block_state *blocks, 
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
+            if (biases != NULL)
+                fill_biases(
+                    t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys, biases);
             for (int32_t i = 0; i < count; i++) {
                 if (key >= blocks[i].limit_most)
                     continue;
                 if (biases == NULL)
                     tile(t, &blocks[i], key, keys, select_all, scores, live);
                 else
-                    biased_tile(t, &blocks[i], key, keys, select_all, scores, live, biases);
+                    biased_tile(t, &blocks[i], key, keys, select_all, scores, live,
+                        biases + i * LANES + (keys - 1) * bias_step(t));
             }
         }
         for (int32_t i = 0; merged && i < count; i++)
@@ -576,8 +583,7 @@ static void attention_f32(gatun__attention_task *t) {
     vmask *live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     float *biases = NULL;
     if (is_biased(t))
-        biases = carve(
-            &scratch, (LANES + (GATUN__TILE_KEYS - 1) * (size_t)gatun__bias_step(t->group, LANES)) * sizeof(float));
+        biases = carve(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES) * sizeof(float));
     block_state blocks[GATUN__MAX_BLOCKS];
     int merged = t->keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;

@@ -65,36 +65,37 @@ public final class Torch implements AutoCloseable {
       Loader.load(torch.class);
       torch.set_num_threads(1);
       torch.set_num_interop_threads(1);
-      for (SymbolLookup library : openBlas()) {
-        try {
-          MethodHandle set =
-              Linker.nativeLinker()
-                  .downcallHandle(
-                      library.findOrThrow("openblas_set_num_threads"),
-                      FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
-          set.invoke(1);
-        } catch (Throwable e) {
-          throw new AssertionError(e);
-        }
-      }
     }
 
     static void load() {}
   }
 
-  /**
-   * All copies of OpenBLAS in this process, which has threads of its own. PyTorch uses the first
-   * library of this name, which is its own or Gatun's.
-   */
+  /** All copies of OpenBLAS in this process: Gatun's, PyTorch's, and that of JavaCPP's preset. */
   static List<SymbolLookup> openBlas() {
     try (Stream<String> maps = Files.lines(Path.of("/proc/self/maps"))) {
-      return maps.filter(line -> line.endsWith("/libopenblas.so.0"))
+      return maps.filter(line -> line.matches(".*/libopenblas[^/]*"))
           .map(line -> Path.of(line.substring(line.indexOf('/'))))
           .distinct()
           .map(file -> SymbolLookup.libraryLookup(file, Arena.global()))
           .toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  /** OpenBLAS has threads of its own. Which copy PyTorch uses depends on the order of loading. */
+  private static void oneThread() {
+    for (SymbolLookup library : openBlas()) {
+      try {
+        MethodHandle set =
+            Linker.nativeLinker()
+                .downcallHandle(
+                    library.findOrThrow("openblas_set_num_threads"),
+                    FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
+        set.invoke(1);
+      } catch (Throwable e) {
+        throw new AssertionError(e);
+      }
     }
   }
 
@@ -123,6 +124,7 @@ public final class Torch implements AutoCloseable {
         X86 || ClassLoader.getSystemResource(ARM_LIBRARY) != null,
         "no natives of PyTorch for " + System.getProperty("os.arch"));
     Library.load();
+    oneThread();
   }
 
   /** Frees all that was made by this object. */

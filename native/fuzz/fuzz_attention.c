@@ -59,7 +59,15 @@ static gatun_context *context_of(int32_t tier) {
     return contexts[tier];
 }
 
-static int32_t forward(gatun_context *context, const fuzz_case *c, int32_t max_threads, float *const data[TENSORS]) {
+typedef struct memory {
+    guarded block[TENSORS];
+    float *before[TENSORS];
+    float *data[TENSORS];
+    guarded slopes, table; /* map is NULL where there are none */
+} memory;
+
+static int32_t forward(gatun_context *context, const fuzz_case *c, int32_t max_threads, const memory *m) {
+    float *const *data = m->data;
     gatun_attention_desc desc = c->desc;
     if (max_threads > 0) {
         desc.max_threads = max_threads;
@@ -72,8 +80,18 @@ static int32_t forward(gatun_context *context, const fuzz_case *c, int32_t max_t
     if (workspace == NULL) {
         abort();
     }
-    int32_t status = gatun_attention_forward(context, &desc, workspace, bytes, data[Q], data[K], data[V],
-        c->has_lengths[0] ? c->lengths[0] : NULL, c->has_lengths[1] ? c->lengths[1] : NULL, data[OUT], data[LSE]);
+    const int32_t *key_lengths = c->has_lengths[0] ? c->lengths[0] : NULL;
+    const int32_t *query_lengths = c->has_lengths[1] ? c->lengths[1] : NULL;
+    int32_t status;
+    if ((desc.flags & GATUN_ATTENTION_BIASED) == 0) {
+        status = gatun_attention_forward(context, &desc, workspace, bytes, data[Q], data[K], data[V], key_lengths,
+            query_lengths, data[OUT], data[LSE]);
+    } else {
+        status = gatun_attention_forward_extended(context, &desc, workspace, bytes, data[Q], data[K], data[V],
+            key_lengths, query_lengths, data[OUT], data[LSE], NULL, NULL, NULL, NULL, NULL, NULL,
+            (const float *)(void *)m->slopes.data, NULL, NULL, NULL, NULL, (const float *)(void *)m->table.data, NULL,
+            NULL, NULL);
+    }
     free(workspace);
     return status;
 }
@@ -127,12 +145,6 @@ static void restore(const fuzz_case *c, int which, float *data, const float *bef
     }
 }
 
-typedef struct memory {
-    guarded block[TENSORS];
-    float *before[TENSORS];
-    float *data[TENSORS];
-} memory;
-
 static void check_memory(const memory *m, const char *what) {
     for (int which = 0; which < TENSORS; which++) {
         const guarded *g = &m->block[which];
@@ -161,7 +173,7 @@ static void run_tier(const fuzz_case *c, const memory *m, int32_t tier, problem 
     outcome first = {NULL, NULL};
     static const int32_t threads[] = {1, 3, 0};
     for (int n = 0; n < 3; n++) {
-        int32_t status = forward(context, c, threads[n], m->data);
+        int32_t status = forward(context, c, threads[n], m);
         if (status != GATUN_OK) {
             check_memory(m, "a refused call");
             bool right = status == GATUN_E_LENGTH ? !good_lengths(c) : status == GATUN_E_OVERLAP && may_overlap;
@@ -199,6 +211,12 @@ static void run_tier(const fuzz_case *c, const memory *m, int32_t tier, problem 
     free(first.lse);
 }
 
+static void make_biases(guarded *biases, const fuzz_case *c, const char *name, int64_t count) {
+    guarded_create(biases, name, count * (int64_t)sizeof(float), 0, GUARD_AFTER);
+    fuzz_biases(c, (float *)(void *)biases->data, count, (uint64_t)count);
+    guarded_protect(biases, true);
+}
+
 static void run_accepted(fuzz_case *c) {
     const gatun_attention_desc *d = &c->desc;
     int64_t extent[TENSORS];
@@ -213,11 +231,18 @@ static void run_accepted(fuzz_case *c) {
     }
     double work = (double)d->batch * (double)d->heads * (double)d->seq_q * (double)d->seq_k *
                   (double)(d->head_dim + d->head_dim_v);
-    if (work > MAX_WORK) {
+    bool biased = (d->flags & GATUN_ATTENTION_BIASED) != 0;
+    if (work > MAX_WORK || (biased && d->heads * (2 * d->relative_span + 1) > MAX_ELEMENTS)) {
         return;
     }
     memory m;
     memset(&m, 0, sizeof m);
+    if (biased && ((c->biases & 2) != 0 || d->relative_span > 0)) {
+        make_biases(&m.table, c, "a table of biases", d->heads * (2 * d->relative_span + 1));
+    }
+    if (biased && ((c->biases & 1) != 0 || m.table.map == NULL)) {
+        make_biases(&m.slopes, c, "slopes", d->heads);
+    }
     for (int which = 0; which < TENSORS; which++) {
         if (!c->aliased || which == 0) {
             guarded_create(&m.block[which], "a tensor", (c->aliased ? total : extent[which]) * (int64_t)sizeof(float),
@@ -249,7 +274,10 @@ static void run_accepted(fuzz_case *c) {
         .k = gather(c, K, m.data[K]),
         .v = gather(c, V, m.data[V]),
         .key_lengths = c->has_lengths[0] ? c->lengths[0] : NULL,
-        .query_lengths = c->has_lengths[1] ? c->lengths[1] : NULL};
+        .query_lengths = c->has_lengths[1] ? c->lengths[1] : NULL,
+        .alibi_slopes = (float *)(void *)m.slopes.data,
+        .relative_table = (float *)(void *)m.table.data,
+        .relative_span = d->relative_span};
     /* alone, only lse can share addresses, with itself; out was looked at with the descriptor */
     bool shared = false;
     if (c->aliased) {
@@ -275,6 +303,8 @@ static void run_accepted(fuzz_case *c) {
     free(p.q);
     free(p.k);
     free(p.v);
+    guarded_destroy(&m.slopes);
+    guarded_destroy(&m.table);
     for (int which = 0; which < TENSORS; which++) {
         guarded_destroy(&m.block[which]);
         free(m.before[which]);

@@ -1,5 +1,6 @@
 #include "fuzz_case.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,6 +132,12 @@ void fuzz_build(fuzz_case *c, stream *s) {
             }
         }
     }
+    c->biases = 1;
+    if (mode & 128) {
+        c->biases = 1 + (int)below(s, 3);
+        d->flags |= GATUN_ATTENTION_BIASED;
+        d->relative_span = c->biases & 2 ? below(s, 100) : 0;
+    }
     if (mode & 64) { /* hostile words */
         static const int64_t numbers[] = {0, -1, 1, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, INT64_C(1) << 31,
             INT64_C(1) << 58, INT64_C(1) << 40, 512, 513, 3, INT64_MAX / 4};
@@ -169,6 +176,15 @@ void fuzz_values(const fuzz_case *c, float *const data[TENSORS], const int64_t e
         if (extent[which] > 0) {
             memcpy(&data[which][at % extent[which]], &bits, sizeof bits);
         }
+    }
+}
+
+void fuzz_biases(const fuzz_case *c, float *biases, int64_t count, uint64_t number) {
+    stream s = c->rest;
+    rng random = rng_make(take(&s, 4), number);
+    bool masking = rng_below(&random, 4) == 0;
+    for (int64_t i = 0; i < count; i++) {
+        biases[i] = masking && rng_below(&random, 8) == 0 ? -HUGE_VALF : rng_normal(&random);
     }
 }
 

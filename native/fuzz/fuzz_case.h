@@ -23,6 +23,7 @@ typedef struct fuzz_case {
     bool has_lengths[2]; /* of keys, of queries */
     int32_t lengths[2][8];
     int64_t offset[TENSORS]; /* within one buffer, if aliased */
+    int biases;              /* 1 slopes, 2 a table, 3 both; where the descriptor says that there are any */
     stream rest;
 } fuzz_case;
 
@@ -35,6 +36,9 @@ void fuzz_build(fuzz_case *c, stream *s);
 
 /* Random values, some of them NaN, infinite, huge or tiny, in the memory of q, k and v. */
 void fuzz_values(const fuzz_case *c, float *const data[TENSORS], const int64_t extent[TENSORS]);
+
+/* The same for biases: slopes or a table, -inf among them at times. */
+void fuzz_biases(const fuzz_case *c, float *biases, int64_t count, uint64_t number);
 
 tensor tensor_of(const gatun_attention_desc *d, int which);
 

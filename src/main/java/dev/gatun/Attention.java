@@ -38,18 +38,21 @@ import java.util.Objects;
  * memory with an input, with the other output or with itself; interleaved parts of one packed
  * buffer are fine.
  *
+ * <p>Biases of the scores, ALiBi's or by a table of relative positions, belong to the {@link
+ * AttentionSpec}.
+ *
  * <p>Keys at and past the key length are not read. Rows at and past the query length are not read;
  * their out is 0 and their lse minus infinity, as for rows that may see no key at all. Right-padded
  * self-attention gives both lengths. NaN and infinities in places that a row may not see do not
- * reach it. The bits of a row depend on its own query and keys, the scale and the tier, not on
- * threads, batch, heads or strides.
+ * reach it. The bits of a row depend on its own query, keys and biases, the scale and the tier, not
+ * on threads, batch, heads or strides.
  *
  * <h2>Threads and lifetime</h2>
  *
  * <p>An operation is immutable and may be shared by any number of threads. It belongs to its
- * runtime and is not closed. It keeps no tensor. During a call the linker keeps the arenas of the
- * tensors open: closing one meanwhile throws {@link IllegalStateException} in the thread that
- * closes, and the call goes on.
+ * runtime and is not closed. It keeps no tensor but the biases of its specification. During a call
+ * the linker keeps the arenas of the tensors open: closing one meanwhile throws {@link
+ * IllegalStateException} in the thread that closes, and the call goes on.
  *
  * <p>A call allocates nothing on the Java heap once it is warm. It cannot be interrupted, and it
  * pins the carrier of a virtual thread while native code runs. Where many virtual threads compute,
@@ -237,24 +240,43 @@ public final class Attention {
     }
     AttentionEvent event = AttentionEvent.start();
     int status =
-        Native.attentionForward(
-            runtime.context(),
-            ws.attentionDescAddress,
-            ws.scratchAddress,
-            ws.scratchBytes,
-            q.segment,
-            k.segment,
-            v.segment,
-            keyLen == null ? MemorySegment.NULL : keyLen.segment,
-            queryLen == null ? MemorySegment.NULL : queryLen.segment,
-            out.segment,
-            lse == null ? MemorySegment.NULL : lse.segment);
+        spec.biased
+            ? Native.attentionForwardBiased(
+                runtime.context(),
+                ws.attentionDescAddress,
+                ws.scratchAddress,
+                ws.scratchBytes,
+                q.segment,
+                k.segment,
+                v.segment,
+                segment(keyLen),
+                segment(queryLen),
+                out.segment,
+                segment(lse),
+                segment(spec.alibiSlopes),
+                segment(spec.relativePositions))
+            : Native.attentionForward(
+                runtime.context(),
+                ws.attentionDescAddress,
+                ws.scratchAddress,
+                ws.scratchBytes,
+                q.segment,
+                k.segment,
+                v.segment,
+                segment(keyLen),
+                segment(queryLen),
+                out.segment,
+                segment(lse));
     if (status != Native.Abi.OK) {
       throw failure(ws, status, q, k, v, keyLen, queryLen, out, lse);
     }
     if (event != null) {
       Native.finish(event, ws.attentionDesc, runtime.tier(), runtime.threads());
     }
+  }
+
+  private static MemorySegment segment(Tensor tensor) {
+    return tensor == null ? MemorySegment.NULL : tensor.segment;
   }
 
   // ---- checks, made when the shapes are not those of the workspace's previous call --------------
@@ -317,6 +339,8 @@ public final class Attention {
             && lse.shape[2] == seqQ)) {
       throw bad("lse", "[%d, %d, %d]".formatted(batch, heads, seqQ), lse);
     }
+    checkHeads("alibiSlopes", spec.alibiSlopes, heads);
+    checkHeads("relativePositions", spec.relativePositions, heads);
     checkLengths("keyLengths", keyLengths, batch);
     checkLengths("queryLengths", queryLengths, batch);
     checkUnitStride("q", q);
@@ -338,6 +362,9 @@ public final class Attention {
         seqK,
         headDim,
         headDimV);
+    if (spec.biased) {
+      Native.biased(desc, spec.relativeSpan());
+    }
     Native.strideQ(desc, q.strides[0], q.strides[1], q.strides[2]);
     Native.strideK(desc, k.strides[0], k.strides[1], k.strides[2]);
     Native.strideV(desc, v.strides[0], v.strides[1], v.strides[2]);
@@ -385,6 +412,13 @@ public final class Attention {
     }
   }
 
+  private static void checkHeads(String name, Tensor biases, long heads) {
+    if (biases != null && biases.layout.shape[0] != heads) {
+      throw new IllegalArgumentException(
+          "%s: expected %d heads as q has, got %s".formatted(name, heads, biases.layout));
+    }
+  }
+
   private static void checkLengths(String name, TensorLayout layout, long batch) {
     if (layout == null) {
       return;
@@ -427,7 +461,7 @@ public final class Attention {
     }
     if (status == Native.Abi.OVERLAP) {
       return new IllegalArgumentException(
-          Overlap.describe(q, k, v, keyLengths, queryLengths, out, lse));
+          Overlap.describe(spec, q, k, v, keyLengths, queryLengths, out, lse));
     }
     return Native.failure(status, Native.checkAttention(runtime.context(), ws.attentionDesc));
   }

@@ -1,14 +1,21 @@
 package dev.gatun;
 
+import dev.gatun.internal.Native;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalDouble;
 
 /**
- * What an attention operation computes, apart from its tensors. Immutable.
+ * What an attention operation computes, apart from its inputs and outputs. Immutable.
  *
  * {@snippet :
  * AttentionSpec spec = AttentionSpec.builder().causal(Causal.BOTTOM_RIGHT).build();
  * }
+ *
+ * <p>Biases of the scores ({@link Builder#alibiSlopes}, {@link Builder#relativePositions}) are
+ * parameters of the operation, as weights are of a layer: the tensors are not copied. Their arena
+ * must stay open, and usable by the calling thread, as long as operations of this specification
+ * run, and their values must not change during a call.
  */
 public final class AttentionSpec {
 
@@ -18,12 +25,27 @@ public final class AttentionSpec {
   final boolean hasScale;
   final float scale;
   final int maxThreads;
+  final Tensor alibiSlopes;
+  final Tensor relativePositions;
+
+  /** Whether there are biases: such calls take another entry of the library. */
+  final boolean biased;
 
   private AttentionSpec(Builder builder) {
     this.causal = builder.causal;
     this.hasScale = builder.hasScale;
     this.scale = builder.scale;
     this.maxThreads = builder.maxThreads;
+    this.alibiSlopes = builder.alibiSlopes;
+    this.relativePositions = builder.relativePositions;
+    this.biased = alibiSlopes != null || relativePositions != null;
+    if (alibiSlopes != null
+        && relativePositions != null
+        && alibiSlopes.size(0) != relativePositions.size(0)) {
+      throw new IllegalArgumentException(
+          "relativePositions: expected %d heads as alibiSlopes has, got %s"
+              .formatted(alibiSlopes.size(0), relativePositions.layout));
+    }
   }
 
   /**
@@ -72,30 +94,57 @@ public final class AttentionSpec {
     return maxThreads;
   }
 
-  /** Tells whether the other object is a specification with the same values. */
+  /**
+   * Returns the slopes of ALiBi.
+   *
+   * @return {@code [heads]}, or empty if there are none
+   */
+  public Optional<Tensor> alibiSlopes() {
+    return Optional.ofNullable(alibiSlopes);
+  }
+
+  /**
+   * Returns the biases of relative positions.
+   *
+   * @return {@code [heads, 2 * span + 1]}, or empty if there are none
+   */
+  public Optional<Tensor> relativePositions() {
+    return Optional.ofNullable(relativePositions);
+  }
+
+  /** The span of {@link #relativePositions}, 0 without them. */
+  long relativeSpan() {
+    return relativePositions == null ? 0 : relativePositions.size(1) / 2;
+  }
+
+  /** Tells whether the other object is a specification with the same values and tensors. */
   @Override
   public boolean equals(Object other) {
     return other instanceof AttentionSpec that
         && causal == that.causal
         && hasScale == that.hasScale
         && Float.floatToIntBits(scale) == Float.floatToIntBits(that.scale)
-        && maxThreads == that.maxThreads;
+        && maxThreads == that.maxThreads
+        && alibiSlopes == that.alibiSlopes
+        && relativePositions == that.relativePositions;
   }
 
   /** Returns a hash of the values. */
   @Override
   public int hashCode() {
-    return Objects.hash(causal, hasScale, scale, maxThreads);
+    return Objects.hash(causal, hasScale, scale, maxThreads, alibiSlopes, relativePositions);
   }
 
   /** Returns the values on one line. */
   @Override
   public String toString() {
-    return "AttentionSpec[causal=%s, scale=%s, maxThreads=%s]"
+    return "AttentionSpec[causal=%s, scale=%s, maxThreads=%s%s%s]"
         .formatted(
             causal,
             hasScale ? Float.toString(scale) : "1/sqrt(headDim)",
-            maxThreads == 0 ? "all" : Integer.toString(maxThreads));
+            maxThreads == 0 ? "all" : Integer.toString(maxThreads),
+            alibiSlopes == null ? "" : ", alibiSlopes=" + alibiSlopes.layout,
+            relativePositions == null ? "" : ", relativePositions=" + relativePositions.layout);
   }
 
   /** Collects the values of a specification. Not thread-safe. */
@@ -104,6 +153,8 @@ public final class AttentionSpec {
     private boolean hasScale;
     private float scale;
     private int maxThreads;
+    private Tensor alibiSlopes;
+    private Tensor relativePositions;
 
     private Builder() {}
 
@@ -150,9 +201,61 @@ public final class AttentionSpec {
     }
 
     /**
+     * Attention with linear biases (Press et al. 2022): {@code -slopes[h] * |position - j|} is
+     * added to the scaled score of key j. The position of query row i is {@code i + keyLength -
+     * queryLength}, so that the last query stands at the last key; under {@link Causal#TOP_LEFT} it
+     * is i. The default is none.
+     *
+     * @param slopes {@code [heads]} FLOAT32, contiguous, not copied; or null for none. A slope that
+     *     is not a number makes the rows of its head not a number
+     * @return this builder
+     * @throws IllegalArgumentException if type, shape or strides are others
+     */
+    public Builder alibiSlopes(Tensor slopes) {
+      if (slopes != null && !isVectors(slopes, 1)) {
+        throw new IllegalArgumentException(
+            "alibiSlopes: expected [heads] float32, contiguous, got " + slopes.layout);
+      }
+      this.alibiSlopes = slopes;
+      return this;
+    }
+
+    /**
+     * Biases by relative position: {@code biases[h][span + clamp(j - position, -span, span)]} is
+     * added to the scaled score of key j; positions are as for {@link #alibiSlopes}, and both may
+     * be given. T5's biases by buckets of distances (Raffel et al. 2020) are expanded to such a
+     * table once. A bias of minus infinity masks its key. The default is none.
+     *
+     * @param biases {@code [heads, 2 * span + 1]} FLOAT32, contiguous, not copied; the span is 0 to
+     *     2^20. Null for none
+     * @return this builder
+     * @throws IllegalArgumentException if type, shape or strides are others
+     */
+    public Builder relativePositions(Tensor biases) {
+      if (biases != null
+          && !(isVectors(biases, 2)
+              && biases.size(1) % 2 == 1
+              && biases.size(1) / 2 <= Native.Abi.MAX_RELATIVE_SPAN)) {
+        throw new IllegalArgumentException(
+            "relativePositions: expected [heads, 2 * span + 1] float32, contiguous, span 0 .. %d, got %s"
+                .formatted(Native.Abi.MAX_RELATIVE_SPAN, biases.layout));
+      }
+      this.relativePositions = biases;
+      return this;
+    }
+
+    private static boolean isVectors(Tensor tensor, int rank) {
+      return tensor.dtype() == DType.FLOAT32
+          && tensor.rank() == rank
+          && tensor.size(0) >= 1
+          && tensor.isContiguous();
+    }
+
+    /**
      * Makes the specification.
      *
      * @return an immutable specification
+     * @throws IllegalArgumentException if slopes and biases are of different numbers of heads
      */
     public AttentionSpec build() {
       return new AttentionSpec(this);

@@ -13,6 +13,7 @@ final class Overlap {
   private Overlap() {}
 
   static String describe(
+      AttentionSpec spec,
       Tensor q,
       Tensor k,
       Tensor v,
@@ -29,6 +30,8 @@ final class Overlap {
     others.put("v", v);
     others.put("keyLengths", keyLengths);
     others.put("queryLengths", queryLengths);
+    others.put("alibiSlopes", spec.alibiSlopes);
+    others.put("relativePositions", spec.relativePositions);
     others.put("lse", lse);
     for (Map.Entry<String, Tensor> other : others.entrySet()) {
       if (other.getValue() != null && overlaps(out, other.getValue())) {

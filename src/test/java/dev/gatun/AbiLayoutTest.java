@@ -9,6 +9,7 @@ import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import java.lang.foreign.AddressLayout;
@@ -28,7 +29,8 @@ class AbiLayoutTest {
           gatun_info.layout(),
           gatun_attention_desc.layout(),
           gatun_sgemm_desc.layout(),
-          gatun_rows_desc.layout());
+          gatun_rows_desc.layout(),
+          gatun_rotary_desc.layout());
 
   @Test
   void membersLieWhereCPutsThem() {

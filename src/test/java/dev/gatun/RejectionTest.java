@@ -1,6 +1,8 @@
 package dev.gatun;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
@@ -13,6 +15,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
@@ -237,11 +240,38 @@ class RejectionTest {
           c.out = Tensor.of(slab.asSlice(4 * 4 * 8), DType.FLOAT32, 2, 5, 4, 8);
         },
         "out: expected memory of its own, got memory shared with q");
+    // biases
+    add(
+        "slopes of other heads",
+        c -> c.attention = biased(c, b -> b.alibiSlopes(c.floats(2))),
+        "alibiSlopes: expected 4 heads as q has, got [2] float32");
+    add(
+        "relative positions of other heads",
+        c -> c.attention = biased(c, b -> b.relativePositions(c.floats(8, 3))),
+        "relativePositions: expected 4 heads as q has, got [8, 3] float32");
+    add(
+        "out holds slopes",
+        c -> {
+          Tensor inside = Tensor.of(c.out.segment(), DType.FLOAT32, 4);
+          c.attention = biased(c, b -> b.alibiSlopes(inside));
+        },
+        "out: expected memory of its own, got memory shared with alibiSlopes");
+    add(
+        "lse in relative positions",
+        c -> {
+          Tensor table = Tensor.of(wide(c), DType.FLOAT32, 4, 9);
+          c.attention = biased(c, b -> b.relativePositions(table));
+        },
+        "lse: expected memory of its own, got memory shared with relativePositions");
     // workspace
     add(
         "foreign workspace",
         c -> c.workspace = Run.runtime(Tier.PORTABLE, 1).newWorkspace(),
         "workspace:");
+  }
+
+  private static Attention biased(Call call, UnaryOperator<AttentionSpec.Builder> biases) {
+    return call.attention.runtime().attention(biases.apply(AttentionSpec.builder()).build());
   }
 
   private static long[] strides(long seq) {
@@ -341,6 +371,41 @@ class RejectionTest {
     assertTrue(AttentionSpec.standard().toString().contains("1/sqrt(headDim)"));
     assertTrue(AttentionSpec.builder().scale(0.5f).build().scale().getAsDouble() == 0.5);
     assertTrue(AttentionSpec.standard().scale().isEmpty());
+    assertTrue(AttentionSpec.standard().alibiSlopes().isEmpty());
+    assertTrue(AttentionSpec.standard().relativePositions().isEmpty());
+  }
+
+  @Test
+  void biases() {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor slopes = Tensor.allocate(arena, DType.FLOAT32, 4);
+      Tensor table = Tensor.allocate(arena, DType.FLOAT32, 4, 5);
+      AttentionSpec.Builder builder = AttentionSpec.builder();
+      String expected = "alibiSlopes: expected [heads] float32, contiguous, got ";
+      refused(expected + "[4, 5] float32", () -> builder.alibiSlopes(table));
+      refused(expected, () -> builder.alibiSlopes(Tensor.allocate(arena, DType.INT32, 4)));
+      refused(expected, () -> builder.alibiSlopes(Tensor.allocate(arena, DType.FLOAT32, 0)));
+      refused(expected, () -> builder.alibiSlopes(table.select(1, 0)));
+      expected =
+          "relativePositions: expected [heads, 2 * span + 1] float32, contiguous, span 0 .. ";
+      refused(expected, () -> builder.relativePositions(slopes));
+      refused(expected, () -> builder.relativePositions(table.slice(1, 0, 3)));
+      refused(
+          expected, () -> builder.relativePositions(Tensor.allocate(arena, DType.FLOAT32, 4, 4)));
+      refused(expected, () -> builder.relativePositions(Tensor.allocate(arena, DType.INT32, 4, 5)));
+      Tensor wide = Tensor.allocate(arena, DType.FLOAT32, 1, (1L << 21) + 3);
+      refused("got [1, 2097155] float32", () -> builder.relativePositions(wide));
+      builder.relativePositions(Tensor.allocate(arena, DType.FLOAT32, 2, 5)).alibiSlopes(slopes);
+      refused("relativePositions: expected 4 heads as alibiSlopes has, got [2, 5]", builder::build);
+      AttentionSpec spec = builder.relativePositions(table).build();
+      assertSame(slopes, spec.alibiSlopes().orElseThrow());
+      assertSame(table, spec.relativePositions().orElseThrow());
+      assertTrue(spec.toString().contains("relativePositions=[4, 5] float32"), spec.toString());
+      assertEquals(spec, builder.build());
+      assertEquals(spec.hashCode(), builder.build().hashCode());
+      assertNotEquals(spec, builder.relativePositions(null).build());
+      assertEquals(AttentionSpec.standard(), builder.alibiSlopes(null).build());
+    }
   }
 
   @Test

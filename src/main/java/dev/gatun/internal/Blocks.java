@@ -424,7 +424,6 @@ public final class Blocks implements AutoCloseable {
         headDim,
         headDimV);
     Native.strideLse(attentionDesc, 0, 0, 0);
-    NativeBlocks.unbiased(attentionDesc);
     return this;
   }
 
@@ -593,7 +592,7 @@ public final class Blocks implements AutoCloseable {
       MemorySegment distances,
       long span,
       MemorySegment out) {
-    NativeBlocks.biased(attentionDesc, span);
+    Native.biased(attentionDesc, span);
     prepareScratch();
     AttentionEvent event = AttentionEvent.start();
     int status =
@@ -607,6 +606,8 @@ public final class Blocks implements AutoCloseable {
             v,
             keyLengths,
             queryLengths,
+            MemorySegment.NULL,
+            MemorySegment.NULL,
             slopes,
             distances,
             out,
@@ -616,6 +617,54 @@ public final class Blocks implements AutoCloseable {
       finish(event);
     }
     return status;
+  }
+
+  /**
+   * Runs the attention described with biases of the scores, on sequences that lie one after the
+   * other. Batch strides are 0.
+   *
+   * @param q queries of all sequences
+   * @param k keys of all sequences
+   * @param v values of all sequences
+   * @param cuSeqlensQ {@code [batch + 1]} int32 offsets of query rows
+   * @param cuSeqlensK {@code [batch + 1]} int32 offsets of keys
+   * @param slopes {@code [heads]}, or NULL
+   * @param distances {@code [heads, 2 · span + 1]}, or NULL; not both are NULL
+   * @param span of the distances, 0 without them
+   * @param out receives the result
+   */
+  public void attentionPackedBiased(
+      MemorySegment q,
+      MemorySegment k,
+      MemorySegment v,
+      MemorySegment cuSeqlensQ,
+      MemorySegment cuSeqlensK,
+      MemorySegment slopes,
+      MemorySegment distances,
+      long span,
+      MemorySegment out) {
+    NativeBlocks.packed(attentionDesc);
+    Native.biased(attentionDesc, span);
+    prepareScratch();
+    AttentionEvent event = AttentionEvent.start();
+    check(
+        NativeBlocks.attentionBiased(
+            context,
+            attentionDesc,
+            scratch.memory,
+            scratch.memory.byteSize(),
+            q,
+            k,
+            v,
+            MemorySegment.NULL,
+            MemorySegment.NULL,
+            cuSeqlensQ,
+            cuSeqlensK,
+            slopes,
+            distances,
+            out,
+            MemorySegment.NULL));
+    finish(event);
   }
 
   /**

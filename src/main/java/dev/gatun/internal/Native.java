@@ -57,6 +57,9 @@ public final class Native {
     /** Largest head dimension. */
     public static final int MAX_HEAD_DIM = gatun_h.GATUN_MAX_HEAD_DIM();
 
+    /** Largest span of a table of relative positions. */
+    public static final int MAX_RELATIVE_SPAN = gatun_h.GATUN_MAX_RELATIVE_SPAN();
+
     /** Bytes of an attention descriptor. */
     public static final long ATTENTION_DESC_BYTES = gatun_attention_desc.sizeof();
 
@@ -377,20 +380,30 @@ public final class Native {
         Linker.nativeLinker()
             .downcallHandle(
                 gatun_h.gatun_attention_forward$address(),
-                withAddresses(gatun_h.gatun_attention_forward$descriptor(), 0, 1, 2));
+                withAddresses(gatun_h.gatun_attention_forward$descriptor()));
+  }
 
-    private static FunctionDescriptor withAddresses(FunctionDescriptor function, int... arguments) {
-      List<MemoryLayout> layouts = new ArrayList<>(function.argumentLayouts());
-      for (int argument : arguments) {
-        layouts.set(argument, ValueLayout.JAVA_LONG);
-      }
-      return FunctionDescriptor.of(
-          function.returnLayout().orElseThrow(), layouts.toArray(MemoryLayout[]::new));
+  private static final class ForwardExtended {
+    /** {@code gatun_attention_forward_extended}, in the same way. */
+    static final MethodHandle HANDLE =
+        Linker.nativeLinker()
+            .downcallHandle(
+                gatun_h.gatun_attention_forward_extended$address(),
+                withAddresses(gatun_h.gatun_attention_forward_extended$descriptor()));
+  }
+
+  /** Context, descriptor and workspace as addresses. */
+  private static FunctionDescriptor withAddresses(FunctionDescriptor function) {
+    List<MemoryLayout> layouts = new ArrayList<>(function.argumentLayouts());
+    for (int argument = 0; argument < 3; argument++) {
+      layouts.set(argument, ValueLayout.JAVA_LONG);
     }
+    return FunctionDescriptor.of(
+        function.returnLayout().orElseThrow(), layouts.toArray(MemoryLayout[]::new));
   }
 
   /**
-   * Fills an attention descriptor but for its strides.
+   * Fills an attention descriptor but for its strides; without biases.
    *
    * @param desc zeroed memory of {@link Abi#ATTENTION_DESC_BYTES}
    * @param causal the mask
@@ -432,6 +445,19 @@ public final class Native {
     gatun_attention_desc.seq_k(desc, seqK);
     gatun_attention_desc.head_dim(desc, headDim);
     gatun_attention_desc.head_dim_v(desc, headDimV);
+    gatun_attention_desc.relative_span(desc, 0);
+  }
+
+  /**
+   * Says in a descriptor that slopes or a table of relative positions will be given.
+   *
+   * @param desc the descriptor, filled
+   * @param span of the table, 0 without one
+   */
+  public static void biased(MemorySegment desc, long span) {
+    gatun_attention_desc.flags(
+        desc, gatun_attention_desc.flags(desc) | gatun_h.GATUN_ATTENTION_BIASED());
+    gatun_attention_desc.relative_span(desc, span);
   }
 
   /**
@@ -615,6 +641,75 @@ public final class Native {
       return (int)
           Forward.HANDLE.invokeExact(
               context, desc, workspace, workspaceSize, q, k, v, keyLengths, queryLengths, out, lse);
+    } catch (Error | RuntimeException e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new AssertionError("a downcall throws nothing checked", e);
+    }
+  }
+
+  /**
+   * Computes attention with biases of the scores.
+   *
+   * @param context address of a context
+   * @param desc address of a descriptor that {@link #biased} has marked
+   * @param workspace address of a workspace
+   * @param workspaceSize its bytes
+   * @param q queries
+   * @param k keys
+   * @param v values
+   * @param keyLengths key lengths, or NULL
+   * @param queryLengths query lengths, or NULL
+   * @param out output
+   * @param lse output, or NULL
+   * @param slopes {@code [heads]}, or NULL
+   * @param relative {@code [heads, 2 * span + 1]}, or NULL
+   * @return a status
+   */
+  public static int attentionForwardBiased(
+      long context,
+      long desc,
+      long workspace,
+      long workspaceSize,
+      MemorySegment q,
+      MemorySegment k,
+      MemorySegment v,
+      MemorySegment keyLengths,
+      MemorySegment queryLengths,
+      MemorySegment out,
+      MemorySegment lse,
+      MemorySegment slopes,
+      MemorySegment relative) {
+    MemorySegment none = MemorySegment.NULL;
+    try {
+      return (int)
+          ForwardExtended.HANDLE.invokeExact(
+              context,
+              desc,
+              workspace,
+              workspaceSize,
+              q,
+              k,
+              v,
+              keyLengths,
+              queryLengths,
+              out,
+              lse,
+              none,
+              none,
+              none,
+              none,
+              none,
+              none,
+              slopes,
+              none,
+              none,
+              none,
+              none,
+              relative,
+              none,
+              none,
+              none);
     } catch (Error | RuntimeException e) {
       throw e;
     } catch (Throwable e) {

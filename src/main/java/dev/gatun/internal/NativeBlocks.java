@@ -212,18 +212,7 @@ final class NativeBlocks {
         none);
   }
 
-  /** Marks the next call as one with biases; a description without this clears the mark. */
-  static void biased(MemorySegment attentionDesc, long span) {
-    gatun_attention_desc.flags(
-        attentionDesc,
-        gatun_attention_desc.flags(attentionDesc) | gatun_h.GATUN_ATTENTION_BIASED());
-    gatun_attention_desc.relative_span(attentionDesc, span);
-  }
-
-  static void unbiased(MemorySegment attentionDesc) {
-    gatun_attention_desc.relative_span(attentionDesc, 0);
-  }
-
+  /** Lengths or offsets of packed sequences, and slopes or biases of distances. */
   static int attentionBiased(
       MemorySegment context,
       MemorySegment desc,
@@ -234,6 +223,8 @@ final class NativeBlocks {
       MemorySegment v,
       MemorySegment keyLengths,
       MemorySegment queryLengths,
+      MemorySegment cuSeqlensQ,
+      MemorySegment cuSeqlensK,
       MemorySegment slopes,
       MemorySegment distances,
       MemorySegment out,
@@ -251,8 +242,8 @@ final class NativeBlocks {
         queryLengths,
         out,
         lse,
-        none,
-        none,
+        cuSeqlensQ,
+        cuSeqlensK,
         none,
         none,
         none,

@@ -59,6 +59,9 @@ public final class MultiHeadAttention {
           "kvHeads: expected a divisor of %d heads, got %d".formatted(heads, kvHeads));
     }
     AttentionSpec spec = b.spec;
+    if (spec.alibiSlopes().isPresent() || spec.relativePositions().isPresent()) {
+      throw new IllegalArgumentException("spec: expected one without biases, got " + spec);
+    }
     this.causal = spec.causal();
     this.maxThreads = spec.maxThreads();
     this.hasScale = spec.scale().isPresent();
@@ -613,7 +616,7 @@ public final class MultiHeadAttention {
      * Sets mask, scale and the threads of the attention itself (projections use the runtime's); the
      * default is no mask, 1 / sqrt(headDim), all threads.
      *
-     * @param value the specification
+     * @param value the specification, without biases
      * @return this builder
      */
     public Builder spec(AttentionSpec value) {

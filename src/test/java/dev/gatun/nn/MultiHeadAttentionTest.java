@@ -43,6 +43,28 @@ class MultiHeadAttentionTest {
    */
   private static final double BOUND = 3e-5;
 
+  /** A layer would otherwise leave out what its specification asks for. */
+  @Test
+  void biasesOfASpecificationAreRefused() {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor weight = Tensor.allocate(arena, DType.FLOAT32, 8, 8);
+      MultiHeadAttention.Builder builder =
+          MultiHeadAttention.builder(Layers.runtime(1), 2)
+              .query(weight, null)
+              .key(weight, null)
+              .value(weight, null)
+              .output(weight, null);
+      Tensor slopes = Tensor.allocate(arena, DType.FLOAT32, 2);
+      Tensor table = Tensor.allocate(arena, DType.FLOAT32, 2, 3);
+      refused(
+          "spec: expected one without biases, got",
+          builder.spec(AttentionSpec.builder().alibiSlopes(slopes).build())::build);
+      refused(
+          "spec: expected one without biases, got",
+          builder.spec(AttentionSpec.builder().relativePositions(table).build())::build);
+    }
+  }
+
   /** What a layer is made of. */
   private static final class Config {
     int dim = 24;

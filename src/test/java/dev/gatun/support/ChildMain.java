@@ -33,7 +33,7 @@ public final class ChildMain {
     switch (arguments[0]) {
       case "load" -> load();
       case "openblas" -> openBlas();
-      case "garbage" -> garbage(arena -> new Calls(arena)::call, 100_000, 25_000);
+      case "garbage" -> garbage(arena -> new Calls(arena)::call, 100_000, 20_000);
       case "malloc" -> malloc(arguments[1], arena -> new Calls(arena)::call, 20_000);
       case "layers-garbage" -> garbage(LayersCalls::new, 8_000, 2_500);
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
@@ -93,6 +93,7 @@ public final class ChildMain {
     private final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
     private final Attention plain = runtime.attention(AttentionSpec.standard());
     private final Attention scaled = runtime.attention(AttentionSpec.builder().scale(0.5f).build());
+    private final Attention biased;
     private final Workspace workspace = runtime.newWorkspace();
     private final Tensor q;
     private final Tensor k;
@@ -108,16 +109,23 @@ public final class ChildMain {
       lengths = Tensor.copyOf(arena, new int[] {2}, 1);
       out = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 4, 8);
       lse = Tensor.allocate(arena, DType.FLOAT32, 1, 4, 3);
+      biased =
+          runtime.attention(
+              AttentionSpec.builder()
+                  .alibiSlopes(Tensor.copyOf(arena, new float[] {1, 0.5f, 0.25f, 0.125f}, 4))
+                  .relativePositions(Tensor.allocate(arena, DType.FLOAT32, 4, 7))
+                  .build());
       shortQ = q.slice(1, 0, 2);
       shortOut = out.slice(1, 0, 2);
     }
 
-    /** Four calls. */
+    /** Five calls. */
     void call() {
       plain.forward(q, k, k, out);
       plain.forward(workspace, q, k, k, lengths, lengths, out, lse);
       scaled.forward(workspace, shortQ, k, k, shortOut);
       scaled.forward(q, k, k, out, lse);
+      biased.forward(q, k, k, lengths, null, out, lse);
     }
   }
 
@@ -151,11 +159,11 @@ public final class ChildMain {
 
   /**
    * Prints the native allocations of this thread and of the pool in each of some rounds of 1,000
-   * warm calls.
+   * warm calls and more.
    *
    * @param counter the library of {@code malloc_counter.h}; it is preloaded, and loading it once
    *     more makes its functions known here
-   * @param kind makes what is called; four calls each time
+   * @param kind makes what is called; four calls or more each time
    * @param warm how often it is called before
    */
   private static void malloc(String counter, Function<Arena, Runnable> kind, int warm)

@@ -2,6 +2,8 @@ package dev.gatun.support;
 
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
+import dev.gatun.Tensor;
+import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.Random;
 
@@ -26,6 +28,14 @@ public final class Problem {
   public int[] keyLengths;
 
   public int[] queryLengths;
+
+  /** Biases of the scores: {@code [heads]}, or null. */
+  public float[] slopes;
+
+  /** {@code [heads][2 * span + 1]}, or null. */
+  public float[] relative;
+
+  public int span;
 
   /** Whether the values are drawn, so that the smaller constant of the error bound holds. */
   public boolean drawn = true;
@@ -81,6 +91,25 @@ public final class Problem {
     return this;
   }
 
+  /** Slopes of 1/2 to 1/256. */
+  public Problem slopes(Random random) {
+    slopes = new float[heads];
+    for (int h = 0; h < heads; h++) {
+      slopes[h] = (float) Math.scalb(1.0, -1 - random.nextInt(8));
+    }
+    return this;
+  }
+
+  /** Normally distributed biases of distances up to a span. */
+  public Problem relative(Random random, int value) {
+    span = value;
+    relative = new float[heads * (2 * span + 1)];
+    for (int i = 0; i < relative.length; i++) {
+      relative[i] = (float) random.nextGaussian();
+    }
+    return this;
+  }
+
   /** Says that the values are no random draw. */
   public Problem planted() {
     drawn = false;
@@ -131,9 +160,36 @@ public final class Problem {
     };
   }
 
+  /** What is added to the scaled score of key j for row i of batch row b and head h. */
+  public double bias(int b, int h, int i, int j) {
+    int position = causal == Causal.TOP_LEFT ? i : i + keyLength(b) - queryLength(b);
+    double bias = 0;
+    if (slopes != null) {
+      bias -= (double) slopes[h] * Math.abs(position - j);
+    }
+    if (relative != null) {
+      bias += relative[h * (2 * span + 1) + span + Math.clamp(j - position, -span, span)];
+    }
+    return bias;
+  }
+
+  /** Without biases, which lie in an arena. */
   public AttentionSpec spec() {
+    return spec(null);
+  }
+
+  public AttentionSpec spec(Arena arena) {
     AttentionSpec.Builder builder = AttentionSpec.builder().causal(causal);
-    return Float.isNaN(scale) ? builder.build() : builder.scale(scale).build();
+    if (!Float.isNaN(scale)) {
+      builder.scale(scale);
+    }
+    if (slopes != null) {
+      builder.alibiSlopes(Tensor.copyOf(arena, slopes, heads));
+    }
+    if (relative != null) {
+      builder.relativePositions(Tensor.copyOf(arena, relative, heads, 2 * span + 1));
+    }
+    return builder.build();
   }
 
   /** A problem with the same data for one batch row. */
@@ -147,12 +203,15 @@ public final class Problem {
     one.keyLengths = keyLengths == null ? null : new int[] {keyLengths[b]};
     one.queryLengths = queryLengths == null ? null : new int[] {queryLengths[b]};
     one.drawn = drawn;
+    one.slopes = slopes;
+    one.relative = relative;
+    one.span = span;
     return one;
   }
 
   @Override
   public String toString() {
-    return "b%d q%d k%d h%d/%d d%d/%d %s%s%s%s"
+    return "b%d q%d k%d h%d/%d d%d/%d %s%s%s%s%s%s"
         .formatted(
             batch,
             seqQ,
@@ -164,6 +223,8 @@ public final class Problem {
             causal,
             Float.isNaN(scale) ? "" : " scale " + scale,
             keyLengths == null ? "" : " kl" + Arrays.toString(keyLengths),
-            queryLengths == null ? "" : " ql" + Arrays.toString(queryLengths));
+            queryLengths == null ? "" : " ql" + Arrays.toString(queryLengths),
+            slopes == null ? "" : " slopes",
+            relative == null ? "" : " span " + span);
   }
 }

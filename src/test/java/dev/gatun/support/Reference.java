@@ -14,7 +14,10 @@ public final class Reference {
 
   private final Problem problem;
 
-  /** Per row, indexed as lse: |scale| · max_j Σ|q_d k_jd|, and max|v|, over the keys it sees. */
+  /**
+   * Per row, indexed as lse: |scale| · max_j Σ|q_d k_jd| + max_j|bias|, and max|v|, over the keys
+   * it sees.
+   */
   private final double[] magnitude;
 
   private final double[] maxValue;
@@ -42,6 +45,7 @@ public final class Reference {
     double scale = Float.isNaN(p.scale) ? 1 / Math.sqrt(p.headDim) : p.scale;
     int keys = p.visibleKeys(b, i);
     double max = Double.NEGATIVE_INFINITY;
+    double maxBias = 0;
     boolean poisoned = false;
     for (int j = 0; j < keys; j++) {
       double dot = 0;
@@ -51,17 +55,20 @@ public final class Reference {
         dot += product;
         absolute += Math.abs(product);
       }
-      score[j] = scale * dot;
+      double bias = p.bias(b, h, i, j);
+      score[j] = scale * dot + bias;
       if (score[j] == Double.NEGATIVE_INFINITY) {
         continue; // masks its entry
       }
       poisoned |= Double.isNaN(score[j]) || score[j] == Double.POSITIVE_INFINITY;
       max = Math.max(max, score[j]);
       magnitude[at] = Math.max(magnitude[at], Math.abs(scale) * absolute);
+      maxBias = Math.max(maxBias, Math.abs(bias));
       for (int d = 0; d < p.headDimV; d++) {
         maxValue[at] = Math.max(maxValue[at], Math.abs(p.v[p.vAt(b, j, g, d)]));
       }
     }
+    magnitude[at] += maxBias;
     if (poisoned) {
       lse[at] = Double.NaN;
       for (int d = 0; d < p.headDimV; d++) {

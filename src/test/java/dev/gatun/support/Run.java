@@ -57,7 +57,7 @@ public record Run(float[] out, float[] lse) {
       Tensor keyLengths = lengths(arena, p.keyLengths);
       Tensor queryLengths = lengths(arena, p.queryLengths);
       runtime
-          .attention(p.spec())
+          .attention(p.spec(arena))
           .forward(workspace, q, k, v, keyLengths, queryLengths, out.tensor(), lse.tensor());
       Run run = new Run(out.tensor().toFloatArray(), lse.tensor().toFloatArray());
       out.checkSurroundings();

@@ -5,7 +5,6 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
@@ -108,31 +107,5 @@ public final class LayerNorm {
     } finally {
       Access.get().end(runtime, workspace, taken);
     }
-  }
-
-  void run(
-      Blocks blocks,
-      long rows,
-      MemorySegment x,
-      MemorySegment bias,
-      MemorySegment residual,
-      MemorySegment out) {
-    long residualRow = residual.equals(MemorySegment.NULL) ? 0 : dim;
-    blocks.norm(
-        false,
-        epsilon,
-        rows,
-        dim,
-        x,
-        dim,
-        bias,
-        residual,
-        residualRow,
-        gamma,
-        beta,
-        MemorySegment.NULL,
-        0,
-        out,
-        dim);
   }
 }

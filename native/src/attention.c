@@ -135,12 +135,6 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     fill_dead_lanes(&task, live_end > begin ? live_end : begin, end);
 }
 
-static int32_t check_pointer(const void *pointer, int needed, uintptr_t alignment) {
-    if (pointer == NULL)
-        return needed ? GATUN_E_NULL : GATUN_OK;
-    return ((uintptr_t)pointer & (alignment - 1)) != 0 ? GATUN_E_ALIGNMENT : GATUN_OK;
-}
-
 static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most) {
     for (int64_t b = 0; lengths != NULL && b < batch; b++) {
         if (lengths[b] < 0 || lengths[b] > most)
@@ -212,8 +206,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     if (packed) {
         if (key_lengths != NULL || query_lengths != NULL)
             return GATUN_E_INVALID;
-        TRY(check_pointer(cu_seqlens_q, 1, _Alignof(int32_t)));
-        TRY(check_pointer(cu_seqlens_k, 1, _Alignof(int32_t)));
+        TRY(gatun__pointer_check(cu_seqlens_q, 1, _Alignof(int32_t)));
+        TRY(gatun__pointer_check(cu_seqlens_k, 1, _Alignof(int32_t)));
         const int64_t *row_tensors[] = {d->q_stride, d->out_stride, d->lse_stride};
         const int64_t *key_tensors[] = {d->k_stride, d->v_stride};
         TRY(check_offsets(cu_seqlens_q, d->batch, d->seq_q, row_tensors, 3));
@@ -226,16 +220,16 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
         return biased ? GATUN_E_NULL : GATUN_E_INVALID;
     if (relative == NULL && d->relative_span != 0)
         return GATUN_E_INVALID;
-    TRY(check_pointer(workspace, 1, 64));
-    TRY(check_pointer(q, has_rows, _Alignof(float)));
-    TRY(check_pointer(k, has_keys, _Alignof(float)));
-    TRY(check_pointer(v, has_keys, _Alignof(float)));
-    TRY(check_pointer(out, has_rows, _Alignof(float)));
-    TRY(check_pointer(lse, 0, _Alignof(float)));
-    TRY(check_pointer(key_lengths, 0, _Alignof(int32_t)));
-    TRY(check_pointer(query_lengths, 0, _Alignof(int32_t)));
-    TRY(check_pointer(slopes, 0, _Alignof(float)));
-    TRY(check_pointer(relative, 0, _Alignof(float)));
+    TRY(gatun__pointer_check(workspace, 1, 64));
+    TRY(gatun__pointer_check(q, has_rows, _Alignof(float)));
+    TRY(gatun__pointer_check(k, has_keys, _Alignof(float)));
+    TRY(gatun__pointer_check(v, has_keys, _Alignof(float)));
+    TRY(gatun__pointer_check(out, has_rows, _Alignof(float)));
+    TRY(gatun__pointer_check(lse, 0, _Alignof(float)));
+    TRY(gatun__pointer_check(key_lengths, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(query_lengths, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(slopes, 0, _Alignof(float)));
+    TRY(gatun__pointer_check(relative, 0, _Alignof(float)));
     gatun__attention_plan plan =
         gatun__attention_plan_make(d, context->kernels->block_lanes, context->threads, &context->caches);
     if (workspace_size < plan.workspace_bytes)

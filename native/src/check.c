@@ -70,10 +70,7 @@ int32_t gatun_attention_check(
     if (d->reserved0 != 0)
         return gatun__fail(
             GATUN_E_VERSION, message, message_size, "reserved0: expected 0, got %u", (unsigned)d->reserved0);
-    int64_t reserved = 0;
-    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
-        reserved |= d->reserved[i];
-    if (reserved != 0)
+    if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
     if ((d->flags & ~(GATUN_ATTENTION_SCALE | GATUN_ATTENTION_PACKED | GATUN_ATTENTION_BIASED)) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",

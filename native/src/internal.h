@@ -84,6 +84,19 @@ int32_t gatun__context_usable(const gatun_context *context);
 /* Formats into message, if there is one, and returns status. */
 __attribute__((format(printf, 4, 5))) int32_t gatun__fail(
     int32_t status, char *message, int64_t message_size, const char *format, ...);
+/* GATUN_E_NULL for a pointer that is needed and missing, GATUN_E_ALIGNMENT for one off its alignment. */
+static inline int32_t gatun__pointer_check(const void *pointer, int needed, uintptr_t alignment) {
+    if (pointer == NULL)
+        return needed ? GATUN_E_NULL : GATUN_OK;
+    return ((uintptr_t)pointer & (alignment - 1)) != 0 ? GATUN_E_ALIGNMENT : GATUN_OK;
+}
+/* Whether a reserved member is set. */
+static inline int gatun__any_set(const int64_t *reserved, size_t count) {
+    int64_t set = 0;
+    for (size_t i = 0; i < count; i++)
+        set |= reserved[i];
+    return set != 0;
+}
 /* A struct of the caller: known members, and nothing set that this library does not know. */
 int32_t gatun__struct_check(
     const void *data, uint32_t struct_size, size_t known, const char *name, char *message, int64_t message_size);

@@ -42,10 +42,7 @@ static int32_t check_desc(
     if (d == NULL)
         return GATUN_E_NULL;
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_rows_desc", NULL, 0));
-    int64_t reserved = 0;
-    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
-        reserved |= d->reserved[i];
-    if (reserved != 0)
+    if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return GATUN_E_VERSION;
     const int64_t most = INT32_MAX;
     if ((d->flags & ~flags) != 0 || d->activation < 0 || d->activation > most_activation || d->max_threads < 0 ||
@@ -60,9 +57,7 @@ static int32_t check_row(int64_t stride, int64_t dim) {
 }
 
 static int32_t check_pointer(const void *pointer, int needed) {
-    if (pointer == NULL)
-        return needed ? GATUN_E_NULL : GATUN_OK;
-    return ((uintptr_t)pointer & (_Alignof(float) - 1)) != 0 ? GATUN_E_ALIGNMENT : GATUN_OK;
+    return gatun__pointer_check(pointer, needed, _Alignof(float)); /* an int32_t has the same */
 }
 
 static gatun__view view_of(const void *base, int64_t rows, int64_t row, int64_t dim) {

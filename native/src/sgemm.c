@@ -68,10 +68,7 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     if (d == NULL || cblas_sgemm == NULL)
         return GATUN_E_NULL;
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0));
-    int64_t reserved = 0;
-    for (size_t i = 0; i < sizeof d->reserved / sizeof d->reserved[0]; i++)
-        reserved |= d->reserved[i];
-    if (reserved != 0)
+    if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return GATUN_E_VERSION;
     int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0,
         transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;

@@ -258,3 +258,36 @@ double compare_outcome(const problem *p, const expected *want, const outcome *go
     }
     return worst;
 }
+
+double product_exact(
+    const gatun_sgemm_desc *desc, const float *a, const float *b, int64_t i, int64_t j, double *magnitude) {
+    bool ta = (desc->flags & GATUN_SGEMM_TRANSPOSE_A) != 0;
+    bool tb = (desc->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
+    double sum = 0;
+    *magnitude = 0;
+    for (int64_t x = 0; x < desc->k; x++) {
+        double term = (double)a[ta ? x * desc->lda + i : i * desc->lda + x] *
+                      (double)b[tb ? j * desc->ldb + x : x * desc->ldb + j];
+        sum += term;
+        *magnitude += fabs(term);
+    }
+    return sum;
+}
+
+double activation_exact(int32_t kind, double x) {
+    switch (kind) {
+    case GATUN_ACTIVATION_RELU:
+        return x > 0 ? x : 0;
+    case GATUN_ACTIVATION_GELU:
+        return 0.5 * x * erfc(-x * 0.70710678118654752440);
+    case GATUN_ACTIVATION_GELU_TANH:
+        /* 1 + tanh(y) is 2 / (1 + exp(-2 y)) */
+        return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case GATUN_ACTIVATION_SILU:
+        return x / (1 + exp(-x));
+    case GATUN_ACTIVATION_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
+    default:
+        return x;
+    }
+}

@@ -1,6 +1,9 @@
-/* Attention in double, written from gatun.h alone, and the bound that gatun.h puts on the library's error. */
+/* What gatun.h says in double, written from it alone: attention, with the bound on the library's error, products,
+ * activations. */
 #ifndef GATUN_TESTS_REFERENCE_H
 #define GATUN_TESTS_REFERENCE_H
+
+#include "gatun.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,5 +60,11 @@ bool row_overflows(const row_bound *row);
  * is NULL). Returns the greatest error as a part of its bound.
  */
 double compare_outcome(const problem *p, const expected *want, const outcome *got, const char *what);
+
+/* Element (i, j) of op(A) op(B), and the sum of its terms' magnitudes. */
+double product_exact(
+    const gatun_sgemm_desc *desc, const float *a, const float *b, int64_t i, int64_t j, double *magnitude);
+
+double activation_exact(int32_t kind, double x);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "guarded.h"
 #include "harness.h"
+#include "reference.h"
 #include "suites.h"
 
 /* ---- cblas_sgemm, row-major, as cblas.h describes it ---- */
@@ -116,31 +117,12 @@ static int32_t run(layer *l, gatun_context *context, int32_t max_threads) {
         l->biased ? (const float *)(void *)l->bias.data : NULL, (float *)(void *)l->c.data);
 }
 
-static double activation_of(int32_t kind, double x) {
-    switch (kind) {
-    case GATUN_ACTIVATION_RELU:
-        return x > 0 ? x : 0;
-    case GATUN_ACTIVATION_GELU:
-        return 0.5 * x * erfc(-x * 0.70710678118654752440);
-    case GATUN_ACTIVATION_GELU_TANH:
-        return x / (1 + exp(-2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case GATUN_ACTIVATION_SILU:
-        return x / (1 + exp(-x));
-    case GATUN_ACTIVATION_QUICK_GELU:
-        return x / (1 + exp(-1.702 * x));
-    default:
-        return x;
-    }
-}
-
 static void check_result(const layer *l, const char *what) {
     const gatun_sgemm_desc *d = &l->desc;
     const float *a = (const float *)(const void *)l->a.data;
     const float *b = (const float *)(const void *)l->b.data;
     const float *c = (const float *)(const void *)l->c.data;
     const float *bias = (const float *)(const void *)l->bias.data;
-    bool ta = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0;
-    bool tb = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
     for (int64_t at = 0; at < l->c.bytes / (int64_t)sizeof(float); at++) {
         int64_t i = at / d->ldc;
         int64_t j = at % d->ldc;
@@ -149,17 +131,11 @@ static void check_result(const layer *l, const char *what) {
                 "%s: C was written between its rows, element %lld", what, (long long)at);
             continue;
         }
-        double sum = 0;
-        double magnitude = 0;
-        for (int64_t x = 0; x < d->k; x++) {
-            double term =
-                (double)a[ta ? x * d->lda + i : i * d->lda + x] * (double)b[tb ? j * d->ldb + x : x * d->ldb + j];
-            sum += term;
-            magnitude += fabs(term);
-        }
+        double magnitude;
+        double sum = product_exact(d, a, b, i, j, &magnitude);
         double old = d->beta != 0 ? (double)d->beta * (double)l->c_before[at] : 0;
         double z = (double)d->alpha * sum + old + (l->biased ? (double)bias[j] : 0);
-        double want = activation_of(d->activation, z);
+        double want = activation_exact(d->activation, z);
         magnitude = fabs((double)d->alpha) * magnitude + fabs(old) + (l->biased ? fabs((double)bias[j]) : 0);
         /*
          * A chain of k products and sums in float, and the bias; no activation is steeper than 1.13 (GELU at the square

@@ -8,6 +8,7 @@
 
 #include "guarded.h"
 #include "harness.h"
+#include "reference.h"
 #include "suites.h"
 
 /* ---- cblas_sgemm, row-major, as cblas.h describes it ---- */
@@ -133,8 +134,6 @@ static void check_result(const product *p, const char *what) {
     const float *a = (const float *)p->a.data;
     const float *b = (const float *)p->b.data;
     const float *c = (const float *)p->c.data;
-    bool ta = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0;
-    bool tb = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
     for (int64_t at = 0; at < p->c.bytes / (int64_t)sizeof(float); at++) {
         int64_t i = at / d->ldc;
         int64_t j = at % d->ldc;
@@ -143,14 +142,8 @@ static void check_result(const product *p, const char *what) {
                 "%s: C was written between its rows, element %lld", what, (long long)at);
             continue;
         }
-        double sum = 0;
-        double magnitude = 0;
-        for (int64_t x = 0; x < d->k; x++) {
-            double term =
-                (double)a[ta ? x * d->lda + i : i * d->lda + x] * (double)b[tb ? j * d->ldb + x : x * d->ldb + j];
-            sum += term;
-            magnitude += fabs(term);
-        }
+        double magnitude;
+        double sum = product_exact(d, a, b, i, j, &magnitude);
         double old = d->beta != 0 ? (double)d->beta * (double)p->c_before[at] : 0;
         double want = (double)d->alpha * sum + old;
         /* a chain of k products and sums in float */

@@ -8,6 +8,7 @@
  * left tail, where 1 + erf would cancel.
  */
 #include "../kernels.h"
+#include "gatun.h"
 
 #include <math.h>
 #include <string.h>
@@ -45,20 +46,20 @@ INLINE vec times_sigmoid(vec x, vec z) {
 }
 
 INLINE vec activate(const int kind, vec x) {
-    if (kind == 1) {
+    if (kind == GATUN_ACTIVATION_RELU) {
         vec positive = v_max(x, v_zero());
         return v_select(v_equal(x, x), positive, x);
     }
-    if (kind == 2)
+    if (kind == GATUN_ACTIVATION_GELU)
         return gelu(x);
-    if (kind == 3) {
+    if (kind == GATUN_ACTIVATION_GELU_TANH) {
         const float twice_root = 1.5957691f; /* 2 * sqrt(2 / pi) */
         vec cubic = v_fma(v_mul(v_mul(x, x), v_set1(0.044715f)), x, x);
         return times_sigmoid(x, v_mul(cubic, v_set1(twice_root)));
     }
-    if (kind == 4)
+    if (kind == GATUN_ACTIVATION_SILU)
         return times_sigmoid(x, x);
-    if (kind == 5)
+    if (kind == GATUN_ACTIVATION_QUICK_GELU)
         return times_sigmoid(x, v_mul(x, v_set1(1.702f)));
     return x;
 }
@@ -93,23 +94,23 @@ INLINE void activation_rows(const int kind, const gatun__rows_task *t) {
 
 static void activation_f32(const gatun__rows_task *t) {
     switch (t->activation) {
-    case 1:
-        activation_rows(1, t);
+    case GATUN_ACTIVATION_RELU:
+        activation_rows(GATUN_ACTIVATION_RELU, t);
         break;
-    case 2:
-        activation_rows(2, t);
+    case GATUN_ACTIVATION_GELU:
+        activation_rows(GATUN_ACTIVATION_GELU, t);
         break;
-    case 3:
-        activation_rows(3, t);
+    case GATUN_ACTIVATION_GELU_TANH:
+        activation_rows(GATUN_ACTIVATION_GELU_TANH, t);
         break;
-    case 4:
-        activation_rows(4, t);
+    case GATUN_ACTIVATION_SILU:
+        activation_rows(GATUN_ACTIVATION_SILU, t);
         break;
-    case 5:
-        activation_rows(5, t);
+    case GATUN_ACTIVATION_QUICK_GELU:
+        activation_rows(GATUN_ACTIVATION_QUICK_GELU, t);
         break;
     default:
-        activation_rows(0, t);
+        activation_rows(GATUN_ACTIVATION_NONE, t);
         break;
     }
 }

@@ -3,9 +3,8 @@ package dev.gatun.bench;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.Tier;
 import dev.gatun.internal.Blas;
-import dev.gatun.internal.gatun.gatun_h;
+import dev.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
@@ -37,17 +36,8 @@ final class NaivePeer extends Peer {
     scores = Tensor.allocate(workload.arena, DType.FLOAT32, shape.seqQ(), shape.seqK());
     out = workload.newOut();
     try (GatunRuntime runtime = GatunRuntime.builder().threads(1).build()) {
-      tier = code(runtime.tier());
+      tier = Native.code(runtime.tier());
     }
-  }
-
-  private static int code(Tier tier) {
-    return switch (tier) {
-      case PORTABLE -> gatun_h.GATUN_TIER_PORTABLE();
-      case NEON -> gatun_h.GATUN_TIER_NEON();
-      case AVX2 -> gatun_h.GATUN_TIER_AVX2();
-      case AVX512 -> gatun_h.GATUN_TIER_AVX512();
-    };
   }
 
   private void call() {

@@ -1,5 +1,6 @@
 package dev.gatun.cli;
 
+import dev.gatun.internal.Resources;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.invoke.MethodHandle;
@@ -80,8 +81,7 @@ final class OnnxRuntimePeer implements AutoCloseable {
     if (url == null) {
       throw new IOException("not on the class path: " + resource);
     }
-    URLConnection connection = url.openConnection();
-    connection.setUseCaches(false);
+    URLConnection connection = Resources.open(url);
     try (InputStream in = connection.getInputStream()) {
       ByteBuffer model = ByteBuffer.allocateDirect(connection.getContentLength());
       byte[] piece = new byte[1 << 16];

@@ -171,7 +171,13 @@ public final class Native {
     return gatun_h.gatun_tier_available(code(tier)) == Abi.OK;
   }
 
-  private static int code(Tier tier) {
+  /**
+   * Returns the number of a tier in the C interface.
+   *
+   * @param tier the tier
+   * @return GATUN_TIER_*
+   */
+  public static int code(Tier tier) {
     return switch (tier) {
       case PORTABLE -> gatun_h.GATUN_TIER_PORTABLE();
       case NEON -> gatun_h.GATUN_TIER_NEON();

@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.URL;
-import java.net.URLConnection;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -87,9 +86,7 @@ final class ResourceCache {
   }
 
   private static InputStream open(Resource resource) throws IOException {
-    URLConnection connection = resource.url.openConnection();
-    connection.setUseCaches(false);
-    return connection.getInputStream();
+    return Resources.open(resource.url).getInputStream();
   }
 
   private static Path folder() {

@@ -83,36 +83,38 @@ public final class BertEncoder {
               .formatted(weights.layers().size(), config));
     }
     PackedWeights sizes = new PackedWeights(null);
-    copy(weights, sizes);
+    embeddings(weights, sizes);
+    layers(weights, sizes);
     PackedWeights memory =
         new PackedWeights(Tensor.allocate(arena, DType.FLOAT32, sizes.used()).segment());
-    MemorySegment[] embeddings = copy(weights, memory);
+    MemorySegment[] embeddings = embeddings(weights, memory);
     this.words = embeddings[0];
     this.positions = embeddings[1];
     this.tokenType = embeddings[2];
     this.gamma = embeddings[3];
     this.beta = embeddings[4];
-    this.layers = new Layer[config.layers()];
-    for (int n = 0; n < layers.length; n++) {
-      layers[n] = copy("layers[%d].".formatted(n), weights.layers().get(n), memory);
-    }
+    this.layers = layers(weights, memory);
   }
 
-  private MemorySegment[] copy(BertWeights weights, PackedWeights to) {
-    MemorySegment[] embeddings = {
+  private MemorySegment[] embeddings(BertWeights weights, PackedWeights to) {
+    return new MemorySegment[] {
       to.copy("wordEmbeddings", weights.wordEmbeddings(), config.vocabulary(), width),
       to.copy("positionEmbeddings", weights.positionEmbeddings(), config.positions(), width),
       to.copy("tokenTypeEmbeddings", weights.tokenTypeEmbeddings(), config.tokenTypes(), width),
       to.copy("embeddingNorm.weight", weights.embeddingNorm().weight(), width),
       to.copy("embeddingNorm.bias", weights.embeddingNorm().bias(), width)
     };
-    if (to.counts()) {
-      weights.layers().forEach(layer -> copy("layers[].", layer, to));
-    }
-    return embeddings;
   }
 
-  private Layer copy(String name, BertWeights.Layer layer, PackedWeights to) {
+  private Layer[] layers(BertWeights weights, PackedWeights to) {
+    Layer[] layers = new Layer[config.layers()];
+    for (int n = 0; n < layers.length; n++) {
+      layers[n] = layer("layers[%d].".formatted(n), weights.layers().get(n), to);
+    }
+    return layers;
+  }
+
+  private Layer layer(String name, BertWeights.Layer layer, PackedWeights to) {
     return new Layer(
         to.sideBySide(
             name + "query, key, value",

@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import dev.gatun.internal.Resources;
 import dev.gatun.io.OnnxFile;
 import java.io.IOException;
 import java.io.InputStream;
@@ -211,7 +212,7 @@ public final class EmbeddingModelSpec {
       return OnnxFile.map(folder.resolve(model), arena);
     }
     URL url = resource(model);
-    URLConnection connection = open(url);
+    URLConnection connection = Resources.open(url);
     try (InputStream in = connection.getInputStream()) {
       long size = connection.getContentLengthLong();
       return OnnxFile.read(in, size >= 0 ? size : count(url), url.toString(), arena);
@@ -229,7 +230,7 @@ public final class EmbeddingModelSpec {
     if (folder != null) {
       return Tokenizer.load(folder.resolve(tokenizer));
     }
-    try (InputStream in = open(resource(tokenizer)).getInputStream()) {
+    try (InputStream in = Resources.open(resource(tokenizer)).getInputStream()) {
       return Tokenizer.load(in.readAllBytes());
     }
   }
@@ -247,15 +248,9 @@ public final class EmbeddingModelSpec {
     return url;
   }
 
-  private static URLConnection open(URL url) throws IOException {
-    URLConnection connection = url.openConnection();
-    connection.setUseCaches(false);
-    return connection;
-  }
-
   /** For class loaders that do not tell the size. */
   private static long count(URL url) throws IOException {
-    try (InputStream in = open(url).getInputStream()) {
+    try (InputStream in = Resources.open(url).getInputStream()) {
       return in.transferTo(OutputStream.nullOutputStream());
     }
   }

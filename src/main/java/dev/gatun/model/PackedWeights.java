@@ -19,11 +19,6 @@ final class PackedWeights {
     this.memory = memory;
   }
 
-  /** Whether there is no memory. */
-  boolean counts() {
-    return memory == null;
-  }
-
   /** Floats so far. */
   long used() {
     return used;

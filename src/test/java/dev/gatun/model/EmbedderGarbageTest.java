@@ -1,7 +1,6 @@
 package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.ThreadMXBean;
@@ -9,6 +8,7 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.support.Allocations;
 import dev.gatun.support.ChildJvm;
 import java.io.File;
 import java.io.IOException;
@@ -20,7 +20,6 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.management.ManagementFactory;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -48,12 +47,7 @@ class EmbedderGarbageTest {
 
   @Test
   void noNativeAllocation() throws IOException, InterruptedException {
-    String counter = System.getProperty("gatun.test.mallocCounter");
-    assertNotNull(
-        counter, "-Dgatun.test.mallocCounter must name the library built from malloc_counter.c");
-    Path library = Path.of(counter).toAbsolutePath();
-    assertTrue(Files.isRegularFile(library), library + " is missing");
-    String[] out = run(library, "native").split(" ");
+    String[] out = run(Allocations.counter(), "native").split(" ");
     assertEquals("0", out[0], "allocations in " + NATIVE_CALLS + " calls");
     assertTrue(Long.parseLong(out[1]) > 0, "the counter counts nothing");
   }

@@ -179,6 +179,7 @@ public final class DecoderState {
     memorySeq = seq;
   }
 
+  /** {@code [memories, memorySeq, kvHeads * headDim]}, without gaps. */
   MemorySegment memoryKeys(int layer) {
     return memoryKeys[layer].segment();
   }

@@ -218,7 +218,6 @@ public final class MultiHeadAttention {
             v,
             batch,
             seqK,
-            seqK,
             keyLens,
             queryLens,
             out.segment());
@@ -490,7 +489,7 @@ public final class MultiHeadAttention {
    * Attention of rows over keys and values that {@link #project} has made.
    *
    * @param memories batch, or 1: all sequences share them
-   * @param capacity rows from one memory to the next
+   * @param seqK rows of each memory
    */
   void cross(
       Blocks blocks,
@@ -501,7 +500,6 @@ public final class MultiHeadAttention {
       MemorySegment v,
       long memories,
       long seqK,
-      long capacity,
       MemorySegment keyLengths,
       MemorySegment queryLengths,
       MemorySegment out) {
@@ -511,7 +509,7 @@ public final class MultiHeadAttention {
     long kRow = key.out();
     long vRow = value.out();
     long contextRow = heads * headDimV;
-    long step = memories == 1 ? 0 : capacity;
+    long step = memories == 1 ? 0 : seqK;
     MemorySegment q = blocks.take(rows * qRow).segment();
     query.run(blocks, rows, x, query.in(), q, qRow);
     if (positions.rotary() != null) {

@@ -133,7 +133,6 @@ final class Stack {
                 state.memoryValues(n),
                 state.memories(),
                 state.memorySeq(),
-                state.memoryCapacity(),
                 state.memoryLengths(),
                 queryLengths,
                 change);

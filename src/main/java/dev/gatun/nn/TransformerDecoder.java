@@ -167,19 +167,12 @@ public final class TransformerDecoder {
       Blocks blocks = Access.get().blocks(taken);
       state.setMemory(0, 0, MemorySegment.NULL);
       state.reset();
-      long step = seq * memory.size(2) * Float.BYTES;
       for (int n = 0; n < stack.size(); n++) {
-        MultiHeadAttention cross = stack.layer(n).crossAttention();
-        long keyStep = state.memoryCapacity() * cross.kvHeads() * cross.headDim() * Float.BYTES;
-        long valueStep = state.memoryCapacity() * cross.kvHeads() * cross.headDimV() * Float.BYTES;
-        for (long b = 0; b < count; b++) {
-          cross.project(
-              blocks,
-              seq,
-              memory.segment().asSlice(b * step),
-              state.memoryKeys(n).asSlice(b * keyStep),
-              state.memoryValues(n).asSlice(b * valueStep));
-        }
+        stack
+            .layer(n)
+            .crossAttention()
+            .project(
+                blocks, count * seq, memory.segment(), state.memoryKeys(n), state.memoryValues(n));
       }
       state.setMemory(count, seq, lens);
     } finally {

@@ -1,0 +1,253 @@
+package dev.gatun.nn;
+
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import java.lang.foreign.Arena;
+import java.util.List;
+import java.util.Random;
+
+/**
+ * Every block of a Transformer, and steps of its decoders, for the programs of {@link
+ * dev.gatun.support.ChildMain}.
+ */
+public final class TransformerCalls implements Runnable {
+
+  private static final int DIM = 24;
+  private static final int HEADS = 3;
+  private static final int VOCABULARY = 50;
+  private static final int PROMPT = 5;
+  private static final int TOKENS = 30;
+
+  private final Random random = new Random(1);
+  private final Arena arena;
+  private final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
+  private final Workspace workspace = runtime.newWorkspace();
+
+  private final Transformer translator;
+  private final Tensor source;
+  private final Tensor lengths;
+  private final Tensor memory;
+  private final DecoderState translation;
+  private final int[] second = {1, 1};
+
+  private final LanguageModel[] models = new LanguageModel[3];
+  private final DecoderState[] states = new DecoderState[3];
+  private final Tensor prompt;
+  private final Tensor prompts;
+  private final Tensor token;
+  private final Tensor tokens;
+  private final Tensor logits;
+  private final Tensor bothLogits;
+
+  private final PatchEmbedding patches;
+  private final TransformerEncoder encoder;
+  private final Tensor images;
+  private final Tensor rows;
+  private final GatedCrossAttention gated;
+  private final TableTransformer table;
+  private final Tensor cells;
+
+  private final Generator generator;
+  private final DecoderState text;
+  private final Sampling drawn = new Sampling(0.8, 20, 0.9, 1);
+
+  /** Makes them. */
+  public TransformerCalls(Arena arena) {
+    this.arena = arena;
+    Embedding embedding = embedding(PositionalEncoding.sinusoidal(arena, 64, DIM));
+    translator =
+        new Transformer(
+            runtime,
+            embedding,
+            encoder(NormOrder.POST, PositionalEncoding.none()),
+            embedding,
+            decoder(NormOrder.POST, true, PositionalEncoding.none()),
+            embedding.output());
+    source = ids(2, 7);
+    lengths = Tensor.copyOf(arena, new int[] {7, 4}, 2);
+    memory = Tensor.allocate(arena, DType.FLOAT32, 2, 7, DIM);
+    translation = translator.newState(arena, 2, 16, 7);
+
+    models[0] = model(decoder(NormOrder.PRE, false, rotary()), PositionalEncoding.none());
+    models[1] =
+        model(
+            decoder(NormOrder.POST, false, PositionalEncoding.alibi(arena, HEADS)),
+            PositionalEncoding.none());
+    Tensor buckets = Layers.normal(arena, random, 8, HEADS);
+    models[2] =
+        model(
+            decoder(
+                NormOrder.PRE, false, PositionalEncoding.relative(arena, buckets, 20, false)),
+            PositionalEncoding.learned(Layers.normal(arena, random, 64, DIM)));
+    for (int n = 0; n < models.length; n++) {
+      states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);
+    }
+    prompt = ids(1, PROMPT);
+    prompts = ids(2, PROMPT);
+    token = ids(1, 1);
+    tokens = ids(2, 1);
+    logits = Tensor.allocate(arena, DType.FLOAT32, 1, VOCABULARY);
+    bothLogits = Tensor.allocate(arena, DType.FLOAT32, 2, VOCABULARY);
+
+    patches =
+        new PatchEmbedding(
+            runtime,
+            arena,
+            8,
+            4,
+            Layers.normal(arena, random, DIM, 3, 4, 4),
+            null,
+            vector(DIM),
+            Layers.normal(arena, random, 3, DIM),
+            norm());
+    encoder = encoder(NormOrder.PRE, PositionalEncoding.alibi(arena, HEADS));
+    images = Layers.normal(arena, random, 2, 3, 8, 4);
+    rows = Tensor.allocate(arena, DType.FLOAT32, 2, 3, DIM);
+    gated =
+        new GatedCrossAttention(
+            runtime,
+            attention(Causal.NONE, HEADS, PositionalEncoding.none()),
+            norm(),
+            feedForward(false),
+            norm());
+    table =
+        new TableTransformer(
+            runtime,
+            List.of(
+                new TableTransformer.Layer(
+                    attention(Causal.NONE, HEADS, PositionalEncoding.none()),
+                    norm(),
+                    attention(Causal.NONE, 1, PositionalEncoding.none()),
+                    norm(),
+                    feedForward(true),
+                    norm())));
+    cells = Layers.normal(arena, random, 4, 5, DIM);
+
+    text = models[0].newState(arena, 1, PROMPT + TOKENS, 0);
+    generator = new Generator(models[0], text, workspace, arena);
+  }
+
+  private Tensor ids(int batch, int seq) {
+    return Tensor.copyOf(
+        arena, random.ints((long) batch * seq, 0, VOCABULARY).toArray(), batch, seq);
+  }
+
+  private Tensor vector(int size) {
+    return Layers.normal(arena, random, size);
+  }
+
+  private Tensor matrix(int in, int out) {
+    return Layers.weight(arena, random, in, out);
+  }
+
+  private Norm norm() {
+    return random.nextBoolean()
+        ? new RMSNorm(runtime, vector(DIM), 1e-5f)
+        : new LayerNorm(runtime, vector(DIM), vector(DIM), 1e-5f);
+  }
+
+  private FeedForward feedForward(boolean gate) {
+    return gate
+        ? new FeedForward(
+            runtime,
+            matrix(DIM, 40),
+            null,
+            Activation.SILU,
+            matrix(DIM, 40),
+            null,
+            matrix(40, DIM),
+            null)
+        : new FeedForward(
+            runtime, matrix(DIM, 40), vector(40), Activation.RELU, matrix(40, DIM), vector(DIM));
+  }
+
+  private MultiHeadAttention attention(Causal causal, int kvHeads, PositionalEncoding positions) {
+    int kv = DIM / HEADS * kvHeads;
+    return MultiHeadAttention.builder(runtime, HEADS)
+        .kvHeads(kvHeads)
+        .spec(AttentionSpec.builder().causal(causal).build())
+        .positions(positions)
+        .query(matrix(DIM, DIM), vector(DIM))
+        .key(matrix(DIM, kv), vector(kv))
+        .value(matrix(DIM, kv), vector(kv))
+        .output(matrix(DIM, DIM), vector(DIM))
+        .build();
+  }
+
+  private PositionalEncoding rotary() {
+    return PositionalEncoding.rotary(
+        Rotary.of(arena, 64, 8, 10_000, Rotary.Pairing.HALVES, new RotaryScaling.Yarn(4, 16)));
+  }
+
+  private TransformerLayer layer(Causal causal, boolean crosses, PositionalEncoding positions) {
+    return new TransformerLayer(
+        attention(causal, crosses ? HEADS : 1, positions),
+        norm(),
+        crosses ? attention(Causal.NONE, HEADS, PositionalEncoding.none()) : null,
+        crosses ? norm() : null,
+        feedForward(!crosses),
+        norm());
+  }
+
+  private TransformerEncoder encoder(NormOrder order, PositionalEncoding positions) {
+    return new TransformerEncoder(
+        runtime,
+        List.of(layer(Causal.NONE, false, positions), layer(Causal.NONE, false, positions)),
+        order,
+        norm());
+  }
+
+  private TransformerDecoder decoder(
+      NormOrder order, boolean crosses, PositionalEncoding positions) {
+    return new TransformerDecoder(
+        runtime,
+        List.of(
+            layer(Causal.BOTTOM_RIGHT, crosses, positions),
+            layer(Causal.BOTTOM_RIGHT, crosses, positions)),
+        order,
+        norm());
+  }
+
+  private Embedding embedding(PositionalEncoding positions) {
+    return new Embedding(runtime, Layers.normal(arena, random, VOCABULARY, DIM), 2, positions);
+  }
+
+  private LanguageModel model(TransformerDecoder decoder, PositionalEncoding positions) {
+    Embedding embedding = embedding(positions);
+    return new LanguageModel(runtime, embedding, decoder, embedding.output());
+  }
+
+  /** Every block once; workspaces lent and of its own take turns. */
+  @Override
+  public void run() {
+    translator.encode(workspace, source, lengths, memory);
+    translator.remember(null, translation, memory, lengths);
+    translator.next(workspace, translation, prompts, null, bothLogits);
+    translator.next(null, translation, tokens, null, bothLogits);
+    translation.select(second);
+    translator.next(workspace, translation, tokens, null, bothLogits);
+    for (int n = 0; n < models.length; n++) {
+      if (states[n].length(0) == states[n].capacity() || states[n].length(0) == 0) {
+        states[n].reset();
+        models[n].next(workspace, states[n], prompt, null, logits);
+      }
+      models[n].next(n == 1 ? null : workspace, states[n], token, null, logits);
+    }
+    patches.forward(workspace, images, rows);
+    gated.forward(null, rows, memory, lengths, rows);
+    encoder.forward(workspace, rows, null, rows);
+    table.forward(null, cells, 3, cells);
+  }
+
+  /** A text of 30 tokens; greedy and drawn ones take turns. */
+  public void generate() {
+    text.reset();
+    generator.generate(prompt, TOKENS, drawn, next -> next >= 0);
+    text.reset();
+    generator.generate(prompt, TOKENS, Sampling.greedy(), next -> next >= 0);
+  }
+}

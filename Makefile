@@ -73,7 +73,7 @@ bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $
 	$(MAKE) -C native -j$(JOBS) OUT='$(CURDIR)/target/native/$(native-platform)' lib bench-lib bench-program && \
 	$(mvn) -q -Pjmh -Dbench.mode=$(if $(QUICK),quick,full)
 
-bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,embedding,gc,jmh)
+bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,embedding,encoder,gc,jmh)
 	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-test-classes
 
 bench-c: ## the C benchmark alone: share of the FMA peak (BENCH_ARGS="--help" for options)

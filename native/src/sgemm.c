@@ -1,14 +1,16 @@
 /*
- * Products by the caller's BLAS, cut into blocks over the pool. OpenBLAS packs its operands again for every call, so
- * blocks are kept large (128 rows, or 256 columns where there are few rows): the packing is then a few percent. Cut by
- * shape alone, never by the number of threads.
+ * Products by the caller's BLAS, cut into blocks over the pool. OpenBLAS packs its operands again for every call: a block
+ * of r rows and c columns packs depth (r + c) numbers for depth r c multiplications, so that blocks are large and near
+ * square, up to 512 rows and 1024 columns, smaller only to make four of them. Up to 128 rows they are cut into columns
+ * alone. Cut by shape alone, never by the number of threads.
  */
 #include "internal.h"
 
 #include <string.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of cblas.h */
-enum { BLOCK_ROWS = 128, BLOCK_COLUMNS = 256, SMALL_PRODUCT = 1000000, SMALL_ROWS = 64 };
+enum { BLOCK_ROWS = 512, BLOCK_COLUMNS = 1024, LEAST_BLOCKS = 4 };
+enum { FEW_ROWS = 128, FEW_ROWS_COLUMNS = 256, SMALL_PRODUCT = 1000000, SMALL_ROWS = 64 };
 
 typedef void (*cblas_sgemm_function)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
     const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
@@ -59,7 +61,26 @@ static int64_t part(int64_t size, int64_t most) {
  */
 static int64_t columns_of_block(int64_t m, int64_t k) {
     double fit = SMALL_PRODUCT / ((double)m * (double)k);
-    return m > SMALL_ROWS || fit < 16 || fit > BLOCK_COLUMNS ? BLOCK_COLUMNS : (int64_t)fit / 16 * 16;
+    return m > SMALL_ROWS || fit < 16 || fit > FEW_ROWS_COLUMNS ? FEW_ROWS_COLUMNS : (int64_t)fit / 16 * 16;
+}
+
+static int64_t blocks(const product *p) {
+    return gatun__divide_up(p->desc->m, p->block_rows) * gatun__divide_up(p->desc->n, p->block_columns);
+}
+
+static void cut(product *p) {
+    int64_t m = p->desc->m, n = p->desc->n;
+    if (m <= FEW_ROWS) {
+        if (n > FEW_ROWS_COLUMNS)
+            p->block_columns = part(n, columns_of_block(m, p->desc->k));
+        return;
+    }
+    p->block_rows = part(m, BLOCK_ROWS);
+    p->block_columns = part(n, BLOCK_COLUMNS);
+    while (blocks(p) < LEAST_BLOCKS && (p->block_rows > 16 || p->block_columns > 16)) {
+        int64_t *larger = p->block_columns >= p->block_rows ? &p->block_columns : &p->block_rows;
+        *larger = part(*larger, (*larger + 1) / 2);
+    }
 }
 
 static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
@@ -109,15 +130,10 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
     memcpy(&p.sgemm, &cblas_sgemm, sizeof p.sgemm);
     /* Below about 20 microseconds of work a second thread costs more than it brings. */
-    if ((double)d->m * (double)d->n * (double)d->k > 2e6) {
-        if (d->m > BLOCK_ROWS)
-            p.block_rows = part(d->m, BLOCK_ROWS);
-        else if (d->n > BLOCK_COLUMNS)
-            p.block_columns = part(d->n, columns_of_block(d->m, d->k));
-    }
+    if ((double)d->m * (double)d->n * (double)d->k > 2e6)
+        cut(&p);
     p.column_blocks = gatun__divide_up(d->n, p.block_columns);
-    int64_t tasks = p.column_blocks * gatun__divide_up(d->m, p.block_rows);
-    gatun__context_run(context, d->max_threads, tasks, run_block, &p);
+    gatun__context_run(context, d->max_threads, blocks(&p), run_block, &p);
     return GATUN_OK;
 }
 

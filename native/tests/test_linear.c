@@ -200,11 +200,11 @@ static void check_layer(const shape *s, int32_t tier) {
     test_note("%s", "");
 }
 
-/* Small products in one block, and such as are cut into blocks of rows (128) or of columns (256), with smaller last. */
+/* Small products in one block, and such as are cut into blocks of rows, of columns or of both, with smaller last. */
 static void shapes(void) {
     static const int64_t sizes[][3] = {{1, 1, 1}, {1, 7, 5}, {7, 1, 3}, {5, 3, 1}, {31, 33, 17}, {64, 64, 64},
         {129, 40, 20}, {3, 700, 9}, {128, 384, 48}, {257, 129, 65}, {1, 2500, 900}, {300, 100, 70}, {128, 257, 64},
-        {127, 1000, 16}};
+        {127, 1000, 16}, {1030, 50, 45}, {530, 1040, 5}};
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int t = 0; t < tier_count; t++) {

@@ -223,7 +223,7 @@ static void check_product(uint32_t flags, int64_t m, int64_t n, int64_t k, int64
 static void shapes(void) {
     static const int64_t sizes[][3] = {{1, 1, 1}, {1, 7, 5}, {7, 1, 3}, {5, 3, 1}, {31, 33, 17}, {64, 64, 64},
         {129, 40, 20}, {3, 700, 9}, {700, 3, 9}, {128, 384, 96}, {257, 129, 65}, {1, 4000, 600}, {300, 260, 50},
-        {1, 1, 3000}};
+        {1, 1, 3000}, {1030, 50, 45}, {530, 1040, 5}};
     for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n += test_light() ? 4 : 1) {
         for (uint32_t flags = 0; flags < 4; flags++) {
             check_product(flags, sizes[n][0], sizes[n][1], sizes[n][2], (int64_t)(n % 3) * 5, 1, 0);

@@ -22,7 +22,7 @@ public final class Bench {
   static final String CLASSES_PROPERTY = "gatun.bench.classes";
 
   /** All steps, in their order. */
-  static final List<String> STEPS = List.of("c", "peers", "embedding", "gc", "jmh");
+  static final List<String> STEPS = List.of("c", "peers", "embedding", "encoder", "gc", "jmh");
 
   /** No object is smaller than 16 bytes; what JMH itself allocates is spread over the calls. */
   private static final double MAX_HEAP_BYTES = 8;
@@ -78,6 +78,7 @@ public final class Bench {
             results.put(
                 "peers", java(Comparison.class, "-Xmx3g", "--add-modules=jdk.incubator.vector"));
         case "embedding" -> results.put("embedding", java(EmbeddingComparison.class, "-Xmx1g"));
+        case "encoder" -> results.put("encoder", java(EncoderComparison.class, "-Xmx1g"));
         case "gc" -> results.put("gc", java(GarbageLoad.class, "-Xms1g", "-Xmx1g"));
         default ->
             results.put(

@@ -31,7 +31,16 @@ final class Report {
     }
     report.javaAndC(javaAndC);
     report.peers(peers);
-    report.embedding(rows(results, "embedding"));
+    report.model(
+        rows(results, "embedding"),
+        "all-MiniLM-L6-v2, one text",
+        "From token ids to the normalised vector. float[] is the same native code with an array"
+            + " between any two layers.");
+    report.model(
+        rows(results, "encoder"),
+        "The base encoder of \"Attention Is All You Need\"",
+        "6 layers, rows of 512, 8 heads, 2048 between; one sequence, the same weights. pytorch"
+            + " functions: written by hand with its fused attention.");
     report.garbage(rows(results, "gc"));
     return report.text.toString();
   }
@@ -218,14 +227,11 @@ final class Report {
     }
   }
 
-  private void embedding(List<Map<?, ?>> rows) {
+  private void model(List<Map<?, ?>> rows, String title, String explanation) {
     if (rows.isEmpty()) {
       return;
     }
-    heading(
-        "all-MiniLM-L6-v2, one text",
-        "From token ids to the normalised vector. float[] is the same native code with an array"
-            + " between any two layers.");
+    heading(title, explanation);
     tableHead("tokens", "peer", "time", "Gatun's", "ratio");
     for (Map<?, ?> row : rows) {
       Spread ratio = spread(row.get("ratio"));

@@ -270,6 +270,15 @@ class BenchmarksTest {
 
   // ---- the model -----------------------------------------------------------------------------
 
+  /** Which includes that Gatun's rows are PyTorch's. */
+  @Test
+  void encoders() {
+    List<Map<String, Object>> rows = EncoderComparison.run(5, Alternation.Effort.ONCE);
+    assertEquals(
+        List.of("pytorch nn.TransformerEncoder", "pytorch functions"),
+        rows.stream().map(row -> row.get("peer")).toList());
+  }
+
   @Test
   void embeddings() {
     int[] ids = EmbeddingPeer.ids(7);

@@ -150,7 +150,8 @@ public final class EncoderComparison {
     }
 
     private Array norm(Array rows, String name) {
-      return torch.layerNorm(rows, weights.get(name + ".weight"), weights.get(name + ".bias"), 1e-5);
+      return torch.layerNorm(
+          rows, weights.get(name + ".weight"), weights.get(name + ".bias"), 1e-5);
     }
 
     private Array heads(Array packed, int n) {

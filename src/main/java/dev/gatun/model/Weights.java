@@ -1,9 +1,17 @@
 package dev.gatun.model;
 
 import dev.gatun.Tensor;
+import dev.gatun.io.Npy;
+import dev.gatun.io.SafetensorsFile;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
-/** Where a model's weights are found by name: a file, or a map. */
+/** Where a model's weights are found by name: a file, a folder, or a map. */
 @FunctionalInterface
 public interface Weights {
 
@@ -23,6 +31,57 @@ public interface Weights {
    */
   static Weights of(Map<String, Tensor> map) {
     return map::get;
+  }
+
+  /**
+   * Weights of a mapped file, used where they lie; those of types that Gatun does not compute with
+   * (F16, BF16, F64) are converted, once each.
+   *
+   * @param file must stay mapped as long as the weights are used
+   * @param arena where converted weights lie
+   * @return the file's weights; {@link #find} throws UncheckedIOException for a type that cannot be
+   *     converted
+   */
+  static Weights of(SafetensorsFile file, Arena arena) {
+    Map<String, Tensor> found = new ConcurrentHashMap<>();
+    return name ->
+        file.names().contains(name)
+            ? found.computeIfAbsent(
+                name,
+                key -> {
+                  try {
+                    return file.isView(key) ? file.tensor(key) : file.tensor(key, arena);
+                  } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                  }
+                })
+            : null;
+  }
+
+  /**
+   * Weights of a folder with a file {@code NAME.npy} for each, mapped when they are asked for.
+   *
+   * @param folder where the files are
+   * @param arena closes the mappings
+   * @return the folder's weights; {@link #find} throws UncheckedIOException for a file that is no
+   *     npy file
+   */
+  static Weights npy(Path folder, Arena arena) {
+    Map<String, Tensor> found = new ConcurrentHashMap<>();
+    return name -> {
+      Path file = folder.resolve(name + ".npy");
+      return Files.exists(file)
+          ? found.computeIfAbsent(
+              name,
+              key -> {
+                try {
+                  return Npy.map(file, arena);
+                } catch (IOException e) {
+                  throw new UncheckedIOException(e);
+                }
+              })
+          : null;
+    };
   }
 
   /**

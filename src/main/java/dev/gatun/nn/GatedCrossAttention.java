@@ -122,8 +122,7 @@ public final class GatedCrossAttention {
         MemorySegment none = MemorySegment.NULL;
         attentionNorm.run(blocks, rows, x.segment(), none, none, normal);
         attention.project(blocks, batch * mediaSeq, media.segment(), k, v);
-        attention.cross(
-            blocks, batch, seq, normal, k, v, batch, mediaSeq, lengths, none, change);
+        attention.cross(blocks, batch, seq, normal, k, v, batch, mediaSeq, lengths, none, change);
         feedForwardNorm.run(blocks, rows, change, x.segment(), sum, normal);
         feedForward.run(blocks, rows, normal, dim, change, dim);
         // Only the sum is wanted; what the norm gives goes nowhere.

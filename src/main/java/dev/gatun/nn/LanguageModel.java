@@ -1,6 +1,7 @@
 package dev.gatun.nn;
 
 import dev.gatun.GatunRuntime;
+import java.lang.foreign.Arena;
 
 /** A decoder-only model: GPT-2, LLaMA. */
 public final class LanguageModel extends DecoderModel {
@@ -19,5 +20,17 @@ public final class LanguageModel extends DecoderModel {
     if (decoder.hasMemory()) {
       throw new IllegalArgumentException("decoder: expected one without cross-attention");
     }
+  }
+
+  /**
+   * Makes a state with a cache of plain tensors.
+   *
+   * @param arena where it lies
+   * @param sequences decoded together, 1 or more
+   * @param capacity tokens of each, 1 or more
+   * @return a state without tokens
+   */
+  public DecoderState newState(Arena arena, int sequences, int capacity) {
+    return newState(arena, sequences, capacity, 0);
   }
 }

@@ -210,17 +210,7 @@ public final class MultiHeadAttention {
           turn(blocks, batch * seqK, kvHeads, k, key.out(), places);
         }
         cross(
-            blocks,
-            batch,
-            seqQ,
-            x.segment(),
-            k,
-            v,
-            batch,
-            seqK,
-            keyLens,
-            queryLens,
-            out.segment());
+            blocks, batch, seqQ, x.segment(), k, v, batch, seqK, keyLens, queryLens, out.segment());
       }
       blocks.giveBackTo(mark);
     } finally {

@@ -42,12 +42,37 @@ public final class TensorCache implements KeyValueCache {
       keys[n] = Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, kvHeads, headDim);
       values[n] = Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, kvHeads, headDimV);
     }
-    spare =
-        sequences == 1
-            ? MemorySegment.NULL
-            : Tensor.allocate(
-                    arena, DType.FLOAT32, sequences, capacity, kvHeads, Math.max(headDim, headDimV))
-                .segment();
+    spare = spare(arena);
+  }
+
+  /** With the sizes that each layer of a decoder has. */
+  TensorCache(Arena arena, Stack stack, int sequences, int capacity) {
+    if (sequences < 1 || capacity < 1) {
+      throw new IllegalArgumentException(
+          "sequences, capacity: expected 1 or more, got %d and %d".formatted(sequences, capacity));
+    }
+    keys = new Tensor[stack.size()];
+    values = new Tensor[stack.size()];
+    for (int n = 0; n < keys.length; n++) {
+      MultiHeadAttention attention = stack.layer(n).selfAttention();
+      int heads = attention.kvHeads();
+      keys[n] =
+          Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, heads, attention.headDim());
+      values[n] =
+          Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, heads, attention.headDimV());
+    }
+    spare = spare(arena);
+  }
+
+  /** As large as the largest tensor, or nothing where there is nothing to select. */
+  private MemorySegment spare(Arena arena) {
+    long most = 0;
+    for (int n = 0; n < keys.length; n++) {
+      most = Math.max(most, Math.max(keys[n].elements(), values[n].elements()));
+    }
+    return sequences() == 1
+        ? MemorySegment.NULL
+        : Tensor.allocate(arena, DType.FLOAT32, most).segment();
   }
 
   @Override

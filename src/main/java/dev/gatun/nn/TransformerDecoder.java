@@ -78,18 +78,7 @@ public final class TransformerDecoder {
    * @return a state without tokens
    */
   public DecoderState newState(Arena arena, int sequences, int capacity, int memoryCapacity) {
-    MultiHeadAttention first = stack.layer(0).selfAttention();
-    return newState(
-        arena,
-        new TensorCache(
-            arena,
-            stack.size(),
-            sequences,
-            capacity,
-            first.kvHeads(),
-            (int) first.headDim(),
-            (int) first.headDimV()),
-        memoryCapacity);
+    return newState(arena, new TensorCache(arena, stack, sequences, capacity), memoryCapacity);
   }
 
   /**

@@ -80,8 +80,7 @@ public final class TransformerCalls implements Runnable {
     Tensor buckets = Layers.normal(arena, random, 8, HEADS);
     models[2] =
         model(
-            decoder(
-                NormOrder.PRE, false, PositionalEncoding.relative(arena, buckets, 20, false)),
+            decoder(NormOrder.PRE, false, PositionalEncoding.relative(arena, buckets, 20, false)),
             PositionalEncoding.learned(Layers.normal(arena, random, 64, DIM)));
     for (int n = 0; n < models.length; n++) {
       states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);

@@ -195,6 +195,15 @@ class TransformerTest {
     return most;
   }
 
+  /** Each layer's cache has the heads of that layer. */
+  @Test
+  void layersWithOtherHeads() {
+    List<TransformerLayer> layers =
+        new ArrayList<>(layers(Causal.BOTTOM_RIGHT, false, false, encoding("alibi")));
+    layers.addAll(1, layers(Causal.BOTTOM_RIGHT, false, true, encoding("rotary")));
+    steps(new TransformerDecoder(runtime, layers, NormOrder.PRE, norm(false)));
+  }
+
   @Test
   void promptsOfDifferentLengths() {
     TransformerDecoder decoder =

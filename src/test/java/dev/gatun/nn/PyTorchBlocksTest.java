@@ -98,42 +98,59 @@ class PyTorchBlocksTest {
     t = torch.add(t, torch.multiply(h, Math.tanh(feedForwardGate)));
 
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 7, dim);
-    block(heads, wq, wk, wv, wo, attentionGate, w1, w2, feedForwardGate, vectors)
-        .forward(null, x, media, null, out);
-    check(t, out);
-    // As training begins, it changes nothing.
-    block(heads, wq, wk, wv, wo, 0, w1, w2, 0, vectors).forward(null, x, media, null, out);
-    assertArrayEquals(x.toFloatArray(), out.toFloatArray());
-  }
-
-  private GatedCrossAttention block(
-      int heads,
-      Tensor wq,
-      Tensor wk,
-      Tensor wv,
-      Tensor wo,
-      float attentionGate,
-      Tensor w1,
-      Tensor w2,
-      float feedForwardGate,
-      Tensor... vectors) {
-    return new GatedCrossAttention(
-        runtime,
+    Norm[] norms = {
+      new LayerNorm(runtime, vectors[0], vectors[1], 1e-5f),
+      new LayerNorm(runtime, vectors[2], vectors[3], 1e-5f)
+    };
+    // example: flamingo
+    MultiHeadAttention attention =
         MultiHeadAttention.builder(runtime, heads)
             .query(wq, null)
             .key(wk, null)
             .value(wv, null)
             .output(GatedCrossAttention.gated(arena, wo, attentionGate), null)
-            .build(),
-        new LayerNorm(runtime, vectors[0], vectors[1], 1e-5f),
-        new FeedForward(
+            .build();
+    Tensor gated = GatedCrossAttention.gated(arena, w2, feedForwardGate);
+    FeedForward network = new FeedForward(runtime, w1, null, Activation.GELU, gated, null);
+    GatedCrossAttention block =
+        new GatedCrossAttention(runtime, attention, norms[0], network, norms[1]);
+    block.forward(null, x, media, null, out);
+    // end
+    check(t, out);
+  }
+
+  /** As training begins. */
+  @Test
+  void flamingoWithClosedGates() {
+    Tensor[] w = new Tensor[6];
+    for (int n = 0; n < w.length; n++) {
+      w[n] = Layers.weight(arena, random, 24, 24);
+    }
+    Norm norm =
+        new LayerNorm(
+            runtime, Layers.normal(arena, random, 24), Layers.normal(arena, random, 24), 1e-5f);
+    GatedCrossAttention block =
+        new GatedCrossAttention(
             runtime,
-            w1,
-            null,
-            Activation.GELU,
-            GatedCrossAttention.gated(arena, w2, feedForwardGate),
-            null),
-        new LayerNorm(runtime, vectors[2], vectors[3], 1e-5f));
+            MultiHeadAttention.builder(runtime, 4)
+                .query(w[0], null)
+                .key(w[1], null)
+                .value(w[2], null)
+                .output(GatedCrossAttention.gated(arena, w[3], 0), null)
+                .build(),
+            norm,
+            new FeedForward(
+                runtime,
+                w[4],
+                null,
+                Activation.GELU,
+                GatedCrossAttention.gated(arena, w[5], 0),
+                null),
+            norm);
+    Tensor x = Layers.normal(arena, random, 2, 7, 24);
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 7, 24);
+    block.forward(null, x, Layers.normal(arena, random, 2, 5, 24), null, out);
+    assertArrayEquals(x.toFloatArray(), out.toFloatArray());
   }
 
   @Test
@@ -181,8 +198,11 @@ class PyTorchBlocksTest {
       t = norm(torch.add(t, torch.transpose(items, 0, 1)), g[2], g[3]);
       t = norm(torch.add(t, product(torch.gelu(product(t, w1)), w2)), g[4], g[5]);
     }
+    // example: table
+    TableTransformer model = new TableTransformer(runtime, layers);
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, rows, columns, dim);
-    new TableTransformer(runtime, layers).forward(null, x, known, out);
+    model.forward(null, x, known, out); // rows from known on are to be predicted
+    // end
     check(t, out);
   }
 

@@ -289,6 +289,7 @@ class TransformerTest {
         most = Math.max(most, Math.abs(other[n][i] - plain[order[n]][i]));
       }
     }
+    System.out.printf("tokens moved, positions %s: rows change by at most %.1e%n", name, most);
     if (name.equals("none")) {
       assertTrue(most <= BOUND, name + ": " + most);
     } else {

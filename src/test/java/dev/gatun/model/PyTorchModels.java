@@ -1,0 +1,135 @@
+package dev.gatun.model;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.io.Safetensors;
+import dev.gatun.nn.DecoderModel;
+import dev.gatun.nn.DecoderState;
+import dev.gatun.support.Torch;
+import dev.gatun.support.Torch.Array;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * Models whose weights PyTorch has as well. Each goes through a safetensors file on its way to
+ * Gatun. Bounds are shares of the greatest element: float32 rounds on both sides.
+ */
+abstract class PyTorchModels {
+  static final double MODULE_BOUND = 2e-5;
+  static final double FAMILY_BOUND = 1e-4;
+
+  final Arena arena = Arena.ofShared();
+  final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
+  final Random random = new Random(7);
+  final Torch torch = Torch.float32();
+
+  /** What {@link #draw} has made, by name. */
+  final Map<String, Tensor> made = new HashMap<>();
+
+  @TempDir Path folder;
+
+  @AfterEach
+  void close() {
+    torch.close();
+    runtime.close();
+    arena.close();
+  }
+
+  /** A file with all weights that were made. */
+  final Path file() throws IOException {
+    Path file = folder.resolve("model.safetensors");
+    Safetensors.write(file, made, Map.of());
+    return file;
+  }
+
+  final Tensor normal(double deviation, long... shape) {
+    long count = 1;
+    for (long size : shape) {
+      count *= size;
+    }
+    float[] values = new float[Math.toIntExact(count)];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) (deviation * random.nextGaussian());
+    }
+    return Tensor.copyOf(arena, values, shape);
+  }
+
+  final Array draw(String name, double deviation, double mean, long... shape) {
+    Tensor tensor = normal(deviation, shape);
+    float[] values = tensor.toFloatArray();
+    for (int i = 0; i < values.length; i++) {
+      values[i] += (float) mean;
+    }
+    tensor.copyFrom(values);
+    made.put(name, tensor);
+    return torch.array(values, shape);
+  }
+
+  final Array matrix(String name, long out, long in) {
+    return draw(name, 1 / Math.sqrt(in), 0, out, in);
+  }
+
+  final Array gamma(String name, long size) {
+    return draw(name, 0.2, 1, size);
+  }
+
+  final Array bias(String name, long size) {
+    return draw(name, 0.2, 0, size);
+  }
+
+  static void close(String what, float[] want, float[] got, double bound) {
+    assertEquals(want.length, got.length);
+    double most = 0;
+    double error = 0;
+    for (int i = 0; i < want.length; i++) {
+      most = Math.max(most, Math.abs(want[i]));
+      double difference = Math.abs((double) want[i] - got[i]);
+      error = difference <= error ? error : difference; // NaN stays
+    }
+    assertTrue(error <= bound * most, what + ": " + error / most + " of the greatest element");
+    System.out.printf(
+        "%s: differs from PyTorch by at most %.1e of the greatest element%n", what, error / most);
+  }
+
+  /** All tokens in one pass, and then one by one: both must be what PyTorch says. */
+  final void checkModel(
+      String what, DecoderModel model, DecoderState state, int[] ids, int batch, Array want) {
+    int seq = ids.length / batch;
+    Tensor tokens = Tensor.copyOf(arena, ids, batch, seq);
+    Tensor logits = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
+    model.forward(null, state, tokens, logits);
+    close(what, want.toFloats(), logits.toFloatArray(), FAMILY_BOUND);
+    state.reset();
+    Tensor token = Tensor.allocate(arena, DType.INT32, batch, 1);
+    Tensor next = Tensor.allocate(arena, DType.FLOAT32, batch, model.vocabulary());
+    Tensor steps = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
+    for (int s = 0; s < seq; s++) {
+      token.copyFrom(tokens.slice(1, s, s + 1));
+      model.next(null, state, token, null, next);
+      steps.select(1, s).copyFrom(next);
+    }
+    close(what + ", step by step", want.toFloats(), steps.toFloatArray(), FAMILY_BOUND);
+  }
+
+  final int[] ids(int count, int vocabulary) {
+    return random.ints(count, 0, vocabulary).toArray();
+  }
+
+  final Array split(Array x, long batch, long seq, long heads, long size) {
+    return torch.transpose(torch.reshape(x, batch, seq, heads, size), 1, 2);
+  }
+
+  final Array merge(Array x, long batch, long seq, long width) {
+    return torch.reshape(torch.transpose(x, 1, 2), batch, seq, width);
+  }
+}

@@ -53,7 +53,8 @@ class DocsTest {
     for (Path file : files) {
       Matcher matcher = pattern.matcher(read(file));
       while (matcher.find()) {
-        String before = examples.put(matcher.group(1), matcher.group(2).stripIndent().strip());
+        String before =
+            examples.put(matcher.group(1), matcher.group(2).stripTrailing().stripIndent());
         assertEquals(null, before, file + ": a second example " + matcher.group(1));
       }
     }

@@ -15,7 +15,10 @@ import dev.gatun.nn.TransformerDecoder;
 import dev.gatun.nn.TransformerEncoder;
 import dev.gatun.nn.TransformerLayer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.function.BiFunction;
+import java.util.function.Supplier;
 
 /**
  * Blocks of a configuration, with the weights that its names find. Weights are used where they lie,
@@ -69,17 +72,24 @@ public final class BlockLoader {
   public List<TransformerLayer> layers() {
     List<TransformerLayer> layers = new ArrayList<>();
     for (int n = 0; n < config.layers(); n++) {
-      boolean crosses = names.has(Part.CROSS_OUTPUT);
-      layers.add(
-          new TransformerLayer(
-              selfAttention(n),
-              norm(Part.SELF_NORM, n),
-              crosses ? crossAttention(n) : null,
-              crosses ? norm(Part.CROSS_NORM, n) : null,
-              feedForward(n),
-              norm(Part.FEED_FORWARD_NORM, n)));
+      layers.add(layer(n));
     }
     return layers;
+  }
+
+  private TransformerLayer layer(int n) {
+    boolean crosses = names.has(Part.CROSS_OUTPUT);
+    MultiHeadAttention self = selfAttention(n);
+    Norm selfNorm = norm(Part.SELF_NORM, n);
+    MultiHeadAttention cross = crosses ? crossAttention(n) : null;
+    Norm crossNorm = crosses ? norm(Part.CROSS_NORM, n) : null;
+    FeedForward feedForward = feedForward(n);
+    Norm last = norm(Part.FEED_FORWARD_NORM, n);
+    try {
+      return new TransformerLayer(self, selfNorm, cross, crossNorm, feedForward, last);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("layers[%d]: %s".formatted(n, e.getMessage()), e);
+    }
   }
 
   private Norm finalNorm() {
@@ -100,65 +110,102 @@ public final class BlockLoader {
   private MultiHeadAttention selfAttention(int n) {
     MultiHeadAttention.Builder builder = attention(config.causal(), config.positions());
     if (names.has(Part.PACKED)) {
-      builder.packed(matrix(Part.PACKED, n), bias(Part.PACKED, n));
+      take(Part.PACKED, n, builder::packed);
     } else {
-      builder
-          .query(matrix(Part.QUERY, n), bias(Part.QUERY, n))
-          .key(matrix(Part.KEY, n), bias(Part.KEY, n))
-          .value(matrix(Part.VALUE, n), bias(Part.VALUE, n));
+      take(Part.QUERY, n, builder::query);
+      take(Part.KEY, n, builder::key);
+      take(Part.VALUE, n, builder::value);
     }
-    return builder.output(matrix(Part.OUTPUT, n), bias(Part.OUTPUT, n)).build();
+    take(Part.OUTPUT, n, builder::output);
+    return named(names.has(Part.PACKED) ? Part.PACKED : Part.QUERY, n, builder::build);
   }
 
   private MultiHeadAttention crossAttention(int n) {
     MultiHeadAttention.Builder builder = attention(Causal.NONE, PositionalEncoding.none());
-    if (names.has(Part.CROSS_PACKED)) {
-      // Queries and keys are of different rows, so that one product cannot serve both.
-      Tensor all = matrix(Part.CROSS_PACKED, n);
-      Tensor bias = bias(Part.CROSS_PACKED, n);
-      builder
-          .query(third(all, 1, 0), third(bias, 0, 0))
-          .key(third(all, 1, 1), third(bias, 0, 1))
-          .value(third(all, 1, 2), third(bias, 0, 2));
+    boolean packed = names.has(Part.CROSS_PACKED);
+    if (packed) {
+      take(Part.CROSS_PACKED, n, (weight, bias) -> split(builder, weight, bias));
     } else {
-      builder
-          .query(matrix(Part.CROSS_QUERY, n), bias(Part.CROSS_QUERY, n))
-          .key(matrix(Part.CROSS_KEY, n), bias(Part.CROSS_KEY, n))
-          .value(matrix(Part.CROSS_VALUE, n), bias(Part.CROSS_VALUE, n));
+      take(Part.CROSS_QUERY, n, builder::query);
+      take(Part.CROSS_KEY, n, builder::key);
+      take(Part.CROSS_VALUE, n, builder::value);
     }
-    return builder.output(matrix(Part.CROSS_OUTPUT, n), bias(Part.CROSS_OUTPUT, n)).build();
+    take(Part.CROSS_OUTPUT, n, builder::output);
+    return named(packed ? Part.CROSS_PACKED : Part.CROSS_QUERY, n, builder::build);
   }
 
-  private static Tensor third(Tensor all, int dim, int n) {
-    if (all == null) {
-      return null;
+  /** Queries and keys are of different rows, so that one product cannot serve both. */
+  private MultiHeadAttention.Builder split(
+      MultiHeadAttention.Builder builder, Tensor weight, Tensor bias) {
+    long heads = config.heads() + 2L * config.kvHeads();
+    long columns = weight.size(1);
+    if (columns % heads != 0 || bias != null && (bias.rank() != 1 || bias.size(0) != columns)) {
+      throw new IllegalArgumentException(
+          "expected a multiple of %d columns and a bias of as many, got %d and %s"
+              .formatted(heads, columns, bias == null ? "none" : Arrays.toString(bias.shape())));
     }
-    long size = all.size(dim) / 3;
-    return all.slice(dim, n * size, (n + 1) * size);
+    long keys = columns / heads * config.heads();
+    long values = columns / heads * (config.heads() + config.kvHeads());
+    return builder
+        .query(weight.slice(1, 0, keys), slice(bias, 0, keys))
+        .key(weight.slice(1, keys, values), slice(bias, keys, values))
+        .value(weight.slice(1, values, columns), slice(bias, values, columns));
+  }
+
+  private static Tensor slice(Tensor bias, long from, long to) {
+    return bias == null ? null : bias.slice(0, from, to);
   }
 
   private FeedForward feedForward(int n) {
     boolean gated = names.has(Part.GATE);
-    return new FeedForward(
-        runtime,
-        matrix(Part.FIRST, n),
-        bias(Part.FIRST, n),
-        config.activation(),
-        gated ? matrix(Part.GATE, n) : null,
-        gated ? bias(Part.GATE, n) : null,
-        matrix(Part.SECOND, n),
-        bias(Part.SECOND, n));
+    Tensor first = matrix(Part.FIRST, n);
+    Tensor gate = gated ? matrix(Part.GATE, n) : null;
+    Tensor second = matrix(Part.SECOND, n);
+    return named(
+        Part.FIRST,
+        n,
+        () ->
+            new FeedForward(
+                runtime,
+                first,
+                bias(Part.FIRST, n),
+                config.activation(),
+                gate,
+                gated ? bias(Part.GATE, n) : null,
+                second,
+                bias(Part.SECOND, n)));
   }
 
   private Norm norm(Part part, int n) {
     Tensor gamma = weights.get(names.name(part, n, "weight"));
-    return config.rms()
-        ? new RMSNorm(runtime, gamma, config.epsilon())
-        : new LayerNorm(runtime, gamma, bias(part, n), config.epsilon());
+    return named(
+        part,
+        n,
+        () ->
+            config.rms()
+                ? new RMSNorm(runtime, gamma, config.epsilon())
+                : new LayerNorm(runtime, gamma, bias(part, n), config.epsilon()));
+  }
+
+  /** A matrix and its bias into a builder. */
+  private void take(
+      Part part, int n, BiFunction<Tensor, Tensor, MultiHeadAttention.Builder> setter) {
+    Tensor weight = matrix(part, n);
+    named(part, n, () -> setter.apply(weight, bias(part, n)));
+  }
+
+  /** What is wrong with a weight is said under its name in the file. */
+  private <T> T named(Part part, int n, Supplier<T> maker) {
+    try {
+      return maker.get();
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(names.name(part, n, "weight") + ": " + e.getMessage(), e);
+    }
   }
 
   private Tensor matrix(Part part, int n) {
-    Tensor tensor = weights.get(names.name(part, n, "weight"));
+    String name = names.name(part, n, "weight");
+    Tensor tensor = weights.matrix(name);
     return names.isInputMajor() ? tensor : tensor.transpose(0, 1);
   }
 

@@ -114,7 +114,7 @@ public record Clip(
   }
 
   private static Linear projection(GatunRuntime runtime, Weights weights, String name) {
-    return new Linear(runtime, weights.get(name).transpose(0, 1), null, Activation.NONE);
+    return new Linear(runtime, weights.matrix(name).transpose(0, 1), null, Activation.NONE);
   }
 
   /**

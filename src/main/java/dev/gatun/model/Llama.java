@@ -79,6 +79,7 @@ public final class Llama {
         new BlockLoader(runtime, weights, NAMES, config).decoder(),
         head == null
             ? embedding.output()
-            : new Linear(runtime, head.transpose(0, 1), null, Activation.NONE));
+            : new Linear(
+                runtime, weights.matrix("lm_head.weight").transpose(0, 1), null, Activation.NONE));
   }
 }

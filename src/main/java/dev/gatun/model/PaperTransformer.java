@@ -110,7 +110,7 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
    * @return the model
    */
   public Transformer of(GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
-    Tensor table = weights.get("target_embedding.weight");
+    Tensor table = weights.matrix("target_embedding.weight");
     Tensor source = weights.find("source_embedding.weight");
     float factor = (float) Math.sqrt(table.size(1));
     Embedding target = new Embedding(runtime, table, factor, positions);
@@ -124,6 +124,9 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
         output == null
             ? target.output()
             : new Linear(
-                runtime, output.transpose(0, 1), weights.find("output.bias"), Activation.NONE));
+                runtime,
+                weights.matrix("output.weight").transpose(0, 1),
+                weights.find("output.bias"),
+                Activation.NONE));
   }
 }

@@ -91,7 +91,8 @@ public final class T5 {
         blocks(runtime, arena, all, layers, heads, true, gated).decoder(),
         head == null
             ? embedding.output()
-            : new Linear(runtime, head.transpose(0, 1), null, Activation.NONE));
+            : new Linear(
+                runtime, weights.matrix("lm_head.weight").transpose(0, 1), null, Activation.NONE));
   }
 
   private static BlockLoader blocks(

@@ -71,7 +71,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
         new BlockLoader(runtime, weights, NAMES, config).encoder(),
         new Linear(
             runtime,
-            weights.get("classifier.weight").transpose(0, 1),
+            weights.matrix("classifier.weight").transpose(0, 1),
             weights.find("classifier.bias"),
             Activation.NONE));
   }

@@ -8,6 +8,7 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -95,6 +96,23 @@ public interface Weights {
     Tensor tensor = find(name);
     if (tensor == null) {
       throw new IllegalArgumentException("weights: expected " + name + ", got none of that name");
+    }
+    return tensor;
+  }
+
+  /**
+   * Returns a matrix that must be there.
+   *
+   * @param name as the file has it
+   * @return a tensor of two dimensions
+   * @throws IllegalArgumentException if there is none of that name, or it has another rank
+   */
+  default Tensor matrix(String name) {
+    Tensor tensor = get(name);
+    if (tensor.rank() != 2) {
+      throw new IllegalArgumentException(
+          "weights: expected a matrix %s, got shape %s"
+              .formatted(name, Arrays.toString(tensor.shape())));
     }
     return tensor;
   }

@@ -60,14 +60,18 @@ public final class BeamSearch {
     if (!(alpha >= 0) || Double.isInfinite(alpha)) {
       throw new IllegalArgumentException("alpha: expected a finite number >= 0, got " + alpha);
     }
+    this.alpha = alpha;
+    this.beams = state.sequences();
+    checkMemories();
+    this.last = Tensor.allocate(arena, DType.INT32, beams, 1);
+    this.logits = Tensor.allocate(arena, DType.FLOAT32, beams, model.vocabulary());
+  }
+
+  private void checkMemories() {
     if (state.memories() > 1) {
       throw new IllegalArgumentException(
           "state: expected one memory that all beams share, got " + state.memories());
     }
-    this.alpha = alpha;
-    this.beams = state.sequences();
-    this.last = Tensor.allocate(arena, DType.INT32, beams, 1);
-    this.logits = Tensor.allocate(arena, DType.FLOAT32, beams, model.vocabulary());
   }
 
   /** A continuation that is not finished. */
@@ -85,7 +89,8 @@ public final class BeamSearch {
    * Searches the best texts after a prompt. The state's tokens are forgotten first.
    *
    * @param prompt {@code [1, seq]} INT32, 1 token or more
-   * @param most tokens to generate at most, 1 or more, as far as the state has room
+   * @param most tokens to generate at most, 1 or more, as far as the state has room and the model
+   *     has positions
    * @param end the token that ends a text
    * @return at most as many texts as there are beams, best first
    */
@@ -96,6 +101,7 @@ public final class BeamSearch {
     if (prompt.rank() != 2 || prompt.size(0) != 1 || prompt.dtype() != DType.INT32) {
       throw Rows.bad("prompt", "[1, seq] int32", prompt);
     }
+    checkMemories();
     state.reset();
     try (Arena arena = Arena.ofConfined()) {
       Tensor prompts = Tensor.allocate(arena, DType.INT32, beams, prompt.size(1));
@@ -106,7 +112,7 @@ public final class BeamSearch {
     }
     List<Hypothesis> finished = new ArrayList<>();
     List<Beam> alive = List.of(new Beam(new int[0], 0));
-    int room = Math.min(most, state.capacity() - state.length(0) + 1);
+    int room = Math.min(most, model.room(state) - state.length(0) + 1);
     while (true) {
       List<Candidate> candidates = candidates(alive);
       List<Beam> next = new ArrayList<>();

@@ -161,6 +161,11 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
     }
   }
 
+  /** Tokens that a sequence can have: what the cache holds and positions tell apart. */
+  int room(DecoderState state) {
+    return Math.min(state.capacity(), Math.min(embedding.positions(), decoder.positions()));
+  }
+
   private long check(DecoderState state, Tensor ids) {
     decoder.checkState(state);
     embedding.checkIds(ids, state.longest());

@@ -26,6 +26,7 @@ public final class Embedding {
   private final Tensor positions;
   private final Tensor types;
   private final Norm norm;
+  private final int places;
 
   /**
    * Makes an embedding.
@@ -58,6 +59,8 @@ public final class Embedding {
       Tensor types,
       Norm norm) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
+    Objects.requireNonNull(table, "table");
+    Objects.requireNonNull(encoding, "encoding");
     if (table.dtype() != DType.FLOAT32
         || table.rank() != 2
         || table.size(0) < 1
@@ -73,6 +76,7 @@ public final class Embedding {
     this.table = table;
     this.factor = factor;
     this.positions = encoding.table();
+    this.places = positions == null ? Integer.MAX_VALUE : encoding.positions();
     if (positions != null && positions.size(1) != table.size(1)) {
       throw Rows.bad("encoding", "[positions, %d] float32".formatted(table.size(1)), positions);
     }
@@ -90,6 +94,11 @@ public final class Embedding {
       throw new IllegalArgumentException(
           "norm: expected %d, got %d".formatted(table.size(1), norm.dim()));
     }
+  }
+
+  /** Positions that the table tells apart. */
+  int positions() {
+    return places;
   }
 
   /**

@@ -51,18 +51,13 @@ public final class GatedCrossAttention {
     this.attentionNorm = Objects.requireNonNull(attentionNorm, "attentionNorm");
     this.feedForward = Objects.requireNonNull(feedForward, "feedForward");
     this.feedForwardNorm = Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
-    if (attention.hasPackedWeights()) {
-      throw new IllegalArgumentException("attention: expected separate weights, got packed ones");
-    }
+    TransformerLayer.checkCross("attention", attention);
     long dim = attention.in();
-    if (attention.out() != dim
-        || attentionNorm.dim() != dim
-        || feedForward.in() != dim
-        || feedForward.out() != dim
-        || feedForwardNorm.dim() != dim) {
-      throw new IllegalArgumentException(
-          "feedForward, norms: expected rows of %d as attention has".formatted(dim));
-    }
+    TransformerLayer.same("attention.out", dim, attention.out());
+    TransformerLayer.same("attentionNorm", dim, attentionNorm.dim());
+    TransformerLayer.same("feedForward.in", dim, feedForward.in());
+    TransformerLayer.same("feedForward.out", dim, feedForward.out());
+    TransformerLayer.same("feedForwardNorm", dim, feedForwardNorm.dim());
   }
 
   /**

@@ -54,7 +54,8 @@ public final class Generator {
    * Generates tokens after a prompt, and hands each over at once.
    *
    * @param prompt {@code [1, seq]} INT32, 1 token or more; appended to what the state has
-   * @param most tokens to generate at most, 0 or more; fewer if the state is full
+   * @param most tokens to generate at most, 0 or more; fewer if the state is full or the model has
+   *     no more positions
    * @param sampling how tokens are chosen
    * @param sink gets each token, the end token included, and returns whether to go on
    * @return how many tokens were generated
@@ -69,7 +70,7 @@ public final class Generator {
     while (count < most) {
       int next = choose(sampling, random);
       count++;
-      if (!sink.test(next) || count == most || state.length(0) == state.capacity()) {
+      if (!sink.test(next) || count == most || state.length(0) == model.room(state)) {
         break;
       }
       token.segment().set(ValueLayout.JAVA_INT, 0, next);
@@ -196,7 +197,8 @@ public final class Generator {
    * @return the tokens, the end token included if it came
    */
   public int[] generate(Tensor prompt, int most, int end, Sampling sampling) {
-    int[] tokens = new int[Math.max(most, 0)];
+    int room = model.room(state) - state.length(0) + 1; // the last one is not fed back
+    int[] tokens = new int[Math.clamp(most, 0, Math.max(room, 0))];
     int[] count = {0};
     generate(
         prompt,

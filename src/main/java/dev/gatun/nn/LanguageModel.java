@@ -18,7 +18,8 @@ public final class LanguageModel extends DecoderModel {
       GatunRuntime runtime, Embedding embedding, TransformerDecoder decoder, Linear output) {
     super(runtime, embedding, decoder, output);
     if (decoder.hasMemory()) {
-      throw new IllegalArgumentException("decoder: expected one without cross-attention");
+      throw new IllegalArgumentException(
+          "decoder: expected one without cross-attention, got one with it");
     }
   }
 

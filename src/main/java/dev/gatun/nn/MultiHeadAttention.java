@@ -115,6 +115,21 @@ public final class MultiHeadAttention {
           "output: expected %d rows (%d heads of %d), got %d"
               .formatted(heads * headDimV, heads, headDimV, output.in()));
     }
+    checkPositions();
+  }
+
+  private void checkPositions() {
+    Tensor perHead = positions.slopes() != null ? positions.slopes() : positions.distances();
+    if (perHead != null && perHead.size(0) != heads) {
+      throw new IllegalArgumentException(
+          "positions: expected %s with %d heads, got %d"
+              .formatted(positions, heads, perHead.size(0)));
+    }
+    if (positions.rotary() != null && positions.rotary().dim() > headDim) {
+      throw new IllegalArgumentException(
+          "positions: expected rotary of at most %d elements (a head), got %d"
+              .formatted(headDim, positions.rotary().dim()));
+    }
   }
 
   private static long divide(String name, long columns, long heads) {
@@ -147,7 +162,9 @@ public final class MultiHeadAttention {
   }
 
   /**
-   * Attention of the rows of x over the rows of memory.
+   * Attention of the rows of x over the rows of memory. For encodings that add to scores (ALiBi,
+   * relative) the last row of x within its length stands at the last key within its length, so that
+   * padded self-attention wants both lengths; for rotary ones rows and keys both count from 0.
    *
    * @param workspace what the call writes besides out, or null to be lent one
    * @param x {@code [batch, seqQ, dim]}, contiguous

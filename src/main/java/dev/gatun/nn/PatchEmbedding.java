@@ -53,6 +53,9 @@ public final class PatchEmbedding {
       Tensor positions,
       Norm norm) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
+    Objects.requireNonNull(weight, "weight");
+    Objects.requireNonNull(classToken, "classToken");
+    Objects.requireNonNull(positions, "positions");
     if (weight.dtype() != DType.FLOAT32
         || weight.rank() != 4
         || weight.size(2) != weight.size(3)
@@ -81,6 +84,12 @@ public final class PatchEmbedding {
     }
     if (positions.elements() != (long) rows * dim) {
       throw Rows.bad("positions", "[%d, %d]".formatted(rows, dim), positions);
+    }
+    if (bias != null && bias.elements() != dim) {
+      throw Rows.bad("bias", dim + " elements", bias);
+    }
+    if (norm != null && norm.dim() != dim) {
+      throw new IllegalArgumentException("norm: expected %d, got %d".formatted(dim, norm.dim()));
     }
     float[] sums = positions.toFloatArray();
     float[] first = classToken.toFloatArray();

@@ -2,6 +2,7 @@ package dev.gatun.nn;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.util.Objects;
 
@@ -82,6 +83,7 @@ public final class PositionalEncoding {
    * @return an encoding that is added to embeddings
    */
   public static PositionalEncoding learned(Tensor table) {
+    Objects.requireNonNull(table, "table");
     if (table.dtype() != DType.FLOAT32
         || table.rank() != 2
         || table.size(0) < 1
@@ -143,16 +145,19 @@ public final class PositionalEncoding {
   public static PositionalEncoding relative(
       Arena arena, Tensor table, int maxDistance, boolean bidirectional) {
     int least = bidirectional ? 4 : 2;
-    if (table.dtype() != DType.FLOAT32 || table.rank() != 2 || table.size(0) < least) {
-      throw Rows.bad("table", "[buckets >= %d, heads] float32".formatted(least), table);
+    if (table.dtype() != DType.FLOAT32
+        || table.rank() != 2
+        || table.size(0) < least
+        || table.size(1) < 1) {
+      throw Rows.bad("table", "[buckets >= %d, heads >= 1] float32".formatted(least), table);
     }
     int buckets = Math.toIntExact(table.size(0));
     int heads = Math.toIntExact(table.size(1));
-    int exact = (bidirectional ? buckets / 2 : buckets) / 2;
-    if (maxDistance <= exact) {
+    checkBuckets(buckets, maxDistance, bidirectional);
+    if (maxDistance > Native.Abi.MAX_RELATIVE_SPAN) {
       throw new IllegalArgumentException(
-          "maxDistance: expected more than %d (the exact buckets), got %d"
-              .formatted(exact, maxDistance));
+          "maxDistance: expected at most %d, got %d"
+              .formatted(Native.Abi.MAX_RELATIVE_SPAN, maxDistance));
     }
     int width = 2 * maxDistance + 1;
     float[] biases = new float[Math.multiplyExact(heads, width)];
@@ -171,6 +176,20 @@ public final class PositionalEncoding {
         Integer.MAX_VALUE);
   }
 
+  private static void checkBuckets(int buckets, int maxDistance, boolean bidirectional) {
+    int least = bidirectional ? 4 : 2;
+    if (buckets < least) {
+      throw new IllegalArgumentException(
+          "buckets: expected %d or more, got %d".formatted(least, buckets));
+    }
+    int exact = (bidirectional ? buckets / 2 : buckets) / 2;
+    if (maxDistance <= exact) {
+      throw new IllegalArgumentException(
+          "maxDistance: expected more than %d (the exact buckets), got %d"
+              .formatted(exact, maxDistance));
+    }
+  }
+
   /**
    * The bucket of a distance: {@code relative_position_bucket} of T5, in single precision where T5
    * is.
@@ -182,15 +201,16 @@ public final class PositionalEncoding {
    * @return 0 … buckets - 1
    */
   public static int bucket(int distance, int buckets, int maxDistance, boolean bidirectional) {
+    checkBuckets(buckets, maxDistance, bidirectional);
     int count = buckets;
     int first = 0;
     int steps;
     if (bidirectional) {
       count /= 2;
       first = distance > 0 ? count : 0;
-      steps = Math.abs(distance);
+      steps = Math.abs(Math.max(distance, -Integer.MAX_VALUE));
     } else {
-      steps = Math.max(-distance, 0);
+      steps = Math.max(-Math.max(distance, -Integer.MAX_VALUE), 0);
     }
     int exact = count / 2;
     if (steps < exact) {

@@ -49,12 +49,6 @@ public final class Rotary {
     if (positions < 1) {
       throw new IllegalArgumentException("positions: expected 1 or more, got " + positions);
     }
-    if (dim < 2 || dim % 2 != 0) {
-      throw new IllegalArgumentException("dim: expected an even number >= 2, got " + dim);
-    }
-    if (!(base > 1) || Double.isInfinite(base)) {
-      throw new IllegalArgumentException("base: expected a finite number > 1, got " + base);
-    }
     double[] frequencies = frequencies(dim, base, scaling);
     double magnitude =
         scaling instanceof RotaryScaling.Yarn yarn ? 0.1 * Math.log(yarn.factor()) + 1 : 1;
@@ -82,6 +76,13 @@ public final class Rotary {
    * @return {@code dim / 2} angles in radians
    */
   public static double[] frequencies(int dim, double base, RotaryScaling scaling) {
+    if (dim < 2 || dim % 2 != 0) {
+      throw new IllegalArgumentException("dim: expected an even number >= 2, got " + dim);
+    }
+    if (!(base > 1) || Double.isInfinite(base)) {
+      throw new IllegalArgumentException("base: expected a finite number > 1, got " + base);
+    }
+    Objects.requireNonNull(scaling, "scaling");
     int half = dim / 2;
     double[] frequencies = new double[half];
     double start = base;

@@ -32,11 +32,19 @@ final class Stack {
       }
       if (!crossAllowed && layer.crossAttention() != null) {
         throw new IllegalArgumentException(
-            "layers[%d]: expected no cross-attention in an encoder".formatted(n));
+            "layers[%d]: expected no cross-attention in an encoder, got some".formatted(n));
       }
       if ((layer.crossAttention() == null) != (this.layers[0].crossAttention() == null)) {
         throw new IllegalArgumentException(
-            "layers[%d]: expected cross-attention in all layers or in none".formatted(n));
+            "layers[%d]: expected cross-attention in all layers or in none, got some and none"
+                .formatted(n));
+      }
+      if (layer.crossAttention() != null) {
+        long memoryDim = this.layers[0].crossAttention().memoryDim();
+        TransformerLayer.same(
+            "layers[%d].crossAttention.memoryDim".formatted(n),
+            memoryDim,
+            layer.crossAttention().memoryDim());
       }
     }
     if (last != null && last.dim() != dim) {

@@ -49,22 +49,29 @@ public final class TableTransformer {
 
     /** Checks that the sizes of the parts fit, and that positions are not encoded. */
     public Layer {
+      Objects.requireNonNull(features, "features");
+      Objects.requireNonNull(featuresNorm, "featuresNorm");
+      Objects.requireNonNull(items, "items");
+      Objects.requireNonNull(itemsNorm, "itemsNorm");
+      Objects.requireNonNull(feedForward, "feedForward");
+      Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
       long dim = features.in();
-      if (features.out() != dim
-          || featuresNorm.dim() != dim
-          || items.in() != dim
-          || items.out() != dim
-          || itemsNorm.dim() != dim
-          || feedForward.in() != dim
-          || feedForward.out() != dim
-          || feedForwardNorm.dim() != dim) {
-        throw new IllegalArgumentException("layer: expected all parts with rows of " + dim);
-      }
-      if (features.positions() != PositionalEncoding.none()
-          || items.positions() != PositionalEncoding.none()) {
+      check("features", dim, features);
+      TransformerLayer.same("featuresNorm", dim, featuresNorm.dim());
+      check("items", dim, items);
+      TransformerLayer.same("itemsNorm", dim, itemsNorm.dim());
+      TransformerLayer.same("feedForward.in", dim, feedForward.in());
+      TransformerLayer.same("feedForward.out", dim, feedForward.out());
+      TransformerLayer.same("feedForwardNorm", dim, feedForwardNorm.dim());
+    }
+
+    private static void check(String name, long dim, MultiHeadAttention attention) {
+      TransformerLayer.same(name + ".in", dim, attention.in());
+      TransformerLayer.same(name + ".memoryDim", dim, attention.memoryDim());
+      TransformerLayer.same(name + ".out", dim, attention.out());
+      if (attention.positions() != PositionalEncoding.none()) {
         throw new IllegalArgumentException(
-            "layer: expected attention with PositionalEncoding.none(), got %s and %s"
-                .formatted(features.positions(), items.positions()));
+            "%s: expected positions none, got %s".formatted(name, attention.positions()));
       }
     }
   }

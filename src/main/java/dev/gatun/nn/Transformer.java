@@ -1,6 +1,5 @@
 package dev.gatun.nn;
 
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
@@ -39,7 +38,8 @@ public final class Transformer extends DecoderModel {
     this.source = Objects.requireNonNull(source, "source");
     this.encoder = Objects.requireNonNull(encoder, "encoder");
     if (!decoder.hasMemory()) {
-      throw new IllegalArgumentException("decoder: expected one with cross-attention");
+      throw new IllegalArgumentException(
+          "decoder: expected one with cross-attention, got one without");
     }
     if (source.dim() != encoder.dim()) {
       throw new IllegalArgumentException(
@@ -58,9 +58,7 @@ public final class Transformer extends DecoderModel {
   public void encode(Workspace workspace, Tensor ids, Tensor lengths, Tensor memory) {
     source.checkIds(ids, 0);
     TransformerDecoder.checkOut(memory, ids.size(0), ids.size(1), encoder.dim());
-    if (lengths != null && (lengths.dtype() != DType.INT32 || lengths.elements() != ids.size(0))) {
-      throw Rows.bad("lengths", "[%d] int32".formatted(ids.size(0)), lengths);
-    }
+    MultiHeadAttention.lengths("lengths", lengths, ids.size(0), ids.size(1));
     source.forward(workspace, ids, memory);
     encoder.forward(workspace, memory, lengths, memory);
   }

@@ -198,6 +198,11 @@ public final class TransformerDecoder {
     }
   }
 
+  /** Positions that its layers can tell apart. */
+  int positions() {
+    return stack.positions();
+  }
+
   void checkState(DecoderState state) {
     if (state.decoder() != this) {
       throw new IllegalArgumentException("state: expected one of this decoder, got another's");

@@ -1,5 +1,6 @@
 package dev.gatun.nn;
 
+import dev.gatun.Causal;
 import java.util.Objects;
 
 /**
@@ -34,6 +35,7 @@ public record TransformerLayer(
     }
     long dim = selfAttention.in();
     same("selfAttention.out", dim, selfAttention.out());
+    same("selfAttention.memoryDim", dim, selfAttention.memoryDim());
     same("selfNorm", dim, selfNorm.dim());
     same("feedForward.in", dim, feedForward.in());
     same("feedForward.out", dim, feedForward.out());
@@ -42,11 +44,7 @@ public record TransformerLayer(
       same("crossAttention.in", dim, crossAttention.in());
       same("crossAttention.out", dim, crossAttention.out());
       same("crossNorm", dim, crossNorm.dim());
-      if (crossAttention.hasPackedWeights()) {
-        throw new IllegalArgumentException(
-            "crossAttention: expected separate weights, as queries and keys come from different"
-                + " rows, got packed ones");
-      }
+      checkCross("crossAttention", crossAttention);
     }
   }
 
@@ -75,7 +73,26 @@ public record TransformerLayer(
     return selfAttention.in();
   }
 
-  private static void same(String name, long expected, long got) {
+  /** What attention over another text or over media cannot have. */
+  static void checkCross(String name, MultiHeadAttention attention) {
+    if (attention.hasPackedWeights()) {
+      throw new IllegalArgumentException(
+          name
+              + ": expected separate weights, as queries and keys come from different rows, got"
+              + " packed ones");
+    }
+    if (attention.positions() != PositionalEncoding.none()) {
+      throw new IllegalArgumentException(
+          "%s: expected positions none, as its keys are those of another text, got %s"
+              .formatted(name, attention.positions()));
+    }
+    if (attention.causal() != Causal.NONE) {
+      throw new IllegalArgumentException(
+          "%s: expected causal NONE, got %s".formatted(name, attention.causal()));
+    }
+  }
+
+  static void same(String name, long expected, long got) {
     if (expected != got) {
       throw new IllegalArgumentException("%s: expected %d, got %d".formatted(name, expected, got));
     }

@@ -414,19 +414,28 @@ class TransformerTest {
         new BeamSearch(model, model.newState(arena, beams, 8, 0), null, arena, alpha);
     List<BeamSearch.Hypothesis> found = search.search(prompt, most, end);
     for (int n = 0; n < 5; n++) {
-      int[] tokens = Arrays.stream(all.get(n)).skip(1).mapToInt(token -> (int) token).toArray();
       assertEquals(all.get(n)[0], found.get(n).score(), 1e-4);
-      assertArrayEquals(tokens, found.get(n).tokens());
+      assertArrayEquals(tokens(all.get(n)), found.get(n).tokens());
     }
-    // One beam is greedy.
+    // One beam finishes the greedy text, or has found a better one before.
     BeamSearch one = new BeamSearch(model, model.newState(arena, 1, 8, 0), null, arena, alpha);
+    BeamSearch.Hypothesis single = one.search(prompt, most, end).getFirst();
     int[] greedy =
         new Generator(model, model.newState(arena, 1, 8, 0), null, arena)
             .generate(prompt, most, end, Sampling.greedy());
-    int[] single = one.search(prompt, most, end).getFirst().tokens();
-    if (greedy.length == most) {
-      assertEquals(most, Math.max(single.length, most));
-    }
+    assertEquals(score(all, single.tokens()), single.score(), 1e-4);
+    assertTrue(single.score() >= score(all, greedy) - 1e-4);
+  }
+
+  private static double score(List<double[]> all, int[] tokens) {
+    return all.stream()
+        .filter(text -> Arrays.equals(tokens(text), tokens))
+        .findFirst()
+        .orElseThrow()[0];
+  }
+
+  private static int[] tokens(double[] text) {
+    return Arrays.stream(text).skip(1).mapToInt(token -> (int) token).toArray();
   }
 
   private void enumerate(

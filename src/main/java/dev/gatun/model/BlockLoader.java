@@ -5,8 +5,10 @@ import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.Activation;
 import dev.gatun.nn.FeedForward;
 import dev.gatun.nn.LayerNorm;
+import dev.gatun.nn.Linear;
 import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.Norm;
 import dev.gatun.nn.PositionalEncoding;
@@ -85,11 +87,9 @@ public final class BlockLoader {
     Norm crossNorm = crosses ? norm(Part.CROSS_NORM, n) : null;
     FeedForward feedForward = feedForward(n);
     Norm last = norm(Part.FEED_FORWARD_NORM, n);
-    try {
-      return new TransformerLayer(self, selfNorm, cross, crossNorm, feedForward, last);
-    } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException("layers[%d]: %s".formatted(n, e.getMessage()), e);
-    }
+    return named(
+        "layers[%d]".formatted(n),
+        () -> new TransformerLayer(self, selfNorm, cross, crossNorm, feedForward, last));
   }
 
   private Norm finalNorm() {
@@ -196,11 +196,20 @@ public final class BlockLoader {
 
   /** What is wrong with a weight is said under its name in the file. */
   private <T> T named(Part part, int n, Supplier<T> maker) {
+    return named(names.name(part, n, "weight"), maker);
+  }
+
+  private static <T> T named(String name, Supplier<T> maker) {
     try {
       return maker.get();
     } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException(names.name(part, n, "weight") + ": " + e.getMessage(), e);
+      throw new IllegalArgumentException(name + ": " + e.getMessage(), e);
     }
+  }
+
+  /** A layer of its own, whose weight is {@code [out, in]} as PyTorch's Linear has it. */
+  static Linear linear(GatunRuntime runtime, Weights weights, String weight, Tensor bias) {
+    return new Linear(runtime, weights.matrix(weight).transpose(0, 1), bias, Activation.NONE);
   }
 
   private Tensor matrix(Part part, int n) {

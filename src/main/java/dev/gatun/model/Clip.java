@@ -88,7 +88,7 @@ public record Clip(
                 BlockConfig.preNorm(
                     textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
             .encoder(),
-        projection(runtime, weights, "text_projection.weight"),
+        BlockLoader.linear(runtime, weights, "text_projection.weight", null),
         new PatchEmbedding(
             runtime,
             arena,
@@ -109,12 +109,8 @@ public record Clip(
                 names("vision_model", "post_layernorm"),
                 BlockConfig.preNorm(visionLayers, visionHeads, Causal.NONE, activation, epsilon))
             .encoder(),
-        projection(runtime, weights, "visual_projection.weight"),
+        BlockLoader.linear(runtime, weights, "visual_projection.weight", null),
         (float) Math.exp(weights.get("logit_scale").getFloat()));
-  }
-
-  private static Linear projection(GatunRuntime runtime, Weights weights, String name) {
-    return new Linear(runtime, weights.matrix(name).transpose(0, 1), null, Activation.NONE);
   }
 
   /**

@@ -7,7 +7,6 @@ import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.LanguageModel;
-import dev.gatun.nn.Linear;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
@@ -79,7 +78,6 @@ public final class Llama {
         new BlockLoader(runtime, weights, NAMES, config).decoder(),
         head == null
             ? embedding.output()
-            : new Linear(
-                runtime, weights.matrix("lm_head.weight").transpose(0, 1), null, Activation.NONE));
+            : BlockLoader.linear(runtime, weights, "lm_head.weight", null));
   }
 }

@@ -6,7 +6,6 @@ import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.Linear;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Transformer;
@@ -123,10 +122,6 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
         decoder(runtime, weights, positions),
         output == null
             ? target.output()
-            : new Linear(
-                runtime,
-                weights.matrix("output.weight").transpose(0, 1),
-                weights.find("output.bias"),
-                Activation.NONE));
+            : BlockLoader.linear(runtime, weights, "output.weight", weights.find("output.bias")));
   }
 }

@@ -6,7 +6,6 @@ import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.Linear;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Transformer;
@@ -91,8 +90,7 @@ public final class T5 {
         blocks(runtime, arena, all, layers, heads, true, gated).decoder(),
         head == null
             ? embedding.output()
-            : new Linear(
-                runtime, weights.matrix("lm_head.weight").transpose(0, 1), null, Activation.NONE));
+            : BlockLoader.linear(runtime, weights, "lm_head.weight", null));
   }
 
   private static BlockLoader blocks(

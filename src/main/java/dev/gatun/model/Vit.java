@@ -69,11 +69,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
             weights.get("embeddings.position_embeddings"),
             null),
         new BlockLoader(runtime, weights, NAMES, config).encoder(),
-        new Linear(
-            runtime,
-            weights.matrix("classifier.weight").transpose(0, 1),
-            weights.find("classifier.bias"),
-            Activation.NONE));
+        BlockLoader.linear(runtime, weights, "classifier.weight", weights.find("classifier.bias")));
   }
 
   /**

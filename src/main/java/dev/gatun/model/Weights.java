@@ -3,14 +3,11 @@ package dev.gatun.model;
 import dev.gatun.Tensor;
 import dev.gatun.io.Npy;
 import dev.gatun.io.SafetensorsFile;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 
 /** Where a model's weights are found by name: a file, a folder, or a map. */
 @FunctionalInterface
@@ -44,19 +41,9 @@ public interface Weights {
    *     converted
    */
   static Weights of(SafetensorsFile file, Arena arena) {
-    Map<String, Tensor> found = new ConcurrentHashMap<>();
-    return name ->
-        file.names().contains(name)
-            ? found.computeIfAbsent(
-                name,
-                key -> {
-                  try {
-                    return file.isView(key) ? file.tensor(key) : file.tensor(key, arena);
-                  } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                  }
-                })
-            : null;
+    return new FoundWeights(
+        name -> file.names().contains(name),
+        name -> file.isView(name) ? file.tensor(name) : file.tensor(name, arena));
   }
 
   /**
@@ -68,21 +55,9 @@ public interface Weights {
    *     npy file
    */
   static Weights npy(Path folder, Arena arena) {
-    Map<String, Tensor> found = new ConcurrentHashMap<>();
-    return name -> {
-      Path file = folder.resolve(name + ".npy");
-      return Files.exists(file)
-          ? found.computeIfAbsent(
-              name,
-              key -> {
-                try {
-                  return Npy.map(file, arena);
-                } catch (IOException e) {
-                  throw new UncheckedIOException(e);
-                }
-              })
-          : null;
-    };
+    return new FoundWeights(
+        name -> Files.exists(folder.resolve(name + ".npy")),
+        name -> Npy.map(folder.resolve(name + ".npy"), arena));
   }
 
   /**

@@ -26,7 +26,6 @@ public final class Embedding {
   private final Tensor positions;
   private final Tensor types;
   private final Norm norm;
-  private final int places;
 
   /**
    * Makes an embedding.
@@ -76,7 +75,6 @@ public final class Embedding {
     this.table = table;
     this.factor = factor;
     this.positions = encoding.table();
-    this.places = positions == null ? Integer.MAX_VALUE : encoding.positions();
     if (positions != null && positions.size(1) != table.size(1)) {
       throw Rows.bad("encoding", "[positions, %d] float32".formatted(table.size(1)), positions);
     }
@@ -90,15 +88,14 @@ public final class Embedding {
       throw Rows.bad("types", "[types, %d] float32, contiguous".formatted(table.size(1)), types);
     }
     this.norm = norm;
-    if (norm != null && norm.dim() != table.size(1)) {
-      throw new IllegalArgumentException(
-          "norm: expected %d, got %d".formatted(table.size(1), norm.dim()));
+    if (norm != null) {
+      Rows.same("norm", table.size(1), norm.dim());
     }
   }
 
   /** Positions that the table tells apart. */
   int positions() {
-    return places;
+    return positions == null ? Integer.MAX_VALUE : (int) positions.size(0);
   }
 
   /**

@@ -53,11 +53,11 @@ public final class GatedCrossAttention {
     this.feedForwardNorm = Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
     TransformerLayer.checkCross("attention", attention);
     long dim = attention.in();
-    TransformerLayer.same("attention.out", dim, attention.out());
-    TransformerLayer.same("attentionNorm", dim, attentionNorm.dim());
-    TransformerLayer.same("feedForward.in", dim, feedForward.in());
-    TransformerLayer.same("feedForward.out", dim, feedForward.out());
-    TransformerLayer.same("feedForwardNorm", dim, feedForwardNorm.dim());
+    Rows.same("attention.out", dim, attention.out());
+    Rows.same("attentionNorm", dim, attentionNorm.dim());
+    Rows.same("feedForward.in", dim, feedForward.in());
+    Rows.same("feedForward.out", dim, feedForward.out());
+    Rows.same("feedForwardNorm", dim, feedForwardNorm.dim());
   }
 
   /**

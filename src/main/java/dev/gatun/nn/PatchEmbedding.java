@@ -88,8 +88,8 @@ public final class PatchEmbedding {
     if (bias != null && bias.elements() != dim) {
       throw Rows.bad("bias", dim + " elements", bias);
     }
-    if (norm != null && norm.dim() != dim) {
-      throw new IllegalArgumentException("norm: expected %d, got %d".formatted(dim, norm.dim()));
+    if (norm != null) {
+      Rows.same("norm", dim, norm.dim());
     }
     float[] sums = positions.toFloatArray();
     float[] first = classToken.toFloatArray();

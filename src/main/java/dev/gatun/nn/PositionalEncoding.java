@@ -9,8 +9,8 @@ import java.util.Objects;
 /**
  * How a Transformer learns the order of its tokens. Attention alone is permutation-equivariant:
  * without one of these, the tokens of a text in another order give the same vectors in that order
- * (and a causal mask tells only which tokens came before). So every builder wants one, and {@link
- * #none} must be said.
+ * (and a causal mask tells only which tokens came before). So an {@link Embedding} wants one, and
+ * {@link #none} must be said.
  *
  * <ul>
  *   <li>{@link #sinusoidal} and {@link #learned} add a row of a table to each embedding,
@@ -161,9 +161,9 @@ public final class PositionalEncoding {
     }
     int width = 2 * maxDistance + 1;
     float[] biases = new float[Math.multiplyExact(heads, width)];
-    for (int h = 0; h < heads; h++) {
-      for (int distance = -maxDistance; distance <= maxDistance; distance++) {
-        int bucket = bucket(distance, buckets, maxDistance, bidirectional);
+    for (int distance = -maxDistance; distance <= maxDistance; distance++) {
+      int bucket = bucket(distance, buckets, maxDistance, bidirectional);
+      for (int h = 0; h < heads; h++) {
         biases[h * width + maxDistance + distance] = table.getFloat(bucket, h);
       }
     }

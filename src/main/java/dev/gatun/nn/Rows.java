@@ -82,6 +82,13 @@ final class Rows {
     return tensor.segment();
   }
 
+  /** A size that must be that of another part. */
+  static void same(String name, long expected, long got) {
+    if (expected != got) {
+      throw new IllegalArgumentException("%s: expected %d, got %d".formatted(name, expected, got));
+    }
+  }
+
   static IllegalArgumentException bad(String name, String expected, Tensor tensor) {
     return new IllegalArgumentException(
         "%s: expected %s, got %s %s"

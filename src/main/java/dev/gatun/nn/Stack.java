@@ -41,15 +41,14 @@ final class Stack {
       }
       if (layer.crossAttention() != null) {
         long memoryDim = this.layers[0].crossAttention().memoryDim();
-        TransformerLayer.same(
+        Rows.same(
             "layers[%d].crossAttention.memoryDim".formatted(n),
             memoryDim,
             layer.crossAttention().memoryDim());
       }
     }
-    if (last != null && last.dim() != dim) {
-      throw new IllegalArgumentException(
-          "finalNorm: expected %d, got %d".formatted(dim, last.dim()));
+    if (last != null) {
+      Rows.same("finalNorm", dim, last.dim());
     }
   }
 

@@ -57,18 +57,18 @@ public final class TableTransformer {
       Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
       long dim = features.in();
       check("features", dim, features);
-      TransformerLayer.same("featuresNorm", dim, featuresNorm.dim());
+      Rows.same("featuresNorm", dim, featuresNorm.dim());
       check("items", dim, items);
-      TransformerLayer.same("itemsNorm", dim, itemsNorm.dim());
-      TransformerLayer.same("feedForward.in", dim, feedForward.in());
-      TransformerLayer.same("feedForward.out", dim, feedForward.out());
-      TransformerLayer.same("feedForwardNorm", dim, feedForwardNorm.dim());
+      Rows.same("itemsNorm", dim, itemsNorm.dim());
+      Rows.same("feedForward.in", dim, feedForward.in());
+      Rows.same("feedForward.out", dim, feedForward.out());
+      Rows.same("feedForwardNorm", dim, feedForwardNorm.dim());
     }
 
     private static void check(String name, long dim, MultiHeadAttention attention) {
-      TransformerLayer.same(name + ".in", dim, attention.in());
-      TransformerLayer.same(name + ".memoryDim", dim, attention.memoryDim());
-      TransformerLayer.same(name + ".out", dim, attention.out());
+      Rows.same(name + ".in", dim, attention.in());
+      Rows.same(name + ".memoryDim", dim, attention.memoryDim());
+      Rows.same(name + ".out", dim, attention.out());
       if (attention.positions() != PositionalEncoding.none()) {
         throw new IllegalArgumentException(
             "%s: expected positions none, got %s".formatted(name, attention.positions()));

@@ -39,8 +39,7 @@ public final class TensorCache implements KeyValueCache {
     keys = new Tensor[layers];
     values = new Tensor[layers];
     for (int n = 0; n < layers; n++) {
-      keys[n] = Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, kvHeads, headDim);
-      values[n] = Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, kvHeads, headDimV);
+      allocate(arena, n, sequences, capacity, kvHeads, headDim, headDimV);
     }
     spare = spare(arena);
   }
@@ -54,14 +53,22 @@ public final class TensorCache implements KeyValueCache {
     keys = new Tensor[stack.size()];
     values = new Tensor[stack.size()];
     for (int n = 0; n < keys.length; n++) {
-      MultiHeadAttention attention = stack.layer(n).selfAttention();
-      int heads = attention.kvHeads();
-      keys[n] =
-          Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, heads, attention.headDim());
-      values[n] =
-          Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, heads, attention.headDimV());
+      MultiHeadAttention a = stack.layer(n).selfAttention();
+      allocate(arena, n, sequences, capacity, a.kvHeads(), a.headDim(), a.headDimV());
     }
     spare = spare(arena);
+  }
+
+  private void allocate(
+      Arena arena,
+      int layer,
+      int sequences,
+      int capacity,
+      int kvHeads,
+      long headDim,
+      long headDimV) {
+    keys[layer] = Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, kvHeads, headDim);
+    values[layer] = Tensor.allocate(arena, DType.FLOAT32, sequences, capacity, kvHeads, headDimV);
   }
 
   /** As large as the largest tensor, or nothing where there is nothing to select. */

@@ -34,16 +34,16 @@ public record TransformerLayer(
           "crossAttention, crossNorm: expected both or neither, got one");
     }
     long dim = selfAttention.in();
-    same("selfAttention.out", dim, selfAttention.out());
-    same("selfAttention.memoryDim", dim, selfAttention.memoryDim());
-    same("selfNorm", dim, selfNorm.dim());
-    same("feedForward.in", dim, feedForward.in());
-    same("feedForward.out", dim, feedForward.out());
-    same("feedForwardNorm", dim, feedForwardNorm.dim());
+    Rows.same("selfAttention.out", dim, selfAttention.out());
+    Rows.same("selfAttention.memoryDim", dim, selfAttention.memoryDim());
+    Rows.same("selfNorm", dim, selfNorm.dim());
+    Rows.same("feedForward.in", dim, feedForward.in());
+    Rows.same("feedForward.out", dim, feedForward.out());
+    Rows.same("feedForwardNorm", dim, feedForwardNorm.dim());
     if (crossAttention != null) {
-      same("crossAttention.in", dim, crossAttention.in());
-      same("crossAttention.out", dim, crossAttention.out());
-      same("crossNorm", dim, crossNorm.dim());
+      Rows.same("crossAttention.in", dim, crossAttention.in());
+      Rows.same("crossAttention.out", dim, crossAttention.out());
+      Rows.same("crossNorm", dim, crossNorm.dim());
       checkCross("crossAttention", crossAttention);
     }
   }
@@ -89,12 +89,6 @@ public record TransformerLayer(
     if (attention.causal() != Causal.NONE) {
       throw new IllegalArgumentException(
           "%s: expected causal NONE, got %s".formatted(name, attention.causal()));
-    }
-  }
-
-  static void same(String name, long expected, long got) {
-    if (expected != got) {
-      throw new IllegalArgumentException("%s: expected %d, got %d".formatted(name, expected, got));
     }
   }
 }

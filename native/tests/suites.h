@@ -16,6 +16,8 @@ extern const test_case threads_tests[];
 extern const test_case sgemm_tests[];
 extern const test_case linear_tests[];
 extern const test_case rows_tests[];
+extern const test_case rows_refused_tests[];
+extern const test_case tables_tests[];
 extern const test_case packed_tests[];
 extern const test_case bias_tests[];
 extern const test_case rotary_tests[];

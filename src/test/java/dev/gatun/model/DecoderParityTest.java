@@ -271,33 +271,18 @@ class DecoderParityTest extends PyTorchModels {
       Array bias) {
     Array h = torch.rmsNorm(x, gamma(layer + "layer_norm.weight", width), 1e-6);
     Array from = memory == null ? h : memory;
-    long seq = x.shape()[1];
-    long keys = from.shape()[1];
-    int size = inner / heads;
-    Array q =
-        split(
-            torch.linear(h, matrix(layer + kind + ".q.weight", inner, width), null),
-            batch,
-            seq,
-            heads,
-            size);
-    Array k =
-        split(
-            torch.linear(from, matrix(layer + kind + ".k.weight", inner, width), null),
-            batch,
-            keys,
-            heads,
-            size);
-    Array v =
-        split(
-            torch.linear(from, matrix(layer + kind + ".v.weight", inner, width), null),
-            batch,
-            keys,
-            heads,
-            size);
-    Array context = merge(torch.attention(q, k, v, bias, false, 1), batch, seq, inner);
+    Array q = t5Heads(h, layer + kind + ".q.weight", heads, inner);
+    Array k = t5Heads(from, layer + kind + ".k.weight", heads, inner);
+    Array v = t5Heads(from, layer + kind + ".v.weight", heads, inner);
+    Array context = merge(torch.attention(q, k, v, bias, false, 1), batch, x.shape()[1], inner);
     return torch.add(
         x, torch.linear(context, matrix(layer + kind + ".o.weight", width, inner), null));
+  }
+
+  private Array t5Heads(Array rows, String weight, int heads, int inner) {
+    long[] shape = rows.shape();
+    Array projected = torch.linear(rows, matrix(weight, inner, shape[2]), null);
+    return split(projected, shape[0], shape[1], heads, inner / heads);
   }
 
   private Array t5FeedForward(String layer, Array x, int width, boolean gated) {

@@ -1,6 +1,5 @@
 package dev.gatun.model;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.DType;
@@ -9,6 +8,7 @@ import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.DecoderModel;
 import dev.gatun.nn.DecoderState;
+import dev.gatun.support.Difference;
 import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
@@ -88,17 +88,10 @@ abstract class PyTorchModels {
   }
 
   static void close(String what, float[] want, float[] got, double bound) {
-    assertEquals(want.length, got.length);
-    double most = 0;
-    double error = 0;
-    for (int i = 0; i < want.length; i++) {
-      most = Math.max(most, Math.abs(want[i]));
-      double difference = Math.abs((double) want[i] - got[i]);
-      error = difference <= error ? error : difference; // NaN stays
-    }
-    assertTrue(error <= bound * most, what + ": " + error / most + " of the greatest element");
+    double share = Difference.share(want, got);
     System.out.printf(
-        "%s: differs from PyTorch by at most %.1e of the greatest element%n", what, error / most);
+        "%s: differs from PyTorch by at most %.1e of the greatest element%n", what, share);
+    assertTrue(share <= bound, what + ": " + share + " of the greatest element");
   }
 
   /** All tokens in one pass, and then one by one: both must be what PyTorch says. */

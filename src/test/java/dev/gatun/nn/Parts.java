@@ -57,6 +57,21 @@ final class Parts {
         .output(matrix(dim, out), normal(out));
   }
 
+  /** Heads side by side in rows of dim, some of them sharing keys and values. */
+  MultiHeadAttention attention(
+      Causal causal, int dim, int heads, int kvHeads, PositionalEncoding positions) {
+    int kv = dim / heads * kvHeads;
+    return MultiHeadAttention.builder(runtime, heads)
+        .kvHeads(kvHeads)
+        .spec(AttentionSpec.builder().causal(causal).build())
+        .positions(positions)
+        .query(matrix(dim, dim), normal(dim))
+        .key(matrix(dim, kv), normal(kv))
+        .value(matrix(dim, kv), normal(kv))
+        .output(matrix(dim, dim), normal(dim))
+        .build();
+  }
+
   MultiHeadAttention attention(Causal causal, int dim) {
     return attention(causal, dim, dim, dim).build();
   }
@@ -71,6 +86,26 @@ final class Parts {
 
   LayerNorm norm(int dim) {
     return new LayerNorm(runtime, normal(dim), normal(dim), 1e-5f);
+  }
+
+  Norm norm(int dim, boolean rms) {
+    Tensor gamma = normal(dim);
+    return rms
+        ? new RMSNorm(runtime, gamma, 1e-5f)
+        : new LayerNorm(runtime, gamma, normal(dim), 1e-5f);
+  }
+
+  /** ReLU as in the paper, or SwiGLU. */
+  FeedForward feedForward(int dim, boolean gated) {
+    return new FeedForward(
+        runtime,
+        matrix(dim, 40),
+        normal(40),
+        gated ? Activation.SILU : Activation.RELU,
+        gated ? matrix(dim, 40) : null,
+        gated ? normal(40) : null,
+        matrix(40, dim),
+        normal(dim));
   }
 
   FeedForward feedForward(int in, int out) {

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.support.Difference;
 import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
 import java.lang.foreign.Arena;
@@ -40,18 +41,9 @@ class PyTorchBlocksTest {
   }
 
   private static void check(Array want, Tensor got) {
-    float[] a = want.toFloats();
-    float[] b = got.toFloatArray();
-    double most = 0;
-    double error = 0;
-    for (int i = 0; i < a.length; i++) {
-      most = Math.max(most, Math.abs(a[i]));
-      double difference = Math.abs((double) a[i] - b[i]);
-      error = difference <= error ? error : difference; // NaN stays
-    }
-    assertTrue(error <= BOUND * most, error + " of " + most);
-    System.out.printf(
-        "differs from PyTorch by at most %.1e of the greatest element%n", error / most);
+    double share = Difference.share(want.toFloats(), got.toFloatArray());
+    System.out.printf("differs from PyTorch by at most %.1e of the greatest element%n", share);
+    assertTrue(share <= BOUND, share + " of the greatest element");
   }
 
   private Array heads(Array x, int heads) {

@@ -7,6 +7,7 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.support.Difference;
 import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
 import java.lang.foreign.Arena;
@@ -53,20 +54,11 @@ class PyTorchLayersTest {
   }
 
   private static void check(String what, Array want, Tensor got) {
-    double[] a = want.toDoubles();
-    float[] b = got.toFloatArray();
-    assertTrue(a.length == b.length, a.length + " and " + b.length + " elements");
-    double most = 0;
-    double error = 0;
-    for (int i = 0; i < a.length; i++) {
-      most = Math.max(most, Math.abs(a[i]));
-      double difference = Math.abs(a[i] - b[i]);
-      error = difference <= error ? error : difference; // NaN stays
-    }
+    double share = Difference.share(want.toDoubles(), got.toFloatArray());
     System.out.printf(
         "%s: differs from PyTorch in float64 by at most %.1e of the greatest element%n",
-        what, error / most);
-    assertTrue(error <= BOUND * most, what + ": " + error / most);
+        what, share);
+    assertTrue(share <= BOUND, what + ": " + share);
   }
 
   @Test

@@ -1,6 +1,5 @@
 package dev.gatun.nn;
 
-import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
@@ -8,7 +7,6 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import java.lang.foreign.Arena;
 import java.util.List;
-import java.util.Random;
 
 /**
  * Every block of a Transformer, and steps of its decoders, for the programs of {@link
@@ -22,10 +20,10 @@ public final class TransformerCalls implements Runnable {
   private static final int PROMPT = 5;
   private static final int TOKENS = 30;
 
-  private final Random random = new Random(1);
   private final Arena arena;
-  private final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
-  private final Workspace workspace = runtime.newWorkspace();
+  private final Parts parts;
+  private final GatunRuntime runtime;
+  private final Workspace workspace;
 
   private final Transformer translator;
   private final Tensor source;
@@ -58,6 +56,9 @@ public final class TransformerCalls implements Runnable {
   /** Makes them. */
   public TransformerCalls(Arena arena) {
     this.arena = arena;
+    parts = new Parts(arena, 1);
+    runtime = parts.runtime;
+    workspace = runtime.newWorkspace();
     Embedding embedding = embedding(PositionalEncoding.sinusoidal(arena, 64, DIM));
     translator =
         new Transformer(
@@ -77,11 +78,11 @@ public final class TransformerCalls implements Runnable {
         model(
             decoder(NormOrder.POST, false, PositionalEncoding.alibi(arena, HEADS)),
             PositionalEncoding.none());
-    Tensor buckets = Layers.normal(arena, random, 8, HEADS);
+    Tensor buckets = parts.normal(8, HEADS);
     models[2] =
         model(
             decoder(NormOrder.PRE, false, PositionalEncoding.relative(arena, buckets, 20, false)),
-            PositionalEncoding.learned(Layers.normal(arena, random, 64, DIM)));
+            PositionalEncoding.learned(parts.normal(64, DIM)));
     for (int n = 0; n < models.length; n++) {
       states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);
     }
@@ -98,33 +99,33 @@ public final class TransformerCalls implements Runnable {
             arena,
             8,
             4,
-            Layers.normal(arena, random, DIM, 3, 4, 4),
+            parts.normal(DIM, 3, 4, 4),
             null,
-            vector(DIM),
-            Layers.normal(arena, random, 3, DIM),
+            parts.normal(DIM),
+            parts.normal(3, DIM),
             norm());
     encoder = encoder(NormOrder.PRE, PositionalEncoding.alibi(arena, HEADS));
-    images = Layers.normal(arena, random, 2, 3, 8, 4);
+    images = parts.normal(2, 3, 8, 4);
     rows = Tensor.allocate(arena, DType.FLOAT32, 2, 3, DIM);
     gated =
         new GatedCrossAttention(
             runtime,
-            attention(Causal.NONE, HEADS, PositionalEncoding.none()),
+            parts.attention(Causal.NONE, DIM, HEADS, HEADS, PositionalEncoding.none()),
             norm(),
-            feedForward(false),
+            parts.feedForward(DIM, false),
             norm());
     table =
         new TableTransformer(
             runtime,
             List.of(
                 new TableTransformer.Layer(
-                    attention(Causal.NONE, HEADS, PositionalEncoding.none()),
+                    parts.attention(Causal.NONE, DIM, HEADS, HEADS, PositionalEncoding.none()),
                     norm(),
-                    attention(Causal.NONE, 1, PositionalEncoding.none()),
+                    parts.attention(Causal.NONE, DIM, HEADS, 1, PositionalEncoding.none()),
                     norm(),
-                    feedForward(true),
+                    parts.feedForward(DIM, true),
                     norm())));
-    cells = Layers.normal(arena, random, 4, 5, DIM);
+    cells = parts.normal(4, 5, DIM);
 
     text = models[0].newState(arena, 1, PROMPT + TOKENS, 0);
     generator = new Generator(models[0], text, workspace, arena);
@@ -132,49 +133,11 @@ public final class TransformerCalls implements Runnable {
 
   private Tensor ids(int batch, int seq) {
     return Tensor.copyOf(
-        arena, random.ints((long) batch * seq, 0, VOCABULARY).toArray(), batch, seq);
-  }
-
-  private Tensor vector(int size) {
-    return Layers.normal(arena, random, size);
-  }
-
-  private Tensor matrix(int in, int out) {
-    return Layers.weight(arena, random, in, out);
+        arena, parts.random.ints((long) batch * seq, 0, VOCABULARY).toArray(), batch, seq);
   }
 
   private Norm norm() {
-    return random.nextBoolean()
-        ? new RMSNorm(runtime, vector(DIM), 1e-5f)
-        : new LayerNorm(runtime, vector(DIM), vector(DIM), 1e-5f);
-  }
-
-  private FeedForward feedForward(boolean gate) {
-    return gate
-        ? new FeedForward(
-            runtime,
-            matrix(DIM, 40),
-            null,
-            Activation.SILU,
-            matrix(DIM, 40),
-            null,
-            matrix(40, DIM),
-            null)
-        : new FeedForward(
-            runtime, matrix(DIM, 40), vector(40), Activation.RELU, matrix(40, DIM), vector(DIM));
-  }
-
-  private MultiHeadAttention attention(Causal causal, int kvHeads, PositionalEncoding positions) {
-    int kv = DIM / HEADS * kvHeads;
-    return MultiHeadAttention.builder(runtime, HEADS)
-        .kvHeads(kvHeads)
-        .spec(AttentionSpec.builder().causal(causal).build())
-        .positions(positions)
-        .query(matrix(DIM, DIM), vector(DIM))
-        .key(matrix(DIM, kv), vector(kv))
-        .value(matrix(DIM, kv), vector(kv))
-        .output(matrix(DIM, DIM), vector(DIM))
-        .build();
+    return parts.norm(DIM, parts.random.nextBoolean());
   }
 
   private PositionalEncoding rotary() {
@@ -184,11 +147,11 @@ public final class TransformerCalls implements Runnable {
 
   private TransformerLayer layer(Causal causal, boolean crosses, PositionalEncoding positions) {
     return new TransformerLayer(
-        attention(causal, crosses ? HEADS : 1, positions),
+        parts.attention(causal, DIM, HEADS, crosses ? HEADS : 1, positions),
         norm(),
-        crosses ? attention(Causal.NONE, HEADS, PositionalEncoding.none()) : null,
+        crosses ? parts.attention(Causal.NONE, DIM, HEADS, HEADS, PositionalEncoding.none()) : null,
         crosses ? norm() : null,
-        feedForward(!crosses),
+        parts.feedForward(DIM, !crosses),
         norm());
   }
 
@@ -212,7 +175,7 @@ public final class TransformerCalls implements Runnable {
   }
 
   private Embedding embedding(PositionalEncoding positions) {
-    return new Embedding(runtime, Layers.normal(arena, random, VOCABULARY, DIM), 2, positions);
+    return new Embedding(runtime, parts.normal(VOCABULARY, DIM), 2, positions);
   }
 
   private LanguageModel model(TransformerDecoder decoder, PositionalEncoding positions) {

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
@@ -42,52 +41,13 @@ class TransformerTest {
   private static final double BOUND = 2e-5;
 
   private final Arena arena = Arena.ofShared();
-  private final Random random = new Random(SEED);
-  private final GatunRuntime runtime = Layers.runtime(2);
+  private final Parts parts = new Parts(arena, SEED);
+  private final Random random = parts.random;
+  private final GatunRuntime runtime = parts.runtime;
 
   @AfterEach
   void close() {
     arena.close();
-  }
-
-  private Tensor matrix(int in, int out) {
-    return Layers.weight(arena, random, in, out);
-  }
-
-  private Tensor vector(int size) {
-    return Layers.normal(arena, random, size);
-  }
-
-  private MultiHeadAttention attention(Causal causal, int kvHeads, PositionalEncoding positions) {
-    int kv = DIM / HEADS * kvHeads;
-    return MultiHeadAttention.builder(runtime, HEADS)
-        .kvHeads(kvHeads)
-        .spec(AttentionSpec.builder().causal(causal).build())
-        .positions(positions)
-        .query(matrix(DIM, DIM), vector(DIM))
-        .key(matrix(DIM, kv), vector(kv))
-        .value(matrix(DIM, kv), vector(kv))
-        .output(matrix(DIM, DIM), vector(DIM))
-        .build();
-  }
-
-  private Norm norm(boolean rms) {
-    Tensor gamma = vector(DIM);
-    return rms
-        ? new RMSNorm(runtime, gamma, 1e-5f)
-        : new LayerNorm(runtime, gamma, vector(DIM), 1e-5f);
-  }
-
-  private FeedForward feedForward(boolean gated) {
-    return new FeedForward(
-        runtime,
-        matrix(DIM, 40),
-        vector(40),
-        gated ? Activation.SILU : Activation.RELU,
-        gated ? matrix(DIM, 40) : null,
-        gated ? vector(40) : null,
-        matrix(40, DIM),
-        vector(DIM));
   }
 
   private List<TransformerLayer> layers(
@@ -96,12 +56,14 @@ class TransformerTest {
     for (int n = 0; n < 3; n++) {
       layers.add(
           new TransformerLayer(
-              attention(causal, modern ? 1 : HEADS, positions),
-              norm(modern),
-              crosses ? attention(Causal.NONE, HEADS, PositionalEncoding.none()) : null,
-              crosses ? norm(modern) : null,
-              feedForward(modern),
-              norm(modern)));
+              parts.attention(causal, DIM, HEADS, modern ? 1 : HEADS, positions),
+              parts.norm(DIM, modern),
+              crosses
+                  ? parts.attention(Causal.NONE, DIM, HEADS, HEADS, PositionalEncoding.none())
+                  : null,
+              crosses ? parts.norm(DIM, modern) : null,
+              parts.feedForward(DIM, modern),
+              parts.norm(DIM, modern)));
     }
     return layers;
   }
@@ -139,7 +101,7 @@ class TransformerTest {
     for (NormOrder order : NormOrder.values()) {
       for (boolean modern : new boolean[] {false, true}) {
         for (boolean crosses : new boolean[] {false, true}) {
-          for (Norm last : new Norm[] {null, norm(modern)}) {
+          for (Norm last : new Norm[] {null, parts.norm(DIM, modern)}) {
             steps(
                 new TransformerDecoder(
                     runtime,
@@ -201,7 +163,7 @@ class TransformerTest {
     List<TransformerLayer> layers =
         new ArrayList<>(layers(Causal.BOTTOM_RIGHT, false, false, encoding("alibi")));
     layers.addAll(1, layers(Causal.BOTTOM_RIGHT, false, true, encoding("rotary")));
-    steps(new TransformerDecoder(runtime, layers, NormOrder.PRE, norm(false)));
+    steps(new TransformerDecoder(runtime, layers, NormOrder.PRE, parts.norm(DIM, false)));
   }
 
   @Test
@@ -211,7 +173,7 @@ class TransformerTest {
             runtime,
             layers(Causal.BOTTOM_RIGHT, false, true, encoding("rotary")),
             NormOrder.PRE,
-            norm(true));
+            parts.norm(DIM, true));
     Tensor x = Layers.normal(arena, random, 3, 5, DIM);
     Tensor next = Layers.normal(arena, random, 3, 1, DIM);
     int[] counts = {5, 2, 4};
@@ -324,19 +286,8 @@ class TransformerTest {
             runtime,
             layers(Causal.BOTTOM_RIGHT, false, false, PositionalEncoding.none()),
             NormOrder.PRE,
-            norm(false)),
+            parts.norm(DIM, false)),
         new Linear(runtime, Layers.weight(arena, random, DIM, vocabulary), null, Activation.NONE));
-  }
-
-  /** The natural logarithms of the probabilities of the token after some. */
-  private double[] logarithms(LanguageModel model, int... tokens) {
-    DecoderState state = model.newState(arena, 1, 16, 0);
-    Tensor logits = Tensor.allocate(arena, DType.FLOAT32, 1, model.vocabulary());
-    model.next(null, state, Tensor.copyOf(arena, tokens, 1, tokens.length), null, logits);
-    double[] scores = Layers.doubles(logits);
-    double most = Arrays.stream(scores).max().orElseThrow();
-    double sum = Arrays.stream(scores).map(score -> Math.exp(score - most)).sum();
-    return Arrays.stream(scores).map(score -> score - most - Math.log(sum)).toArray();
   }
 
   @Test
@@ -348,7 +299,7 @@ class TransformerTest {
     assertEquals(5, tokens.length);
     int[] all = {1, 2};
     for (int token : tokens) {
-      double[] scores = logarithms(model, all);
+      double[] scores = parts.logarithms(model, null, all);
       assertEquals(Arrays.stream(scores).max().orElseThrow(), scores[token], 1e-5);
       all = Arrays.copyOf(all, all.length + 1);
       all[all.length - 1] = token;
@@ -358,7 +309,7 @@ class TransformerTest {
   @Test
   void samplingDrawsFromWhatItSays() {
     LanguageModel model = model(VOCABULARY);
-    double[] scores = logarithms(model, 1, 2);
+    double[] scores = parts.logarithms(model, null, 1, 2);
     Integer[] best = IntStream.range(0, VOCABULARY).boxed().toArray(Integer[]::new);
     Arrays.sort(best, (a, b) -> Double.compare(scores[b], scores[a]));
     assertDrawn(model, new Sampling(1.5, 3, 1, 0), scores, 1.5, Arrays.copyOf(best, 3));
@@ -446,7 +397,7 @@ class TransformerTest {
       int left,
       double alpha,
       List<double[]> all) {
-    double[] next = logarithms(model, tokens);
+    double[] next = parts.logarithms(model, null, tokens);
     for (int token = 0; token < next.length; token++) {
       int[] longer = Arrays.copyOf(tokens, tokens.length + 1);
       longer[tokens.length] = token;

@@ -1,11 +1,8 @@
 package dev.gatun.bench;
 
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -23,24 +20,7 @@ public final class EmbeddingComparison {
     List<Map<String, Object>> rows = new ArrayList<>();
     EmbeddingPeer gatun = peers.getFirst();
     for (EmbeddingPeer peer : peers.subList(1, peers.size())) {
-      Alternation times = Alternation.of(gatun, peer, effort);
-      Map<String, Object> row = new LinkedHashMap<>();
-      row.put("model", "all-MiniLM-L6-v2");
-      row.put("tokens", tokens);
-      row.put("baseline", gatun.name);
-      row.put("peer", peer.name);
-      row.putAll(times.toMap());
-      rows.add(row);
-      System.err.printf(
-          Locale.ROOT,
-          "MiniLM, %3d tokens, %-12s %.3f ms, gatun %.3f ms, ratio %.3f (%.3f … %.3f)%n",
-          tokens,
-          peer.name,
-          times.b().median() / 1e6,
-          times.a().median() / 1e6,
-          times.ratio().median(),
-          times.ratio().q1(),
-          times.ratio().q3());
+      rows.add(ModelComparison.row("all-MiniLM-L6-v2", tokens, gatun, peer, effort));
     }
     peers.forEach(EmbeddingPeer::close);
     return rows;
@@ -53,12 +33,6 @@ public final class EmbeddingComparison {
    * @throws IOException if the file cannot be written
    */
   public static void main(String[] args) throws IOException {
-    Alternation.Effort effort =
-        args[1].equals("quick") ? Alternation.Effort.QUICK : Alternation.Effort.FULL;
-    List<Object> rows = new ArrayList<>();
-    for (int tokens : TOKENS) {
-      rows.addAll(run(tokens, effort));
-    }
-    Json.write(Path.of(args[0]), rows);
+    ModelComparison.write(args, TOKENS, EmbeddingComparison::run);
   }
 }

@@ -8,17 +8,15 @@ import dev.gatun.model.PaperTransformer;
 import dev.gatun.model.Weights;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerEncoder;
+import dev.gatun.support.Difference;
 import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
 import dev.gatun.support.TorchTransformer;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 
@@ -198,20 +196,6 @@ public final class EncoderComparison {
     }
   }
 
-  private static void check(String who, float[] want, float[] got) {
-    double most = 0;
-    double error = 0;
-    for (int i = 0; i < want.length; i++) {
-      most = Math.max(most, Math.abs(want[i]));
-      double difference = Math.abs((double) want[i] - got[i]);
-      error = difference <= error ? error : difference; // NaN stays
-    }
-    if (want.length != got.length || !(error <= BOUND * most)) {
-      throw new IllegalStateException(
-          "%s: differs by %.1e of the greatest element".formatted(who, error / most));
-    }
-  }
-
   static List<Map<String, Object>> run(int tokens, Alternation.Effort effort) {
     float[] rows = new float[tokens * BASE.width()];
     for (int i = 0; i < rows.length; i++) {
@@ -226,25 +210,12 @@ public final class EncoderComparison {
           Functions functions = new Functions(parameters, rows);
           Module module = new Module(model, rows)) {
         for (Encoder peer : List.of(module, functions)) {
-          check(peer.name, peer.run(), gatun.run());
-          Alternation times = Alternation.of(gatun, peer, effort);
-          Map<String, Object> row = new LinkedHashMap<>();
-          row.put("model", "base encoder");
-          row.put("tokens", tokens);
-          row.put("baseline", gatun.name);
-          row.put("peer", peer.name);
-          row.putAll(times.toMap());
-          results.add(row);
-          System.err.printf(
-              Locale.ROOT,
-              "base encoder, %3d tokens, %-28s %.3f ms, gatun %.3f ms, ratio %.3f (%.3f … %.3f)%n",
-              tokens,
-              peer.name,
-              times.b().median() / 1e6,
-              times.a().median() / 1e6,
-              times.ratio().median(),
-              times.ratio().q1(),
-              times.ratio().q3());
+          double share = Difference.share(peer.run(), gatun.run());
+          if (!(share <= BOUND)) {
+            throw new IllegalStateException(
+                "%s: differs by %.1e of the greatest element".formatted(peer.name, share));
+          }
+          results.add(ModelComparison.row("base encoder", tokens, gatun, peer, effort));
         }
       }
     }
@@ -258,12 +229,6 @@ public final class EncoderComparison {
    * @throws IOException if the file cannot be written
    */
   public static void main(String[] args) throws IOException {
-    Alternation.Effort effort =
-        args[1].equals("quick") ? Alternation.Effort.QUICK : Alternation.Effort.FULL;
-    List<Object> rows = new ArrayList<>();
-    for (int tokens : TOKENS) {
-      rows.addAll(run(tokens, effort));
-    }
-    Json.write(Path.of(args[0]), rows);
+    ModelComparison.write(args, TOKENS, EncoderComparison::run);
   }
 }

@@ -58,11 +58,13 @@ static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64
     }
 }
 
-static void run_task(void *argument, int64_t index, int32_t slot) {
-    call *c = argument;
+/* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane; *end: of its lanes, those
+ * past the query length included. */
+static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
     const gatun_attention_desc *d = c->desc;
-    int64_t heads = d->batch * d->kv_heads;
-    int64_t part = index / heads, batch = index % heads / d->kv_heads, kv_head = index % heads % d->kv_heads;
+    /* All parts of a head one after the other, since they read the same keys and values. */
+    int64_t unit = index / c->plan->row_tasks, part = index % c->plan->row_tasks;
+    int64_t batch = unit / d->kv_heads, kv_head = unit % d->kv_heads;
     /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at
      * the end. */
     if (d->causal != GATUN_CAUSAL_NONE)
@@ -85,14 +87,14 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     int64_t all_rows = c->cu_seqlens_q != NULL ? rows : d->seq_q;
     if (end > all_rows * group)
         end = all_rows * group;
-    if (begin >= end)
-        return;
+    if (begin > end)
+        begin = end;
     int64_t live_end = end < rows * group ? end : rows * group;
 
-    gatun__attention_task task = {
+    *t = (gatun__attention_task){
         .group = group,
         .lane_begin = begin,
-        .lane_end = live_end,
+        .lane_end = live_end < begin ? begin : live_end,
         .out = c->out + batch * d->out_stride[0] + first_row * d->out_stride[1] + head * d->out_stride[2],
         .out_row = d->out_stride[1],
         .out_head = d->out_stride[2],
@@ -101,38 +103,66 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
                    : c->lse + batch * d->lse_stride[0] + first_row * d->lse_stride[1] + head * d->lse_stride[2],
         .lse_row = d->lse_stride[1],
         .lse_head = d->lse_stride[2],
+        .rows = rows,
         .keys = keys,
         .causal_limit = d->causal == GATUN_CAUSAL_NONE       ? INT64_MAX / 2
                         : d->causal == GATUN_CAUSAL_TOP_LEFT ? 1
                                                              : keys - rows + 1,
         .head_dim = (int32_t)d->head_dim,
         .head_dim_v = (int32_t)d->head_dim_v,
-        .blocks = c->plan->blocks,
-        .q_factor = c->q_factor,
-        .score_factor = c->score_factor,
-        .score_natural = c->score_natural,
         .slopes = c->slopes == NULL ? NULL : c->slopes + head,
         .relative = c->relative == NULL ? NULL : c->relative + head * (2 * d->relative_span + 1),
         .relative_span = d->relative_span,
         .first_position = d->causal == GATUN_CAUSAL_TOP_LEFT ? 0 : keys - rows,
-        .scratch = c->workspace + slot * c->plan->scratch_bytes,
+        .q_row = d->q_stride[1],
+        .q_head = d->q_stride[2],
+        .k_row = d->k_stride[1],
+        .v_row = d->v_stride[1],
     };
-    if (live_end > begin) {
-        task.q = c->q + batch * d->q_stride[0] + first_row * d->q_stride[1] + head * d->q_stride[2];
-        task.q_row = d->q_stride[1];
-        task.q_head = d->q_stride[2];
+    if (t->lane_end > t->lane_begin) {
+        t->q = c->q + batch * d->q_stride[0] + first_row * d->q_stride[1] + head * d->q_stride[2];
         /* Without keys k and v may be NULL, and are not read. */
         if (keys > 0) {
-            task.k = c->k + batch * d->k_stride[0] + first_key * d->k_stride[1] + kv_head * d->k_stride[2];
-            task.v = c->v + batch * d->v_stride[0] + first_key * d->v_stride[1] + kv_head * d->v_stride[2];
+            t->k = c->k + batch * d->k_stride[0] + first_key * d->k_stride[1] + kv_head * d->k_stride[2];
+            t->v = c->v + batch * d->v_stride[0] + first_key * d->v_stride[1] + kv_head * d->v_stride[2];
         }
-        task.k_row = d->k_stride[1];
-        task.v_row = d->v_stride[1];
-        c->kernels->attention_f32(&task);
+    }
+    return end;
+}
+
+static void run_task(void *argument, int64_t index, int32_t slot) {
+    call *c = argument;
+    gatun__attention_task task, next;
+    int64_t end = locate(c, index, &task);
+    task.blocks = c->plan->blocks;
+    task.q_factor = c->q_factor;
+    task.score_factor = c->score_factor;
+    task.score_natural = c->score_natural;
+    task.scratch = c->workspace + slot * c->plan->scratch_bytes;
+    if (task.lane_end > task.lane_begin) {
+        const int64_t parts = c->plan->row_tasks, threads = c->plan->threads;
+        task.cold = index % parts < threads || !c->plan->keys_stay;
+        /* Tasks are drawn in order: this one is probably this thread's next. */
+        if (index + threads < c->plan->tasks && task.keys * (task.lane_end - task.lane_begin) >= 2048) {
+            locate(c, index + threads, &next);
+            if (next.q != NULL) {
+                int64_t row = next.lane_begin / next.group;
+                task.next_q = next.q + row * next.q_row;
+                task.next_out = next.out + row * next.out_row;
+                task.next_rows = (next.lane_end - next.lane_begin) / next.group;
+                if (!c->plan->keys_stay || next.k != task.k) {
+                    task.next_k = next.k;
+                    task.next_v = next.v;
+                    task.next_keys = next.keys;
+                }
+            }
+        }
+        int few = task.rows <= GATUN__FEW_ROWS && task.slopes == NULL && task.relative == NULL;
+        (few ? c->kernels->attention_few_f32 : c->kernels->attention_f32)(&task);
         if (task.redone > 0)
             atomic_fetch_add_explicit(&c->redone, task.redone, memory_order_relaxed);
     }
-    fill_dead_lanes(&task, live_end > begin ? live_end : begin, end);
+    fill_dead_lanes(&task, task.lane_end, end);
 }
 
 static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most) {

@@ -131,6 +131,7 @@ typedef struct gatun__attention_plan {
     int64_t task_lanes; /* lanes of one task */
     int64_t row_tasks;  /* tasks per key/value head */
     int64_t tasks;
+    int keys_stay;         /* keys and values of a head stay in L2 from one task to the next */
     int64_t scratch_bytes; /* of one thread */
     int64_t workspace_bytes;
 } gatun__attention_plan;

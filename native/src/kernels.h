@@ -17,6 +17,12 @@ enum {
     GATUN__SPLIT_KEYS = 2048,
 };
 
+/* Sequences of at most so many query rows are computed by attention_few_f32: that decides bits as well. */
+enum { GATUN__FEW_ROWS = 4 };
+
+/* Head dimensions up to this one have a short way for a few keys. */
+enum { GATUN__TINY_DIM = 128 };
+
 enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
 
 /*
@@ -35,7 +41,7 @@ typedef struct gatun__attention_task {
     int64_t lse_row, lse_head;
     int64_t group;
     int64_t lane_begin, lane_end;
-    int64_t keys;         /* of this batch row */
+    int64_t rows, keys;   /* of this batch row */
     int64_t causal_limit; /* row i sees the keys below min(keys, causal_limit + i); INT64_MAX / 2 if not causal */
     int32_t head_dim, head_dim_v;
     /* Query blocks that share a pass over the keys; lane_end - lane_begin <= blocks * lanes of a block. */
@@ -48,8 +54,13 @@ typedef struct gatun__attention_task {
     const float *relative;  /* [group][2 * relative_span + 1] */
     int64_t relative_span;  /* 0 .. GATUN_MAX_RELATIVE_SPAN */
     int64_t first_position; /* of row 0, on the scale of keys */
-    char *scratch;          /* 64-byte aligned, as large as the plan says */
-    uint64_t redone;        /* out: query blocks run twice */
+    /* What comes next, to be prefetched: whether this thread has probably not read these keys and values lately; rows of
+     * the queries and outputs of another task, or NULL; and of its keys and values, or NULL if they are the same. */
+    int cold;
+    const float *next_k, *next_v, *next_q, *next_out;
+    int64_t next_keys, next_rows;
+    char *scratch;   /* 64-byte aligned, as large as the plan says */
+    uint64_t redone; /* out: query blocks run twice */
 } gatun__attention_task;
 
 /* Rows begin .. end - 1 of one call over rows; what a function does not use is 0. */
@@ -86,6 +97,8 @@ typedef struct gatun__kernels {
     int32_t tier;
     int32_t block_lanes; /* query lanes of one block */
     void (*attention_f32)(gatun__attention_task *task);
+    /* For few query rows, without biases. */
+    void (*attention_few_f32)(gatun__attention_task *task);
     /* Runs `steps` rounds of independent FMAs on io = {1, 0}; returns the floating-point operations of one round. */
     double (*peak_f32)(int64_t steps, float io[2]);
     const gatun__row_kernels *rows;

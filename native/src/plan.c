@@ -27,6 +27,7 @@ gatun__attention_plan gatun__attention_plan_make(
     plan.task_lanes = blocks * block_lanes;
     plan.row_tasks = gatun__divide_up(row_blocks, blocks);
     plan.tasks = heads * plan.row_tasks;
+    plan.keys_stay = desc->seq_k * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float) <= caches->l2 / 2;
     int biased = (desc->flags & GATUN_ATTENTION_BIASED) != 0;
     plan.scratch_bytes = gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
         (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0);

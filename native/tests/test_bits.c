@@ -20,7 +20,8 @@ typedef struct shape {
 
 /*
  * one task and many, one tile and many, keys beyond what is kept in float, groups that do not divide a vector,
- * decoding, biases; more heads in a group than lanes in a block
+ * decoding, biases; more heads in a group than lanes in a block; a head alone tiny, and not so in its group; few rows, in
+ * fours and less
  */
 static const shape shapes[] = {
     {3, 6, 2, 37, 200, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
@@ -34,6 +35,10 @@ static const shape shapes[] = {
     {2, 5, 1, 70, 517, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY, BIAS_ALIBI, 0},
     {2, 8, 2, 1, 4500, 64, GATUN_CAUSAL_NONE, LENGTHS_KEY, BIAS_TABLE, 300},
     {2, 72, 2, 9, 140, 16, GATUN_CAUSAL_TOP_LEFT, LENGTHS_NONE, BIAS_BOTH, 4},
+    {2, 6, 2, 8, 16, 64, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
+    {2, 6, 2, 12, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
+    {2, 10, 2, 7, 13, 96, GATUN_CAUSAL_TOP_LEFT, LENGTHS_KEY, BIAS_NONE, 0},
+    {2, 14, 2, 4, 300, 72, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
 };
 
 static problem shaped(const shape *s) {

@@ -7,13 +7,19 @@
 #include "gatun.h"
 #include "vectors_avx2.h"
 
-#define QV             3
-#define ROWS_FULL      4
-#define ROWS_SINGLE    8
-#define COLUMNS_FULL   4
-#define COLUMNS_SINGLE 8
-#define PEAK_CHAINS    12
+#define QV                 3
+#define ROWS_FULL          4
+#define ROWS_SINGLE        8
+#define COLUMNS_FULL       4
+#define COLUMNS_SINGLE     8
+#define INTERLEAVED        0
+#define FEW_COLUMNS        2
+#define FEW_COLUMNS_SINGLE 8
+#define PEAK_CHAINS        12
 
 #include "attention_f32.h"
+/* after it */
+#include "attention_few_f32.h"
 
-const gatun__kernels gatun__kernels_avx2 = {GATUN_TIER_AVX2, LANES, attention_f32, peak_f32, &gatun__row_kernels_avx2};
+const gatun__kernels gatun__kernels_avx2 = {
+    GATUN_TIER_AVX2, LANES, attention_f32, attention_few_f32, peak_f32, &gatun__row_kernels_avx2};

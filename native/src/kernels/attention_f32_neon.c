@@ -7,13 +7,19 @@
 #include "gatun.h"
 #include "vectors_neon.h"
 
-#define QV             4
-#define ROWS_FULL      4
-#define ROWS_SINGLE    16
-#define COLUMNS_FULL   4
-#define COLUMNS_SINGLE 16
-#define PEAK_CHAINS    16
+#define QV                 4
+#define ROWS_FULL          4
+#define ROWS_SINGLE        16
+#define COLUMNS_FULL       4
+#define COLUMNS_SINGLE     16
+#define INTERLEAVED        0
+#define FEW_COLUMNS        4
+#define FEW_COLUMNS_SINGLE 8
+#define PEAK_CHAINS        16
 
 #include "attention_f32.h"
+/* after it */
+#include "attention_few_f32.h"
 
-const gatun__kernels gatun__kernels_neon = {GATUN_TIER_NEON, LANES, attention_f32, peak_f32, &gatun__row_kernels_neon};
+const gatun__kernels gatun__kernels_neon = {
+    GATUN_TIER_NEON, LANES, attention_f32, attention_few_f32, peak_f32, &gatun__row_kernels_neon};

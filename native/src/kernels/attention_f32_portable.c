@@ -6,14 +6,19 @@
 #include "gatun.h"
 #include "vectors_portable.h"
 
-#define QV             2
-#define ROWS_FULL      4
-#define ROWS_SINGLE    8
-#define COLUMNS_FULL   4
-#define COLUMNS_SINGLE 8
-#define PEAK_CHAINS    12
+#define QV                 2
+#define ROWS_FULL          4
+#define ROWS_SINGLE        8
+#define COLUMNS_FULL       4
+#define COLUMNS_SINGLE     8
+#define INTERLEAVED        0
+#define FEW_COLUMNS        2
+#define FEW_COLUMNS_SINGLE 4
+#define PEAK_CHAINS        12
 
 #include "attention_f32.h"
+/* after it */
+#include "attention_few_f32.h"
 
 const gatun__kernels gatun__kernels_portable = {
-    GATUN_TIER_PORTABLE, LANES, attention_f32, peak_f32, &gatun__row_kernels_portable};
+    GATUN_TIER_PORTABLE, LANES, attention_f32, attention_few_f32, peak_f32, &gatun__row_kernels_portable};

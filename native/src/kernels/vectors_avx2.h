@@ -90,6 +90,24 @@ V vec v_exp2(vec x) {
     return _mm256_and_ps(above, scaled);
 }
 
+/* Lane i <- the 8 lanes of r[i] in one: halves, pairs, each time those of two vectors by one operation. Every result is
+ * made in the same order. */
+#define GATUN__ACROSS(name, operation)                                                                                 \
+    V vec name(const vec r[8]) {                                                                                       \
+        vec t[4], u[2];                                                                                                \
+        for (int i = 0; i < 4; i++) {                                                                                  \
+            static const int first[4] = {0, 2, 1, 3}; /* so that the results come in order */                          \
+            vec a = r[first[i]], b = r[first[i] + 4];                                                                  \
+            t[i] = operation(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));                  \
+        }                                                                                                              \
+        for (int i = 0; i < 2; i++)                                                                                    \
+            u[i] = operation(_mm256_shuffle_ps(t[i], t[i + 2], 0x44), _mm256_shuffle_ps(t[i], t[i + 2], 0xEE));        \
+        return operation(_mm256_shuffle_ps(u[0], u[1], 0x88), _mm256_shuffle_ps(u[0], u[1], 0xDD));                    \
+    }
+GATUN__ACROSS(v_sums, v_add)
+GATUN__ACROSS(v_maxima, v_max)
+#undef GATUN__ACROSS
+
 /* 8 x 8 in registers: pairs, quads, then 128-bit halves. */
 V void v_transpose(vec r[8]) {
     __m256 t[8], u[8];

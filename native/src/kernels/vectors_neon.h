@@ -100,4 +100,15 @@ V void v_transpose(vec r[4]) {
     r[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
 
+V vec v_sums(const vec r[4]) {
+    vec t[4] = {r[0], r[1], r[2], r[3]};
+    v_transpose(t);
+    return v_add(v_add(t[0], t[2]), v_add(t[1], t[3]));
+}
+V vec v_maxima(const vec r[4]) {
+    vec t[4] = {r[0], r[1], r[2], r[3]};
+    v_transpose(t);
+    return v_max(v_max(t[0], t[2]), v_max(t[1], t[3]));
+}
+
 #endif

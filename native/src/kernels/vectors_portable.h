@@ -11,6 +11,7 @@
  *   v_exp2(x)                   2^x for x <= 0, 0 for -inf, NaN for NaN
  *   v_keep(a)                   the compiler must have computed a here
  *   v_transpose(r)              r[i][j] <- r[j][i], VW x VW
+ *   v_sums(r), v_maxima(r)      lane i: the sum, the maximum, of the lanes of r[i], each made in the same order
  */
 #ifndef GATUN_VECTORS_PORTABLE_H
 #define GATUN_VECTORS_PORTABLE_H
@@ -125,6 +126,17 @@ V void v_transpose(vec r[4]) {
     r[1] = __builtin_shuffle(a, c, (vint){2, 3, 6, 7});
     r[2] = __builtin_shuffle(b, d, (vint){0, 1, 4, 5});
     r[3] = __builtin_shuffle(b, d, (vint){2, 3, 6, 7});
+}
+
+V vec v_sums(const vec r[4]) {
+    vec t[4] = {r[0], r[1], r[2], r[3]};
+    v_transpose(t);
+    return v_add(v_add(t[0], t[2]), v_add(t[1], t[3]));
+}
+V vec v_maxima(const vec r[4]) {
+    vec t[4] = {r[0], r[1], r[2], r[3]};
+    v_transpose(t);
+    return v_max(v_max(t[0], t[2]), v_max(t[1], t[3]));
 }
 
 #endif

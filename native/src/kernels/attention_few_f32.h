@@ -1,0 +1,387 @@
+/*
+ * Forward attention in float32 for few query rows (decoding), for every tier: included by each attention_f32_<tier>.c
+ * after attention_f32.h, whose vectors it uses.
+ *
+ * Algorithm: lanes of a vector are elements of a head, since there are too few queries to fill vectors. Up to 4 queries
+ * (rows, or heads of a group) share every key and value that is loaded.
+ *   1. scores[query][key] = sum_d k[key][d] * q[query][d], VW of them at a time: VW / queries keys x queries
+ *      accumulators along d, then v_sums, which adds up the lanes of each in the same order.
+ *   2. Softmax of a tile of TILE_KEYS keys, along keys: p = 2^((score - maximum) * factor).
+ *   3. out[query][c] += sum_key v[key][c] * p[query][key], a register block of queries x FEW_COLUMNS vectors of columns
+ *      (FEW_COLUMNS_SINGLE for one query), in chains of CHAIN_KEYS keys from 0.
+ *   4. Every SPLIT_KEYS keys the float results are merged into doubles.
+ * Keys and values are read once from where they lie, rows some kilobytes ahead prefetched: with few queries their memory
+ * is the bound.
+ *
+ * How many queries go side by side cannot change a bit: each score and each output is made by the same operations.
+ * Masks, NaN and the second run are as in attention_f32.h.
+ *
+ * The including file defines FEW_COLUMNS and FEW_COLUMNS_SINGLE.
+ */
+
+/* All queries of a task, one after the other. */
+typedef struct few_state {
+    float *q;   /* [queries][head_dim] */
+    float *out; /* [queries][head_dim_v] */
+    float *maximum, *sum;
+    int32_t *limit; /* keys below it are seen; does not fall */
+    double *merged_out, *merged_sum;
+    float *merged_maximum;
+    float *scores; /* [4][TILE_KEYS], weights later */
+    uint8_t *live; /* the same: which are neither masked nor -inf */
+} few_state;
+
+/* How far ahead rows are prefetched: two to four kilobytes hide memory, more evicts. */
+enum { FEW_AHEAD_BYTES = 4096 };
+
+INLINE int32_t few_ahead(int32_t dim) {
+    int32_t rows = FEW_AHEAD_BYTES / (dim * (int32_t)sizeof(float));
+    return rows < 1 ? 1 : rows;
+}
+
+INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t dim, const float *const q[4],
+    int32_t keys, float *scores, const float *coming, int64_t coming_row) {
+    enum { MOST = VW };
+    const int rows = VW / queries;
+    const int32_t ahead = few_ahead(dim);
+    for (int32_t key = 0; key < keys; key += rows) {
+        const float *row[MOST];
+        vec acc[MOST];
+        const int inside = key + ahead + rows <= keys;
+        const float *soon = inside ? k + (key + ahead) * k_row : coming + (key + ahead - keys) * coming_row;
+        const int64_t soon_row = inside ? k_row : coming_row;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+            row[i] = k + (key + i < keys ? key + i : keys - 1) * k_row;
+#pragma GCC unroll 16
+        for (int i = 0; i < VW; i++)
+            acc[i] = v_zero();
+        int32_t d = 0;
+        for (; d + VW <= dim; d += VW) {
+            vec query[4];
+#pragma GCC unroll 4
+            for (int x = 0; x < queries; x++)
+                query[x] = v_load(q[x] + d);
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i++) {
+                vec element = v_load(row[i] + d);
+                __builtin_prefetch(soon + i * soon_row + d);
+#pragma GCC unroll 4
+                for (int x = 0; x < queries; x++)
+                    acc[x * rows + i] = v_fma(element, query[x], acc[x * rows + i]);
+            }
+        }
+        if (d < dim) {
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i++) {
+                vec element = v_load_some(row[i] + d, dim - d);
+#pragma GCC unroll 4
+                for (int x = 0; x < queries; x++)
+                    acc[x * rows + i] = v_fma(element, v_load_some(q[x] + d, dim - d), acc[x * rows + i]);
+            }
+        }
+        float sums[VW];
+        v_store(sums, v_sums(acc));
+#pragma GCC unroll 4
+        for (int x = 0; x < queries; x++)
+            memcpy(scores + x * GATUN__TILE_KEYS + key, sums + x * rows, (size_t)rows * sizeof(float));
+    }
+}
+
+/* out[x][c] += sum_j v[j][c] * p[x][j] over the keys of a chain, below end[x]; of the queries `count` are written. */
+INLINE void few_columns(const int queries, const int vectors, const int32_t some, int select_all, const float *v,
+    int64_t v_row, const float *soon, int64_t soon_row, const float *p, const uint8_t *live, const int32_t end[4],
+    int32_t count, float *const out[4], int rescale, const float alpha[4]) {
+    vec acc[4][FEW_COLUMNS_SINGLE];
+    int32_t all = select_all ? 0 : end[0], most = 0;
+#pragma GCC unroll 4
+    for (int x = 0; x < queries; x++) {
+        all = end[x] < all ? end[x] : all;
+        most = end[x] > most ? end[x] : most;
+#pragma GCC unroll 8
+        for (int c = 0; c < vectors; c++)
+            acc[x][c] = v_zero();
+    }
+    int32_t j = 0;
+    for (; j < all; j++) {
+        vec value[FEW_COLUMNS_SINGLE];
+#pragma GCC unroll 8
+        for (int c = 0; c < vectors; c++) {
+            value[c] = some > 0 ? v_load_some(v + j * v_row + c * VW, some) : v_load(v + j * v_row + c * VW);
+            __builtin_prefetch(soon + j * soon_row + c * VW);
+        }
+#pragma GCC unroll 4
+        for (int x = 0; x < queries; x++) {
+            vec weight = v_set1(p[x * GATUN__TILE_KEYS + j]);
+#pragma GCC unroll 8
+            for (int c = 0; c < vectors; c++)
+                acc[x][c] = v_fma(value[c], weight, acc[x][c]);
+        }
+    }
+    for (; j < most; j++)
+#pragma GCC unroll 4
+        for (int x = 0; x < queries; x++) {
+            if (j >= end[x] || (select_all && !live[x * GATUN__TILE_KEYS + j]))
+                continue;
+            vec weight = v_set1(p[x * GATUN__TILE_KEYS + j]);
+#pragma GCC unroll 8
+            for (int c = 0; c < vectors; c++)
+                acc[x][c] = v_fma(some > 0 ? v_load_some(v + j * v_row + c * VW, some) : v_load(v + j * v_row + c * VW),
+                    weight, acc[x][c]);
+        }
+#pragma GCC unroll 4
+    for (int x = 0; x < queries; x++) {
+        if (x >= count)
+            break;
+#pragma GCC unroll 8
+        for (int c = 0; c < vectors; c++) {
+            float *to = out[x] + c * VW;
+            vec old = some > 0 ? v_load_some(to, some) : v_load(to);
+            vec sum = rescale ? v_fma(old, v_set1(alpha[x]), acc[x][c]) : v_add(old, acc[x][c]);
+            if (some > 0)
+                v_store_some(to, sum, some);
+            else
+                v_store(to, sum);
+        }
+    }
+}
+
+/* One tile for queries first .. first + count - 1, at most `queries`: the last stands in for those that are not there. */
+INLINE void few_tile(const int queries, const gatun__attention_task *t, const few_state *f, int32_t first,
+    int32_t count, int32_t first_key, int32_t keys, int select_all) {
+    enum { CHAIN = GATUN__CHAIN_KEYS, TILE = GATUN__TILE_KEYS };
+    const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
+    const vec factor = v_set1(t->score_factor);
+    const float *q[4];
+    float *out[4];
+    int32_t end[4], most = 0;
+    for (int x = 0; x < queries; x++) {
+        int32_t lane = first + (x < count ? x : count - 1);
+        q[x] = f->q + (int64_t)lane * t->head_dim;
+        out[x] = f->out + (int64_t)lane * t->head_dim_v;
+        int32_t seen = f->limit[lane] - first_key;
+        end[x] = seen < 0 ? 0 : seen > keys ? keys : seen;
+        most = end[x] > most ? end[x] : most;
+    }
+    if (most == 0)
+        return;
+    few_scores(queries, k, t->k_row, t->head_dim, q, most, f->scores, v, t->v_row);
+
+    vec maxima[VW], sums[VW];
+    for (int x = 0; x < VW; x++) {
+        maxima[x] = v_set1(-INFINITY);
+        sums[x] = v_zero();
+    }
+    for (int x = 0; x < queries; x++) {
+        float *s = f->scores + x * TILE;
+        for (int32_t j = end[x]; j < (end[x] + VW - 1) / VW * VW; j++)
+            s[j] = -INFINITY;
+        for (int32_t j = 0; j < end[x]; j += VW)
+            maxima[x] = v_max(maxima[x], v_load(s + j));
+        for (int32_t j = 0; select_all && j < end[x]; j++)
+            f->live[x * TILE + j] = s[j] != -INFINITY;
+    }
+    float maximum[VW], alpha[VW], reference[VW] = {0}, old[VW] = {0}, sum[VW] = {0};
+    v_store(maximum, v_maxima(maxima));
+    for (int x = 0; x < queries; x++) {
+        old[x] = f->maximum[first + (x < count ? x : count - 1)];
+        maximum[x] = maximum[x] > old[x] ? maximum[x] : old[x];
+        reference[x] = maximum[x] == -INFINITY ? 0 : maximum[x];
+        sum[x] = f->sum[first + (x < count ? x : count - 1)];
+    }
+    const vec before = v_load(old), rescaled = v_exp2(v_mul(v_sub(before, v_load(reference)), factor));
+    v_store(alpha, v_select(v_equal(before, v_set1(-INFINITY)), v_zero(), rescaled));
+    for (int x = 0; x < queries; x++) {
+        float *s = f->scores + x * TILE;
+        const vec minus = v_set1(reference[x]);
+        int32_t j = 0;
+        for (; j + VW <= end[x]; j += VW) {
+            vec p = v_exp2(v_mul(v_sub(v_load(s + j), minus), factor));
+            sums[x] = v_add(sums[x], p);
+            v_store(s + j, p);
+        }
+        if (j < end[x]) {
+            v_store(s + j, v_exp2(v_mul(v_sub(v_load(s + j), minus), factor)));
+            sums[x] = v_add(sums[x], v_load_some(s + j, end[x] - j));
+        }
+    }
+    v_store(sum, v_fma(v_load(sum), v_load(alpha), v_sums(sums)));
+
+    const int32_t ahead = few_ahead(t->head_dim_v);
+    for (int32_t j = 0; j < most; j += CHAIN) {
+        int32_t chain[4];
+        for (int x = 0; x < queries; x++)
+            chain[x] = end[x] < j ? 0 : end[x] - j < CHAIN ? end[x] - j : CHAIN;
+        const float *p = f->scores + j;
+        const uint8_t *live = f->live + j;
+        const float *values = v + j * t->v_row;
+        const int inside = j + ahead + CHAIN <= most;
+        const float *soon = inside ? values + ahead * t->v_row : k + (j + ahead + keys - most) * t->k_row;
+        const int64_t soon_row = inside ? t->v_row : t->k_row;
+        int32_t c = 0;
+#define COLUMNS(vectors, some)                                                                                         \
+    do {                                                                                                               \
+        float *const to[4] = {                                                                                         \
+            out[0] + c, out[queries > 1 ? 1 : 0] + c, out[queries > 2 ? 2 : 0] + c, out[queries > 2 ? 3 : 0] + c};     \
+        few_columns(queries, vectors, some, select_all, values + c, t->v_row, soon + c, soon_row, p, live, chain,      \
+            count, to, j == 0, alpha);                                                                                 \
+    } while (0)
+        enum { SINGLE = FEW_COLUMNS_SINGLE, SEVERAL = FEW_COLUMNS };
+        if (queries == 1)
+            for (; c + SINGLE * VW <= t->head_dim_v; c += SINGLE * VW)
+                COLUMNS(SINGLE, 0);
+        for (; c + SEVERAL * VW <= t->head_dim_v; c += SEVERAL * VW)
+            COLUMNS(SEVERAL, 0);
+        for (; c + VW <= t->head_dim_v; c += VW)
+            COLUMNS(1, 0);
+        if (c < t->head_dim_v)
+            COLUMNS(1, t->head_dim_v - c);
+#undef COLUMNS
+    }
+    for (int x = 0; x < count; x++) {
+        f->sum[first + x] = sum[x];
+        f->maximum[first + x] = maximum[x];
+    }
+}
+
+#define FEW_TILE(n)                                                                                                    \
+    static __attribute__((noinline)) void few_tile_##n(const gatun__attention_task *t, const few_state *f,             \
+        int32_t first, int32_t count, int32_t first_key, int32_t keys, int select_all) {                               \
+        few_tile(n, t, f, first, count, first_key, keys, select_all);                                                  \
+    }
+FEW_TILE(1)
+FEW_TILE(2)
+FEW_TILE(4)
+#undef FEW_TILE
+
+static void few_reset(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count) {
+    for (int32_t i = first; i < first + count; i++) {
+        f->maximum[i] = -INFINITY;
+        f->sum[i] = 0;
+    }
+    memset(f->out + (int64_t)first * t->head_dim_v, 0, (size_t)count * (size_t)t->head_dim_v * sizeof(float));
+}
+
+/* As merge_split of attention_f32.h. */
+static void few_merge(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int is_first) {
+    for (int32_t i = first; i < first + count; i++) {
+        double *merged = f->merged_out + (int64_t)i * t->head_dim_v;
+        const float *out = f->out + (int64_t)i * t->head_dim_v;
+        if (is_first) {
+            f->merged_maximum[i] = -INFINITY;
+            f->merged_sum[i] = 0;
+            memset(merged, 0, (size_t)t->head_dim_v * sizeof *merged);
+        }
+        float ours = f->maximum[i], theirs = f->merged_maximum[i], maximum = theirs > ours ? theirs : ours;
+        float reference = maximum == -INFINITY ? 0 : maximum, weights[VW] = {theirs, ours};
+        v_store(weights, v_exp2(v_mul(v_sub(v_load(weights), v_set1(reference)), v_set1(t->score_factor))));
+        double keep = theirs == -INFINITY ? 0 : (double)weights[0], take = ours == -INFINITY ? 0 : (double)weights[1];
+        f->merged_maximum[i] = maximum;
+        f->merged_sum[i] = f->merged_sum[i] * keep + (double)f->sum[i] * take;
+        for (int32_t c = 0; c < t->head_dim_v; c++)
+            merged[c] = merged[c] * keep + (double)out[c] * take;
+    }
+    few_reset(t, f, first, count);
+}
+
+static void few_take_merged(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count) {
+    for (int32_t i = first; i < first + count; i++) {
+        f->maximum[i] = f->merged_maximum[i];
+        f->sum[i] = (float)f->merged_sum[i];
+        for (int32_t c = 0; c < t->head_dim_v; c++)
+            f->out[(int64_t)i * t->head_dim_v + c] = (float)f->merged_out[(int64_t)i * t->head_dim_v + c];
+    }
+}
+
+/* All keys for queries first .. first + count - 1, which few_reset has prepared. */
+static void few_keys(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int select_all) {
+    const int32_t most = f->limit[first + count - 1];
+    int merged = most > GATUN__SPLIT_KEYS;
+    for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
+        int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
+        for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
+            int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
+            for (int32_t i = 0; i < count; i += 4) {
+                int32_t some = count - i < 4 ? count - i : 4;
+                (some == 1      ? few_tile_1
+                    : some == 2 ? few_tile_2
+                                : few_tile_4)(t, f, first + i, some, key, keys, select_all);
+            }
+        }
+        if (merged)
+            few_merge(t, f, first, count, split == 0);
+    }
+    if (merged)
+        few_take_merged(t, f, first, count);
+}
+
+/* Rows out / sum. Returns nonzero if a result is not finite. */
+static int few_write(const gatun__attention_task *t, const few_state *f, int32_t i, int canonical_nan) {
+    const place p = place_of(t, t->lane_begin + i);
+    float *row = t->out + p.row * t->out_row + p.head * t->out_head;
+    const float *out = f->out + (int64_t)i * t->head_dim_v;
+    const vec inverse = f->sum[i] == 0 ? v_zero() : v_div(v_set1(1), v_set1(f->sum[i]));
+    vec check = v_zero();
+    for (int32_t c = 0; c < t->head_dim_v; c += VW) {
+        int32_t some = t->head_dim_v - c < VW ? t->head_dim_v - c : VW;
+        vec r = v_add(v_mul(some == VW ? v_load(out + c) : v_load_some(out + c, some), inverse), v_zero());
+        check = v_fma(r, v_zero(), check);
+        if (canonical_nan)
+            r = v_select(v_equal(r, r), r, v_set1(NAN));
+        if (some == VW)
+            v_store(row + c, r);
+        else
+            v_store_some(row + c, r, some);
+    }
+    float checks[VW];
+    v_store(checks, check);
+    for (int32_t x = 0; x < VW; x++)
+        if (checks[x] != 0)
+            return 1;
+    return 0;
+}
+
+static void attention_few_f32(gatun__attention_task *t) {
+    _Static_assert(LANES >= 4, "four rows of scores fit the scratch of a block's");
+    char *scratch = t->scratch;
+    few_state f;
+    f.scores = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+    f.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+    const int32_t count = (int32_t)(t->lane_end - t->lane_begin);
+    const size_t lanes = (size_t)count;
+    f.q = carve(&scratch, lanes * (size_t)t->head_dim * sizeof(float));
+    f.out = carve(&scratch, lanes * (size_t)t->head_dim_v * sizeof(float));
+    f.limit = carve(&scratch, lanes * sizeof(int32_t));
+    f.maximum = carve(&scratch, lanes * sizeof(float));
+    f.sum = carve(&scratch, lanes * sizeof(float));
+    if (t->keys > GATUN__SPLIT_KEYS) {
+        f.merged_out = carve(&scratch, lanes * (size_t)t->head_dim_v * sizeof(double));
+        f.merged_sum = carve(&scratch, lanes * sizeof(double));
+        f.merged_maximum = carve(&scratch, lanes * sizeof(float));
+    }
+    for (int32_t i = 0; i < count; i++) {
+        const place p = place_of(t, t->lane_begin + i);
+        int64_t limit = t->causal_limit + p.row;
+        f.limit[i] = (int32_t)(limit < 0 ? 0 : limit > t->keys ? t->keys : limit);
+        const float *row = t->q + p.row * t->q_row + p.head * t->q_head;
+        for (int32_t d = 0; d < t->head_dim; d++)
+            f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor;
+    }
+    few_reset(t, &f, 0, count);
+    few_keys(t, &f, 0, count, 0);
+    for (int32_t i = 0; i < count; i++) {
+        if (few_write(t, &f, i, 0)) {
+            t->redone++;
+            few_reset(t, &f, i, 1);
+            few_keys(t, &f, i, 1, 1);
+            few_write(t, &f, i, 1);
+        }
+        if (t->lse == NULL)
+            continue;
+        const place p = place_of(t, t->lane_begin + i);
+        float *to = t->lse + p.row * t->lse_row + p.head * t->lse_head, sum = f.sum[i];
+        *to = sum == 0     ? -INFINITY
+              : sum != sum ? NAN
+                           : (float)((double)f.maximum[i] * t->score_natural + log((double)sum));
+    }
+}

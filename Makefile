@@ -38,7 +38,7 @@ native-platform := linux-$(shell uname -m)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: all run test check check-full test-asan bench bench-c native bindings install docs format format-check clean help
+.PHONY: all run test check check-full test-asan bench bench-jmh bench-report bench-c native bindings install docs format format-check clean help
 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
@@ -68,13 +68,24 @@ test-asan: ## the Java tests tagged asan, on a C library with address and undefi
 
 # For the benchmarks alone: let OpenBLAS choose its kernels by the CPU. The report says what was taken away.
 openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
+bench-mode = -Dbench.mode=$(if $(QUICK),quick,full)
+# DJL's PyTorch is large, and a peer that is not there is no reason to go without the others.
 bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $($(v)),$(v)=$($(v)))))'; \
 	unset $(openblas-choices); \
 	$(MAKE) -C native -j$(JOBS) OUT='$(CURDIR)/target/native/$(native-platform)' lib bench-lib bench-program && \
-	$(mvn) -q -Pjmh -Dbench.mode=$(if $(QUICK),quick,full)
+	profiles=jmh && \
+	{ $(mvn) -q -Pdjl dependency:resolve >target/djl.log 2>&1 && profiles=jmh,djl \
+	  || echo "gatun: DJL's PyTorch cannot be had, see target/djl.log; its rows will say that it is not there" >&2; } && \
+	$(mvn) -q -P$$profiles $(bench-mode)
 
-bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,embedding,encoder,gc,jmh)
+bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,memory,embedding,encoder,gc,jmh)
 	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-test-classes
+
+bench-jmh: ## a call from Java against one from C, by JMH, in target/bench (QUICK=1: a look)
+	@$(bench) -Dbench.steps=jmh process-test-classes
+
+bench-report: ## docs/benchmarks from the results in target/bench, or its own anew (QUICK=1: of a quick run as well)
+	@$(mvn) -q -Pjmh -Dbench.main=dev.gatun.bench.Publish $(bench-mode) -Dbench.steps=docs/benchmarks process-test-classes
 
 bench-c: ## the C benchmark alone: share of the FMA peak (BENCH_ARGS="--help" for options)
 	@$(MAKE) -C native bench

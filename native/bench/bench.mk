@@ -10,7 +10,8 @@ bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 # jni.h is the only thing here that comes from a JDK.
 JNI_HOME ?= $(shell ../src/main/scripts/find-jdk.sh --javac)
 
-BENCH_OBJ := $(patsubst %,$(BUILD)/bench/%.o,gatunbench workload jni_twin $(addprefix softmax_,$(TIERS)))
+BENCH_OBJ := $(patsubst %,$(BUILD)/bench/%.o,gatunbench workload jni_twin $(addprefix softmax_,$(TIERS)) \
+	$(addprefix read_,$(TIERS)))
 
 $(BUILD)/bench/%.o: bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -18,7 +19,7 @@ $(BUILD)/bench/%.o: bench/%.c $(BUILD)/flags
 	$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) $(BENCH_FLAGS) -c $< -o $@
 
 # A peer gets what a compiler can do for it, fused multiply-adds included.
-$(BUILD)/bench/softmax_%.o: BENCH_FLAGS = -O3 -ffp-contract=fast -Wno-psabi $(ISA_$(lastword $(subst _, ,$*)))
+$(BUILD)/bench/softmax_%.o $(BUILD)/bench/read_%.o: BENCH_FLAGS = -O3 -ffp-contract=fast -Wno-psabi $(ISA_$(lastword $(subst _, ,$*)))
 $(BUILD)/bench/jni_twin.o: BENCH_FLAGS = -isystem $(JNI_HOME)/include -isystem $(JNI_HOME)/include/linux
 
 $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)

@@ -19,8 +19,8 @@ GATUNBENCH_API const char *gatunbench_shape(int32_t index, int64_t sizes[6]);
 /** An element of the input with this seed. */
 GATUNBENCH_API float gatunbench_value(uint64_t seed, uint64_t element);
 
-/** Flops of a shape without a mask. */
-GATUNBENCH_API double gatunbench_flops(const int64_t sizes[6]);
+/** Flops of a shape, causal or without a mask. */
+GATUNBENCH_API double gatunbench_flops(const int64_t sizes[6], int32_t causal);
 
 /** Calls forward this often, without a Java frame in between, and returns the first status that is not 0. */
 GATUNBENCH_API int32_t gatunbench_repeat(gatunbench_forward *forward, gatun_context *context,
@@ -31,15 +31,27 @@ GATUNBENCH_API int32_t gatunbench_repeat(gatunbench_forward *forward, gatun_cont
 GATUNBENCH_API void gatunbench_empty(void);
 
 /**
- * Attention as one writes it first: for each head, scores = q k^T by sgemm, softmax of each row, out = scores v by
- * sgemm. Tensors are contiguous [batch][heads][seq][dim], sizes as in gatunbench_shape, scores [seq_q][seq_k] scratch
- * that is used again for each head. tier chooses the softmax.
+ * Attention as one writes it first, of the heads first .. last - 1 of all batch rows' heads: scores = q k^T by sgemm,
+ * softmax of each row, out = scores v by sgemm. Tensors are contiguous [batch][heads][seq][dim], with bshd
+ * [batch][seq][heads][dim]; sizes as in gatunbench_shape; scores is scratch of [seq_q][seq_k] that is used again for
+ * each head. causal computes the whole square and gives weights to the keys that a row sees. tier chooses the softmax.
  */
-GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, const int64_t sizes[6], const float *q,
-    const float *k, const float *v, float *scores, float *out);
+GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, const int64_t sizes[6], int32_t bshd,
+    int32_t causal, int64_t first, int64_t last, const float *q, const float *k, const float *v, float *scores,
+    float *out);
+
+/**
+ * Reads memory over and over for about nanoseconds, and stores how many bytes a second that was; returns the sum of
+ * what it read, so that nothing is left out.
+ */
+GATUNBENCH_API float gatunbench_read(
+    int32_t tier, const float *x, int64_t floats, int64_t nanoseconds, double *bytes_per_second);
 
 typedef void gatunbench_softmax(float *row, int64_t keys, float scale);
 gatunbench_softmax gatunbench__softmax_avx512, gatunbench__softmax_avx2, gatunbench__softmax_neon,
     gatunbench__softmax_portable;
+
+typedef float gatunbench_reader(const float *x, int64_t floats);
+gatunbench_reader gatunbench__read_avx512, gatunbench__read_avx2, gatunbench__read_neon, gatunbench__read_portable;
 
 #endif /* GATUNBENCH_H */

@@ -16,39 +16,74 @@ import java.util.function.LongSupplier;
  */
 public record Alternation(Spread a, Spread b, Spread ratio, Spread difference) {
 
-  /** How long and how often. */
+  /**
+   * How long and how often.
+   *
+   * @param windowSeconds how long the calls of one sample take at least
+   * @param pairs how many samples
+   * @param warmSeconds how long a peer runs before
+   * @param slowWarmSeconds the same for one that the JIT compiles
+   * @param warmCalls how many calls it makes before at least, unless they are long: allocators
+   *     settle in a few
+   * @param mostSeconds what all pairs of long calls may take; five of them are made even so
+   */
   public record Effort(
-      double windowSeconds, int pairs, double warmSeconds, double slowWarmSeconds) {
+      double windowSeconds,
+      int pairs,
+      double warmSeconds,
+      double slowWarmSeconds,
+      int warmCalls,
+      double mostSeconds) {
 
     /** For results that are to be published. */
-    public static final Effort FULL = new Effort(0.03, 15, 0.3, 3);
+    public static final Effort FULL = new Effort(0.02, 15, 0.2, 1.5, 3, 3);
 
     /** For a look. */
-    public static final Effort QUICK = new Effort(0.005, 5, 0.05, 0.5);
+    public static final Effort QUICK = new Effort(0.005, 3, 0.02, 0.2, 2, 1);
 
     /** For tests. */
-    static final Effort ONCE = new Effort(0, 1, 0, 0);
+    static final Effort ONCE = new Effort(0, 1, 0, 0, 1, 0);
+
+    private static final int FEW = 5;
 
     /**
-     * A peer that takes twice as long gets fewer pairs, and one that takes seconds a single one.
+     * A peer that takes twice as long gets few pairs, and so do calls that are long; some get one.
      */
-    int pairsFor(double baselineSeconds, double peerSeconds) {
-      return peerSeconds > 2 ? 1 : peerSeconds > 2 * baselineSeconds ? Math.min(5, pairs) : pairs;
+    int pairsFor(Peer peer, double baselineSeconds, double peerSeconds) {
+      if (peer.isTimedOnce()) {
+        return 1;
+      }
+      int few = Math.min(FEW, pairs);
+      return peerSeconds > 2 * baselineSeconds
+          ? few
+          : (int) Math.clamp(mostSeconds / (baselineSeconds + peerSeconds), few, pairs);
     }
   }
 
+  /** A call so long that was made before needs no other to be warm. */
+  private static final double WARM_BY_ONE_SECONDS = 2;
+
+  /** Calls so long need no others, as many as the effort says, to be warm. */
+  private static final double LONG_SECONDS = 0.5;
+
   /** Runs a peer until it is warm, and returns seconds a call. */
   static double warm(Peer peer, Effort effort) {
-    return warm(peer, effort, System::nanoTime);
+    return warm(peer, effort, 0, System::nanoTime);
   }
 
-  private static double warm(Peer peer, Effort effort, LongSupplier clock) {
+  private static double warm(Peer peer, Effort effort, double known, LongSupplier clock) {
+    if (known > WARM_BY_ONE_SECONDS) {
+      return known;
+    }
     double limit = peer.warmsUpSlowly() ? effort.slowWarmSeconds : effort.warmSeconds;
     long begin = clock.getAsLong();
     double last;
+    int calls = 0;
     do {
       last = seconds(peer, 1, clock);
-    } while ((clock.getAsLong() - begin) * 1e-9 < limit);
+      calls++;
+    } while ((clock.getAsLong() - begin) * 1e-9 < limit
+        || calls < effort.warmCalls && last < LONG_SECONDS);
     return last;
   }
 
@@ -59,6 +94,9 @@ public record Alternation(Spread a, Spread b, Spread ratio, Spread difference) {
   }
 
   private static long callsFor(Peer peer, double last, double window, LongSupplier clock) {
+    if (last > window) {
+      return 1;
+    }
     long calls = Math.max(1, (long) (window / last));
     // a second, longer look: one call alone measures the clock where calls are short
     return Math.max(1, Math.round(window / (seconds(peer, calls, clock) / calls)));
@@ -66,26 +104,48 @@ public record Alternation(Spread a, Spread b, Spread ratio, Spread difference) {
 
   /** Times b against the baseline a. */
   static Alternation of(Peer a, Peer b, Effort effort) {
-    return of(a, b, effort, System::nanoTime);
+    return of(a, b, effort, 0, 0, window -> {}, System::nanoTime);
   }
 
-  /** The same by a clock of the caller's, in nanoseconds. */
-  static Alternation of(Peer a, Peer b, Effort effort, LongSupplier clock) {
-    double lastA = warm(a, effort, clock);
-    double lastB = warm(b, effort, clock);
+  /** What is done around the pairs, for about as long as a sample of the baseline takes. */
+  interface Around {
+    void window(double seconds);
+  }
+
+  /**
+   * Times b against the baseline a.
+   *
+   * @param knownA seconds of a call of a that was made before, 0 if that is not known
+   * @param knownB the same of b
+   * @param around done before the first pair and after the last
+   * @param clock in nanoseconds
+   */
+  static Alternation of(
+      Peer a,
+      Peer b,
+      Effort effort,
+      double knownA,
+      double knownB,
+      Around around,
+      LongSupplier clock) {
+    double lastA = warm(a, effort, knownA, clock);
+    double lastB = warm(b, effort, knownB, clock);
     long callsA = callsFor(a, lastA, effort.windowSeconds, clock);
-    long callsB = lastB > 2 ? 1 : callsFor(b, lastB, effort.windowSeconds, clock);
-    int pairs = effort.pairsFor(lastA, lastB);
+    long callsB = callsFor(b, lastB, effort.windowSeconds, clock);
+    int pairs = effort.pairsFor(b, lastA, lastB);
     double[] as = new double[pairs];
     double[] bs = new double[pairs];
     double[] ratios = new double[pairs];
     double[] differences = new double[pairs];
+    double window = Math.max(effort.windowSeconds, lastA);
+    around.window(window);
     for (int i = 0; i < pairs; i++) {
       as[i] = seconds(a, callsA, clock) / callsA * 1e9;
       bs[i] = seconds(b, callsB, clock) / callsB * 1e9;
       ratios[i] = bs[i] / as[i];
       differences[i] = bs[i] - as[i];
     }
+    around.window(window);
     return new Alternation(Spread.of(as), Spread.of(bs), Spread.of(ratios), Spread.of(differences));
   }
 

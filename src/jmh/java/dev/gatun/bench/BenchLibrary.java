@@ -3,6 +3,7 @@ package dev.gatun.bench;
 import java.io.FileNotFoundException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.AddressLayout;
+import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
@@ -46,7 +47,13 @@ final class BenchLibrary {
       handle(
           "gatunbench_naive",
           FunctionDescriptor.of(
-              INT, ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS));
+              INT, ADDRESS, INT, ADDRESS, INT, INT, LONG, LONG, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
+              ADDRESS));
+
+  private static final MethodHandle READ =
+      handle(
+          "gatunbench_read",
+          FunctionDescriptor.of(ValueLayout.JAVA_FLOAT, INT, ADDRESS, LONG, LONG, ADDRESS));
 
   static final MethodHandle EMPTY = handle("gatunbench_empty", FunctionDescriptor.ofVoid());
 
@@ -54,7 +61,7 @@ final class BenchLibrary {
       handle("gatunbench_value", FunctionDescriptor.of(ValueLayout.JAVA_FLOAT, LONG, LONG));
 
   private static final MethodHandle FLOPS =
-      handle("gatunbench_flops", FunctionDescriptor.of(ValueLayout.JAVA_DOUBLE, ADDRESS));
+      handle("gatunbench_flops", FunctionDescriptor.of(ValueLayout.JAVA_DOUBLE, ADDRESS, INT));
 
   private static final MethodHandle SHAPE =
       handle(
@@ -89,9 +96,27 @@ final class BenchLibrary {
     return (float) VALUE.invokeExact(seed, element);
   }
 
-  /** C's {@link Shape#flops}. */
-  static double flops(MemorySegment sizes) throws Throwable {
-    return (double) FLOPS.invokeExact(sizes);
+  /** C's {@link Point#flops}. */
+  static double flops(MemorySegment sizes, boolean causal) throws Throwable {
+    return (double) FLOPS.invokeExact(sizes, causal ? 1 : 0);
+  }
+
+  /** Reads memory for some time and returns bytes a second. */
+  static double read(int tier, MemorySegment memory, long nanoseconds) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment rate = arena.allocate(ValueLayout.JAVA_DOUBLE);
+      float sum =
+          (float)
+              READ.invokeExact(tier, memory, memory.byteSize() / Float.BYTES, nanoseconds, rate);
+      if (Float.isNaN(sum)) {
+        throw new IllegalStateException("memory: expected numbers");
+      }
+      return rate.get(ValueLayout.JAVA_DOUBLE, 0);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw Peer.unexpected(e);
+    }
   }
 
   /** The name of a shape in C's list, or null past its end; sizes receives six int64. */

@@ -1,151 +1,187 @@
 package dev.gatun.bench;
 
-import dev.gatun.GatunRuntime;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.function.Function;
 
 /**
- * Every peer against Gatun, shape by shape, in alternation. A process of its own: {@code Comparison
- * FILE [quick] [NAME-PART]} writes a JSON array of rows.
+ * One peer against Gatun, point by point, in alternation. A process of its own: {@code Comparison
+ * FILE quick|full PEER} writes a JSON array of rows, anew after every point.
  */
 public final class Comparison {
 
-  /** Flops beyond which a quick run leaves a shape out, and scalar Java. */
-  private static final double QUICK_FLOPS = 2e10;
-
-  private static final double QUICK_SCALAR_FLOPS = 1e9;
-
   private static final double VECTOR_WARM_SECONDS = 3;
 
-  /** A way to make a peer, and why it cannot run a shape: null if it can. */
-  private record Entry(
-      String name, Function<Workload, Peer> maker, Function<Shape, String> obstacle) {}
-
-  /** What all others are compared with: Gatun from Java. */
-  static final String BASELINE = "gatun";
-
-  /** What Gatun from Java is itself compared with: the same function from C. */
-  static final String C = "gatun-c";
-
-  private static final List<Entry> PEERS =
-      List.of(
-          new Entry(C, GatunPeer.FromC::new, shape -> null),
-          new Entry("gatun-copying", GatunPeer.Copying::new, shape -> null),
-          new Entry("gatun-critical", GatunPeer.Critical::new, Comparison::tinyOnly),
-          new Entry("gatun-jni", GatunPeer.Jni::new, Comparison::tinyOnly),
-          new Entry("gatun-jni-arrays", GatunPeer.JniArrays::new, Comparison::tinyOnly),
-          new Entry("openblas", NaivePeer::new, Comparison::notEmpty),
-          new Entry("onnxruntime", OnnxPeer::new, Comparison::notEmpty),
-          new Entry(
-              "java-vector",
-              VectorPeer::new,
-              shape ->
-                  VectorPeer.isAvailable() ? notEmpty(shape) : "no module jdk.incubator.vector"),
-          new Entry("java-scalar", ScalarPeer::new, Comparison::notEmpty));
-
+  private final Contender contender;
   private final Alternation.Effort effort;
+  private final Roofs roofs;
   private final boolean quick;
-  private final List<Map<String, Object>> rows = new ArrayList<>();
 
-  Comparison(Alternation.Effort effort, boolean quick) {
+  Comparison(Contender contender, Alternation.Effort effort, Roofs roofs) {
+    this.contender = contender;
     this.effort = effort;
-    this.quick = quick;
+    this.roofs = roofs;
+    this.quick = effort.equals(Alternation.Effort.QUICK);
   }
 
-  private static String notEmpty(Shape shape) {
-    return shape.isEmpty() ? "has no way to be called with nothing" : null;
-  }
-
-  /** A critical call stops the garbage collector, so that it is no way to run a long one. */
-  private static String tinyOnly(Shape shape) {
-    return shape.name().startsWith("tiny") ? null : "only for tiny shapes";
-  }
-
-  /** Runs all peers on a shape and returns a row for each. */
-  List<Map<String, Object>> run(Shape shape) {
-    rows.clear();
-    try (Workload workload = new Workload(shape, Arena.ofConfined());
-        GatunPeer.FromJava gatun = new GatunPeer.FromJava(workload)) {
-      workload.check(gatun.name, gatun.answer());
-      for (Entry entry : PEERS) {
-        String obstacle = entry.obstacle.apply(shape);
-        if (obstacle != null && (shape.isEmpty() || entry.name.startsWith("gatun"))) {
-          continue; // nobody expects that row
-        }
-        if (obstacle == null && quick) {
-          boolean scalar = entry.name.equals("java-scalar");
-          obstacle = scalar && shape.flops() > QUICK_SCALAR_FLOPS ? "not in a quick run" : null;
-        }
-        if (obstacle == null) {
-          measure(workload, gatun, entry);
-        } else {
-          add(shape, BASELINE, entry.name).put("missing", obstacle);
-        }
+  /** Returns the row of a point, which says so where there is nothing to time. */
+  Map<String, Object> run(Point point) {
+    String reason = contender.reasonAgainst(point, quick);
+    if (reason == null) {
+      try {
+        return measure(point);
+      } catch (WrongBaseline e) {
+        throw e;
+      } catch (RuntimeException e) {
+        reason = e.getMessage() == null ? e.toString() : e.getMessage();
       }
     }
-    return rows;
+    return missing(contender, point, reason);
   }
 
-  private void measure(Workload workload, GatunPeer.FromJava gatun, Entry entry) {
-    Shape shape = workload.shape;
-    try (Peer peer = entry.maker.apply(workload)) {
-      Workload.Answer answer = peer.answer();
-      workload.check(peer.name, answer);
-      double before = peak(gatun.runtime());
-      boolean c = entry.name.equals(C);
-      Peer base = c ? peer : gatun;
-      Peer other = c ? gatun : peer;
-      Alternation times = Alternation.of(base, other, effort);
-      double after = peak(gatun.runtime());
-      Map<String, Object> row = add(shape, base.name, other.name);
-      row.put("flops", shape.flops());
-      row.put("error", workload.error(answer));
-      row.put("peakFlopsPerSecond", (before + after) / 2);
-      row.putAll(times.toMap());
-      if (effort.pairs() > 1) {
-        System.err.printf(
-            Locale.ROOT,
-            "%-11s %-22s %12.3f µs, %s %12.3f µs, ratio %.3f (%.3f … %.3f)%n",
-            shape.name(),
-            other.name,
-            times.b().median() / 1e3,
-            base.name,
-            times.a().median() / 1e3,
-            times.ratio().median(),
-            times.ratio().q1(),
-            times.ratio().q3());
-      }
-    }
-  }
-
-  private double peak(GatunRuntime runtime) {
-    return runtime.peakFlops(
-        Duration.ofNanos(Math.max(1_000_000, (long) (effort.windowSeconds() * 1e9))));
-  }
-
-  private Map<String, Object> add(Shape shape, String baseline, String peer) {
+  /** A row that says why there are no times. */
+  static Map<String, Object> missing(Contender contender, Point point, String reason) {
     Map<String, Object> row = new LinkedHashMap<>();
-    row.put("shape", shape.name());
-    row.put("baseline", baseline);
-    row.put("peer", peer);
-    rows.add(row);
+    boolean c = contender.name().equals(Contender.GATUN_C);
+    row.put("peer", c ? Contender.GATUN : contender.name());
+    row.put("baseline", c ? Contender.GATUN_C : Contender.GATUN);
+    point.describeIn(row);
+    row.put("missing", reason.lines().findFirst().orElse("unknown"));
     return row;
+  }
+
+  /** Gatun's answer is wrong: nothing else is worth a look then. */
+  private static final class WrongBaseline extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    WrongBaseline(String message) {
+      super(message);
+    }
+  }
+
+  /** Means over the windows before and after the pairs. */
+  private static final class Around implements Alternation.Around {
+    private final Roofs roofs;
+    private final int threads;
+    private final List<Roofs.Height> heights = new ArrayList<>();
+
+    Around(Roofs roofs, int threads) {
+      this.roofs = roofs;
+      this.threads = threads;
+    }
+
+    @Override
+    public void window(double seconds) {
+      heights.add(roofs.measure(threads, seconds));
+    }
+
+    double flopsPerSecond() {
+      return heights.stream().mapToDouble(Roofs.Height::flopsPerSecond).average().orElseThrow();
+    }
+
+    double bytesPerSecond() {
+      return heights.stream().mapToDouble(Roofs.Height::bytesPerSecond).average().orElseThrow();
+    }
+  }
+
+  private Map<String, Object> measure(Point point) {
+    try (Workload workload = new Workload(point, Arena.ofConfined());
+        GatunPeer.FromJava gatun = new GatunPeer.FromJava(workload)) {
+      try {
+        workload.check(gatun.name, gatun.answer());
+      } catch (IllegalStateException e) {
+        throw new WrongBaseline(e.getMessage());
+      }
+      try (Peer peer = contender.maker().apply(workload)) {
+        long begin = System.nanoTime();
+        Workload.Answer answer = peer.answer();
+        double known = (System.nanoTime() - begin) * 1e-9;
+        workload.check(peer.name, answer);
+        boolean c = contender.name().equals(Contender.GATUN_C);
+        Around around = new Around(roofs, point.threads());
+        Alternation times =
+            Alternation.of(
+                c ? peer : gatun,
+                c ? gatun : peer,
+                effort,
+                0,
+                c ? 0 : known,
+                around,
+                System::nanoTime);
+        Map<String, Object> row = new LinkedHashMap<>();
+        row.put("peer", c ? gatun.name : peer.name);
+        row.put("baseline", c ? peer.name : gatun.name);
+        point.describeIn(row);
+        row.put("error", workload.error(answer));
+        row.put("peakFlopsPerSecond", Spread.rounded(around.flopsPerSecond()));
+        row.put("readBytesPerSecond", Spread.rounded(around.bytesPerSecond()));
+        row.putAll(times.toMap());
+        return row;
+      }
+    }
+  }
+
+  /** Makes the JIT compile the way to both, which is most of a short call while it is not. */
+  private void warm(double seconds) {
+    Point point = null;
+    for (Point each : contender.points(quick)) {
+      if (point == null && contender.reasonAgainst(each, quick) == null) {
+        point = each;
+      }
+    }
+    if (point == null) {
+      return;
+    }
+    Alternation.Effort warming = new Alternation.Effort(0, 1, seconds, seconds, 1, 0);
+    try (Workload workload = new Workload(point, Arena.ofConfined());
+        Peer gatun = new GatunPeer.FromJava(workload);
+        Peer peer = contender.maker().apply(workload)) {
+      Alternation.warm(gatun, warming);
+      Alternation.warm(peer, warming);
+    } catch (RuntimeException e) {
+      System.err.println(e.getMessage()); // the rows will say so, too
+    }
+  }
+
+  private static void say(Map<String, Object> row) {
+    String where =
+        String.format(
+            Locale.ROOT,
+            "%-11s %-6s %s ×%s %-22s",
+            row.get("shape"),
+            row.get("causal").equals(true) ? "causal" : "full",
+            row.get("layout"),
+            row.get("threads"),
+            row.get("peer"));
+    if (row.containsKey("missing")) {
+      System.err.printf(Locale.ROOT, "%s not timed: %s%n", where, row.get("missing"));
+      return;
+    }
+    Map<?, ?> ratio = (Map<?, ?>) row.get("ratio");
+    System.err.printf(
+        Locale.ROOT,
+        "%s %12.3f µs, %s %12.3f µs, ratio %.3f (%.3f … %.3f)%n",
+        where,
+        (double) ((Map<?, ?>) row.get("peerNs")).get("median") / 1e3,
+        row.get("baseline"),
+        (double) ((Map<?, ?>) row.get("baselineNs")).get("median") / 1e3,
+        (double) ratio.get("median"),
+        (double) ratio.get("q1"),
+        (double) ratio.get("q3"));
   }
 
   /** Vector code that is not compiled yet is a thousand times slower than it will be. */
   private static void warmVectorKernel() {
-    if (VectorPeer.isAvailable()) {
-      try (Workload workload = new Workload(Shape.of("s128d64"), Arena.ofConfined());
+    for (boolean causal : new boolean[] {false, true}) {
+      Point point = new Point(Shape.of("s128d64"), causal, Point.Layout.BHSD, 1);
+      try (Workload workload = new Workload(point, Arena.ofConfined());
           Peer peer = new VectorPeer(workload)) {
-        Alternation.warm(peer, new Alternation.Effort(0, 1, 0, VECTOR_WARM_SECONDS));
+        Alternation.warm(peer, new Alternation.Effort(0, 1, 0, VECTOR_WARM_SECONDS / 2, 1, 0));
       }
     }
   }
@@ -153,22 +189,28 @@ public final class Comparison {
   /**
    * Runs the comparison.
    *
-   * @param args the file to write, {@code quick} or {@code full}, and a part of the shapes' names
+   * @param args the file to write, {@code quick} or {@code full}, and the peer's name
    * @throws IOException if the file cannot be written
    */
   public static void main(String[] args) throws IOException {
+    Path file = Path.of(args[0]);
     boolean quick = args[1].equals("quick");
-    String part = args.length > 2 ? args[2] : "";
-    Comparison comparison =
-        new Comparison(quick ? Alternation.Effort.QUICK : Alternation.Effort.FULL, quick);
-    warmVectorKernel();
-    List<Object> all = new ArrayList<>();
-    for (Shape shape : Shape.ALL) {
-      boolean single = shape.heads() == 1 || shape.flops() > QUICK_FLOPS;
-      if (shape.name().contains(part) && !(quick && single)) {
-        all.addAll(List.copyOf(comparison.run(shape)));
+    Contender contender = Contender.of(args[2]);
+    if (contender.name().equals("java-vector") && contender.absence().get() == null) {
+      warmVectorKernel();
+    }
+    List<Object> rows = new ArrayList<>();
+    try (Roofs roofs = new Roofs()) {
+      Comparison comparison =
+          new Comparison(
+              contender, quick ? Alternation.Effort.QUICK : Alternation.Effort.FULL, roofs);
+      comparison.warm(quick ? 0.3 : 2);
+      for (Point point : contender.points(quick)) {
+        Map<String, Object> row = comparison.run(point);
+        say(row);
+        rows.add(row);
+        Json.write(file, rows);
       }
     }
-    Json.write(Path.of(args[0]), all);
   }
 }

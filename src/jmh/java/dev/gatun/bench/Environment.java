@@ -4,6 +4,7 @@ import ai.onnxruntime.OrtEnvironment;
 import dev.gatun.GatunRuntime;
 import dev.gatun.MatMul;
 import dev.gatun.RuntimeInfo;
+import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -13,6 +14,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 
 /** What a result depends on besides the code. */
 final class Environment {
@@ -20,14 +22,23 @@ final class Environment {
   /** What the Makefile took out of the environment for the benchmarks alone. */
   private static final String UNSET = "GATUN_BENCH_UNSET";
 
+  private static final String CHANGED = " and changes on top";
+
   private Environment() {}
+
+  /** Whether a description is of a commit and nothing else, so that another can be of the same. */
+  static boolean isExact(Map<?, ?> description) {
+    String commit = description.get("commit").toString();
+    return !commit.startsWith("unknown") && !commit.endsWith(CHANGED);
+  }
 
   static Map<String, Object> describe() {
     Map<String, Object> map = new LinkedHashMap<>();
-    String changes = output("git", "status", "--porcelain");
+    // pages and published results are not what is measured
+    String changes = output("git", "status", "--porcelain", "--", ".", ":!docs", ":!*.md");
     String commit = output("git", "rev-parse", "HEAD");
     boolean changed = !changes.isEmpty() && !changes.equals("unknown");
-    map.put("commit", commit + (changed ? " and changes on top" : ""));
+    map.put("commit", commit + (changed ? CHANGED : ""));
     map.put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
     try (GatunRuntime runtime = GatunRuntime.builder().threads(1).build()) {
       RuntimeInfo info = runtime.info();
@@ -42,6 +53,8 @@ final class Environment {
       map.put("openblasThreads", blas.threads());
     }
     map.put("onnxruntime", OrtEnvironment.getEnvironment().getVersion());
+    map.put("pytorch", onClassPath("pytorch"));
+    map.put("djlPytorch", onClassPath("pytorch-native-cpu"));
     map.put(
         "jdk",
         "%s %s, %s"
@@ -65,6 +78,17 @@ final class Environment {
     map.put("variables", variables);
     map.put("variablesUnset", System.getenv().getOrDefault(UNSET, "").strip());
     return map;
+  }
+
+  /** Version and platform of a jar, as its name has them. */
+  private static String onClassPath(String artifact) {
+    for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
+      String name = Path.of(entry).getFileName().toString();
+      if (name.matches(Pattern.quote(artifact) + "-[0-9].*\\.jar")) {
+        return name.substring(artifact.length() + 1, name.length() - ".jar".length());
+      }
+    }
+    return "not on the class path";
   }
 
   private static String text(String file) {

@@ -153,7 +153,7 @@ public final class GarbageLoad {
         EmbeddingPeer.check(peers[p].name, peers[p].vector(), exact);
         series[p][0] = new Series();
         series[p][1] = new Series();
-        Alternation.warm(peers[p], new Alternation.Effort(0, 1, warm, warm));
+        Alternation.warm(peers[p], new Alternation.Effort(0, 1, warm, warm, 1, 0));
       }
       for (int round = 0; round < rounds; round++) {
         for (int load = 0; load < 2; load++) {
@@ -182,7 +182,7 @@ public final class GarbageLoad {
    */
   public static void main(String[] args) throws IOException {
     boolean quick = args[1].equals("quick");
-    List<Map<String, Object>> rows = quick ? run(TOKENS, 2, 1, 0.5) : run(TOKENS, 10, 4, 3);
+    List<Map<String, Object>> rows = quick ? run(TOKENS, 1, 1, 0.5) : run(TOKENS, 10, 4, 3);
     for (Map<String, Object> row : rows) {
       System.err.println(
           "garbage load "

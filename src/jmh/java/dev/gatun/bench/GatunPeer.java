@@ -2,13 +2,14 @@ package dev.gatun.bench;
 
 import dev.gatun.Attention;
 import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** Gatun, one thread, called in the way that each subclass says. */
+/** Gatun, called in the way that each subclass says. */
 abstract class GatunPeer extends Peer {
   final Workload workload;
 
@@ -30,9 +31,9 @@ abstract class GatunPeer extends Peer {
 
   /** From Java, off-heap tensors: what an application does. */
   static final class FromJava extends GatunPeer {
-    private final GatunRuntime runtime = GatunRuntime.builder().threads(1).build();
-    private final Attention attention = runtime.attention(AttentionSpec.standard());
-    private final Workspace workspace = runtime.newWorkspace();
+    private final GatunRuntime runtime;
+    private final Attention attention;
+    private final Workspace workspace;
     private final Tensor q;
     private final Tensor k;
     private final Tensor v;
@@ -41,6 +42,11 @@ abstract class GatunPeer extends Peer {
 
     FromJava(Workload workload) {
       super("gatun", workload);
+      Point point = workload.point;
+      Causal causal = point.causal() ? Causal.BOTTOM_RIGHT : Causal.NONE;
+      runtime = GatunRuntime.builder().threads(point.threads()).build();
+      attention = runtime.attention(AttentionSpec.builder().causal(causal).build());
+      workspace = runtime.newWorkspace();
       q = workload.q.transpose(1, 2);
       k = workload.k.transpose(1, 2);
       v = workload.v.transpose(1, 2);
@@ -70,10 +76,6 @@ abstract class GatunPeer extends Peer {
       return workload.answerIn(result);
     }
 
-    GatunRuntime runtime() {
-      return runtime;
-    }
-
     @Override
     public void close() {
       runtime.close();
@@ -87,7 +89,7 @@ abstract class GatunPeer extends Peer {
 
     FromC(Workload workload) {
       super("gatun-c", workload);
-      call = new NativeCall(workload.shape);
+      call = new NativeCall(workload.point);
       out = workload.newOut();
     }
 
@@ -180,7 +182,7 @@ abstract class GatunPeer extends Peer {
 
     Critical(Workload workload) {
       super("gatun-critical", workload);
-      call = new NativeCall(workload.shape);
+      call = new NativeCall(workload.point);
       q = MemorySegment.ofArray(workload.q.toFloatArray());
       k = MemorySegment.ofArray(workload.k.toFloatArray());
       v = MemorySegment.ofArray(workload.v.toFloatArray());
@@ -219,7 +221,7 @@ abstract class GatunPeer extends Peer {
 
     Jni(Workload workload) {
       super("gatun-jni", workload);
-      call = new NativeCall(workload.shape);
+      call = new NativeCall(workload.point);
       out = workload.newOut();
     }
 
@@ -257,7 +259,7 @@ abstract class GatunPeer extends Peer {
 
     JniArrays(Workload workload) {
       super("gatun-jni-arrays", workload);
-      call = new NativeCall(workload.shape);
+      call = new NativeCall(workload.point);
       q = workload.q.toFloatArray();
       k = workload.k.toFloatArray();
       v = workload.v.toFloatArray();

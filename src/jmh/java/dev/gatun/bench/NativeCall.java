@@ -13,7 +13,7 @@ import java.lang.invoke.MethodHandle;
 
 /**
  * The function {@code gatun_attention_forward} itself, without the library's Java around it: from a
- * loop in C, by a critical downcall from arrays on the heap, and by JNI. One thread.
+ * loop in C, by a critical downcall from arrays on the heap, and by JNI.
  */
 final class NativeCall implements AutoCloseable {
 
@@ -50,7 +50,8 @@ final class NativeCall implements AutoCloseable {
   private final MemorySegment workspace;
   private final Arena arena = Arena.ofShared();
 
-  NativeCall(Shape shape) {
+  NativeCall(Point point) {
+    Shape shape = point.shape();
     try (GatunRuntime runtime = GatunRuntime.create()) {
       runtime.threads(); // the library is loaded
     }
@@ -58,6 +59,8 @@ final class NativeCall implements AutoCloseable {
     gatun_attention_desc.struct_size(desc, (int) gatun_attention_desc.sizeof());
     gatun_attention_desc.dtype(desc, gatun_h.GATUN_DTYPE_F32());
     gatun_attention_desc.kv_dtype(desc, gatun_h.GATUN_DTYPE_F32());
+    gatun_attention_desc.causal(
+        desc, point.causal() ? gatun_h.GATUN_CAUSAL_BOTTOM_RIGHT() : gatun_h.GATUN_CAUSAL_NONE());
     gatun_attention_desc.batch(desc, shape.batch());
     gatun_attention_desc.heads(desc, shape.heads());
     gatun_attention_desc.kv_heads(desc, shape.kvHeads());
@@ -65,13 +68,13 @@ final class NativeCall implements AutoCloseable {
     gatun_attention_desc.seq_k(desc, shape.seqK());
     gatun_attention_desc.head_dim(desc, shape.dim());
     gatun_attention_desc.head_dim_v(desc, shape.dim());
-    strides(gatun_attention_desc.q_stride(desc), shape.heads(), shape.seqQ(), shape.dim());
-    strides(gatun_attention_desc.k_stride(desc), shape.kvHeads(), shape.seqK(), shape.dim());
-    strides(gatun_attention_desc.v_stride(desc), shape.kvHeads(), shape.seqK(), shape.dim());
-    strides(gatun_attention_desc.out_stride(desc), shape.heads(), shape.seqQ(), shape.dim());
+    strides(gatun_attention_desc.q_stride(desc), point, shape.heads(), shape.seqQ());
+    strides(gatun_attention_desc.k_stride(desc), point, shape.kvHeads(), shape.seqK());
+    strides(gatun_attention_desc.v_stride(desc), point, shape.kvHeads(), shape.seqK());
+    strides(gatun_attention_desc.out_stride(desc), point, shape.heads(), shape.seqQ());
     MemorySegment config = gatun_config.allocate(arena);
     gatun_config.struct_size(config, (int) gatun_config.sizeof());
-    gatun_config.threads(config, 1);
+    gatun_config.threads(config, point.threads());
     MemorySegment result = arena.allocate(16, 8);
     Peer.expectZero(gatun_h.gatun_context_create(config, result, MemorySegment.NULL, 0));
     context = result.get(ValueLayout.ADDRESS, 0);
@@ -79,11 +82,13 @@ final class NativeCall implements AutoCloseable {
     workspace = arena.allocate(result.get(ValueLayout.JAVA_LONG, 0), 64);
   }
 
-  /** Strides of {@code [batch, heads, seq, dim]} in the order batch, seq, head. */
-  private static void strides(MemorySegment to, long heads, long seq, long dim) {
+  /** Strides in the order batch, seq, head. */
+  private static void strides(MemorySegment to, Point point, long heads, long seq) {
+    long dim = point.shape().dim();
+    boolean headsFirst = point.layout() == Point.Layout.BHSD;
     to.setAtIndex(ValueLayout.JAVA_LONG, 0, heads * seq * dim);
-    to.setAtIndex(ValueLayout.JAVA_LONG, 1, dim);
-    to.setAtIndex(ValueLayout.JAVA_LONG, 2, seq * dim);
+    to.setAtIndex(ValueLayout.JAVA_LONG, 1, headsFirst ? dim : heads * dim);
+    to.setAtIndex(ValueLayout.JAVA_LONG, 2, headsFirst ? seq * dim : dim);
   }
 
   /** Calls it n times from C. */

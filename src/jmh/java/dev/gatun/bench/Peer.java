@@ -21,6 +21,11 @@ public abstract class Peer implements AutoCloseable {
     return false;
   }
 
+  /** Whether it is so slow, and so little in question, that one sample is enough. */
+  public boolean isTimedOnce() {
+    return false;
+  }
+
   @Override
   public void close() {}
 

@@ -1,47 +1,91 @@
 package dev.gatun.bench;
 
+import static dev.gatun.bench.Results.number;
+import static dev.gatun.bench.Results.spread;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
 
 /** Writes results as Markdown. */
 final class Report {
 
+  /** The file with every single point. */
+  static final String POINTS = "points.md";
+
+  private static final double MEBI = 1 << 20;
+
   private final StringBuilder text = new StringBuilder();
+  private final Results results;
 
-  private Report() {}
+  private Report(Results results) {
+    this.results = results;
+  }
 
-  /** Returns the report of what {@link Bench} collected; steps that were not run are left out. */
-  static String markdown(Map<String, Object> results) {
-    Report report = new Report();
+  /**
+   * Writes the report, every point, and the plots. Plots are left out, which is said, where the JDK
+   * finds no fonts.
+   *
+   * @param map what {@link Bench} collected
+   * @param folder where to
+   * @param name of the report's file
+   * @throws IOException if a file cannot be written
+   */
+  static void write(Map<?, ?> map, Path folder, String name) throws IOException {
+    Results results = new Results(map);
+    List<Plots.Picture> pictures = Plots.write(results, folder);
+    Files.writeString(folder.resolve(name), markdown(results, pictures));
+    Files.writeString(folder.resolve(POINTS), points(results));
+  }
+
+  /** Returns the report; steps that were not run are left out. */
+  static String markdown(Results results, List<Plots.Picture> pictures) {
+    Report report = new Report(results);
     report.line("# Benchmarks");
     report.line("");
     report.line(
-        "Mode %s, %s s. Times are medians with quartiles in brackets; one thread.",
-        results.get("mode"), results.get("seconds"));
-    report.environment(map(results.get("environment")));
-    report.jmh(rows(results, "jmh"));
-    report.c(rows(results, "c"));
-    List<Map<?, ?>> javaAndC = new ArrayList<>();
-    List<Map<?, ?>> peers = new ArrayList<>();
-    for (Map<?, ?> row : rows(results, "peers")) {
-      (Comparison.C.equals(row.get("baseline")) ? javaAndC : peers).add(row);
+        "Mode %s. Times are medians, with quartiles in brackets. `make bench` measures,"
+            + " `make bench-report` writes this page from [results.json](results.json).",
+        results.get("mode"));
+    for (Plots.Picture picture : pictures) {
+      if (picture.inReport()) {
+        report.line("");
+        report.line("![%s](%s.svg)", picture.title(), picture.name());
+      }
     }
-    report.javaAndC(javaAndC);
-    report.peers(peers);
+    report.environment();
+    report.peers();
+    report.gatun();
+    report.lengths();
+    report.memory();
+    report.javaAndC();
+    report.c(results.rows("c"));
     report.model(
-        rows(results, "embedding"),
+        results.rows("embedding"),
         "all-MiniLM-L6-v2, one text",
         "From token ids to the normalised vector. float[] is the same native code with an array"
             + " between any two layers.");
     report.model(
-        rows(results, "encoder"),
+        results.rows("encoder"),
         "The base encoder of \"Attention Is All You Need\"",
         "6 layers, rows of 512, 8 heads, 2048 between; one sequence, the same weights. pytorch"
             + " functions: written by hand with its fused attention.");
-    report.garbage(rows(results, "gc"));
+    report.garbage(results.rows("gc"));
+    report.jmh(results.rows("jmh"));
+    return report.text.toString();
+  }
+
+  /** Returns the list of every point of every peer. */
+  static String points(Results results) {
+    Report report = new Report(results);
+    report.everyPoint();
     return report.text.toString();
   }
 
@@ -49,12 +93,14 @@ final class Report {
     text.append(args.length == 0 ? format : String.format(Locale.ROOT, format, args)).append('\n');
   }
 
-  private void heading(String title, String explanation) {
+  private void heading(String title, String explanation, Object... args) {
     line("");
     line("## %s", title);
     line("");
-    line("%s", explanation);
-    line("");
+    if (!explanation.isEmpty()) {
+      line(explanation, args);
+      line("");
+    }
   }
 
   private void tableHead(String... titles) {
@@ -64,10 +110,21 @@ final class Report {
 
   // ---- sections ------------------------------------------------------------------------------
 
-  private void environment(Map<?, ?> environment) {
-    line("");
+  private void environment() {
+    heading("Where and when", "");
     tableHead("", "");
-    environment.forEach((name, value) -> line("| %s | %s |", name, value));
+    ((Map<?, ?>) results.get("environment"))
+        .forEach((name, value) -> line("| %s | %s |", name, value));
+    if (results.get("steps") instanceof Map<?, ?> steps) {
+      steps.forEach(
+          (name, value) -> {
+            Map<?, ?> step = (Map<?, ?>) value;
+            line("| step %s | %s s, ended %s |", name, step.get("seconds"), step.get("ended"));
+          });
+    }
+    if (results.get("failures") instanceof Map<?, ?> failures) {
+      failures.forEach((name, value) -> line("| step %s failed | %s |", name, value));
+    }
   }
 
   private void jmh(List<Map<?, ?>> rows) {
@@ -127,103 +184,327 @@ final class Report {
     }
   }
 
-  private void javaAndC(List<Map<?, ?>> rows) {
+  private void javaAndC() {
+    List<Results.Row> rows =
+        results.peers().stream().filter(row -> row.isJavaAndC() && row.isThere()).toList();
     if (rows.isEmpty()) {
       return;
     }
     heading(
         "Java against C",
         "The Java call and the same function from a loop in C, timed in turn in one process; the"
-            + " medians of the pairs' differences and ratios.");
-    tableHead("shape", "Java call", "C call", "Java − C", "Java / C", "pairs");
-    for (Map<?, ?> row : rows) {
-      Spread ratio = spread(row.get("ratio"));
-      line(
-          "| %s | %s | %s | %s | %.3f (%.3f … %.3f) | %d |",
-          row.get("shape"),
-          time(spread(row.get("peerNs"))),
-          time(spread(row.get("baselineNs"))),
-          time(spread(row.get("differenceNs"))),
-          ratio.median(),
-          ratio.q1(),
-          ratio.q3(),
-          ratio.count());
+            + " medians of the pairs' differences and ratios. One thread, [B,H,S,D]; the others are"
+            + " in [%s](%s). `make bench-jmh` compares the two by JMH.",
+        POINTS,
+        POINTS);
+    tableHead("shape", "mask", "Java call", "C call", "Java − C", "Java / C", "pairs");
+    for (Results.Row row : rows) {
+      Point point = row.point();
+      if (point.threads() == 1
+          && point.layout() == Point.Layout.BHSD
+          && !point.shape().isLength()) {
+        line(
+            "| %s | %s | %s | %s | %s | %s | %d |",
+            point.shape().name(),
+            mask(point),
+            time(row.peerNs()),
+            time(row.baselineNs()),
+            time(row.difference()),
+            quartiles(row.ratio()).replace("**", ""),
+            row.ratio().count());
+      }
     }
   }
 
-  private void peers(List<Map<?, ?>> rows) {
-    if (rows.isEmpty()) {
+  private static String mask(Point point) {
+    return point.causal() ? "causal" : "none";
+  }
+
+  private void peers() {
+    if (results.peers().isEmpty()) {
       return;
     }
     heading(
         "Peers",
-        "Median of the ratios peer / Gatun (called from Java) over pairs timed in turn; below 1,"
-            + " in bold, the peer is faster.");
-    Map<String, Map<String, Map<?, ?>>> byPeer = new LinkedHashMap<>();
-    List<String> shapes = new ArrayList<>();
-    for (Map<?, ?> row : rows) {
-      String shape = row.get("shape").toString();
-      if (!shapes.contains(shape)) {
-        shapes.add(shape);
-      }
-      byPeer
-          .computeIfAbsent(row.get("peer").toString(), peer -> new LinkedHashMap<>())
-          .put(shape, row);
+        "One process for each peer, with Gatun in it; calls of the two in turn, windows of an FMA"
+            + " loop and of a read loop before and after. A cell is the median of the ratios peer /"
+            + " Gatun (called from Java), and the peer's share of the FMA peak; below 1, in bold,"
+            + " the peer is faster. Each peer gets its tensors where and how it wants them: its own"
+            + " layout, with Gatun in the same. Gatun's row is its time and its share.");
+    tableHead("peer", "what it is");
+    for (Contender contender : Contender.ALL) {
+      line("| %s | %s |", contender.name(), contender.what());
     }
-    List<String> titles = new ArrayList<>(shapes);
-    titles.addFirst("peer");
+    for (int threads = 1; threads <= 2; threads++) {
+      for (int causal = 0; causal < 2; causal++) {
+        List<Shape> shapes = results.shapes(causal == 1, threads);
+        if (!shapes.isEmpty()) {
+          line("");
+          line(
+              "### %s, %s",
+              causal == 1 ? "Causal" : "No mask", threads == 1 ? "one thread" : "two threads");
+          line("");
+          ratios(shapes, Shape::name, causal == 1, threads);
+        }
+      }
+    }
+    faster();
+    missing();
+  }
+
+  private interface Title {
+    String of(Shape shape);
+  }
+
+  private void ratios(List<Shape> shapes, Title title, boolean causal, int threads) {
+    List<String> titles = new ArrayList<>(List.of("peer"));
+    shapes.forEach(shape -> titles.add(title.of(shape)));
     tableHead(titles.toArray(String[]::new));
-    byPeer.forEach(
-        (peer, cells) -> {
-          List<String> ratios = new ArrayList<>(List.of(peer));
-          for (String shape : shapes) {
-            Map<?, ?> row = cells.get(shape);
-            ratios.add(row == null || row.get("ratio") == null ? "–" : ratio(row.get("ratio")));
-          }
-          line("| %s |", String.join(" | ", ratios));
+    for (String peer : results.names()) {
+      List<String> cells = new ArrayList<>(List.of(peer));
+      for (Shape shape : shapes) {
+        cells.add(
+            peer.equals(Contender.GATUN)
+                ? own(shape, causal, threads)
+                : cell(results.row(peer, shape, causal, threads)));
+      }
+      line("| %s |", String.join(" | ", cells));
+    }
+  }
+
+  private String own(Shape shape, boolean causal, int threads) {
+    OptionalDouble ns = results.ns(Contender.GATUN, shape, causal, threads);
+    OptionalDouble share = results.shareOfPeak(Contender.GATUN, shape, causal, threads);
+    return ns.isEmpty()
+        ? "–"
+        : "%s (%s)".formatted(time(ns.getAsDouble()), share(share.getAsDouble()));
+  }
+
+  private static String cell(Results.Row row) {
+    return row == null || !row.isThere()
+        ? "–"
+        : "%s (%s)".formatted(ratio(row.ratio()), share(row.shareOfPeak()));
+  }
+
+  private void faster() {
+    line("");
+    line("### Where a peer is faster");
+    line("");
+    List<Results.Row> faster =
+        results.peers().stream()
+            .filter(row -> row.isThere() && !row.isJavaAndC() && row.ratio().median() < 1)
+            .toList();
+    if (faster.isEmpty()) {
+      line("Nowhere in these rows.");
+      return;
+    }
+    tableHead("point", "peer", "time", "Gatun's", "ratio");
+    for (Results.Row row : faster) {
+      line(
+          "| %s | %s | %s | %s | %s |",
+          row.point(),
+          row.peer(),
+          time(row.peerNs().median()),
+          time(row.baselineNs().median()),
+          quartiles(row.ratio()));
+    }
+  }
+
+  /** Why rows have no times, each reason once for a peer. */
+  private void missing() {
+    Map<String, List<String>> reasons = new LinkedHashMap<>();
+    for (Results.Row row : results.peers()) {
+      if (!row.isThere()) {
+        String key = "| %s | %s |".formatted(row.peer(), row.missing().replace('|', '/'));
+        reasons.computeIfAbsent(key, each -> new ArrayList<>()).add(row.point().toString());
+      }
+    }
+    if (reasons.isEmpty()) {
+      return;
+    }
+    line("");
+    line("### What was not timed");
+    line("");
+    tableHead("peer", "why", "points");
+    reasons.forEach(
+        (key, points) ->
+            line(
+                "%s %s |",
+                key, points.size() > 6 ? points.size() + " points" : String.join(", ", points)));
+  }
+
+  /** Gatun alone: both roofs, layouts, threads. */
+  private void gatun() {
+    List<Shape> shapes = results.shapes(false, 1);
+    if (shapes.isEmpty() || results.peak(1).isEmpty()) {
+      return;
+    }
+    heading(
+        "Gatun by itself",
+        "One core: FMA peak %s GFLOP/s, reading from memory %s GB/s (medians over all windows)."
+            + " Bytes are those of queries, keys, values and result, once; where the last-level"
+            + " cache holds them they may come faster than from memory.",
+        gigaflops(results.peak(1).getAsDouble()),
+        gigaflops(results.read(1).getAsDouble()));
+    tableHead(
+        "shape",
+        "sizes",
+        "mask",
+        "flops / byte",
+        "GFLOP/s",
+        "share of peak",
+        "GB/s",
+        "[B,H,S,D]",
+        "[B,S,H,D]",
+        "two threads",
+        "faster by");
+    for (int causal = 0; causal < 2; causal++) {
+      for (Shape shape : results.shapes(causal == 1, 1)) {
+        Point point = new Point(shape, causal == 1, Point.Layout.BHSD, 1);
+        OptionalDouble ns = results.gatunNs(point);
+        if (ns.isEmpty()) {
+          continue;
+        }
+        double seconds = ns.getAsDouble() * 1e-9;
+        OptionalDouble other = results.gatunNs(new Point(shape, causal == 1, Point.Layout.BSHD, 1));
+        OptionalDouble two = results.gatunNs(new Point(shape, causal == 1, Point.Layout.BHSD, 2));
+        line(
+            "| %s | %s | %s | %.1f | %s | %s | %s | %s | %s | %s | %s |",
+            shape.name(),
+            shape.text(),
+            mask(point),
+            point.flops() / point.bytes(),
+            gigaflops(point.flops() / seconds),
+            share(results.shareOfPeak(Contender.GATUN, shape, causal == 1, 1).getAsDouble()),
+            gigaflops(point.bytes() / seconds),
+            time(ns.getAsDouble()),
+            other.isEmpty() ? "" : time(other.getAsDouble()),
+            two.isEmpty() ? "" : time(two.getAsDouble()),
+            two.isEmpty()
+                ? ""
+                : String.format(Locale.ROOT, "%.2f", ns.getAsDouble() / two.getAsDouble()));
+      }
+    }
+  }
+
+  private void lengths() {
+    List<Shape> lengths = results.lengths();
+    if (lengths.isEmpty()) {
+      return;
+    }
+    heading(
+        "Time against length",
+        "As many keys as queries, %s heads of %s, one thread; cells as above.",
+        lengths.getFirst().heads(),
+        lengths.getFirst().dim());
+    line("No mask:");
+    line("");
+    ratios(lengths, shape -> Integer.toString(shape.seqQ()), false, 1);
+    line("");
+    line("Causal:");
+    line("");
+    ratios(lengths, shape -> Integer.toString(shape.seqQ()), true, 1);
+  }
+
+  private void memory() {
+    Collection<Integer> lengths = results.memoryLengths();
+    if (lengths.isEmpty()) {
+      return;
+    }
+    heading(
+        "Memory",
+        "By how many MiB one call makes its process grow at its peak: result, scratch and all that"
+            + " the peer allocates, the inputs left out; of the Java heap what is allocated. 4"
+            + " heads of 64, as many keys as queries, a fresh process for each, and the malloc as"
+            + " it comes. The result alone is 1 MiB for every 1024 rows.");
+    List<String> titles = new ArrayList<>(List.of("peer"));
+    lengths.forEach(length -> titles.add(length.toString()));
+    titles.add("causal, " + MemoryRun.LONGEST);
+    tableHead(titles.toArray(String[]::new));
+    for (String peer : results.memoryPeers()) {
+      boolean causal = results.isAlwaysCausal(peer);
+      List<String> cells = new ArrayList<>(List.of(causal ? peer + " (causal)" : peer));
+      lengths.forEach(length -> cells.add(mebibytes(results.growth(peer, length, causal))));
+      cells.add(mebibytes(results.growth(peer, MemoryRun.LONGEST, true)));
+      line("| %s |", String.join(" | ", cells));
+    }
+    Map<String, List<String>> reasons = new LinkedHashMap<>();
+    for (Map<?, ?> row : results.rows("memory")) {
+      if (row.get("missing") != null) {
+        String reason = "%s: not measured, %s".formatted(row.get("peer"), row.get("missing"));
+        reasons
+            .computeIfAbsent(reason, each -> new ArrayList<>())
+            .add(row.get("length") + (row.get("causal").equals(true) ? " causal" : ""));
+      }
+    }
+    reasons.forEach(
+        (reason, points) -> {
+          line("");
+          line("%s (%s).", reason, String.join(", ", points));
         });
+  }
+
+  private static String mebibytes(OptionalDouble bytes) {
+    return bytes.isEmpty()
+        ? "–"
+        : String.format(
+            Locale.ROOT,
+            bytes.getAsDouble() < 10 * MEBI ? "%.1f" : "%.0f",
+            bytes.getAsDouble() / MEBI);
+  }
+
+  private void everyPoint() {
+    line("# Every point");
+    line("");
+    line(
+        "Ratio: peer / baseline of pairs timed in turn, median and quartiles. In bold the peer is"
+            + " faster.");
     line("");
     tableHead(
         "shape",
+        "mask",
+        "layout",
+        "threads",
         "peer",
         "time",
-        "Gatun's",
+        "baseline",
+        "its time",
         "ratio",
-        "peer − Gatun",
+        "peer − baseline",
         "GFLOP/s",
-        "Gatun's",
-        "Gatun's share of peak",
+        "share of peak",
+        "FMA peak, GFLOP/s",
+        "read, GB/s",
         "error",
         "pairs");
-    for (Map<?, ?> row : rows) {
-      if (row.get("ratio") == null) {
-        line(
-            "| %s | %s | not run: %s | | | | | | | | |",
-            row.get("shape"), row.get("peer"), row.get("missing"));
+    for (Results.Row row : results.peers()) {
+      Point point = row.point();
+      String what =
+          "| %s | %s | %s | %d | %s"
+              .formatted(
+                  point.shape().name(),
+                  mask(point),
+                  point.layout().text,
+                  point.threads(),
+                  row.peer());
+      if (!row.isThere()) {
+        line("%s | not timed: %s |%s", what, row.missing().replace('|', '/'), " |".repeat(10));
         continue;
       }
-      double flops = number(row.get("flops"));
-      Spread gatun = spread(row.get("baselineNs"));
-      Spread peer = spread(row.get("peerNs"));
-      Spread ratio = spread(row.get("ratio"));
-      Spread difference = spread(row.get("differenceNs"));
       line(
-          "| %s | %s | %s | %s | %s (%.3f … %.3f) | %s | %s | %s | %s | %.1e | %d |",
-          row.get("shape"),
-          row.get("peer"),
-          time(peer),
-          time(gatun),
-          ratio(row.get("ratio")),
-          ratio.q1(),
-          ratio.q3(),
-          time(difference),
-          flops > 0 ? gigaflops(flops / peer.median() * 1e9) : "",
-          flops > 0 ? gigaflops(flops / gatun.median() * 1e9) : "",
-          flops > 0
-              ? percent(flops / gatun.median() * 1e9 / number(row.get("peakFlopsPerSecond")))
-              : "",
-          number(row.get("error")),
-          ratio.count());
+          "%s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.1e | %d |",
+          what,
+          time(row.peerNs()),
+          row.baseline(),
+          time(row.baselineNs()),
+          quartiles(row.ratio()),
+          time(row.difference()),
+          gigaflops(row.flopsPerSecond()),
+          share(row.shareOfPeak()),
+          gigaflops(row.peak()),
+          gigaflops(row.read()),
+          row.error(),
+          row.ratio().count());
     }
   }
 
@@ -236,14 +517,12 @@ final class Report {
     for (Map<?, ?> row : rows) {
       Spread ratio = spread(row.get("ratio"));
       line(
-          "| %s | %s | %s | %s | %s (%.3f … %.3f) |",
+          "| %s | %s | %s | %s | %s |",
           row.get("tokens"),
           row.get("peer"),
           time(spread(row.get("peerNs"))),
           time(spread(row.get("baselineNs"))),
-          ratio(row.get("ratio")),
-          ratio.q1(),
-          ratio.q3());
+          quartiles(ratio));
     }
   }
 
@@ -288,22 +567,6 @@ final class Report {
 
   // ---- numbers -------------------------------------------------------------------------------
 
-  private static double number(Object value) {
-    return ((Number) value).doubleValue();
-  }
-
-  private static Map<?, ?> map(Object value) {
-    return (Map<?, ?>) value;
-  }
-
-  private static List<Map<?, ?>> rows(Map<String, Object> results, String step) {
-    List<Map<?, ?>> rows = new ArrayList<>();
-    for (Object row : (List<?>) results.getOrDefault(step, List.of())) {
-      rows.add(map(row));
-    }
-    return rows;
-  }
-
   private static Map<?, ?> find(
       List<Map<?, ?>> rows, String key, Object value, String otherKey, Object otherValue) {
     for (Map<?, ?> row : rows) {
@@ -314,20 +577,24 @@ final class Report {
     return null;
   }
 
-  private static Spread spread(Object value) {
-    Map<?, ?> map = map(value);
-    Object count = map.get("count");
-    return new Spread(
-        number(map.get("median")),
-        number(map.get("q1")),
-        number(map.get("q3")),
-        count == null ? 0 : (int) number(count));
-  }
-
-  private static String ratio(Object value) {
-    double median = spread(value).median();
+  private static String ratio(Spread ratio) {
+    double median = ratio.median();
     String text = String.format(Locale.ROOT, median < 10 ? "%.2f" : "%.0f", median);
     return median < 1 ? "**" + text + "**" : text;
+  }
+
+  private static String quartiles(Spread ratio) {
+    String median = String.format(Locale.ROOT, "%.3f", ratio.median());
+    return String.format(
+        Locale.ROOT,
+        "%s (%.3f … %.3f)",
+        ratio.median() < 1 ? "**" + median + "**" : median,
+        ratio.q1(),
+        ratio.q3());
+  }
+
+  private static String share(double part) {
+    return String.format(Locale.ROOT, part < 0.0995 ? "%.1f %%" : "%.0f %%", part * 100);
   }
 
   private static String percent(double part) {

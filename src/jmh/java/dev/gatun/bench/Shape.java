@@ -1,6 +1,7 @@
 package dev.gatun.bench;
 
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * The sizes of one attention call. The list is that of {@code native/bench/workload.c}.
@@ -35,13 +36,47 @@ public record Shape(String name, int batch, int heads, int kvHeads, int seqQ, in
           new Shape("s2048d64", 1, 1, 1, 2048, 2048, 64),
           new Shape("s2048d128", 1, 1, 1, 2048, 2048, 128));
 
+  /** The shapes that peers are compared on. */
+  public static final List<Shape> PEERS =
+      Stream.of(
+              "tiny16",
+              "pre128",
+              "pre512",
+              "minilm",
+              "pre2048",
+              "pre4096",
+              "gqa1024",
+              "dec4096",
+              "dec2048x16")
+          .map(Shape::of)
+          .toList();
+
+  private static final String LENGTH = "len";
+
+  /** Shapes that differ in nothing but their length. */
+  public static final List<Shape> LENGTHS =
+      Stream.of(128, 256, 512, 1024, 2048, 4096, 8192, 16_384).map(Shape::ofLength).toList();
+
+  /** As many keys as queries, 4 heads of 64. */
+  static Shape ofLength(int length) {
+    return new Shape(LENGTH + length, 1, 4, 4, length, length, 64);
+  }
+
+  /** Whether it is one of {@link #ofLength}. */
+  boolean isLength() {
+    return name.startsWith(LENGTH);
+  }
+
   /**
    * Finds a shape.
    *
-   * @param name that of one in {@link #ALL}
+   * @param name that of one in {@link #ALL} or of {@link #LENGTHS}
    * @return the shape
    */
   public static Shape of(String name) {
+    if (name.startsWith(LENGTH)) {
+      return ofLength(Integer.parseInt(name.substring(LENGTH.length())));
+    }
     for (Shape shape : ALL) {
       if (shape.name.equals(name)) {
         return shape;

@@ -1,5 +1,7 @@
 package dev.gatun.bench;
 
+import java.math.BigDecimal;
+import java.math.MathContext;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -33,13 +35,20 @@ public record Spread(double median, double q1, double q3, int count) {
     return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
   }
 
-  /** For a JSON object. */
+  /** For a JSON object, with six digits. */
   Map<String, Object> toMap() {
     Map<String, Object> map = new LinkedHashMap<>();
-    map.put("median", median);
-    map.put("q1", q1);
-    map.put("q3", q3);
+    map.put("median", rounded(median));
+    map.put("q1", rounded(q1));
+    map.put("q3", rounded(q3));
     map.put("count", count);
     return map;
+  }
+
+  /** Six digits of a number. */
+  static double rounded(double value) {
+    return Double.isFinite(value)
+        ? new BigDecimal(value).round(new MathContext(6)).doubleValue()
+        : value;
   }
 }

@@ -5,35 +5,54 @@ import java.lang.invoke.MethodType;
 
 /**
  * Java's Vector API. The kernel is a source root of its own, {@code src/jmh/vector}, as it needs
- * {@code --add-modules jdk.incubator.vector}; it is found by name.
+ * {@code --add-modules jdk.incubator.vector}; it is found by name. Threads share the heads.
  */
 final class VectorPeer extends Peer {
   private static final String KERNEL = "dev.gatun.bench.vector.VectorAttention";
 
   private final Workload workload;
   private final float[] out;
-  private final Runnable kernel;
+  private final Team team;
 
   VectorPeer(Workload workload) {
     super("java-vector");
     this.workload = workload;
-    Shape s = workload.shape;
-    out = new float[Math.toIntExact(s.queryElements())];
+    Point point = workload.point;
+    out = new float[Math.toIntExact(workload.shape.queryElements())];
+    Runnable[] parts = new Runnable[point.threads()];
+    for (int i = 0; i < parts.length; i++) {
+      parts[i] = kernel(workload.firstHead(i), workload.firstHead(i + 1));
+    }
+    team = new Team(parts);
+  }
+
+  private Runnable kernel(int first, int last) {
+    float[][] inputs = workload.onHeap();
     try {
       MethodHandles.Lookup lookup = MethodHandles.lookup();
       MethodType type =
           MethodType.methodType(
-              void.class, float[].class, float[].class, float[].class, float[].class, int[].class);
-      kernel =
-          (Runnable)
-              lookup
-                  .findConstructor(lookup.findClass(KERNEL), type)
-                  .invoke(
-                      workload.q.toFloatArray(),
-                      workload.k.toFloatArray(),
-                      workload.v.toFloatArray(),
-                      out,
-                      new int[] {s.batch(), s.heads(), s.kvHeads(), s.seqQ(), s.seqK(), s.dim()});
+              void.class,
+              float[].class,
+              float[].class,
+              float[].class,
+              float[].class,
+              int[].class,
+              boolean.class,
+              int.class,
+              int.class);
+      return (Runnable)
+          lookup
+              .findConstructor(lookup.findClass(KERNEL), type)
+              .invoke(
+                  inputs[0],
+                  inputs[1],
+                  inputs[2],
+                  out,
+                  workload.sizes(),
+                  workload.point.causal(),
+                  first,
+                  last);
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {
@@ -49,18 +68,23 @@ final class VectorPeer extends Peer {
   @Override
   public void calls(long n) {
     for (long i = 0; i < n; i++) {
-      kernel.run();
+      team.run();
     }
   }
 
   @Override
   public Workload.Answer answer() {
-    kernel.run();
+    team.run();
     return workload.answerIn(out);
   }
 
   @Override
   public boolean warmsUpSlowly() {
     return true;
+  }
+
+  @Override
+  public void close() {
+    team.close();
   }
 }

@@ -7,8 +7,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * Queries, keys and values of a shape, contiguous {@code [batch, heads, seq, dim]} off-heap, and
- * the check of an answer.
+ * Queries, keys and values of a point, contiguous in its layout off-heap, and the check of an
+ * answer. The tensors are views {@code [batch, heads, seq, dim]} whatever the layout.
  *
  * <p>Element n of a tensor, counted row-major in that order, is the n-th output of splitmix64
  * (Steele et al. 2014) as a float in [-1, 1), whatever the layout in memory; q, k and v have the
@@ -29,36 +29,96 @@ public final class Workload implements AutoCloseable {
     float at(int b, int h, int i, int c);
   }
 
+  final Point point;
   final Shape shape;
   final Arena arena;
   final Tensor q;
   final Tensor k;
   final Tensor v;
+  private float[][] onHeap;
 
   /**
    * Makes the inputs.
    *
-   * @param shape the sizes
+   * @param point what is to be computed
    * @param arena owns the memory, and is closed by {@link #close}
    */
-  public Workload(Shape shape, Arena arena) {
-    this.shape = shape;
+  public Workload(Point point, Arena arena) {
+    this.point = point;
+    this.shape = point.shape();
     this.arena = arena;
     this.q = tensor(shape.heads(), shape.seqQ(), SEED_Q);
     this.k = tensor(shape.kvHeads(), shape.seqK(), SEED_K);
     this.v = tensor(shape.kvHeads(), shape.seqK(), SEED_V);
   }
 
+  /**
+   * Makes the inputs without a mask, contiguous {@code [batch, heads, seq, dim]}, for one thread.
+   *
+   * @param shape the sizes
+   * @param arena owns the memory, and is closed by {@link #close}
+   */
+  public Workload(Shape shape, Arena arena) {
+    this(Point.of(shape), arena);
+  }
+
+  private Tensor allocate(int heads, int seq) {
+    return point.layout() == Point.Layout.BHSD
+        ? Tensor.allocate(arena, DType.FLOAT32, shape.batch(), heads, seq, shape.dim())
+        : Tensor.allocate(arena, DType.FLOAT32, shape.batch(), seq, heads, shape.dim())
+            .transpose(1, 2);
+  }
+
   private Tensor tensor(int heads, int seq, long seed) {
-    Tensor tensor = Tensor.allocate(arena, DType.FLOAT32, shape.batch(), heads, seq, shape.dim());
-    fill(tensor.segment(), tensor.elements(), seed);
+    Tensor tensor = allocate(heads, seq);
+    MemorySegment segment = tensor.segment();
+    long element = 0;
+    for (int b = 0; b < shape.batch(); b++) {
+      for (int h = 0; h < heads; h++) {
+        for (int i = 0; i < seq; i++) {
+          long at = rowAt(heads, seq, b, h, i);
+          for (int c = 0; c < shape.dim(); c++) {
+            segment.setAtIndex(ValueLayout.JAVA_FLOAT, at + c, value(seed, element++));
+          }
+        }
+      }
+    }
     return tensor;
   }
 
-  private static void fill(MemorySegment segment, long elements, long seed) {
-    for (long i = 0; i < elements; i++) {
-      segment.setAtIndex(ValueLayout.JAVA_FLOAT, i, value(seed, i));
+  /** Where a row of so many heads and rows begins, in elements. */
+  private long rowAt(int heads, int seq, int b, int h, int i) {
+    long row =
+        point.layout() == Point.Layout.BHSD
+            ? ((long) b * heads + h) * seq + i
+            : ((long) b * seq + i) * heads + h;
+    return row * shape.dim();
+  }
+
+  /** Copies of q, k and v on the Java heap, made once, in the order of the layout. */
+  float[][] onHeap() {
+    if (onHeap == null) {
+      onHeap = new float[][] {array(q), array(k), array(v)};
     }
+    return onHeap;
+  }
+
+  private static float[] array(Tensor tensor) {
+    return tensor.segment().toArray(ValueLayout.JAVA_FLOAT);
+  }
+
+  /** Sizes as libgatunbench and the kernels in Java take them. */
+  int[] sizes() {
+    return new int[] {
+      shape.batch(), shape.heads(), shape.kvHeads(), shape.seqQ(), shape.seqK(), shape.dim()
+    };
+  }
+
+  /**
+   * The first of the heads of all batch rows that a thread of so many gets; the last is its end.
+   */
+  int firstHead(int thread) {
+    return shape.batch() * shape.heads() * thread / point.threads();
   }
 
   /** An element of the input with this seed. */
@@ -70,25 +130,24 @@ public final class Workload implements AutoCloseable {
     return (z >>> 40) * 0x1p-23f - 1.0f;
   }
 
-  /** Memory for an answer, {@code [batch, heads, seq, dim]}. */
+  /** Memory for an answer, a view {@code [batch, heads, seq, dim]} of the layout. */
   Tensor newOut() {
-    return Tensor.allocate(
-        arena, DType.FLOAT32, shape.batch(), shape.heads(), shape.seqQ(), shape.dim());
+    return allocate(shape.heads(), shape.seqQ());
   }
 
   /** An answer in off-heap memory as {@link #newOut} gives it. */
   Answer answerIn(Tensor out) {
     MemorySegment segment = out.segment();
-    return (b, h, i, c) -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, outAt(b, h, i, c));
+    return (b, h, i, c) -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, outAt(b, h, i) + c);
   }
 
-  /** An answer in an array, {@code [batch, heads, seq, dim]}. */
+  /** An answer in an array, in the order of the layout. */
   Answer answerIn(float[] out) {
-    return (b, h, i, c) -> out[Math.toIntExact(outAt(b, h, i, c))];
+    return (b, h, i, c) -> out[Math.toIntExact(outAt(b, h, i) + c)];
   }
 
-  private long outAt(int b, int h, int i, int c) {
-    return (((long) b * shape.heads() + h) * shape.seqQ() + i) * shape.dim() + c;
+  private long outAt(int b, int h, int i) {
+    return rowAt(shape.heads(), shape.seqQ(), b, h, i);
   }
 
   /**
@@ -103,7 +162,7 @@ public final class Workload implements AutoCloseable {
     if (!(error <= TOLERANCE)) {
       throw new IllegalStateException(
           "%s, %s: wrong answer, error %s, expected at most %s"
-              .formatted(who, shape.name(), error, TOLERANCE));
+              .formatted(who, point, error, TOLERANCE));
     }
   }
 
@@ -125,7 +184,7 @@ public final class Workload implements AutoCloseable {
   private double[] row(int b, int h, int i) {
     int g = h / (shape.heads() / shape.kvHeads());
     int dim = shape.dim();
-    double[] weight = new double[shape.seqK()];
+    double[] weight = new double[point.visibleKeys(i)];
     double max = Double.NEGATIVE_INFINITY;
     for (int j = 0; j < weight.length; j++) {
       double dot = 0;

@@ -6,21 +6,28 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
+import java.awt.image.BufferedImage;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.Method;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Stream;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
 import org.openjdk.jmh.annotations.Benchmark;
 
 /**
@@ -35,6 +42,7 @@ class BenchmarksTest {
       List.of(
           TINY,
           new Shape("odd", 2, 4, 2, 37, 53, 32),
+          new Shape("square", 2, 6, 3, 37, 37, 32),
           new Shape("decode", 2, 8, 2, 1, 77, 64),
           new Shape("one", 1, 1, 1, 1, 1, 32));
 
@@ -92,17 +100,13 @@ class BenchmarksTest {
   // ---- peers ---------------------------------------------------------------------------------
 
   @TestFactory
-  Stream<DynamicTest> peers() {
+  Stream<DynamicTest> waysToCall() {
     Map<String, Function<Workload, Peer>> makers = new LinkedHashMap<>();
     makers.put("java", GatunPeer.FromJava::new);
-    makers.put("c", GatunPeer.FromC::new);
     makers.put("copying", GatunPeer.Copying::new);
     makers.put("critical", GatunPeer.Critical::new);
     makers.put("jni", GatunPeer.Jni::new);
     makers.put("jni arrays", GatunPeer.JniArrays::new);
-    makers.put("openblas", NaivePeer::new);
-    makers.put("onnxruntime", OnnxPeer::new);
-    makers.put("scalar", ScalarPeer::new);
     List<DynamicTest> tests = new ArrayList<>();
     makers.forEach(
         (name, maker) ->
@@ -110,15 +114,75 @@ class BenchmarksTest {
                 shape ->
                     tests.add(
                         dynamicTest(
-                            name + " " + shape.name(),
-                            () -> {
-                              try (Workload workload = new Workload(shape, Arena.ofConfined());
-                                  Peer peer = maker.apply(workload)) {
-                                workload.check(peer.name, peer.answer());
-                                peer.calls(2);
-                              }
-                            }))));
+                            name + " " + shape.name(), () -> check(Point.of(shape), maker)))));
     return tests.stream();
+  }
+
+  private static void check(Point point, Function<Workload, Peer> maker) {
+    try (Workload workload = new Workload(point, Arena.ofConfined());
+        Peer peer = maker.apply(workload)) {
+      workload.check(peer.name, peer.answer());
+      peer.calls(2);
+      workload.check(peer.name, peer.answer());
+    }
+  }
+
+  /** In every layout of theirs, with and without a mask, on one and two threads. */
+  @TestFactory
+  Stream<DynamicTest> peers() {
+    List<DynamicTest> tests = new ArrayList<>();
+    for (Contender contender : Contender.ALL) {
+      for (Shape shape : SMALL) {
+        tests.add(
+            dynamicTest(
+                contender.name() + " " + shape.name(),
+                () -> {
+                  for (Point point : points(contender, shape)) {
+                    check(point, contender.maker());
+                  }
+                }));
+      }
+    }
+    return tests.stream();
+  }
+
+  /**
+   * What the benchmarks could ask for: causal are squares only, as there is one way to read them.
+   */
+  private static List<Point> points(Contender contender, Shape shape) {
+    List<Point> points = new ArrayList<>();
+    boolean square = shape.seqQ() == shape.seqK();
+    for (Point.Layout layout : contender.ownLayouts().apply(shape)) {
+      for (boolean causal : square ? new boolean[] {false, true} : new boolean[] {false}) {
+        for (int threads = 1; threads <= 2; threads++) {
+          Point point = new Point(shape, causal, layout, threads);
+          if (contender.absence().get() == null && contender.obstacle().apply(point) == null) {
+            points.add(point);
+          }
+        }
+      }
+    }
+    return points;
+  }
+
+  @Test
+  void threadsOfATeamShareTheWork() {
+    int[] done = new int[3];
+    try (Team team = new Team(() -> done[0]++, () -> done[1]++, () -> done[2]++)) {
+      for (int i = 0; i < 100; i++) {
+        team.run();
+        assertEquals(3 * (i + 1), done[0] + done[1] + done[2]);
+      }
+    }
+    try (Team team =
+        new Team(
+            () -> {},
+            () -> {
+              throw new IllegalArgumentException("x");
+            })) {
+      assertEquals(
+          "x", assertThrows(IllegalStateException.class, team::run).getCause().getMessage());
+    }
   }
 
   @Test
@@ -131,7 +195,8 @@ class BenchmarksTest {
             assertThrows(
                 IllegalStateException.class,
                 () -> workload.check("x", (b, h, i, c) -> right.at(b, h, i, c) + wrong));
-        assertTrue(e.getMessage().startsWith("x, tiny16: wrong answer"), e.getMessage());
+        assertTrue(
+            e.getMessage().startsWith("x, tiny16 full [B,H,S,D] ×1: wrong answer"), e.getMessage());
       }
     }
   }
@@ -156,7 +221,10 @@ class BenchmarksTest {
                 (int) all[3],
                 (int) all[4],
                 (int) all[5]));
-        assertEquals(shape.flops(), BenchLibrary.flops(sizes));
+        for (boolean causal : new boolean[] {false, true}) {
+          Point point = new Point(shape, causal, Point.Layout.BHSD, 1);
+          assertEquals(point.flops(), BenchLibrary.flops(sizes, causal));
+        }
       }
       assertNull(BenchLibrary.shape(index, sizes));
     }
@@ -173,37 +241,196 @@ class BenchmarksTest {
     assertEquals((6457827717110365317L >>> 40) * 0x1p-23f - 1, Workload.value(1234567, 0));
   }
 
-  // ---- comparisons and reports ---------------------------------------------------------------
+  // ---- comparisons ---------------------------------------------------------------------------
+
+  @TestFactory
+  Stream<DynamicTest> comparisons() {
+    return Contender.ALL.stream()
+        .map(contender -> dynamicTest(contender.name(), () -> compare(contender)));
+  }
+
+  private static void compare(Contender contender) {
+    boolean causal = contender.name().equals("onnxruntime-gqa");
+    Point point = new Point(TINY, causal, contender.ownLayouts().apply(TINY).getFirst(), 1);
+    try (Roofs roofs = new Roofs()) {
+      Comparison comparison = new Comparison(contender, Alternation.Effort.ONCE, roofs);
+      Map<String, Object> row = comparison.run(point);
+      assertEquals(point, Point.in(row));
+      String absence = contender.absence().get();
+      assertEquals(absence, row.get("missing"));
+      if (absence == null) {
+        assertNotNull(row.get("ratio"), row.toString());
+        assertTrue((double) row.get("error") <= Workload.TOLERANCE, row.toString());
+        assertTrue((double) row.get("peakFlopsPerSecond") > 0, row.toString());
+        assertTrue((double) row.get("readBytesPerSecond") > 0, row.toString());
+      }
+      Contender broken =
+          new Contender(
+              "broken",
+              "",
+              workload -> {
+                throw new IllegalStateException("no such thing\nat all");
+              },
+              () -> null,
+              each -> null,
+              contender.ownLayouts());
+      assertEquals(
+          "no such thing",
+          new Comparison(broken, Alternation.Effort.ONCE, roofs).run(point).get("missing"));
+    }
+  }
 
   @Test
-  void comparisonOfAShape() {
-    List<Map<String, Object>> rows = new Comparison(Alternation.Effort.ONCE, false).run(TINY);
-    assertEquals(9, rows.size(), rows.toString());
-    assertEquals("gatun-c", rows.getFirst().get("baseline"));
-    for (Map<String, Object> row : rows) {
-      if (row.get("peer").equals("java-vector") && !VectorPeer.isAvailable()) {
-        assertEquals("no module jdk.incubator.vector", row.get("missing"));
-      } else {
-        assertNotNull(row.get("ratio"), row.toString());
-      }
+  void aPeerThatIsNotThereIsARow() {
+    Contender absent =
+        new Contender(
+            "absent",
+            "",
+            workload -> {
+              throw new AssertionError("made");
+            },
+            () -> "is not there",
+            point -> null,
+            shape -> List.of(Point.Layout.BHSD));
+    try (Roofs roofs = new Roofs()) {
+      Map<String, Object> row =
+          new Comparison(absent, Alternation.Effort.ONCE, roofs).run(Point.of(TINY));
+      assertEquals("is not there", row.get("missing"));
+      assertEquals("absent", row.get("peer"));
     }
-    Map<String, Object> results = new LinkedHashMap<>();
-    results.put("mode", "quick");
-    results.put("seconds", 1);
-    results.put("environment", Environment.describe());
-    results.put("peers", rows);
-    String report = Report.markdown(results);
-    assertTrue(report.contains("| openblas | "), report);
-    assertTrue(report.contains("## Java against C"), report);
-    assertTrue(report.contains("not run: no module jdk.incubator.vector"), report);
+    // and one whose process ended early
+    List<Object> rows =
+        Bench.complete(absent, true, List.of(Map.of("first", 1)), "exit code 134: terminate");
+    List<Point> points = absent.points(true);
+    assertEquals(points.size(), rows.size());
+    for (int i = 1; i < rows.size(); i++) {
+      Map<?, ?> row = (Map<?, ?>) rows.get(i);
+      assertEquals("exit code 134: terminate", row.get("missing"));
+      assertEquals(points.get(i), Point.in(row));
+    }
+  }
+
+  @Test
+  void everyPeerIsAskedForEveryShapeInOneOfItsLayouts() {
+    for (Contender contender : Contender.ALL) {
+      List<Point> points = contender.points(false);
+      assertEquals(points.size(), points.stream().distinct().count());
+      for (Shape shape : Shape.PEERS) {
+        for (int threads = 1; threads <= 2; threads++) {
+          for (Point.Layout layout : contender.ownLayouts().apply(shape)) {
+            assertTrue(points.contains(new Point(shape, false, layout, threads)));
+            assertEquals(
+                shape.seqQ() > 1, points.contains(new Point(shape, true, layout, threads)));
+          }
+        }
+      }
+      assertTrue(points.containsAll(contender.points(true)), contender.name());
+    }
+  }
+
+  @TestFactory
+  Stream<DynamicTest> memory() {
+    return MemoryRun.PEERS.stream()
+        .map(
+            peer ->
+                dynamicTest(
+                    peer,
+                    () -> {
+                      boolean causal = MemoryRun.cases(peer, true).getFirst().causal();
+                      Map<String, Object> row = MemoryRun.run(peer, 96, causal, 0);
+                      assertEquals(MemoryRun.reasonAgainst(peer, 96, causal), row.get("missing"));
+                      if (row.get("missing") == null) {
+                        assertTrue((long) row.get("growthBytes") >= 0, row.toString());
+                      }
+                    }));
+  }
+
+  // ---- reports -------------------------------------------------------------------------------
+
+  @Test
+  void reportAndPlotsOfAFullRun(@TempDir Path folder) throws IOException {
+    Map<String, Object> made = SyntheticResults.make();
+    Path from = Files.createDirectories(folder.resolve("from"));
+    Path to = folder.resolve("to");
+    assertThrows(IllegalStateException.class, () -> Publish.publish(from, to, false));
+    Json.write(from.resolve("results.json"), made);
+    assertEquals(from.resolve("results.json"), Publish.publish(from, to, false));
+    String report = Files.readString(to.resolve("README.md"));
+    String points = Files.readString(to.resolve(Report.POINTS));
+    for (Shape shape : Shape.PEERS) {
+      assertTrue(report.contains("| " + shape.name() + " |"), shape.name());
+      assertTrue(points.contains("| " + shape.name() + " |"), shape.name());
+    }
+    for (Contender contender : Contender.ALL) {
+      assertTrue(report.contains("| " + contender.name() + " |"), contender.name());
+    }
+    for (String part :
+        List.of(
+            "## Java against C",
+            "### Causal, two threads",
+            "### Where a peer is faster",
+            "| onnxruntime-gqa | is always causal |",
+            "| djl-pytorch | its process ended with exit code 134: terminate called |",
+            "| 16384 |",
+            "java-scalar: not measured, its process was ended after 900 s (8192, 16384, 16384"
+                + " causal).")) {
+      assertTrue(report.contains(part), part);
+    }
     for (String name :
         List.of("commit", "date", "cpu", "tier", "threads", "openblasCore", "openblasConfig")) {
       assertTrue(report.contains("| " + name + " | "), name);
     }
+    // the stored results give the same page, and nothing else is needed
+    String json = Files.readString(to.resolve("results.json"));
+    Files.delete(from.resolve("results.json"));
+    Publish.publish(from, to, false);
+    assertEquals(report, Files.readString(to.resolve("README.md")));
+    assertEquals(json, Files.readString(to.resolve("results.json")));
+    assumeTrue(Plots.hasFonts(), "the JDK finds no fonts");
+    for (String name :
+        List.of(
+            "roofline",
+            "share",
+            "share-causal",
+            "share-2-threads",
+            "share-causal-2-threads",
+            "time",
+            "time-causal",
+            "causal",
+            "memory")) {
+      BufferedImage image = ImageIO.read(to.resolve(name + ".png").toFile());
+      assertEquals(1200, image.getWidth(), name);
+      assertEquals(800, image.getHeight(), name);
+      String svg = Files.readString(to.resolve(name + ".svg"));
+      assertTrue(svg.contains(">gatun<"), name);
+      assertEquals(!name.contains("2"), report.contains("(" + name + ".svg)"), name);
+      if (name.equals("roofline") || name.startsWith("share")) {
+        for (Shape shape : Shape.PEERS) {
+          boolean shown = shape.seqQ() > 1 || !name.contains("causal");
+          assertEquals(shown, svg.contains(">" + shape.name() + "<"), name + " " + shape.name());
+        }
+      }
+    }
   }
 
+  @Test
+  void resultsOfAQuickRunArePublishedOnRequest(@TempDir Path folder) throws IOException {
+    Map<String, Object> results = new LinkedHashMap<>();
+    results.put("mode", "quick");
+    results.put("environment", Map.of("commit", "unknown"));
+    Json.write(folder.resolve("results.json"), results);
+    Path to = folder.resolve("to");
+    IllegalStateException e =
+        assertThrows(IllegalStateException.class, () -> Publish.publish(folder, to, false));
+    assertTrue(e.getMessage().endsWith("is of a quick run; QUICK=1 takes it all the same"));
+    Publish.publish(folder, to, true);
+    assertTrue(Files.readString(to.resolve("README.md")).startsWith("# Benchmarks\n"));
+  }
+
+  // ---- times ---------------------------------------------------------------------------------
+
   /** Takes a time by a clock that only it moves. */
-  private static final class Ticking extends Peer {
+  private static class Ticking extends Peer {
     private final long[] clock;
     private final long nanos;
     private long calls;
@@ -226,12 +453,9 @@ class BenchmarksTest {
     }
   }
 
-  @Test
-  void whatCostsNothingHasNoPeers() {
-    List<Map<String, Object>> rows =
-        new Comparison(Alternation.Effort.ONCE, false).run(Shape.of("tiny16q0"));
-    assertEquals(5, rows.size(), rows.toString());
-    assertTrue(rows.stream().allMatch(row -> row.get("ratio") != null), rows.toString());
+  private static Alternation times(
+      Peer a, Peer b, Alternation.Effort effort, double known, long[] clock) {
+    return Alternation.of(a, b, effort, 0, known, window -> {}, () -> clock[0]);
   }
 
   @Test
@@ -239,25 +463,39 @@ class BenchmarksTest {
     long[] clock = new long[1];
     Ticking a = new Ticking("a", clock, 1_000);
     Ticking b = new Ticking("b", clock, 1_500);
-    Alternation.Effort effort = new Alternation.Effort(0.001, 9, 0.01, 0.01);
-    Alternation times = Alternation.of(a, b, effort, () -> clock[0]);
+    Alternation.Effort effort = new Alternation.Effort(0.001, 9, 0.01, 0.01, 1, 1);
+    List<Double> windows = new ArrayList<>();
+    Alternation times = Alternation.of(a, b, effort, 0, 0, windows::add, () -> clock[0]);
     assertEquals(1.5, times.ratio().median(), 1e-9);
     assertEquals(500, times.difference().median(), 1e-6);
     assertEquals(9, times.ratio().count());
     assertTrue(
         a.calls >= 10_000 + 9 * 1000, () -> "" + a.calls); // warm for 10 ms, 9 windows of 1 ms
+    assertEquals(List.of(0.001, 0.001), windows);
   }
 
   @Test
   void slowPeersGetFewerPairs() {
     long[] clock = new long[1];
+    Alternation.Effort effort = new Alternation.Effort(0.001, 15, 0, 0, 1, 5);
     Ticking fast = new Ticking("fast", clock, 1_000);
-    Alternation.Effort effort = new Alternation.Effort(0.001, 15, 0, 0);
-    Peer slower = new Ticking("slower", clock, 2_500);
-    assertEquals(5, Alternation.of(fast, slower, effort, () -> clock[0]).ratio().count());
-    Ticking slowest = new Ticking("slowest", clock, 3_000_000_000L);
-    assertEquals(1, Alternation.of(fast, slowest, effort, () -> clock[0]).ratio().count());
-    assertEquals(2, slowest.calls);
+    Ticking slower = new Ticking("slower", clock, 2_500);
+    assertEquals(5, times(fast, slower, effort, 0, clock).ratio().count());
+    // long calls: as many as the time allows, but five
+    Ticking half = new Ticking("half", clock, 250_000_000);
+    assertEquals(10, times(half, half, effort, 0, clock).ratio().count());
+    Ticking long2 = new Ticking("long", clock, 2_000_000_000);
+    assertEquals(5, times(long2, long2, effort, 0, clock).ratio().count());
+    // one sample, and no other call where one was made before
+    Ticking once =
+        new Ticking("once", clock, 3_000_000_000L) {
+          @Override
+          public boolean isTimedOnce() {
+            return true;
+          }
+        };
+    assertEquals(1, times(fast, once, effort, 3, clock).ratio().count());
+    assertEquals(1, once.calls);
   }
 
   @Test

@@ -46,14 +46,24 @@ class VectorAttentionTest {
               Shape.of("tiny16"),
               Shape.of("s128d64"),
               new Shape("odd", 2, 4, 2, 37, 53, 48),
+              new Shape("square", 2, 4, 2, 37, 37, 48),
               new Shape("decode", 2, 8, 2, 1, 77, 64),
               new Shape("one", 1, 1, 1, 1, 1, 32))) {
-        try (Workload workload = new Workload(shape, Arena.ofConfined());
-            Peer peer = new VectorPeer(workload)) {
-          workload.check(peer.name, peer.answer());
-          peer.calls(2);
-          workload.check(peer.name, peer.answer());
+        boolean square = shape.seqQ() == shape.seqK();
+        for (boolean causal : square ? new boolean[] {false, true} : new boolean[] {false}) {
+          for (int threads = 1; threads <= 2; threads++) {
+            check(new Point(shape, causal, Point.Layout.BHSD, threads));
+          }
         }
+      }
+    }
+
+    private static void check(Point point) {
+      try (Workload workload = new Workload(point, Arena.ofConfined());
+          Peer peer = new VectorPeer(workload)) {
+        workload.check(peer.name, peer.answer());
+        peer.calls(2);
+        workload.check(peer.name, peer.answer());
       }
     }
   }

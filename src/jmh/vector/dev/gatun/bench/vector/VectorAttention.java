@@ -22,14 +22,13 @@ public final class VectorAttention implements Runnable {
   private final float[] k;
   private final float[] v;
   private final float[] out;
-  private final int batchHeads;
+  private final boolean causal;
+  private final int first;
+  private final int last;
   private final int group;
   private final int seqQ;
   private final int seqK;
   private final int dim;
-
-  /** Keys rounded up to two vectors. */
-  private final int padded;
 
   private final int pitch;
   private final float[] transposed;
@@ -43,13 +42,26 @@ public final class VectorAttention implements Runnable {
    * @param v values
    * @param out receives the result
    * @param sizes batch, heads, kvHeads, seqQ, seqK, dim, the last a multiple of the vector's length
+   * @param causal whether row i sees the keys up to i + seqK - seqQ only
+   * @param first of the heads of all batch rows that are computed
+   * @param last their end
    */
-  public VectorAttention(float[] q, float[] k, float[] v, float[] out, int[] sizes) {
+  public VectorAttention(
+      float[] q,
+      float[] k,
+      float[] v,
+      float[] out,
+      int[] sizes,
+      boolean causal,
+      int first,
+      int last) {
     this.q = q;
     this.k = k;
     this.v = v;
     this.out = out;
-    this.batchHeads = sizes[0] * sizes[1];
+    this.causal = causal;
+    this.first = first;
+    this.last = last;
     this.group = sizes[1] / sizes[2];
     this.seqQ = sizes[3];
     this.seqK = sizes[4];
@@ -58,36 +70,47 @@ public final class VectorAttention implements Runnable {
       throw new IllegalArgumentException(
           "dim: expected a multiple of %d, got %d".formatted(LANES, dim));
     }
-    this.padded = (seqK + 2 * LANES - 1) / (2 * LANES) * (2 * LANES);
-    this.pitch = padded + PITCH_GAP;
+    this.pitch = padded(seqK) + PITCH_GAP;
     this.transposed = new float[seqQ < ROWS ? 0 : dim * pitch];
     this.scores = new float[ROWS * pitch];
   }
 
+  /** Keys rounded up to two vectors. */
+  private static int padded(int keys) {
+    return (keys + 2 * LANES - 1) / (2 * LANES) * (2 * LANES);
+  }
+
+  /** How many keys a row sees. */
+  private int visible(int row) {
+    return causal ? Math.min(seqK, row + 1 + seqK - seqQ) : seqK;
+  }
+
   @Override
   public void run() {
-    for (int h = 0; h < batchHeads; h++) {
+    for (int h = first; h < last; h++) {
       int keys = h / group * seqK * dim;
       int rows = h * seqQ * dim;
       int i = 0;
       if (seqQ >= ROWS) {
         transpose(keys);
         for (; i + ROWS <= seqQ; i += ROWS) {
-          scores(rows + i * dim);
+          int end = visible(i + ROWS - 1);
+          int padded = padded(end);
+          scores(rows + i * dim, padded);
           for (int r = 0; r < ROWS; r++) {
-            softmax(r * pitch);
+            softmax(r * pitch, visible(i + r), padded);
           }
           for (int c = 0; c < dim; c += 2 * LANES) {
             if (c + 2 * LANES <= dim) {
-              values2(keys + c, rows + i * dim + c);
+              values2(keys + c, rows + i * dim + c, end);
             } else {
-              values1(keys + c, rows + i * dim + c);
+              values1(keys + c, rows + i * dim + c, end);
             }
           }
         }
       }
       for (; i < seqQ; i++) {
-        row(keys, rows + i * dim);
+        row(keys, rows + i * dim, visible(i));
       }
     }
   }
@@ -101,7 +124,7 @@ public final class VectorAttention implements Runnable {
   }
 
   /** Scores of four rows. */
-  private void scores(int at) {
+  private void scores(int at, int padded) {
     for (int j = 0; j < padded; j += 2 * LANES) {
       FloatVector a0 = FloatVector.zero(FLOATS);
       FloatVector a1 = a0;
@@ -139,11 +162,11 @@ public final class VectorAttention implements Runnable {
   }
 
   /**
-   * Makes the weights of the scores of one row; what lies beyond seqK becomes 2^-126 and is not
-   * used.
+   * Makes the weights of the scores of one row; what lies beyond the keys it sees becomes 2^-126,
+   * which is nothing beside the others.
    */
-  private void softmax(int at) {
-    for (int j = seqK; j < padded; j++) {
+  private void softmax(int at, int visible, int padded) {
+    for (int j = visible; j < padded; j++) {
       scores[at + j] = Float.NEGATIVE_INFINITY;
     }
     FloatVector most = FloatVector.broadcast(FLOATS, Float.NEGATIVE_INFINITY);
@@ -182,7 +205,7 @@ public final class VectorAttention implements Runnable {
   }
 
   /** Four rows by two vectors of the output. */
-  private void values2(int at, int to) {
+  private void values2(int at, int to, int end) {
     FloatVector a0 = FloatVector.zero(FLOATS);
     FloatVector a1 = a0;
     FloatVector b0 = a0;
@@ -191,7 +214,7 @@ public final class VectorAttention implements Runnable {
     FloatVector c1 = a0;
     FloatVector d0 = a0;
     FloatVector d1 = a0;
-    for (int j = 0; j < seqK; j++) {
+    for (int j = 0; j < end; j++) {
       FloatVector x0 = FloatVector.fromArray(FLOATS, v, at + j * dim);
       FloatVector x1 = FloatVector.fromArray(FLOATS, v, at + j * dim + LANES);
       FloatVector a = FloatVector.broadcast(FLOATS, scores[j]);
@@ -218,18 +241,18 @@ public final class VectorAttention implements Runnable {
   }
 
   /** Four rows by one vector: the rest of an odd number of vectors. */
-  private void values1(int at, int to) {
+  private void values1(int at, int to, int end) {
     for (int r = 0; r < ROWS; r++) {
-      weightedSum(r * pitch, at, to + r * dim);
+      weightedSum(r * pitch, at, to + r * dim, end);
     }
   }
 
   /** One row by one vector. */
-  private void weightedSum(int weights, int at, int to) {
+  private void weightedSum(int weights, int at, int to, int end) {
     FloatVector sum = FloatVector.zero(FLOATS);
     FloatVector other = sum;
     int j = 0;
-    for (; j + 2 <= seqK; j += 2) {
+    for (; j + 2 <= end; j += 2) {
       sum =
           FloatVector.fromArray(FLOATS, v, at + j * dim)
               .lanewise(
@@ -241,7 +264,7 @@ public final class VectorAttention implements Runnable {
                   FloatVector.broadcast(FLOATS, scores[weights + j + 1]),
                   other);
     }
-    if (j < seqK) {
+    if (j < end) {
       sum =
           FloatVector.fromArray(FLOATS, v, at + j * dim)
               .lanewise(
@@ -251,8 +274,8 @@ public final class VectorAttention implements Runnable {
   }
 
   /** One row on its own, as in decoding: keys are read as they lie. */
-  private void row(int keys, int at) {
-    for (int j = 0; j < seqK; j++) {
+  private void row(int keys, int at, int visible) {
+    for (int j = 0; j < visible; j++) {
       FloatVector sum = FloatVector.zero(FLOATS);
       for (int c = 0; c < dim; c += LANES) {
         FloatVector x = FloatVector.fromArray(FLOATS, q, at + c);
@@ -260,9 +283,9 @@ public final class VectorAttention implements Runnable {
       }
       scores[j] = sum.reduceLanes(VectorOperators.ADD);
     }
-    softmax(0);
+    softmax(0, visible, padded(visible));
     for (int c = 0; c < dim; c += LANES) {
-      weightedSum(0, keys + c, at + c);
+      weightedSum(0, keys + c, at + c, visible);
     }
   }
 }

@@ -1,0 +1,2 @@
+#define READ gatunbench__read_avx2
+#include "read.h"

@@ -1,0 +1,2 @@
+#define READ gatunbench__read_avx512
+#include "read.h"

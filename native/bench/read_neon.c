@@ -1,0 +1,2 @@
+#define READ gatunbench__read_neon
+#include "read.h"

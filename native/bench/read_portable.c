@@ -1,0 +1,2 @@
+#define READ gatunbench__read_portable
+#include "read.h"

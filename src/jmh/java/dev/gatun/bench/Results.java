@@ -1,0 +1,282 @@
+package dev.gatun.bench;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.function.Predicate;
+import java.util.function.ToDoubleFunction;
+
+/** What a {@code results.json} says, for reports and plots. */
+final class Results {
+
+  /**
+   * A peer at a point.
+   *
+   * @param peer its name
+   * @param baseline the name of what it was compared with
+   * @param point what was computed
+   * @param missing why there are no times, null if there are
+   * @param peerNs a call of the peer
+   * @param baselineNs a call of the baseline
+   * @param ratio peer / baseline of each pair
+   * @param difference peer - baseline of each pair
+   * @param peak flops a second of the FMA loop
+   * @param read bytes a second of the read loop
+   * @param error against double
+   */
+  record Row(
+      String peer,
+      String baseline,
+      Point point,
+      String missing,
+      Spread peerNs,
+      Spread baselineNs,
+      Spread ratio,
+      Spread difference,
+      double peak,
+      double read,
+      double error) {
+
+    private static Row of(Map<?, ?> map) {
+      String peer = map.get("peer").toString();
+      String baseline = map.get("baseline").toString();
+      Point point = Point.in(map);
+      if (map.get("missing") != null) {
+        return new Row(
+            peer, baseline, point, map.get("missing").toString(), null, null, null, null, 0, 0, 0);
+      }
+      return new Row(
+          peer,
+          baseline,
+          point,
+          null,
+          spread(map.get("peerNs")),
+          spread(map.get("baselineNs")),
+          spread(map.get("ratio")),
+          spread(map.get("differenceNs")),
+          number(map.get("peakFlopsPerSecond")),
+          number(map.get("readBytesPerSecond")),
+          number(map.get("error")));
+    }
+
+    boolean isThere() {
+      return missing == null;
+    }
+
+    /** Whether it compares Gatun from Java with Gatun from C. */
+    boolean isJavaAndC() {
+      return baseline.equals(Contender.GATUN_C);
+    }
+
+    double flopsPerSecond() {
+      return point.flops() / peerNs.median() * 1e9;
+    }
+
+    double shareOfPeak() {
+      return flopsPerSecond() / peak;
+    }
+
+    /** Gatun called from Java. */
+    Spread gatunNs() {
+      return isJavaAndC() ? peerNs : baselineNs;
+    }
+
+    private double gatunShareOfPeak() {
+      return point.flops() / gatunNs().median() * 1e9 / peak;
+    }
+  }
+
+  private final Map<?, ?> map;
+  private final List<Row> rows = new ArrayList<>();
+
+  Results(Map<?, ?> map) {
+    this.map = map;
+    for (Map<?, ?> row : rows("peers")) {
+      rows.add(Row.of(row));
+    }
+  }
+
+  // ---- peers ---------------------------------------------------------------------------------
+
+  List<Row> peers() {
+    return rows;
+  }
+
+  /** Names of the peers in the order of the rows; Gatun from Java is the first. */
+  Set<String> names() {
+    Set<String> names = new LinkedHashSet<>();
+    if (!rows.isEmpty()) {
+      names.add(Contender.GATUN);
+    }
+    rows.forEach(row -> names.add(row.peer));
+    return names;
+  }
+
+  /** The shapes for which there are rows with this mask and so many threads, lengths left out. */
+  List<Shape> shapes(boolean causal, int threads) {
+    return shapesOf(row -> row.point.causal() == causal && row.point.threads() == threads, false);
+  }
+
+  /** The lengths for which there are rows. */
+  List<Shape> lengths() {
+    return shapesOf(row -> true, true);
+  }
+
+  private List<Shape> shapesOf(Predicate<Row> wanted, boolean lengths) {
+    Set<Shape> shapes = new LinkedHashSet<>();
+    for (Row row : rows) {
+      if (row.point.shape().isLength() == lengths && wanted.test(row)) {
+        shapes.add(row.point.shape());
+      }
+    }
+    return List.copyOf(shapes);
+  }
+
+  /** The row of a peer in the layout that suits it best, null if there is none. */
+  Row row(String peer, Shape shape, boolean causal, int threads) {
+    for (Row row : rows) {
+      Point point = row.point;
+      if (row.peer.equals(peer)
+          && point.shape().equals(shape)
+          && point.causal() == causal
+          && point.threads() == threads) {
+        return row;
+      }
+    }
+    return null;
+  }
+
+  /** Nanoseconds a call of a peer; of Gatun the median over the processes of all peers. */
+  OptionalDouble ns(String peer, Shape shape, boolean causal, int threads) {
+    return value(
+        peer, shape, causal, threads, row -> row.peerNs.median(), row -> row.gatunNs().median());
+  }
+
+  /** Share of the FMA peak that was measured around; of Gatun as {@link #ns}. */
+  OptionalDouble shareOfPeak(String peer, Shape shape, boolean causal, int threads) {
+    return value(peer, shape, causal, threads, Row::shareOfPeak, Row::gatunShareOfPeak);
+  }
+
+  private OptionalDouble value(
+      String peer,
+      Shape shape,
+      boolean causal,
+      int threads,
+      ToDoubleFunction<Row> ofPeer,
+      ToDoubleFunction<Row> ofGatun) {
+    if (!peer.equals(Contender.GATUN)) {
+      Row row = row(peer, shape, causal, threads);
+      return row != null && row.isThere()
+          ? OptionalDouble.of(ofPeer.applyAsDouble(row))
+          : OptionalDouble.empty();
+    }
+    return gatun(new Point(shape, causal, Point.Layout.BHSD, threads), ofGatun);
+  }
+
+  /** Gatun's time at a point, over the processes of all peers. */
+  OptionalDouble gatunNs(Point point) {
+    return gatun(point, row -> row.gatunNs().median());
+  }
+
+  private OptionalDouble gatun(Point point, ToDoubleFunction<Row> value) {
+    return median(
+        rows.stream()
+            .filter(row -> row.isThere() && row.point.equals(point))
+            .mapToDouble(value)
+            .toArray());
+  }
+
+  /** Flops a second of the FMA loop with so many threads. */
+  OptionalDouble peak(int threads) {
+    return over(threads, Row::peak);
+  }
+
+  /** Bytes a second of the read loop with so many threads. */
+  OptionalDouble read(int threads) {
+    return over(threads, Row::read);
+  }
+
+  private OptionalDouble over(int threads, ToDoubleFunction<Row> value) {
+    return median(
+        rows.stream()
+            .filter(row -> row.isThere() && row.point.threads() == threads)
+            .mapToDouble(value)
+            .toArray());
+  }
+
+  private static OptionalDouble median(double[] values) {
+    Arrays.sort(values);
+    return values.length == 0
+        ? OptionalDouble.empty()
+        : OptionalDouble.of(Spread.quantile(values, 0.5));
+  }
+
+  // ---- memory --------------------------------------------------------------------------------
+
+  /** Bytes by which a call made the process grow; empty if that was not measured. */
+  OptionalDouble growth(String peer, int length, boolean causal) {
+    for (Map<?, ?> row : rows("memory")) {
+      if (row.get("peer").equals(peer)
+          && number(row.get("length")) == length
+          && row.get("causal").equals(causal)
+          && row.get("growthBytes") != null) {
+        return OptionalDouble.of(number(row.get("growthBytes")));
+      }
+    }
+    return OptionalDouble.empty();
+  }
+
+  /** Peers whose memory was asked for, in the order of the rows. */
+  Set<String> memoryPeers() {
+    Set<String> names = new LinkedHashSet<>();
+    rows("memory").forEach(row -> names.add(row.get("peer").toString()));
+    return names;
+  }
+
+  /** Lengths at which memory was asked for. */
+  Set<Integer> memoryLengths() {
+    Set<Integer> lengths = new LinkedHashSet<>();
+    rows("memory").forEach(row -> lengths.add((int) number(row.get("length"))));
+    return lengths;
+  }
+
+  /** Whether a peer's rows by length are causal ones, as it has no others. */
+  boolean isAlwaysCausal(String peer) {
+    return rows("memory").stream()
+        .filter(row -> row.get("peer").equals(peer))
+        .allMatch(row -> row.get("causal").equals(true));
+  }
+
+  // ---- JSON ----------------------------------------------------------------------------------
+
+  Object get(String key) {
+    return map.get(key);
+  }
+
+  /** The rows of a step; none if it was not run. */
+  List<Map<?, ?>> rows(String step) {
+    List<Map<?, ?>> maps = new ArrayList<>();
+    if (map.get(step) instanceof List<?> list) {
+      list.forEach(row -> maps.add((Map<?, ?>) row));
+    }
+    return maps;
+  }
+
+  static double number(Object value) {
+    return ((Number) value).doubleValue();
+  }
+
+  static Spread spread(Object value) {
+    Map<?, ?> map = (Map<?, ?>) value;
+    Object count = map.get("count");
+    return new Spread(
+        number(map.get("median")),
+        number(map.get("q1")),
+        number(map.get("q3")),
+        count == null ? 0 : (int) number(count));
+  }
+}

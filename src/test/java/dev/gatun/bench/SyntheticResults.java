@@ -1,0 +1,129 @@
+package dev.gatun.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+
+/** Results as a full run has them, with made-up numbers: for the tests of reports and plots. */
+final class SyntheticResults {
+  private static final double PEAK = 2.25e11;
+  private static final double READ = 3.1e10;
+
+  private SyntheticResults() {}
+
+  /** Share of the peak that a peer reaches on long calls, and its seconds for a call of nothing. */
+  private static double[] quality(String peer) {
+    return switch (peer) {
+      case "gatun", "gatun-c" -> new double[] {0.93, 5e-7};
+      case "onnxruntime-mha" -> new double[] {0.7, 8e-6};
+      case "onnxruntime-attention" -> new double[] {0.62, 7e-6};
+      case "onnxruntime-gqa" -> new double[] {0.58, 1.2e-5};
+      case "pytorch" -> new double[] {0.55, 1e-5};
+      case "djl-pytorch" -> new double[] {0.3, 2e-5};
+      case "openblas" -> new double[] {0.5, 1e-6};
+      case "java-vector" -> new double[] {0.37, 5e-6};
+      default -> new double[] {0.015, 1e-6};
+    };
+  }
+
+  private static boolean usesTheMask(String peer) {
+    return peer.startsWith("gatun") || peer.startsWith("java") || peer.endsWith("pytorch");
+  }
+
+  private static double nanos(String peer, Point point) {
+    double[] quality = quality(peer);
+    Point computed =
+        usesTheMask(peer)
+            ? point
+            : new Point(point.shape(), false, point.layout(), point.threads());
+    double slow = peer.startsWith("gatun") ? 1 : 3;
+    double work = computed.flops() / (PEAK * quality[0]);
+    double reading = point.shape().seqQ() == 1 ? slow * point.bytes() / READ : 0;
+    return 1e9 * (quality[1] + Math.max(work, reading) / point.threads());
+  }
+
+  private static Map<String, Object> spread(double median, Random random) {
+    double width = median * 0.01 * (1 + random.nextDouble());
+    return new Spread(median, median - width, median + width, 15).toMap();
+  }
+
+  private static Map<String, Object> row(Contender contender, Point point, Random random) {
+    boolean c = contender.name().equals(Contender.GATUN_C);
+    String reason = contender.obstacle().apply(point);
+    if (contender.name().equals("djl-pytorch") && point.threads() == 2) {
+      reason = "its process ended with exit code 134: terminate called";
+    }
+    if (reason != null) {
+      return Comparison.missing(contender, point, reason);
+    }
+    String peer = c ? "gatun" : contender.name();
+    String baseline = c ? "gatun-c" : "gatun";
+    Map<String, Object> row = new LinkedHashMap<>();
+    row.put("peer", peer);
+    row.put("baseline", baseline);
+    point.describeIn(row);
+    row.put("error", 9e-8);
+    row.put("peakFlopsPerSecond", PEAK * point.threads() * (0.98 + 0.04 * random.nextDouble()));
+    row.put("readBytesPerSecond", READ * point.threads() * (0.95 + 0.1 * random.nextDouble()));
+    double a = nanos(baseline, point) * (0.97 + 0.06 * random.nextDouble());
+    double b = nanos(peer, point) * (0.97 + 0.06 * random.nextDouble());
+    row.put("baselineNs", spread(a, random));
+    row.put("peerNs", spread(b, random));
+    row.put("ratio", spread(b / a, random));
+    row.put("differenceNs", spread(b - a, random));
+    return row;
+  }
+
+  private static double growth(String peer, long length, boolean causal) {
+    double result = length * 1024;
+    double square = 4.0 * length * length;
+    return switch (peer) {
+      case "onnxruntime-attention", "onnxruntime-gqa" -> result + 4 * square;
+      case "onnxruntime-mha" -> causal ? result + 4 * square : 4 * result;
+      case "openblas" -> result + square;
+      case "pytorch" -> 0;
+      default -> result + 1e6;
+    };
+  }
+
+  static Map<String, Object> make() {
+    Random random = new Random(5);
+    List<Object> peers = new ArrayList<>();
+    List<Object> memory = new ArrayList<>();
+    for (Contender contender : Contender.ALL) {
+      for (Point point : contender.points(false)) {
+        peers.add(row(contender, point, random));
+      }
+    }
+    for (String peer : MemoryRun.PEERS) {
+      for (MemoryRun.Case each : MemoryRun.cases(peer, false)) {
+        Map<String, Object> row = MemoryRun.row(peer, each.length(), each.causal());
+        if (peer.equals("java-scalar") && each.length() > 4096) {
+          row.put("missing", "its process was ended after 900 s");
+        } else {
+          row.put("growthBytes", growth(peer, each.length(), each.causal()));
+        }
+        memory.add(row);
+      }
+    }
+    Map<String, Object> results = new LinkedHashMap<>();
+    results.put("mode", "full");
+    results.put("environment", Environment.describe());
+    results.put("peers", peers);
+    results.put("memory", memory);
+    return results;
+  }
+
+  /** Writes report and plots into a folder, for the eye. */
+  public static void main(String[] args) throws IOException {
+    Path folder = Files.createDirectories(Path.of(args[0]));
+    Map<String, Object> results = make();
+    Json.write(folder.resolve("results.json"), results);
+    Report.write(results, folder, "README.md");
+  }
+}

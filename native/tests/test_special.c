@@ -269,9 +269,9 @@ static void masked(void) {
 /* ---- scores of -inf ---- */
 
 /* Element 0 of every query is 1, of every key 0, so that -inf there is a score of -inf. */
-static problem maskable_problem(int32_t causal) {
-    problem p = base_problem(causal);
-    for (int64_t row = 0; row < BATCH * SEQ_Q * HEADS; row++) {
+static problem maskable_problem(int32_t causal, int64_t seq_q) {
+    problem p = new_problem(BATCH, HEADS, KV_HEADS, seq_q, SEQ_K, DIM, causal);
+    for (int64_t row = 0; row < BATCH * seq_q * HEADS; row++) {
         p.q[row * DIM] = 1;
     }
     for (int64_t row = 0; row < BATCH * SEQ_K * KV_HEADS; row++) {
@@ -312,14 +312,14 @@ static bool all_keys(int64_t j) {
     return true;
 }
 
-static void minus_infinity(void) {
+static void minus_infinity_of(int64_t seq_q) {
     static bool (*const masks[])(int64_t) = {first_key, every_third_key, first_tiles, later_keys, all_keys};
     static const float values[] = {0, 1e30f, NAN, INFINITY};
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int32_t causal = GATUN_CAUSAL_NONE; causal <= GATUN_CAUSAL_TOP_LEFT; causal += test_light() ? 2 : 1) {
         for (size_t m = 0; m < sizeof masks / sizeof *masks; m += test_light() ? 3 : 1) {
-            problem p = maskable_problem(causal);
+            problem p = maskable_problem(causal, seq_q);
             outcome first[MAX_TIERS];
             outcome again;
             outcome_create(&again, &p);
@@ -329,8 +329,8 @@ static void minus_infinity(void) {
                 expected_create(&want, &p);
                 for (int t = 0; t < tier_count; t++) {
                     char what[128];
-                    snprintf(what, sizeof what, "mask %d by scores of -inf, values there %g, causal %d, %s", (int)m,
-                        (double)values[n], (int)causal, gatun_tier_name(tiers[t]));
+                    snprintf(what, sizeof what, "%d rows, mask %d by scores of -inf, values there %g, causal %d, %s",
+                        (int)seq_q, (int)m, (double)values[n], (int)causal, gatun_tier_name(tiers[t]));
                     if (n == 0) {
                         outcome_create(&first[t], &p);
                     }
@@ -351,11 +351,17 @@ static void minus_infinity(void) {
     }
 }
 
+/* Many rows, and few, which have a kernel of their own. */
+static void minus_infinity(void) {
+    minus_infinity_of(SEQ_Q);
+    minus_infinity_of(3);
+}
+
 /* Masking keys 201 .. 299 by scores gives the bits of masking them by key length 201. */
 static void minus_infinity_is_a_mask(void) {
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
-    problem p = maskable_problem(GATUN_CAUSAL_NONE);
+    problem p = maskable_problem(GATUN_CAUSAL_NONE, SEQ_Q);
     outcome by_length;
     outcome by_score;
     outcome_create(&by_length, &p);
@@ -365,7 +371,7 @@ static void minus_infinity_is_a_mask(void) {
         p.key_lengths = lengths;
         bool ran = run_problem(&p, tiers[t], 2, &by_length, "key length 201");
         p.key_lengths = NULL;
-        problem masked_by_score = maskable_problem(GATUN_CAUSAL_NONE);
+        problem masked_by_score = maskable_problem(GATUN_CAUSAL_NONE, SEQ_Q);
         mask_keys(&masked_by_score, later_keys, NAN);
         if (ran && run_problem(&masked_by_score, tiers[t], 2, &by_score, "scores of -inf from key 201")) {
             check_same_bits(&p, &by_length, &by_score, "keys masked by length and by scores of -inf");

@@ -22,8 +22,8 @@ import java.util.concurrent.TimeUnit;
  * Runs the benchmarks, each in processes of its own, and writes {@code results.json}, {@code
  * results.md} with {@code points.md}, and plots: {@code Bench FOLDER quick|full STEP,…}. {@code
  * make bench} calls it. Results are written after every process, so that a run that is ended early
- * is of use; steps that are not run keep what an earlier run of the same commit, without changes on top,
- * and the same mode found.
+ * is of use; steps that are not run keep what an earlier run of the same commit, without changes on
+ * top, and the same mode found.
  */
 public final class Bench {
 

@@ -40,6 +40,8 @@ public final class Bench {
   /** No object is smaller than 16 bytes; what JMH itself allocates is spread over the calls. */
   private static final double MAX_HEAP_BYTES = 8;
 
+  private static final int MEMORY_RUNS = 3;
+
   private static final long FULL_LIMIT_SECONDS = 15 * 60;
   private static final long QUICK_LIMIT_SECONDS = 90;
 
@@ -228,27 +230,51 @@ public final class Bench {
     results.put("memory", all);
     for (String peer : MemoryRun.PEERS) {
       for (MemoryRun.Case each : MemoryRun.cases(peer, quick)) {
-        Path json = fresh("memory.json");
-        String end =
-            start(
-                command(
-                    MemoryRun.class,
-                    flags(MemoryRun.FLAGS, peer),
-                    json.toString(),
-                    peer,
-                    Integer.toString(each.length()),
-                    each.causal() ? "causal" : "full"),
-                Map.of());
-        if (end == null) {
-          all.add(Json.read(json));
-        } else {
-          Map<String, Object> row = MemoryRun.row(peer, each.length(), each.causal());
-          row.put("missing", end);
-          all.add(row);
-        }
+        all.add(memory(peer, each));
       }
       write();
     }
+  }
+
+  /**
+   * Less than the result takes cannot be: the system may take pages away meanwhile. Then it is
+   * measured again, and the most counts.
+   */
+  private Map<?, ?> memory(String peer, MemoryRun.Case each)
+      throws IOException, InterruptedException {
+    Map<?, ?> most = null;
+    for (int run = 0; run < MEMORY_RUNS; run++) {
+      Path json = fresh("memory.json");
+      List<String> command =
+          command(
+              MemoryRun.class,
+              flags(MemoryRun.FLAGS, peer),
+              json.toString(),
+              peer,
+              Integer.toString(each.length()),
+              each.causal() ? "causal" : "full");
+      String end = start(command, Map.of());
+      if (end != null) {
+        Map<String, Object> row = MemoryRun.row(peer, each.length(), each.causal());
+        row.put("missing", end);
+        return most == null ? row : most;
+      }
+      Map<?, ?> row = (Map<?, ?>) Json.read(json);
+      if (row.get("missing") != null) {
+        return row;
+      }
+      if (most == null || growth(row) > growth(most)) {
+        most = row;
+      }
+      if (growth(most) >= MemoryRun.resultBytes(each.length())) {
+        return most;
+      }
+    }
+    return most;
+  }
+
+  private static long growth(Map<?, ?> row) {
+    return ((Number) row.get("growthBytes")).longValue();
   }
 
   /** One collector and one heap for all, so that neither moves while a call is measured. */

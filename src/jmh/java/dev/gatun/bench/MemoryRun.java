@@ -79,6 +79,11 @@ public final class MemoryRun {
     return new Point(shape, causal, layout, 1);
   }
 
+  /** What the result of a call takes. */
+  static long resultBytes(int length) {
+    return Shape.ofLength(length).queryElements() * Float.BYTES;
+  }
+
   /** A row without a number yet. */
   static Map<String, Object> row(String peer, int length, boolean causal) {
     Map<String, Object> row = new LinkedHashMap<>();

@@ -204,7 +204,9 @@ public final class Plots {
           lowest = Math.min(lowest, rate);
         }
       }
-      points.addSeries(series);
+      if (!series.isEmpty()) {
+        points.addSeries(series);
+      }
     }
     double left = columns.values().stream().mapToDouble(x -> x).min().orElseThrow() / 2;
     double right = columns.values().stream().mapToDouble(x -> x).max().orElseThrow() * 2;
@@ -280,14 +282,16 @@ public final class Plots {
 
   private void shares(boolean causal, int threads) throws IOException {
     DefaultCategoryDataset data = new DefaultCategoryDataset();
+    double most = 0;
     for (String peer : results.names()) {
       for (Shape shape : results.shapes(causal, threads)) {
         OptionalDouble share = results.shareOfPeak(peer, shape, causal, threads);
         data.addValue(share.isPresent() ? share.getAsDouble() * 100 : null, peer, shape.name());
+        most = Math.max(most, share.orElse(0) * 100);
       }
     }
     CategoryPlot plot = bars(data, "% of the FMA peak measured around it", "0", 10);
-    plot.getRangeAxis().setRange(0, 105);
+    plot.getRangeAxis().setRange(0, Math.max(105, most * 1.05));
     save(
         "share" + (causal ? "-causal" : "") + (threads == 1 ? "" : "-" + threads + "-threads"),
         "Share of the FMA peak by shape: %s, %s"
@@ -349,14 +353,19 @@ public final class Plots {
           ratio.add(shape.seqQ(), row.ratio().median());
         }
       }
-      times.addSeries(time);
-      ratios.addSeries(ratio);
+      if (!time.isEmpty()) {
+        times.addSeries(time);
+        ratios.addSeries(ratio);
+      }
     }
-    if (times.getDomainUpperBound(false) > 0) {
+    if (times.getSeriesCount() > 0) {
       LogAxis x = lengthAxis(results.lengths().stream().map(each -> each.seqQ()).toList());
       LogAxis above = logAxis("milliseconds", "0.###");
       LogAxis below = logAxis("time / Gatun's", "0.##");
       below.setBase(2);
+      if (ratios.getRangeUpperBound(false) < 8) {
+        below.setTickUnit(new NumberTickUnit(0.5));
+      }
       widen(above, times, 1.5);
       widen(below, ratios, 1.3);
       XYPlot upper = new XYPlot(times, null, above, symbols(times, true));
@@ -384,14 +393,15 @@ public final class Plots {
     for (String peer : results.memoryPeers()) {
       boolean causal = results.isAlwaysCausal(peer);
       XYSeries series = new XYSeries(peer);
-      series.setDescription(peer);
       for (int length : lengths) {
         OptionalDouble growth = results.growth(peer, length, causal);
         if (growth.isPresent()) {
           series.add(length, Math.max(LEAST_MEBI, growth.getAsDouble() / MEBI));
         }
       }
-      data.addSeries(series);
+      if (!series.isEmpty()) {
+        data.addSeries(series);
+      }
     }
     LogAxis y =
         logAxis(

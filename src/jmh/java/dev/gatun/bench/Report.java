@@ -230,7 +230,11 @@ final class Report {
             + " loop and of a read loop before and after. A cell is the median of the ratios peer /"
             + " Gatun (called from Java), and the peer's share of the FMA peak; below 1, in bold,"
             + " the peer is faster. Each peer gets its tensors where and how it wants them: its own"
-            + " layout, with Gatun in the same. Gatun's row is its time and its share.");
+            + " layout, with Gatun in the same. Gatun's row is its time and its share, medians over"
+            + " all processes; shares and plots of a peer are Gatun's, and the ratio. What each"
+            + " process measured by itself is in [%s](%s).",
+        POINTS,
+        POINTS);
     tableHead("peer", "what it is");
     for (Contender contender : Contender.ALL) {
       line("| %s | %s |", contender.name(), contender.what());
@@ -266,7 +270,7 @@ final class Report {
         cells.add(
             peer.equals(Contender.GATUN)
                 ? own(shape, causal, threads)
-                : cell(results.row(peer, shape, causal, threads)));
+                : cell(peer, shape, causal, threads));
       }
       line("| %s |", String.join(" | ", cells));
     }
@@ -280,10 +284,14 @@ final class Report {
         : "%s (%s)".formatted(time(ns.getAsDouble()), share(share.getAsDouble()));
   }
 
-  private static String cell(Results.Row row) {
-    return row == null || !row.isThere()
+  private String cell(String peer, Shape shape, boolean causal, int threads) {
+    OptionalDouble share = results.shareOfPeak(peer, shape, causal, threads);
+    return share.isEmpty()
         ? "–"
-        : "%s (%s)".formatted(ratio(row.ratio()), share(row.shareOfPeak()));
+        : "%s (%s)"
+            .formatted(
+                ratio(results.row(peer, shape, causal, threads).ratio()),
+                share(share.getAsDouble()));
   }
 
   private void faster() {

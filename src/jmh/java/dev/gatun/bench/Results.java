@@ -150,31 +150,34 @@ final class Results {
     return null;
   }
 
-  /** Nanoseconds a call of a peer; of Gatun the median over the processes of all peers. */
+  /**
+   * Nanoseconds a call. Of Gatun it is the median over the processes of all peers; of a peer it is
+   * that, in the peer's layout, times the ratio: processes run one after the other, and only what
+   * was timed in turn can be compared.
+   */
   OptionalDouble ns(String peer, Shape shape, boolean causal, int threads) {
-    return value(
-        peer, shape, causal, threads, row -> row.peerNs.median(), row -> row.gatunNs().median());
-  }
-
-  /** Share of the FMA peak that was measured around; of Gatun as {@link #ns}. */
-  OptionalDouble shareOfPeak(String peer, Shape shape, boolean causal, int threads) {
-    return value(peer, shape, causal, threads, Row::shareOfPeak, Row::gatunShareOfPeak);
-  }
-
-  private OptionalDouble value(
-      String peer,
-      Shape shape,
-      boolean causal,
-      int threads,
-      ToDoubleFunction<Row> ofPeer,
-      ToDoubleFunction<Row> ofGatun) {
-    if (!peer.equals(Contender.GATUN)) {
-      Row row = row(peer, shape, causal, threads);
-      return row != null && row.isThere()
-          ? OptionalDouble.of(ofPeer.applyAsDouble(row))
-          : OptionalDouble.empty();
+    if (peer.equals(Contender.GATUN)) {
+      return gatunNs(new Point(shape, causal, Point.Layout.BHSD, threads));
     }
-    return gatun(new Point(shape, causal, Point.Layout.BHSD, threads), ofGatun);
+    Row row = row(peer, shape, causal, threads);
+    return row != null && row.isThere()
+        ? OptionalDouble.of(gatunNs(row.point).orElseThrow() * row.ratio.median())
+        : OptionalDouble.empty();
+  }
+
+  /** Share of the FMA peak that was measured around; of peers as {@link #ns}. */
+  OptionalDouble shareOfPeak(String peer, Shape shape, boolean causal, int threads) {
+    if (peer.equals(Contender.GATUN)) {
+      return gatunShareOfPeak(new Point(shape, causal, Point.Layout.BHSD, threads));
+    }
+    Row row = row(peer, shape, causal, threads);
+    return row != null && row.isThere()
+        ? OptionalDouble.of(gatunShareOfPeak(row.point).orElseThrow() / row.ratio.median())
+        : OptionalDouble.empty();
+  }
+
+  private OptionalDouble gatunShareOfPeak(Point point) {
+    return gatun(point, Row::gatunShareOfPeak);
   }
 
   /** Gatun's time at a point, over the processes of all peers. */

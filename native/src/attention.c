@@ -24,28 +24,18 @@ typedef struct call {
     const int32_t *cu_seqlens_q, *cu_seqlens_k; /* packed sequences, or NULL */
     const float *slopes, *relative;             /* biases, or NULL */
     char *workspace;
-    float q_factor, score_factor;
-    double score_natural;
+    float q_factor, q_power;
     _Atomic uint64_t redone;
 } call;
 
-/*
- * scale * log2(e), split into a power of two that multiplies q exactly and the rest that multiplies q.k. For any scale
- * in use the first is 1 or -1; it keeps products of denormals, and scales that are themselves nearly denormal, from
- * losing digits.
- */
+/* scale * log2(e) as a float and a power of two, which keeps scales that are nearly denormal from losing digits. */
 static void split_scale(call *c) {
     const gatun_attention_desc *d = c->desc;
     double scale = (d->flags & GATUN_ATTENTION_SCALE) != 0 ? (double)d->scale : 1.0 / sqrt((double)d->head_dim);
-    double magnitude = fabs(scale), factor = 1.0;
-    if (magnitude > 0x1p100)
-        factor = 0x1p40;
-    else if (magnitude < 0x1p-100 && magnitude > 0)
-        factor = 0x1p-40;
-    c->q_factor = (float)(scale < 0 ? -factor : factor);
-    c->score_factor = (float)(magnitude / factor * 1.4426950408889634);
-    /* Biases are added to base-2 logits: what is kept, and the maximum, is one of these. */
-    c->score_natural = (d->flags & GATUN_ATTENTION_BIASED) != 0 ? 0.69314718055994531 : magnitude / factor;
+    double factor = scale * 1.4426950408889634, magnitude = fabs(factor);
+    double power = magnitude > 0x1p100 ? 0x1p40 : magnitude < 0x1p-100 && magnitude > 0 ? 0x1p-40 : 1;
+    c->q_factor = (float)(factor / power);
+    c->q_power = (float)power;
 }
 
 /* Rows past the query length. */
@@ -136,8 +126,7 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     int64_t end = locate(c, index, &task);
     task.blocks = c->plan->blocks;
     task.q_factor = c->q_factor;
-    task.score_factor = c->score_factor;
-    task.score_natural = c->score_natural;
+    task.q_power = c->q_power;
     task.scratch = c->workspace + slot * c->plan->scratch_bytes;
     if (task.lane_end > task.lane_begin) {
         const int64_t parts = c->plan->row_tasks, threads = c->plan->threads;

@@ -20,6 +20,8 @@ enum {
 /* Sequences of at most so many query rows are computed by attention_few_f32: that decides bits as well. */
 enum { GATUN__FEW_ROWS = 4 };
 
+#define GATUN__LOG_2 0.69314718055994531
+
 /* Head dimensions up to this one have a short way for a few keys. */
 enum { GATUN__TINY_DIM = 128 };
 
@@ -46,10 +48,10 @@ typedef struct gatun__attention_task {
     int32_t head_dim, head_dim_v;
     /* Query blocks that share a pass over the keys; lane_end - lane_begin <= blocks * lanes of a block. */
     int32_t blocks;
-    float q_factor;       /* power of two, with the sign of scale: applied to q, exact */
-    float score_factor;   /* |scale| * log2(e) / |q_factor|: applied to q.k, giving base-2 logits */
-    double score_natural; /* natural logits in one unit of what is kept: |scale| / |q_factor|, or log(2) if biased */
-    /* Biases of the group's heads, or NULL. With one of them base-2 logits are kept, and not q.k. */
+    /* scale * log2(e), applied to q, so that scores are base-2 logits: a factor, and a power of two that is 1 for any
+     * scale in use. */
+    float q_factor, q_power;
+    /* Biases of the group's heads, or NULL. */
     const float *slopes;    /* of first head of the group */
     const float *relative;  /* [group][2 * relative_span + 1] */
     int64_t relative_span;  /* 0 .. GATUN_MAX_RELATIVE_SPAN */

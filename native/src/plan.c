@@ -48,6 +48,8 @@ int64_t gatun__attention_scratch_bytes(
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
     int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;
-    return aligned(lanes * GATUN__TILE_KEYS * f) * 2 /* scores, and which of them are live */ + biases +
-           blocks * per_block;
+    return aligned(lanes * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * f) /* scores of a tile and a chain that waits */
+           + 2 * aligned(lanes * f)                                    /* their rescaling */
+           + aligned(lanes * GATUN__TILE_KEYS * f)                     /* which scores are live */
+           + biases + blocks * per_block;
 }

@@ -203,16 +203,19 @@ static double all_huge(int64_t j, int64_t n) {
     return 1e30;
 }
 
+/* As base-2 logits these are nearly FLT_MAX. */
+#define GREATEST_SCORE 0x1.62p127
+
 static double all_most_negative(int64_t j, int64_t n) {
     (void)j;
     (void)n;
-    return -(double)FLT_MAX;
+    return -GREATEST_SCORE;
 }
 
 static double all_greatest(int64_t j, int64_t n) {
     (void)j;
     (void)n;
-    return (double)FLT_MAX;
+    return GREATEST_SCORE;
 }
 
 /* two keys of 1e30, the first and the last but one; the others alternate between -1e30 and 0 */

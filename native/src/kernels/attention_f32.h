@@ -3,16 +3,17 @@
  * vectors (below).
  *
  * Algorithm: lanes are queries. A block holds QV vectors of VW query rows each.
- *   1. The block's queries are transposed once, to [head_dim][lanes]. Keys and values are read where they lie.
+ *   1. The block's queries are transposed once, to [head_dim][lanes], times scale * log2(e): scores are base-2 logits.
+ *      Keys and values are read where they lie.
  *   2. For each tile of TILE_KEYS keys: scores[key][lane] = sum_d k[key][d] * q[d][lane], a register block of up to R
  *      keys x QV vectors, each key element broadcast from memory, each query vector loaded once per R keys.
  *   3. Softmax is vertical: maximum, sum and rescaling factor are vectors over lanes; nothing is ever reduced across a
- *      vector. p = 2^((score - maximum) * factor), the difference first, so that the largest is exactly 1 however
- *      large the scores are.
+ *      vector. p = 2^(score - maximum), of which the largest is exactly 1.
  *   4. out[c][lane] += sum_key v[key][c] * p[key][lane], a register block of up to C columns x QV vectors over a chain
  *      of CHAIN_KEYS keys, summed from 0 in registers; the first chain of a tile folds the rescaling of the old output
  *      into its addition.
- *      Where INTERLEAVED, scores of the next chain become weights between the products of this one.
+ *      Where INTERLEAVED, scores of the next chain become weights between the products of this one. The last chain of
+ *      a tile waits for the scores of the next block, so that only a task's first weights have no products beside them.
  *   5. Every SPLIT_KEYS keys the float results are merged into doubles; at the end rows are transposed back, times
  *      1 / sum. Several blocks share each tile while it is in L2.
  * (Online softmax: Milakov and Gimelshein 2018; tiling: Dao et al. 2022.)
@@ -22,18 +23,16 @@
  * bit.
  *
  * Masks. A lane sees the keys below its limit. Limits do not fall from lane to lane, so that a vector takes part in keys
- * below the limit of its last lane only. Chains of keys that all lanes see are dense. In the others a key is
- * multiplied in by selection (select(live, fma, old)), so what lies in a masked place, NaN included, reaches nobody. A
- * score of -inf counts as masked as well: it has p = 0, and 0 * v is harmless unless v is Inf or NaN. So a block whose
- * result is not finite is run again with every chain selecting on (key below limit and score > -inf); the other lanes
- * get the same bits again.
+ * below the limit of its last lane only. Chains of keys that all lanes see are dense; in the others the weight of a
+ * masked place is 0 by selection, whatever its score is. A score of -inf has p = 0 as well. 0 * v is harmless unless v
+ * is Inf or NaN: so a block whose result is not finite is run again with every key multiplied in by selection
+ * (select(key below limit and score > -inf, fma, old)); the other lanes get the same bits again.
  *
- * Biases. A second copy of the tile code, chosen once per tile, turns each product into a base-2 logit and adds the
- * bias before anything else sees it: score * factor + bias, one operation; the exponential then has no factor. They
- * depend on row - key and head only, so that one array (gatun__bias_step) serves a tile of keys and all blocks.
+ * Biases. A second copy of the tile code, chosen once per tile, adds them to each score before anything else sees it.
+ * They depend on row - key and head only, so that one array (gatun__bias_step) serves a tile of keys and all blocks.
  *
- * Scratch per thread: scores, live masks and biases of one tile; per block: queries, output, limits, maxima, sums, and
- * the merged doubles.
+ * Scratch per thread: scores of one tile and a chain, live masks and biases of one tile; per block: queries, output,
+ * limits, maxima, sums, and the merged doubles.
  *
  * The including file includes vectors_<tier>.h and defines QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more
  * than one vector, with one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns) and PEAK_CHAINS.
@@ -44,13 +43,23 @@
 #include <stddef.h>
 #include <string.h>
 
-#define LANES  (VW * QV)
+#define LANES (VW * QV)
+/* One copy of the code per number of vectors in use. */
+#if QV == 1
+#define EACH_VECTORS(code) code(1)
+#elif QV == 2
+#define EACH_VECTORS(code) code(1) code(2)
+#elif QV == 3
+#define EACH_VECTORS(code) code(1) code(2) code(3)
+#else
+#define EACH_VECTORS(code) code(1) code(2) code(3) code(4)
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct block_state {
     float *q;       /* [head_dim][LANES] */
     float *out;     /* [head_dim_v][LANES] */
-    float *maximum; /* [LANES], of raw scores q.k, or of base-2 logits if biased */
+    float *maximum; /* [LANES], of scores */
     float *sum;     /* [LANES] */
     int32_t *limit; /* [LANES]: keys below it are seen */
     double *merged_out, *merged_sum;
@@ -108,7 +117,6 @@ static void fill_biases(
 
 /* What turns a product into a score; without biases nothing does. */
 typedef struct stage {
-    vec factor;
     const float *biases; /* of the block's first lane and the tile's first key */
     int64_t step;        /* from one key to the one before it */
 } stage;
@@ -156,7 +164,7 @@ INLINE void score_rows(const int rows, const int vectors, const int biased, cons
 #pragma GCC unroll 4
         for (int x = 0; x < vectors; x++) {
             if (biased)
-                acc[r][x] = v_fma(acc[r][x], s->factor, v_load(s->biases - (first + r) * s->step + x * VW));
+                acc[r][x] = v_add(acc[r][x], v_load(s->biases - (first + r) * s->step + x * VW));
             v_store(scores + r * LANES + x * VW, acc[r][x]);
             if (track)
                 maximum[x] = v_max(maximum[x], acc[r][x]);
@@ -192,11 +200,6 @@ INLINE void score_keys(const int vectors, const int biased, const float *k, int6
 
 /* ---- exponentials ---- */
 
-/* What the exponential's argument is of a difference of scores: base-2 logits already, if biased. */
-INLINE vec logit(const int biased, vec difference, vec factor) {
-    return biased ? difference : v_mul(difference, factor);
-}
-
 /* Rows that are wanted soon. */
 typedef struct region {
     const float *at;
@@ -230,35 +233,23 @@ INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
 
 typedef struct softmax {
     float reference[LANES]; /* what is subtracted: the maximum, or 0 */
-    /* Four sums, of the keys j % 4 each, so that a chain of additions is no longer than a chain of products. In memory:
-     * beside FMAs an addition with a memory operand costs nothing, and registers are scarce. */
-    float part[4 * LANES];
-    vec factor;
+    float chain_sum[LANES]; /* of the weights of one chain */
+    int32_t limit[LANES];   /* keys below it are seen */
+    float sum[LANES];       /* of the chains before */
     prefetcher *soon;
 } softmax;
 
-/* Key j of vector x: a score becomes a weight, in place. */
-INLINE void weigh(const int biased, softmax *s, float *scores, int32_t j, int32_t x) {
-    float *at = scores + j * LANES + x * VW, *part = s->part + j % 4 * LANES + x * VW;
-    vec p = v_exp2(logit(biased, v_sub(v_load(at), v_load(s->reference + x * VW)), s->factor));
-    v_store(part, v_add(v_load(part), p));
+/* A score of key `key` and of vector x becomes a weight, in place. `masked`: 0 unless the lane sees the key, on the limit
+ * alone: what -inf * 0 gives must count. */
+INLINE vec weigh(const int masked, const softmax *s, float *at, int32_t key, int32_t x) {
+    vec p = v_exp2(v_sub(v_load(at), v_load(s->reference + x * VW)));
+    if (masked)
+        p = v_select(v_int_above(v_load_int(s->limit + x * VW), key), p, v_zero());
     v_store(at, p);
+    return p;
 }
 
 /* ---- values ---- */
-
-/* The end of a register block of columns. */
-INLINE void add_columns(const int columns, const int vectors, vec acc[COLUMNS_SINGLE][QV], float *out,
-    const int rescale, const vec alpha[QV]) {
-#pragma GCC unroll 16
-    for (int c = 0; c < columns; c++)
-#pragma GCC unroll 4
-        for (int x = 0; x < vectors; x++) {
-            float *to = out + c * LANES + x * VW;
-            vec old = v_load(to);
-            v_store(to, rescale ? v_fma(old, alpha[x], acc[c][x]) : v_add(old, acc[c][x]));
-        }
-}
 
 /* Key j for the vectors from `from` on. */
 INLINE void value_step(const int columns, const int from, const int vectors, const int selecting, const float *v,
@@ -281,224 +272,312 @@ INLINE void value_step(const int columns, const int from, const int vectors, con
     }
 }
 
-/*
- * out[c] += sum_j v[j][c] * p[j]. Vector x has weights for keys below end[x] only, which does not fall with x.
- * `weighing` (of a chain of CHAIN_KEYS keys that all lanes see): so many scores of the next chain, from `weighed` on, are
- * made weights meanwhile.
- */
-INLINE void value_columns(const int columns, const int vectors, const int selecting, const int weighing,
-    const int biased, const float *v, int64_t v_row, float *p, const vmask *live, const int32_t end[QV], float *out,
-    const int rescale, const vec alpha[QV], softmax *soft, int32_t weighed) {
+/* Weights of a chain of keys, to be multiplied with its values. */
+typedef struct chain_of_keys {
+    const float *v;
+    float *p;           /* [keys][LANES] */
+    const vmask *live;  /* the same of a block that is run again */
+    int32_t keys;       /* 0: nothing */
+    int32_t vectors;    /* of its block */
+    int32_t end[QV];    /* vector x has weights for keys below it only; does not fall with x */
+    float *out;         /* of its block */
+    int first;          /* of the block: there is no output yet */
+    int rescale;        /* whether the old output is multiplied by alpha */
+    const float *alpha; /* [LANES] */
+} chain_of_keys;
+
+/* The end of a register block of columns. */
+INLINE void add_columns(
+    const int columns, const int vectors, vec (*acc)[QV], const chain_of_keys *chain, int32_t first_column) {
+    float *out = chain->out + first_column * LANES;
+    if (chain->first) {
+#pragma GCC unroll 16
+        for (int c = 0; c < columns; c++)
+#pragma GCC unroll 4
+            for (int x = 0; x < vectors; x++)
+                v_store(out + c * LANES + x * VW, acc[c][x]);
+        return;
+    }
+    if (chain->rescale) {
+        vec alpha[QV];
+#pragma GCC unroll 4
+        for (int x = 0; x < vectors; x++)
+            alpha[x] = v_load(chain->alpha + x * VW);
+#pragma GCC unroll 16
+        for (int c = 0; c < columns; c++)
+#pragma GCC unroll 4
+            for (int x = 0; x < vectors; x++)
+                v_store(out + c * LANES + x * VW, v_fma(v_load(out + c * LANES + x * VW), alpha[x], acc[c][x]));
+        return;
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 4
+        for (int x = 0; x < vectors; x++)
+            v_store(out + c * LANES + x * VW, v_add(v_load(out + c * LANES + x * VW), acc[c][x]));
+}
+
+/* out[c] += sum_j v[j][c] * p[j] for columns from c on. */
+INLINE void value_columns(const int columns, const int vectors, const int selecting, const chain_of_keys *chain,
+    int64_t v_row, int32_t first_column) {
     vec acc[COLUMNS_SINGLE][QV];
+    const float *v = chain->v + first_column, *p = chain->p;
+    const vmask *live = chain->live;
+    const int32_t *end = chain->end;
 #pragma GCC unroll 16
     for (int c = 0; c < columns; c++)
 #pragma GCC unroll 4
         for (int x = 0; x < vectors; x++)
             acc[c][x] = v_zero();
-    if (weighing > 0) {
-        const int steps = weighing > 0 ? GATUN__CHAIN_KEYS / weighing : 1;
-        for (int32_t n = 0; n < weighing; n++) {
-#pragma GCC unroll 8
-            for (int i = 0; i < steps; i++)
-                value_step(columns, 0, vectors, 0, v, v_row, p, NULL, n * steps + i, acc);
-            weigh(biased, soft, p + GATUN__CHAIN_KEYS * LANES, (weighed + n) / vectors, (weighed + n) % vectors);
-        }
-        prefetch_rows(soft->soon, weighing);
-    } else {
-        int32_t j = 0;
-        for (; j < end[0]; j++)
-            value_step(columns, 0, vectors, selecting, v, v_row, p, live, j, acc);
-        if (selecting && vectors > 1)
-            for (; j < end[1]; j++)
-                value_step(columns, 1, vectors, selecting, v, v_row, p, live, j, acc);
-        if (selecting && vectors > 2)
-            for (; j < end[2]; j++)
-                value_step(columns, 2, vectors, selecting, v, v_row, p, live, j, acc);
-        if (selecting && vectors > 3)
-            for (; j < end[3]; j++)
-                value_step(columns, 3, vectors, selecting, v, v_row, p, live, j, acc);
-    }
-    add_columns(columns, vectors, acc, out, rescale, alpha);
+    int32_t j = 0;
+    for (; j < end[0]; j++)
+        value_step(columns, 0, vectors, selecting, v, v_row, p, live, j, acc);
+    if (vectors > 1)
+        for (; j < end[1]; j++)
+            value_step(columns, 1, vectors, selecting, v, v_row, p, live, j, acc);
+    if (vectors > 2)
+        for (; j < end[2]; j++)
+            value_step(columns, 2, vectors, selecting, v, v_row, p, live, j, acc);
+    if (vectors > 3)
+        for (; j < end[3]; j++)
+            value_step(columns, 3, vectors, selecting, v, v_row, p, live, j, acc);
+    add_columns(columns, vectors, acc, chain, first_column);
 }
 
-/* A chain of keys. `weighing`: scores of the next chain that each full register block of columns makes weights, so that
- * the first of them do all. */
-INLINE void value_chain(const int vectors, const int selecting, const int weighing, const int biased, const float *v,
-    int64_t v_row, float *p, const vmask *live, const int32_t end[QV], int32_t dim, float *out, const int rescale,
-    const vec alpha[QV], softmax *soft) {
-    enum { FULL = COLUMNS_FULL, ALL = GATUN__CHAIN_KEYS };
-    int32_t c = 0, weighed = 0;
-#define COLUMNS(columns, weigh)                                                                                        \
-    value_columns(columns, vectors, selecting, weigh, biased, v + c, v_row, p, live, end, out + c * LANES, rescale,    \
-        alpha, soft, weighed)
-    if (vectors == 1 && !selecting) {
-        if (weighing > 0)
-            for (; weighed < ALL; c += COLUMNS_SINGLE, weighed += weighing)
-                COLUMNS(COLUMNS_SINGLE, weighing);
+/* Columns c .. dim - 1. */
+INLINE void value_chain(
+    const int vectors, const int selecting, const chain_of_keys *chain, int64_t v_row, int32_t c, int32_t dim) {
+    enum { FULL = COLUMNS_FULL };
+#define COLUMNS(columns) value_columns(columns, vectors, selecting, chain, v_row, c)
+    if (vectors == 1 && !selecting)
         for (; c + COLUMNS_SINGLE <= dim; c += COLUMNS_SINGLE)
-            COLUMNS(COLUMNS_SINGLE, 0);
-    } else if (weighing > 0) {
-        for (; weighed < ALL * vectors; c += FULL, weighed += weighing)
-            COLUMNS(FULL, weighing);
-    }
+            COLUMNS(COLUMNS_SINGLE);
     for (; c + FULL <= dim; c += FULL)
-        COLUMNS(FULL, 0);
+        COLUMNS(FULL);
     if (FULL > 4 && c + 4 <= dim) {
-        COLUMNS(4, 0);
+        COLUMNS(4);
         c += 4;
     }
     if (c + 2 <= dim) {
-        COLUMNS(2, 0);
+        COLUMNS(2);
         c += 2;
     }
     if (c < dim)
-        COLUMNS(1, 0);
+        COLUMNS(1);
 #undef COLUMNS
 }
 
-/* Scores of the next chain that a register block makes weights: 0 if there are too few register blocks. */
-INLINE int32_t weighing_of(const int vectors, int32_t dim) {
-    const int32_t columns = vectors == 1 ? COLUMNS_SINGLE : COLUMNS_FULL, scores = GATUN__CHAIN_KEYS * vectors;
-    if (!INTERLEAVED)
-        return 0;
-    return dim / columns * 8 >= scores ? 8 : dim / columns * 16 >= scores ? 16 : 0;
+#if INTERLEAVED
+/*
+ * A chain of both vectors, while the scores of another of CHAIN_KEYS keys, the first of them `key`, become weights: a
+ * quarter of them beside each of the first four register blocks of columns.
+ */
+static __attribute__((noinline)) void finish_beside(const chain_of_keys *chain, int64_t v_row, int32_t dim,
+    const int masked, softmax *soft, float *scores, int32_t key) {
+    enum { PART = GATUN__CHAIN_KEYS / 4, BESIDE = 4 * COLUMNS_FULL };
+    _Static_assert(QV == 2 && COLUMNS_FULL == 8 && LANES == 32, "the shape of products_beside");
+    _Static_assert(offsetof(softmax, reference) == B_REFERENCE && offsetof(softmax, chain_sum) == B_SUM &&
+                       offsetof(softmax, limit) == B_LIMIT,
+        "its state");
+    const int64_t row_bytes = v_row * (int64_t)sizeof(float);
+    /* On the diagonal the first vector sees one half of the keys. */
+    const int32_t full = chain->end[0] <= GATUN__CHAIN_KEYS / 2 ? PART / 2 : PART;
+    for (int32_t c = 0, done = 0; c < BESIDE; c += COLUMNS_FULL, done += PART) {
+        vec acc[COLUMNS_FULL][QV];
+        if (masked)
+            products_beside_masked(
+                chain->v + c, row_bytes, chain->p, scores + done * LANES, key + done, full, PART - full, soft, acc);
+        else
+            products_beside(
+                chain->v + c, row_bytes, chain->p, scores + done * LANES, key + done, full, PART - full, soft, acc);
+        add_columns(COLUMNS_FULL, QV, acc, chain, c);
+        prefetch_rows(soft->soon, PART * QV);
+    }
+    value_chain(QV, 0, chain, v_row, BESIDE, dim);
+}
+#endif
+
+#define FINISH(n)                                                                                                      \
+    static __attribute__((noinline)) void finish_##n(const chain_of_keys *chain, int64_t v_row, int32_t dim) {         \
+        value_chain(n, 0, chain, v_row, 0, dim);                                                                       \
+    }                                                                                                                  \
+    static                                                                                                             \
+        __attribute__((noinline)) void finish_selecting_##n(const chain_of_keys *chain, int64_t v_row, int32_t dim) {  \
+        value_chain(n, 1, chain, v_row, 0, dim);                                                                       \
+    }
+EACH_VECTORS(FINISH)
+#undef FINISH
+
+/* A chain by itself. */
+static void finish(const chain_of_keys *chain, int64_t v_row, int32_t dim) {
+    typedef void finish_function(const chain_of_keys *chain, int64_t v_row, int32_t dim);
+#define FINISH(n)           finish_##n,
+#define FINISH_SELECTING(n) finish_selecting_##n,
+    static finish_function *const functions[2][QV] = {{EACH_VECTORS(FINISH)}, {EACH_VECTORS(FINISH_SELECTING)}};
+#undef FINISH
+#undef FINISH_SELECTING
+    if (chain->keys > 0)
+        functions[chain->live != NULL][chain->vectors - 1](chain, v_row, dim);
 }
 
 /* ---- one tile of one block ---- */
 
-/* What a thread keeps of a tile. */
+enum { SCORE_CHAINS = GATUN__TILE_KEYS / GATUN__CHAIN_KEYS + 1 };
+
+/* What a thread keeps from tile to tile. */
 typedef struct tile_room {
-    float *scores; /* [TILE_KEYS][LANES], weights later */
+    float *scores; /* [SCORE_CHAINS][CHAIN_KEYS][LANES], weights later; a ring of chains */
+    int32_t next;  /* chain of the ring that the next tile begins with */
     vmask *live;   /* [TILE_KEYS][QV]: which are neither masked nor -inf */
     float *biases; /* or NULL */
+    chain_of_keys waiting;
+    float *alpha[2]; /* [LANES] each: of the waiting chain's tile, and of this one */
     prefetcher soon;
 } tile_room;
+
+/* Nothing waits any more. */
+static void finish_waiting(const gatun__attention_task *t, tile_room *room) {
+    finish(&room->waiting, t->v_row, t->head_dim_v);
+    room->waiting.keys = 0;
+    if (!INTERLEAVED)
+        room->next = 0;
+}
 
 INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
     int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
-    float *scores = room->scores;
     vmask *live = room->live;
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
-    const vec minus_inf = v_set1(-INFINITY), factor = v_set1(t->score_factor);
+    const vec minus_inf = v_set1(-INFINITY);
     if (keys > b->limit_most - first_key)
         keys = b->limit_most - first_key;
     int32_t dense = b->limit_least - first_key;
     dense = dense < 0 ? 0 : dense > keys ? keys : dense;
+    /* Chains before this key see no mask. */
+    const int32_t masked_from = select_all ? 0 : dense == keys ? keys : dense / CHAIN * CHAIN;
     /* Keys that some lane of a vector sees: limits do not fall from lane to lane. */
     int32_t seen[QV];
     for (int x = 0; x < vectors; x++) {
         int32_t most = b->limit[(x + 1) * VW - 1] - first_key;
         seen[x] = most < 0 ? 0 : most > keys ? keys : most;
     }
+    float *scores[SCORE_CHAINS - 1];
+    int32_t chains = 0;
+    for (; chains * CHAIN < keys; chains++) {
+        scores[chains] = room->scores + room->next * CHAIN * LANES;
+        room->next = room->next + 1 == SCORE_CHAINS ? 0 : room->next + 1;
+    }
 
     vec maximum[QV], old_maximum[QV];
     for (int x = 0; x < vectors; x++)
         maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
-    stage s = {.factor = factor};
+    stage s = {0};
     if (biased) {
         s.biases = biases;
         s.step = bias_step(t);
     }
-    score_keys(vectors, biased, k, t->k_row, b->q, t->head_dim, 0, dense, scores, &s, 1, maximum);
-    if (dense < keys) {
-        int32_t key = dense;
+    for (int32_t n = 0; n < chains; n++) {
+        int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
+        if (j < masked_from) {
+            score_keys(
+                vectors, biased, k + j * t->k_row, t->k_row, b->q, t->head_dim, j, chain, scores[n], &s, 1, maximum);
+            continue;
+        }
+        int32_t key = 0;
 #define SCORES(x)                                                                                                      \
-    if (vectors > x && key < seen[x]) {                                                                                \
-        stage part = {.factor = factor, .biases = biased ? s.biases + x * VW : NULL, .step = s.step};                  \
-        score_keys(vectors > x ? vectors - x : 1, biased, k + key * t->k_row, t->k_row, b->q + x * VW, t->head_dim,    \
-            key, seen[x] - key, scores + key * LANES + x * VW, &part, 0, maximum);                                     \
-        key = seen[x];                                                                                                 \
+    if (vectors > x && key < seen[x] - j && key < chain) {                                                             \
+        stage part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                                    \
+        int32_t end = seen[x] - j < chain ? seen[x] - j : chain;                                                       \
+        score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * t->k_row, t->k_row, b->q + x * VW,           \
+            t->head_dim, j + key, end - key, scores[n] + key * LANES + x * VW, &part, 0, maximum);                     \
+        key = end;                                                                                                     \
     }
         SCORES(0)
         SCORES(1)
         SCORES(2)
         SCORES(3)
 #undef SCORES
-    }
-
-    /* Chains before this one see no mask. */
-    int32_t selecting_from = select_all ? 0 : dense == keys ? keys : dense / CHAIN * CHAIN;
-    for (int x = 0; x < vectors; x++) {
-        vint limit = v_load_int(b->limit + x * VW);
-        for (int32_t j = selecting_from; j < seen[x]; j++) {
-            vec score = v_load(scores + j * LANES + x * VW);
-            vmask alive = v_int_above(limit, first_key + j);
-            maximum[x] = v_max(maximum[x], v_select(alive, score, minus_inf));
-            live[j * QV + x] = select_all ? v_and_not_equal(alive, score, minus_inf) : alive;
+        for (int x = 0; x < vectors; x++) {
+            vint limit = v_load_int(b->limit + x * VW);
+            for (int32_t i = 0; i < chain && j + i < seen[x]; i++) {
+                vec score = v_load(scores[n] + i * LANES + x * VW);
+                vmask alive = v_int_above(limit, first_key + j + i);
+                maximum[x] = v_max(maximum[x], v_select(alive, score, minus_inf));
+                if (select_all)
+                    live[(j + i) * QV + x] = v_and_not_equal(alive, score, minus_inf);
+            }
         }
     }
 
     softmax soft __attribute__((aligned(64)));
-    soft.factor = factor;
+    memcpy(soft.limit, b->limit, sizeof soft.limit);
     soft.soon = &room->soon;
-    vec alpha[QV];
+    /* The waiting chain still needs its own. */
+    float *const alpha = room->alpha[room->waiting.alpha == room->alpha[0]];
     for (int x = 0; x < vectors; x++) {
         /* A lane that has seen nothing but -inf keeps the maximum -inf; its scores are then taken against 0, which
          * leaves them -inf. */
         vec reference = v_select(v_equal(maximum[x], minus_inf), v_zero(), maximum[x]);
-        vec rescaled = v_exp2(logit(biased, v_sub(old_maximum[x], reference), factor));
-        alpha[x] = v_select(v_equal(old_maximum[x], minus_inf), v_zero(), rescaled);
+        vec rescaled = v_exp2(v_sub(old_maximum[x], reference));
+        v_store(alpha + x * VW, v_select(v_equal(old_maximum[x], minus_inf), v_zero(), rescaled));
         v_store(soft.reference + x * VW, reference);
-        for (int i = 0; i < 4; i++)
-            v_store(soft.part + i * LANES + x * VW, v_zero());
+        v_store(soft.sum + x * VW, v_zero());
+        v_store(soft.chain_sum + x * VW, v_zero());
     }
 
-    const int32_t weighing = weighing_of(vectors, t->head_dim_v);
-    int32_t weighed = 0; /* keys whose scores are weights */
-    for (int32_t j = 0; j < keys; j += CHAIN) {
-        int32_t chain = keys - j < CHAIN ? keys - j : CHAIN, end[QV];
-        float *p = scores + j * LANES;
-        const float *values = v + j * t->v_row;
-        const int selecting = j >= selecting_from;
-        for (int x = 0; x < vectors; x++) {
-            end[x] = !selecting ? chain : seen[x] < j ? 0 : seen[x] - j < chain ? seen[x] - j : chain;
-            if (weighed > j)
-                continue;
-            if (!selecting) {
-                for (int32_t i = 0; i < chain; i++)
-                    weigh(biased, &soft, p, i, x);
-                continue;
-            }
-            /* On the limit alone, not on `live`: what -inf * 0 gives must count whether or not this run is selecting. */
-            const vint limit = v_load_int(b->limit + x * VW);
-            const vec reference = v_load(soft.reference + x * VW);
-            for (int32_t i = 0; i < end[x]; i++) {
-                float *at = p + i * LANES + x * VW, *part = soft.part + i % 4 * LANES + x * VW;
-                vec weight = v_exp2(logit(biased, v_sub(v_load(at), reference), factor));
-                weight = v_select(v_int_above(limit, first_key + j + i), weight, v_zero());
-                v_store(part, v_add(v_load(part), weight));
-                v_store(at, weight);
-            }
-        }
-        weighed = j + chain;
-#define CHAIN_OF(selecting, weighing)                                                                                  \
-    value_chain(vectors, selecting, weighing, biased, values, t->v_row, p, selecting ? live + j *QV : NULL, end,       \
-        t->head_dim_v, b->out, j == 0, alpha, &soft)
-        if (selecting) {
-            CHAIN_OF(1, 0);
-        } else if (INTERLEAVED && weighing > 0 && j + 2 * CHAIN <= selecting_from) {
-            if (weighing == 8)
-                CHAIN_OF(0, 8);
-            else
-                CHAIN_OF(0, 16);
-            weighed = j + 2 * CHAIN;
+    for (int32_t n = 0; n < chains; n++) {
+        const int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
+        const int masked = j >= masked_from;
+        const int together = INTERLEAVED && vectors == 2 && t->head_dim_v >= 4 * COLUMNS_FULL && !select_all &&
+                             chain == CHAIN && room->waiting.keys == CHAIN && room->waiting.vectors == 2 &&
+                             room->waiting.end[1] == CHAIN;
+        chain_of_keys next = {.v = v + j * t->v_row,
+            .p = scores[n],
+            .live = select_all ? live + j * QV : NULL,
+            .keys = chain,
+            .vectors = vectors,
+            .out = b->out,
+            .first = first_key == 0 && n == 0,
+            .rescale = n == 0,
+            .alpha = alpha};
+        for (int x = 0; x < vectors; x++)
+            next.end[x] = seen[x] < j ? 0 : seen[x] - j < chain ? seen[x] - j : chain;
+        if (together) {
+#if INTERLEAVED
+            finish_beside(&room->waiting, t->v_row, t->head_dim_v, masked, &soft, scores[n], first_key + j);
+#endif
         } else {
-            CHAIN_OF(0, 0);
+            for (int x = 0; x < vectors; x++) {
+                vec sum = v_zero();
+                float *at = scores[n] + x * VW;
+                /* finish_beside multiplies whole halves: what a vector does not see has to be 0. */
+                const int32_t end = INTERLEAVED && chain == CHAIN ? CHAIN : next.end[x];
+                if (masked)
+                    for (int32_t i = 0; i < end; i++, at += LANES)
+                        sum = v_add(sum, weigh(1, &soft, at, first_key + j + i, x));
+                else
+                    for (int32_t i = 0; i < chain; i++, at += LANES)
+                        sum = v_add(sum, weigh(0, &soft, at, first_key + j + i, x));
+                v_store(soft.chain_sum + x * VW, sum);
+            }
+            finish(&room->waiting, t->v_row, t->head_dim_v);
         }
-#undef CHAIN_OF
+        for (int x = 0; x < vectors; x++) {
+            v_store(soft.sum + x * VW, v_add(v_load(soft.sum + x * VW), v_load(soft.chain_sum + x * VW)));
+            v_store(soft.chain_sum + x * VW, v_zero());
+        }
+        room->waiting = next;
+        if (!INTERLEAVED || select_all)
+            finish_waiting(t, room);
     }
 
     for (int x = 0; x < vectors; x++) {
-        const float *part = soft.part + x * VW;
-        vec total =
-            v_add(v_add(v_load(part), v_load(part + LANES)), v_add(v_load(part + 2 * LANES), v_load(part + 3 * LANES)));
-        v_store(b->sum + x * VW, v_fma(v_load(b->sum + x * VW), alpha[x], total));
+        v_store(b->sum + x * VW, v_fma(v_load(b->sum + x * VW), v_load(alpha + x * VW), v_load(soft.sum + x * VW)));
         v_store(b->maximum + x * VW, maximum[x]);
     }
 }
 
-/* One copy of the code per number of vectors in use, without biases and with. */
+/* Without biases and with. */
 typedef void tile_function(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
     int select_all, tile_room *room, const float *biases);
 
@@ -512,42 +591,14 @@ typedef void tile_function(const gatun__attention_task *t, const block_state *b,
         int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {                       \
         tile_of(n, 1, t, b, first_key, keys, select_all, room, biases);                                                \
     }
-TILE(1)
-#if QV >= 2
-TILE(2)
-#endif
-#if QV >= 3
-TILE(3)
-#endif
-#if QV >= 4
-TILE(4)
-#endif
+EACH_VECTORS(TILE)
 #undef TILE
 
-static tile_function *const tiles[2][QV] = {{
-                                                tile_1,
-#if QV >= 2
-                                                tile_2,
-#endif
-#if QV >= 3
-                                                tile_3,
-#endif
-#if QV >= 4
-                                                tile_4,
-#endif
-                                            },
-    {
-        biased_tile_1,
-#if QV >= 2
-        biased_tile_2,
-#endif
-#if QV >= 3
-        biased_tile_3,
-#endif
-#if QV >= 4
-        biased_tile_4,
-#endif
-    }};
+#define TILE(n)        tile_##n,
+#define BIASED_TILE(n) biased_tile_##n,
+static tile_function *const tiles[2][QV] = {{EACH_VECTORS(TILE)}, {EACH_VECTORS(BIASED_TILE)}};
+#undef TILE
+#undef BIASED_TILE
 
 /* ---- begin, merge and end of a block ---- */
 
@@ -567,9 +618,9 @@ static inline void step(const gatun__attention_task *t, place *p) {
     }
 }
 
-/* q[d][lane] = q_factor * query[lane][d]; lanes that do not exist are 0. */
+/* q[d][lane] = query[lane][d] * q_factor * q_power; lanes that do not exist are 0. */
 static inline void transpose_queries(const gatun__attention_task *t, const block_state *b, const int32_t stride) {
-    const vec factor = v_set1(t->q_factor);
+    const vec factor = v_set1(t->q_factor), power = v_set1(t->q_power);
     for (int32_t x = 0; x < b->vectors; x++) {
         const float *row[VW];
         int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
@@ -586,24 +637,26 @@ static inline void transpose_queries(const gatun__attention_task *t, const block
                 v_transpose(r);
 #pragma GCC unroll 16
                 for (int32_t i = 0; i < VW; i++)
-                    v_store(b->q + (d + i) * stride + x * VW, v_mul(r[i], factor));
+                    v_store(b->q + (d + i) * stride + x * VW, v_mul(v_mul(r[i], factor), power));
                 continue;
             }
             for (int32_t i = 0; i < VW; i++)
                 r[i] = i >= lanes ? v_zero() : count == VW ? v_load(row[i] + d) : v_load_some(row[i] + d, count);
             v_transpose(r);
             for (int32_t i = 0; i < count; i++)
-                v_store(b->q + (d + i) * stride + x * VW, v_mul(r[i], factor));
+                v_store(b->q + (d + i) * stride + x * VW, v_mul(v_mul(r[i], factor), power));
         }
     }
 }
 
-static void reset(const block_state *b, int32_t head_dim_v) {
+/* So many columns of the output are made 0: the first chain of a row does not read what is there. */
+static void reset(const block_state *b, int32_t columns) {
     for (int32_t i = 0; i < LANES; i++) {
         b->maximum[i] = -INFINITY;
         b->sum[i] = 0;
     }
-    memset(b->out, 0, (size_t)head_dim_v * LANES * sizeof(float));
+    if (columns > 0)
+        memset(b->out, 0, (size_t)columns * LANES * sizeof(float));
 }
 
 static inline void set_limits(
@@ -633,7 +686,7 @@ static void begin_block(const gatun__attention_task *t, block_state *b, int64_t 
     b->limit_least = b->limit[0];
     b->limit_most = b->limit[b->lanes - 1];
     transpose_queries(t, b, LANES);
-    reset(b, t->head_dim_v);
+    reset(b, b->limit_most > 0 ? 0 : t->head_dim_v);
 }
 
 /* The float result of one split joins the doubles, and is cleared for the next. For a lane that saw nothing this
@@ -648,13 +701,13 @@ static void merge_split(const gatun__attention_task *t, const block_state *b, in
         memset(b->merged_out, 0, (size_t)t->head_dim_v * LANES * sizeof(double));
     }
     for (int32_t x = 0; x < QV; x++) {
-        const vec minus_inf = v_set1(-INFINITY), factor = v_set1(is_biased(t) ? 1 : t->score_factor);
+        const vec minus_inf = v_set1(-INFINITY);
         vec ours = v_load(b->maximum + x * VW), theirs = v_load(b->merged_maximum + x * VW);
         vec maximum = v_max(theirs, ours);
         vec reference = v_select(v_equal(maximum, minus_inf), v_zero(), maximum);
         float old[VW], fresh[VW];
-        v_store(old, v_select(v_equal(theirs, minus_inf), v_zero(), v_exp2(v_mul(v_sub(theirs, reference), factor))));
-        v_store(fresh, v_select(v_equal(ours, minus_inf), v_zero(), v_exp2(v_mul(v_sub(ours, reference), factor))));
+        v_store(old, v_select(v_equal(theirs, minus_inf), v_zero(), v_exp2(v_sub(theirs, reference))));
+        v_store(fresh, v_select(v_equal(ours, minus_inf), v_zero(), v_exp2(v_sub(ours, reference))));
         v_store(b->merged_maximum + x * VW, maximum);
         for (int32_t i = 0; i < VW; i++) {
             keep[x * VW + i] = (double)old[i];
@@ -728,7 +781,7 @@ static void write_lse(const gatun__attention_task *t, const block_state *b) {
         else if (sum != sum)
             *to = NAN;
         else
-            *to = (float)((double)b->maximum[i] * t->score_natural + log((double)sum));
+            *to = (float)((double)b->maximum[i] * GATUN__LOG_2 + log((double)sum));
     }
 }
 
@@ -760,8 +813,7 @@ static void expect_next(
             rows += 2 * tile;
         }
     }
-    /* The first chain of each tile is not interleaved. */
-    const int32_t weights = (keys - GATUN__CHAIN_KEYS) * count * QV;
+    const int32_t weights = keys * count * QV;
     soon->interval = rows > 0 && weights > rows ? weights / rows : 1;
 }
 
@@ -787,6 +839,8 @@ static void run_keys(
                     tiles[biased][blocks[i].vectors - 1](t, &blocks[i], key, keys, select_all, room,
                         biased ? room->biases + i * LANES + (keys - 1) * bias_step(t) : NULL);
         }
+        if (merged || end == most)
+            finish_waiting(t, room);
         for (int32_t i = 0; merged && i < count; i++)
             merge_split(t, &blocks[i], split == 0);
     }
@@ -808,7 +862,9 @@ static void attention_f32(gatun__attention_task *t) {
     if (is_tiny(t) && (t->keys == 16 && ROWS_SINGLE == 16 ? tiny_all(t) : tiny_some(t)))
         return;
     char *scratch = t->scratch;
-    tile_room room = {.scores = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float))};
+    tile_room room = {.scores = carve(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * sizeof(float))};
+    for (int i = 0; i < 2; i++)
+        room.alpha[i] = carve(&scratch, LANES * sizeof(float));
     room.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
         room.biases = carve(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES) * sizeof(float));

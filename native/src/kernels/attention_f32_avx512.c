@@ -7,6 +7,8 @@
  */
 #include "gatun.h"
 #include "vectors_avx512.h"
+/* after it */
+#include "beside_avx512.h"
 
 #define QV                 2
 #define ROWS_FULL          8

@@ -6,7 +6,7 @@
  * (rows, or heads of a group) share every key and value that is loaded.
  *   1. scores[query][key] = sum_d k[key][d] * q[query][d], VW of them at a time: VW / queries keys x queries
  *      accumulators along d, then v_sums, which adds up the lanes of each in the same order.
- *   2. Softmax of a tile of TILE_KEYS keys, along keys: p = 2^((score - maximum) * factor).
+ *   2. Softmax of a tile of TILE_KEYS keys, along keys: p = 2^(score - maximum).
  *   3. out[query][c] += sum_key v[key][c] * p[query][key], a register block of queries x FEW_COLUMNS vectors of columns
  *      (FEW_COLUMNS_SINGLE for one query), in chains of CHAIN_KEYS keys from 0.
  *   4. Every SPLIT_KEYS keys the float results are merged into doubles.
@@ -151,7 +151,6 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     int32_t count, int32_t first_key, int32_t keys, int select_all) {
     enum { CHAIN = GATUN__CHAIN_KEYS, TILE = GATUN__TILE_KEYS };
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
-    const vec factor = v_set1(t->score_factor);
     const float *q[4];
     float *out[4];
     int32_t end[4], most = 0;
@@ -189,19 +188,19 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
         reference[x] = maximum[x] == -INFINITY ? 0 : maximum[x];
         sum[x] = f->sum[first + (x < count ? x : count - 1)];
     }
-    const vec before = v_load(old), rescaled = v_exp2(v_mul(v_sub(before, v_load(reference)), factor));
+    const vec before = v_load(old), rescaled = v_exp2(v_sub(before, v_load(reference)));
     v_store(alpha, v_select(v_equal(before, v_set1(-INFINITY)), v_zero(), rescaled));
     for (int x = 0; x < queries; x++) {
         float *s = f->scores + x * TILE;
         const vec minus = v_set1(reference[x]);
         int32_t j = 0;
         for (; j + VW <= end[x]; j += VW) {
-            vec p = v_exp2(v_mul(v_sub(v_load(s + j), minus), factor));
+            vec p = v_exp2(v_sub(v_load(s + j), minus));
             sums[x] = v_add(sums[x], p);
             v_store(s + j, p);
         }
         if (j < end[x]) {
-            v_store(s + j, v_exp2(v_mul(v_sub(v_load(s + j), minus), factor)));
+            v_store(s + j, v_exp2(v_sub(v_load(s + j), minus)));
             sums[x] = v_add(sums[x], v_load_some(s + j, end[x] - j));
         }
     }
@@ -274,7 +273,7 @@ static void few_merge(const gatun__attention_task *t, const few_state *f, int32_
         }
         float ours = f->maximum[i], theirs = f->merged_maximum[i], maximum = theirs > ours ? theirs : ours;
         float reference = maximum == -INFINITY ? 0 : maximum, weights[VW] = {theirs, ours};
-        v_store(weights, v_exp2(v_mul(v_sub(v_load(weights), v_set1(reference)), v_set1(t->score_factor))));
+        v_store(weights, v_exp2(v_sub(v_load(weights), v_set1(reference))));
         double keep = theirs == -INFINITY ? 0 : (double)weights[0], take = ours == -INFINITY ? 0 : (double)weights[1];
         f->merged_maximum[i] = maximum;
         f->merged_sum[i] = f->merged_sum[i] * keep + (double)f->sum[i] * take;
@@ -365,7 +364,7 @@ static void attention_few_f32(gatun__attention_task *t) {
         f.limit[i] = (int32_t)(limit < 0 ? 0 : limit > t->keys ? t->keys : limit);
         const float *row = t->q + p.row * t->q_row + p.head * t->q_head;
         for (int32_t d = 0; d < t->head_dim; d++)
-            f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor;
+            f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor * t->q_power;
     }
     few_reset(t, &f, 0, count);
     few_keys(t, &f, 0, count, 0);
@@ -380,8 +379,6 @@ static void attention_few_f32(gatun__attention_task *t) {
             continue;
         const place p = place_of(t, t->lane_begin + i);
         float *to = t->lse + p.row * t->lse_row + p.head * t->lse_head, sum = f.sum[i];
-        *to = sum == 0     ? -INFINITY
-              : sum != sum ? NAN
-                           : (float)((double)f.maximum[i] * t->score_natural + log((double)sum));
+        *to = sum == 0 ? -INFINITY : sum != sum ? NAN : (float)((double)f.maximum[i] * GATUN__LOG_2 + log((double)sum));
     }
 }

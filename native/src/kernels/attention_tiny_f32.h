@@ -12,7 +12,7 @@
 INLINE int tiny_task(const gatun__attention_task *t, const int all) {
     enum { KEYS = ROWS_SINGLE, ROWS = COLUMNS_FULL, WIDE = 2 };
     const int32_t lanes = (int32_t)(t->lane_end - t->lane_begin), keys = all ? KEYS : (int32_t)t->keys;
-    const vec factor = v_set1(t->score_factor), minus_inf = v_set1(-INFINITY);
+    const vec minus_inf = v_set1(-INFINITY);
     float *const q = (float *)(void *)t->scratch;
     int32_t limit[VW] __attribute__((aligned(64)));
     block_state b = {.q = q, .lanes = lanes, .vectors = 1, .lane_begin = t->lane_begin};
@@ -48,7 +48,7 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
 #pragma GCC unroll 16
     for (int j = 0; j < KEYS; j++)
         if (j < keys) {
-            vec weight = v_exp2(v_mul(v_sub(s[j], reference), factor));
+            vec weight = v_exp2(v_sub(s[j], reference));
             if (masked)
                 weight = v_select(v_int_above(seen, j), weight, v_zero());
             part[j % 4] = v_add(part[j % 4], weight);

@@ -79,9 +79,11 @@ V void v_keep(vec a) {
  * error in float arithmetic is 1.1e-7, tried on 2,500,000 points. On the FMA pipes: two FMAs, one product and two
  * permutations; the rest runs beside them.
  */
-static const struct {
+typedef struct v_exp2_table {
     float whole[16], cubic[16], floor[16], magic[16], a[16], b[16];
-} gatun__exp2 __attribute__((aligned(64))) = {
+} v_exp2_table;
+
+static const v_exp2_table gatun__exp2 __attribute__((aligned(64))) = {
     {0x1.000000p+0f, 0x1.0b5586p+0f, 0x1.172b84p+0f, 0x1.2387a6p+0f, 0x1.306fe0p+0f, 0x1.3dea64p+0f, 0x1.4bfdaep+0f,
         0x1.5ab07ep+0f, 0x1.6a09e6p+0f, 0x1.7a1148p+0f, 0x1.8ace54p+0f, 0x1.9c4918p+0f, 0x1.ae89fap+0f, 0x1.c199bep+0f,
         0x1.d5818ep+0f, 0x1.ea4afap+0f},

@@ -1,0 +1,142 @@
+/*
+ * Products with exponentials between them, for AVX-512: part of attention_f32_avx512.c, which includes it before
+ * attention_f32.h.
+ *
+ * Beside FMAs most operations of an exponential cost nothing, since they run on other pipes: of v_exp2 only two FMAs, a
+ * product and, in part, two permutations take the place of products. A compiler does not keep such a schedule: it gathers
+ * an exponential at the end of the products and moves accumulators and constants from register to register, or to
+ * memory, which costs twice as much as the exponential itself. So this one loop is written down as it shall run.
+ *
+ * Registers: zmm0-15 accumulators of 8 columns x 2 vectors; 16, 17 weights; 18 a value; 19 -1; 20-25 the exponential; 26, 27 sums
+ * of the weights made; 28, 29 limits and 30 the key of the weights made; 31 the floor of exponents. Constants other than
+ * that are memory operands. One exponential lies between 32 products, those of two keys.
+ */
+#ifndef GATUN_BESIDE_AVX512_H
+#define GATUN_BESIDE_AVX512_H
+
+#include "../kernels.h"
+
+#include <stddef.h>
+
+/* What the exponentials use and add to, by offset: reference, to be subtracted; sum; limit, below which keys are seen. Two
+ * vectors each. */
+#define B_REFERENCE 0
+#define B_SUM       128
+#define B_LIMIT     256
+
+_Static_assert(offsetof(v_exp2_table, whole) == 0 && offsetof(v_exp2_table, cubic) == 64 &&
+                   offsetof(v_exp2_table, floor) == 128 && offsetof(v_exp2_table, magic) == 192 &&
+                   offsetof(v_exp2_table, a) == 256 && offsetof(v_exp2_table, b) == 320,
+    "the offsets below");
+
+#define B_PRODUCTS(row, column, even, odd)                                                                             \
+    "vbroadcastss 4*" column row ", %%zmm18\n"                                                                         \
+    "vfmadd231ps %%zmm18, %%zmm16, %%zmm" even "\n"                                                                    \
+    "vfmadd231ps %%zmm18, %%zmm17, %%zmm" odd "\n"
+/* Of the second vector alone. */
+#define B_HALF(row, column, even, odd)                                                                                 \
+    "vbroadcastss 4*" column row ", %%zmm18\n"                                                                         \
+    "vfmadd231ps %%zmm18, %%zmm17, %%zmm" odd "\n"
+
+/* Two keys, and the exponential of vector x (its offset in bytes, its sum and limit). The steps are those of v_exp2. */
+#define B_TWO_KEYS(PRODUCTS, x, sum, MASK, into)                                                                       \
+    "vmovups (%[p]), %%zmm16\n"                                                                                        \
+    "vmovups 64(%[p]), %%zmm17\n" PRODUCTS("(%[v])", "0", "0",                                                         \
+        "1") "vmovups " x "(%[at]), %%zmm20\n"                                                                         \
+             "vsubps " x "(%[state]), %%zmm20, %%zmm20\n" PRODUCTS("(%[v])", "1", "2", "3") PRODUCTS(                  \
+                 "(%[v])", "2", "4", "5") "vmaxps %%zmm20, %%zmm31, %%zmm20\n" PRODUCTS("(%[v])", "3", "6",            \
+                 "7") "vaddps 192(%[table]), %%zmm20, %%zmm21\n" PRODUCTS("(%[v])", "4", "8",                          \
+                 "9") "vsubps 192(%[table]), %%zmm21, %%zmm22\n"                                                       \
+                      "vpermps 0(%[table]), %%zmm21, %%zmm23\n" PRODUCTS("(%[v])", "5", "10",                          \
+                          "11") "vsubps %%zmm22, %%zmm20, %%zmm20\n" PRODUCTS("(%[v])", "6", "12",                     \
+                          "13") "vpermps 64(%[table]), %%zmm21, %%zmm24\n"                                             \
+                                "vaddps 256(%[table]), %%zmm20, %%zmm25\n" PRODUCTS("(%[v])", "7", "14",               \
+                                    "15") "vmovups 128(%[p]), %%zmm16\n"                                               \
+                                          "vmovups 192(%[p]), %%zmm17\n"                                               \
+                                          "add $256, %[p]\n" PRODUCTS("(%[v],%[row])", "0", "0",                       \
+                                              "1") "vfmadd213ps 320(%[table]), %%zmm20, %%zmm25\n" MASK                \
+                                              PRODUCTS("(%[v],%[row])", "1", "2", "3") PRODUCTS("(%[v],%[row])", "2",  \
+                                                  "4",                                                                 \
+                                                  "5") "vmulps %%zmm20, %%zmm25, %%zmm25\n" PRODUCTS("(%[v],%[row])",  \
+                                                  "3", "6", "7") PRODUCTS("(%[v],%[row])", "4", "8",                   \
+                                                  "9") "vfmadd231ps %%zmm24, %%zmm25, %%zmm23\n" PRODUCTS("(%[v],%["   \
+                                                                                                          "row])",     \
+                                                  "5", "10", "11") PRODUCTS("(%[v],%[row])", "6", "12",                \
+                                                  "13") "vscalefps %%zmm22, %%zmm23, %%zmm23" into                     \
+                                                        "\n" PRODUCTS("(%[v],%[row])", "7", "14",                      \
+                                                            "15") "vmovups %%zmm23, " x "(%[at])\n"                    \
+                                                                  "vaddps %%zmm23, %%zmm" sum ", %%zmm" sum "\n"       \
+                                                                  "lea (%[v],%[row],2), %[v]\n"
+
+#define B_ANY(limit)
+#define B_BELOW_LIMIT(limit) "vpcmpgtd %%zmm30, %%zmm" limit ", %%k1\n"
+#define B_STAY               ""
+#define B_ONLY               "%{%%k1%}%{z%}"
+
+/* Four keys, with the exponentials of one: `times` times. */
+#define B_LOOP(PRODUCTS, times, LIMIT, INTO, NEXT_KEY)                                                                 \
+    "mov %k[" times "], %k[left]\n"                                                                                    \
+    "jmp 2f\n"                                                                                                         \
+    ".p2align 6\n"                                                                                                     \
+    "1:\n" B_TWO_KEYS(PRODUCTS, "0", "26", LIMIT("28"), INTO) B_TWO_KEYS(PRODUCTS, "64", "27", LIMIT("29"), INTO)      \
+        NEXT_KEY "add $128, %[at]\n"                                                                                   \
+                 "2: dec %k[left]\n"                                                                                   \
+                 "jns 1b\n"
+
+#define B_ZERO(n) "vxorps %%xmm" n ", %%xmm" n ", %%xmm" n "\n"
+
+/*
+ * acc[c][x] = sum_j v[j * row_bytes / 4 + c] * p[j][x], 8 columns, 4 * full keys for both vectors, then 4 * half for the
+ * second alone; and full + half keys of scores `at` become 2^(score - reference), or 0 if masked. key: the first of them.
+ */
+#define B_FUNCTION(name, LIMIT, INTO, NEXT_KEY)                                                                        \
+    static inline __attribute__((always_inline)) void name(const float *v, int64_t row_bytes, const float *p,          \
+        float *at, int32_t key, int32_t full, int32_t half, void *state, vec acc[8][2]) {                              \
+        register vec a0 __asm__("zmm0"), a1 __asm__("zmm1"), a2 __asm__("zmm2"), a3 __asm__("zmm3");                   \
+        register vec a4 __asm__("zmm4"), a5 __asm__("zmm5"), a6 __asm__("zmm6"), a7 __asm__("zmm7");                   \
+        register vec a8 __asm__("zmm8"), a9 __asm__("zmm9"), a10 __asm__("zmm10"), a11 __asm__("zmm11");               \
+        register vec a12 __asm__("zmm12"), a13 __asm__("zmm13"), a14 __asm__("zmm14"), a15 __asm__("zmm15");           \
+        int32_t left = key;                                                                                            \
+        __asm__ volatile(                                                                                              \
+            "vpbroadcastd %k[left], %%zmm30\n"                                                                         \
+            "vpternlogd $255, %%zmm19, %%zmm19, %%zmm19\n"                                                             \
+            "vmovups 256(%[state]), %%zmm28\n"                                                                         \
+            "vmovups 320(%[state]), %%zmm29\n"                                                                         \
+            "vmovups 128(%[state]), %%zmm26\n"                                                                         \
+            "vmovups 192(%[state]), %%zmm27\n"                                                                         \
+            "vmovups 128(%[table]), %%zmm31\n" B_ZERO("0") B_ZERO("1") B_ZERO("2") B_ZERO("3") B_ZERO("4") B_ZERO("5") \
+                B_ZERO("6") B_ZERO("7") B_ZERO("8") B_ZERO("9") B_ZERO("10") B_ZERO("11") B_ZERO("12") B_ZERO("13")    \
+                    B_ZERO("14") B_ZERO("15") B_LOOP(B_PRODUCTS, "full", LIMIT, INTO, NEXT_KEY)                        \
+                        B_LOOP(B_HALF, "half", LIMIT, INTO, NEXT_KEY) "vmovups %%zmm26, 128(%[state])\n"               \
+                                                                      "vmovups %%zmm27, 192(%[state])\n"               \
+            : "=&v"(a0), "=&v"(a1), "=&v"(a2), "=&v"(a3), "=&v"(a4), "=&v"(a5), "=&v"(a6), "=&v"(a7), "=&v"(a8),       \
+            "=&v"(a9), "=&v"(a10), "=&v"(a11), "=&v"(a12), "=&v"(a13), "=&v"(a14),                                     \
+            "=&v"(a15), [v] "+r"(v), [p] "+r"(p), [at] "+r"(at), [left] "+r"(left)                                     \
+            :                                                                                                          \
+            [row] "r"(row_bytes), [full] "rm"(full), [half] "rm"(half), [state] "r"(state), [table] "r"(&gatun__exp2)  \
+            : "cc", "memory", "k1", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",   \
+            "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");                                            \
+        const vec all[8][2] = {{a0, a1}, {a2, a3}, {a4, a5}, {a6, a7}, {a8, a9}, {a10, a11}, {a12, a13}, {a14, a15}};  \
+        for (int i = 0; i < 8; i++)                                                                                    \
+            for (int x = 0; x < 2; x++)                                                                                \
+                acc[i][x] = all[i][x];                                                                                 \
+    }
+
+#define B_NEXT "vpsubd %%zmm19, %%zmm30, %%zmm30\n"
+
+B_FUNCTION(products_beside, B_ANY, B_STAY, "")
+B_FUNCTION(products_beside_masked, B_BELOW_LIMIT, B_ONLY, B_NEXT)
+
+#undef B_PRODUCTS
+#undef B_HALF
+#undef B_TWO_KEYS
+#undef B_ANY
+#undef B_BELOW_LIMIT
+#undef B_STAY
+#undef B_ONLY
+#undef B_NEXT
+#undef B_LOOP
+#undef B_ZERO
+#undef B_FUNCTION
+
+#endif

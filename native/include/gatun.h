@@ -259,6 +259,52 @@ GATUN_API int32_t gatun_attention_check(
 GATUN_API int32_t gatun_attention_workspace_size(
     const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes);
 
+#define GATUN_KERNEL_GENERAL  0 /* lanes of a vector are queries */
+#define GATUN_KERNEL_FEW_ROWS 1 /* at most 4 query rows (decoding): lanes are elements of a head */
+#define GATUN_KERNEL_TINY     2 /* a task is one vector of queries and a few keys, in registers */
+
+/*
+ * How a call is cut up, and how fast it should be. A lane is a pair (query row, head of a group): heads that share a
+ * key/value head stand side by side.
+ */
+typedef struct gatun_attention_plan_info {
+    uint32_t struct_size;
+    int32_t tier;            /* GATUN_TIER_* */
+    int32_t kernel;          /* GATUN_KERNEL_* of a batch row with full lengths (see gatun_attention_plan) */
+    int32_t threads;         /* that may work on the call, the caller's included */
+    int32_t block_lanes;     /* lanes of one block */
+    int32_t task_blocks;     /* blocks of one task: they share each tile of keys and values while it is in L2 */
+    int32_t tile_keys;       /* keys of one softmax step */
+    int32_t chain_keys;      /* keys that are summed in registers */
+    int32_t split_keys;      /* keys whose result is kept in float; beyond, splits are merged in double */
+    int32_t keys_stay;       /* 1: keys and values of a head stay in L2 from one task to the next */
+    int32_t packed;          /* 1: keys and values of a head are copied to contiguous rows first; 0 in this version */
+    int32_t key_splits;      /* parts of the keys that are tasks of their own; 1 in this version */
+    int64_t task_lanes;      /* lanes of one task, task_blocks * block_lanes: the last one of a head may have fewer */
+    int64_t tasks;           /* of the call */
+    int64_t scratch_bytes;   /* of one thread */
+    int64_t workspace_bytes; /* of all threads: what gatun_attention_workspace_size says */
+    double flops;            /* of the products that the causal mask leaves, 2 for each multiplication */
+    double predicted_share;  /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown */
+    uint64_t reserved[8];
+} gatun_attention_plan_info;
+
+/**
+ * Fills *plan, whose struct_size the caller has set (a smaller size gets the members that fit), with the plan of a call
+ * with this descriptor. It depends on nothing but the context and the descriptor, and nothing is computed.
+ *
+ * Lengths and packed sequences are not known here: all batch rows count as seq_q queries and seq_k keys. A call chooses
+ * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; all else is as the
+ * plan says.
+ *
+ * predicted_share is for one thread whose keys and values are in its caches, or in memory for GATUN_KERNEL_FEW_ROWS. It
+ * comes from a small model of the kernels, which knows no biases: within a few percent of measurements where heads are
+ * long, rougher for calls of a few microseconds. NaN if nobody has measured the tier (portable, neon), or if there is
+ * nothing to compute.
+ */
+GATUN_API int32_t gatun_attention_plan(
+    const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan);
+
 /**
  * Attention as at the top of this page.
  *

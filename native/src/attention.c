@@ -4,13 +4,51 @@
 #include <math.h>
 #include <string.h>
 
+static gatun__attention_plan plan_of(const gatun_context *context, const gatun_attention_desc *desc) {
+    return gatun__attention_plan_make(
+        desc, context->kernels->tier, context->kernels->block_lanes, context->threads, &context->caches);
+}
+
 int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {
     if (bytes == NULL)
         return GATUN_E_NULL;
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, desc, NULL, 0));
-    *bytes = gatun__attention_plan_make(desc, context->kernels->block_lanes, context->threads, &context->caches)
-                 .workspace_bytes;
+    *bytes = plan_of(context, desc).workspace_bytes;
+    return GATUN_OK;
+}
+
+int32_t gatun_attention_plan(
+    const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *info) {
+    if (info == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__context_usable(context));
+    if (info->struct_size < offsetof(gatun_attention_plan_info, threads))
+        return GATUN_E_VERSION;
+    TRY(gatun_attention_check(context, desc, NULL, 0));
+    const int32_t tier = context->kernels->tier;
+    const gatun__attention_plan plan = plan_of(context, desc);
+    const gatun_attention_plan_info full = {
+        .struct_size = info->struct_size,
+        .tier = tier,
+        .kernel = plan.kernel,
+        .threads = plan.threads,
+        .block_lanes = context->kernels->block_lanes,
+        .task_blocks = plan.blocks,
+        .tile_keys = GATUN__TILE_KEYS,
+        .chain_keys = GATUN__CHAIN_KEYS,
+        .split_keys = GATUN__SPLIT_KEYS,
+        .keys_stay = plan.keys_stay,
+        .packed = plan.pack,
+        .key_splits = plan.key_splits,
+        .task_lanes = plan.task_lanes,
+        .tasks = plan.tasks,
+        .scratch_bytes = plan.scratch_bytes,
+        .workspace_bytes = plan.workspace_bytes,
+        .flops = gatun__attention_flops(desc),
+        .predicted_share = gatun__attention_predict(desc, &plan, tier),
+    };
+    memcpy(info, &full, info->struct_size < sizeof full ? info->struct_size : sizeof full);
     return GATUN_OK;
 }
 
@@ -249,8 +287,7 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     TRY(gatun__pointer_check(query_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(slopes, 0, _Alignof(float)));
     TRY(gatun__pointer_check(relative, 0, _Alignof(float)));
-    gatun__attention_plan plan =
-        gatun__attention_plan_make(d, context->kernels->block_lanes, context->threads, &context->caches);
+    gatun__attention_plan plan = plan_of(context, d);
     if (workspace_size < plan.workspace_bytes)
         return GATUN_E_WORKSPACE;
     call c = {

@@ -126,18 +126,30 @@ int gatun__views_overlap(const gatun__view *a, const gatun__view *b);
 /* ---- plan.c ---- */
 
 typedef struct gatun__attention_plan {
+    int32_t kernel;     /* GATUN_KERNEL_*, for full lengths: a call chooses for each batch row by its own */
     int32_t threads;    /* that may work on the call */
     int32_t blocks;     /* query blocks of one task */
     int64_t task_lanes; /* lanes of one task */
     int64_t row_tasks;  /* tasks per key/value head */
     int64_t tasks;
     int keys_stay;         /* keys and values of a head stay in L2 from one task to the next */
+    int pack;              /* keys and values of a head are copied to contiguous rows first: not built, 0 */
+    int32_t key_splits;    /* parts of the keys that are tasks of their own: not built, 1 */
     int64_t scratch_bytes; /* of one thread */
     int64_t workspace_bytes;
 } gatun__attention_plan;
 
 /* A pure function of its arguments; desc has been checked. */
 gatun__attention_plan gatun__attention_plan_make(
-    const gatun_attention_desc *desc, int32_t block_lanes, int32_t threads, const gatun__caches *caches);
+    const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes, int32_t threads, const gatun__caches *caches);
+
+/* ---- predict.c ---- */
+
+/* Floating-point operations of the products that the causal mask leaves, 2 for each multiplication; desc has been
+ * checked. */
+double gatun__attention_flops(const gatun_attention_desc *desc);
+/* The share of the tier's FMA peak that one thread reaches, in (0, 1]; NaN for a tier that nobody measured, and where
+ * there is nothing to compute. A pure function of its arguments; desc has been checked. */
+double gatun__attention_predict(const gatun_attention_desc *desc, const gatun__attention_plan *plan, int32_t tier);
 
 #endif

@@ -2,9 +2,23 @@
  * bit of a result. */
 #include "internal.h"
 
+/* What is_tiny in kernels/attention_tiny_f32.h asks for on avx512, the one tier that interleaves. */
+enum { TINY_KEYS = 16, TINY_LANES = 16, TINY_COLUMNS = 32 };
+
+/* As attention.c and the kernel template choose. `lanes`: of a key/value head. */
+static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int64_t lanes) {
+    if ((desc->flags & GATUN_ATTENTION_BIASED) != 0)
+        return GATUN_KERNEL_GENERAL;
+    if (desc->seq_q <= GATUN__FEW_ROWS)
+        return GATUN_KERNEL_FEW_ROWS;
+    int tiny = tier == GATUN_TIER_AVX512 && desc->seq_k > 0 && desc->seq_k <= TINY_KEYS && lanes <= TINY_LANES &&
+               desc->head_dim <= GATUN__TINY_DIM && desc->head_dim_v % TINY_COLUMNS == 0;
+    return tiny ? GATUN_KERNEL_TINY : GATUN_KERNEL_GENERAL;
+}
+
 gatun__attention_plan gatun__attention_plan_make(
-    const gatun_attention_desc *desc, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
-    gatun__attention_plan plan = {.threads = threads};
+    const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
+    gatun__attention_plan plan = {.threads = threads, .pack = 0, .key_splits = 1};
     if (desc->max_threads > 0 && desc->max_threads < plan.threads)
         plan.threads = desc->max_threads;
     int64_t group = desc->heads / desc->kv_heads;
@@ -23,6 +37,7 @@ gatun__attention_plan gatun__attention_plan_make(
     if (blocks > row_blocks)
         blocks = row_blocks > 0 ? row_blocks : 1;
 
+    plan.kernel = kernel_of(desc, tier, lanes);
     plan.blocks = (int32_t)blocks;
     plan.task_lanes = blocks * block_lanes;
     plan.row_tasks = gatun__divide_up(row_blocks, blocks);

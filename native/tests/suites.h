@@ -21,6 +21,7 @@ extern const test_case tables_tests[];
 extern const test_case packed_tests[];
 extern const test_case bias_tests[];
 extern const test_case rotary_tests[];
+extern const test_case plan_tests[];
 extern const test_case abi_tests[];
 
 #endif

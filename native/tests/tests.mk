@@ -71,7 +71,8 @@ $(TEST_OUT)/standalone.o: fuzz/standalone.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(TEST_BASE) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
-$(TEST_OUT)/gatun-tests: $(call test_objects,$(TEST_SUPPORT) $(TEST_PROGRAM)) $(LIB)
+# What the library does not export, and test_plan.c calls.
+$(TEST_OUT)/gatun-tests: $(call test_objects,$(TEST_SUPPORT) $(TEST_PROGRAM)) $(addprefix $(BUILD)/obj/,plan.o predict.o) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -ldl -o $@
 

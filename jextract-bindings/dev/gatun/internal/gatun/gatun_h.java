@@ -194,6 +194,33 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_MAX_RELATIVE_SPAN() {
         return GATUN_MAX_RELATIVE_SPAN;
     }
+    private static final int GATUN_KERNEL_GENERAL = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_KERNEL_GENERAL 0
+     * }
+     */
+    public static int GATUN_KERNEL_GENERAL() {
+        return GATUN_KERNEL_GENERAL;
+    }
+    private static final int GATUN_KERNEL_FEW_ROWS = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_KERNEL_FEW_ROWS 1
+     * }
+     */
+    public static int GATUN_KERNEL_FEW_ROWS() {
+        return GATUN_KERNEL_FEW_ROWS;
+    }
+    private static final int GATUN_KERNEL_TINY = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_KERNEL_TINY 2
+     * }
+     */
+    public static int GATUN_KERNEL_TINY() {
+        return GATUN_KERNEL_TINY;
+    }
     private static final int GATUN_ACTIVATION_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -1108,6 +1135,68 @@ public class gatun_h extends gatun_h$shared {
                 traceDowncall("gatun_attention_workspace_size", context, desc, bytes);
             }
             return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_plan {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_plan");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_plan(const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_plan$descriptor() {
+        return gatun_attention_plan.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_plan(const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan)
+     * }
+     */
+    public static MethodHandle gatun_attention_plan$handle() {
+        return gatun_attention_plan.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_plan(const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan)
+     * }
+     */
+    public static MemorySegment gatun_attention_plan$address() {
+        return gatun_attention_plan.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_plan(const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan)
+     * }
+     */
+    public static int gatun_attention_plan(MemorySegment context, MemorySegment desc, MemorySegment plan) {
+        var mh$ = gatun_attention_plan.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_plan", context, desc, plan);
+            }
+            return (int)mh$.invokeExact(context, desc, plan);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

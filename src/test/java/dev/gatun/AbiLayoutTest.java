@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.internal.Native;
 import dev.gatun.internal.gatun.gatun_attention_desc;
+import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
@@ -28,6 +29,7 @@ class AbiLayoutTest {
           gatun_config.layout(),
           gatun_info.layout(),
           gatun_attention_desc.layout(),
+          gatun_attention_plan_info.layout(),
           gatun_sgemm_desc.layout(),
           gatun_rows_desc.layout(),
           gatun_rotary_desc.layout());

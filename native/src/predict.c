@@ -1,0 +1,105 @@
+/*
+ * How fast a call should be: a model of the kernels in cycles of one core, for one thread and warm caches. It has as few
+ * parameters as measurements need, and is meant to be read: where a call is far below its prediction, something is
+ * wrong with the call, the machine or the kernel.
+ *
+ * A "vector" is one register of lanes, that is of queries. A vector of scores is one key for one vector of queries.
+ */
+#include "internal.h"
+
+#include <math.h>
+
+/* Two FMAs of a vector a cycle on every tier here. */
+static const double FMAS_A_CYCLE = 2;
+/* Check, plan, job and wake-up: about 200 ns. */
+static const double CALL_CYCLES = 700;
+/* What one core reads from memory, and the clock at which it was measured: the bound of few rows. */
+static const double MEMORY_BYTES_A_SECOND = 30e9, CLOCK_HZ = 3.5e9;
+/* Columns of values below which there are too few register blocks to hide exponentials between. */
+enum { HIDING_DIM = 32 };
+
+typedef struct costs {
+    int32_t tier, lanes; /* of a vector */
+    /* Cycles per vector of scores: the exponential between products, and on its own. */
+    double hidden, exposed;
+    /* Cycles per vector of scores: loads, stores and latency at both ends of the register blocks. */
+    double ends;
+    /* Cycles per vector of queries: transposing them and their outputs, limits, division. */
+    double transposes;
+} costs;
+
+/* Fitted to one head with hot caches, head_dim 32 .. 128, seq 128 .. 2048 and full as well as causal (avx2: 512 and 2048,
+ * full): within 3 points. tests/test_plan.c has the measurements. */
+static const costs measured[] = {
+    {GATUN_TIER_AVX512, 16, 1.75, 4.2, 0.75, 400},
+    {GATUN_TIER_AVX2, 8, 6, 6, 1, 400},
+};
+
+static const costs *costs_of(int32_t tier) {
+    for (size_t i = 0; i < sizeof measured / sizeof measured[0]; i++) {
+        if (measured[i].tier == tier)
+            return &measured[i];
+    }
+    return NULL;
+}
+
+/* Pairs of a row and a key that it sees, of one head. */
+static double pairs_of(const gatun_attention_desc *d) {
+    const double rows = (double)d->seq_q, keys = (double)d->seq_k, both = rows < keys ? rows : keys;
+    if (d->causal == GATUN_CAUSAL_NONE)
+        return rows * keys;
+    /* The rows of the diagonal, and those that see all keys before or after it. */
+    double beside = 0;
+    if (d->causal == GATUN_CAUSAL_BOTTOM_RIGHT && keys > rows)
+        beside = rows * (keys - rows);
+    else if (d->causal == GATUN_CAUSAL_TOP_LEFT && rows > keys)
+        beside = (rows - keys) * keys;
+    return beside + both * (both + 1) / 2;
+}
+
+double gatun__attention_flops(const gatun_attention_desc *d) {
+    return 2 * pairs_of(d) * (double)d->batch * (double)d->heads * (double)(d->head_dim + d->head_dim_v);
+}
+
+/* Of one key/value head. */
+static double general_cycles(const gatun_attention_desc *d, const costs *c) {
+    const double chain = GATUN__CHAIN_KEYS, tile = GATUN__TILE_KEYS;
+    const int64_t group = d->heads / d->kv_heads, lanes = d->seq_q * group;
+    const int causal = d->causal != GATUN_CAUSAL_NONE;
+    /* Lanes of the last vector that hold no query cost the same. */
+    const double vectors = (double)gatun__divide_up(lanes, c->lanes);
+    double keys = pairs_of(d) / (double)d->seq_q; /* of a vector, on average */
+    if (causal) {
+        /* All of the chain on the diagonal is paid for, of which a lane sees half. */
+        const double diagonal = d->seq_q < d->seq_k ? 1 : (double)d->seq_k / (double)d->seq_q;
+        keys += diagonal * (chain - 1) / 2;
+    }
+    /* The first chain of a tile has no products to hide between, nor has a chain with a mask. */
+    double exposed = (keys > tile ? keys / tile : 1) * chain + (causal ? chain : 0);
+    if (exposed > keys || d->head_dim_v < HIDING_DIM)
+        exposed = keys;
+    const double products = (double)(d->head_dim + d->head_dim_v) / FMAS_A_CYCLE;
+    return vectors *
+           (keys * (products + c->ends) + exposed * c->exposed + (keys - exposed) * c->hidden + c->transposes);
+}
+
+/* Of one key/value head: keys and values are read once, whatever is computed meanwhile is hidden. */
+static double few_rows_cycles(const gatun_attention_desc *d, double products) {
+    int64_t keys = d->causal == GATUN_CAUSAL_TOP_LEFT && d->seq_q < d->seq_k ? d->seq_q : d->seq_k;
+    int64_t queries = d->seq_q * (d->heads / d->kv_heads); /* and as many outputs */
+    double bytes = (double)(keys + queries) * (double)(d->head_dim + d->head_dim_v) * sizeof(float);
+    double memory = bytes / MEMORY_BYTES_A_SECOND * CLOCK_HZ;
+    return memory > products ? memory : products;
+}
+
+double gatun__attention_predict(const gatun_attention_desc *d, const gatun__attention_plan *plan, int32_t tier) {
+    const costs *c = costs_of(tier);
+    const double flops = gatun__attention_flops(d);
+    if (c == NULL || flops == 0)
+        return NAN;
+    const double heads = (double)d->batch * (double)d->kv_heads;
+    const double useful = flops / (2 * FMAS_A_CYCLE * c->lanes);
+    const double cycles =
+        plan->kernel == GATUN_KERNEL_FEW_ROWS ? few_rows_cycles(d, useful / heads) : general_cycles(d, c);
+    return useful / (heads * cycles + CALL_CYCLES);
+}

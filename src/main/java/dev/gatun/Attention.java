@@ -2,6 +2,7 @@ package dev.gatun;
 
 import dev.gatun.internal.AttentionEvent;
 import dev.gatun.internal.Native;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
@@ -208,6 +209,81 @@ public final class Attention {
     }
   }
 
+  // ---- plan ----------------------------------------------------------------------------------
+
+  /**
+   * Tells how a call with these tensors is cut up. Nothing is computed, read or written.
+   *
+   * @param q queries {@code [batch, seqQ, heads, headDim]}
+   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
+   * @param v values {@code [batch, seqK, kvHeads, headDimV]}
+   * @param out {@code [batch, seqQ, heads, headDimV]}
+   * @return the plan, for full lengths
+   * @throws IllegalArgumentException if type, shape or strides are none that {@link
+   *     #forward(Tensor, Tensor, Tensor, Tensor) forward} takes
+   * @throws IllegalStateException if the runtime is closed
+   */
+  public AttentionPlan plan(Tensor q, Tensor k, Tensor v, Tensor out) {
+    return plan(q.layout, k.layout, v.layout, out.layout);
+  }
+
+  /**
+   * Tells how a call with contiguous tensors of this shape is cut up, without having them.
+   *
+   * @param batch batch rows
+   * @param heads query heads
+   * @param kvHeads key/value heads, a divisor of heads
+   * @param seqQ query rows
+   * @param seqK keys
+   * @param headDim size of a query, a key and a value
+   * @param headsFirst whether they lie as {@code [batch, heads, seq, headDim]}, not as {@code
+   *     [batch, seq, heads, headDim]}
+   * @return the plan, for full lengths
+   * @throws IllegalArgumentException if a size is none that {@link #forward(Tensor, Tensor, Tensor,
+   *     Tensor) forward} takes
+   * @throws IllegalStateException if the runtime is closed
+   */
+  public AttentionPlan plan(
+      long batch,
+      long heads,
+      long kvHeads,
+      long seqQ,
+      long seqK,
+      long headDim,
+      boolean headsFirst) {
+    TensorLayout q = contiguous(batch, seqQ, heads, headDim, headsFirst);
+    TensorLayout k = contiguous(batch, seqK, kvHeads, headDim, headsFirst);
+    return plan(q, k, k, q);
+  }
+
+  /** The layout of {@code [batch, seq, heads, dim]}. */
+  private static TensorLayout contiguous(
+      long batch, long seq, long heads, long dim, boolean headsFirst) {
+    if (!headsFirst) {
+      return TensorLayout.rowMajor(DType.FLOAT32, batch, seq, heads, dim);
+    }
+    long[] strides = TensorLayout.rowMajor(DType.FLOAT32, batch, heads, seq, dim).strides;
+    return TensorLayout.of(
+        DType.FLOAT32,
+        new long[] {batch, seq, heads, dim},
+        new long[] {strides[0], strides[2], strides[1], strides[3]});
+  }
+
+  private AttentionPlan plan(TensorLayout q, TensorLayout k, TensorLayout v, TensorLayout out) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment desc = arena.allocate(Native.Abi.ATTENTION_DESC_BYTES, Long.BYTES);
+      MemorySegment info = arena.allocate(Native.Abi.ATTENTION_PLAN_BYTES, Long.BYTES);
+      describe(desc, q, k, v, null, null, out, null);
+      int status = runtime.plan(desc, info);
+      if (status != Native.Abi.OK) {
+        throw refusal(status, desc, out);
+      }
+      return Native.attentionPlan(info);
+    }
+  }
+
+  // ---- the call ------------------------------------------------------------------------------
+
   /** Runs with a workspace that is this call's alone. */
   private void run(
       Workspace ws,
@@ -291,6 +367,37 @@ public final class Attention {
       TensorLayout out,
       TensorLayout lse) {
     ws.spec = null; // until everything below has succeeded
+    describe(ws.attentionDesc, q, k, v, keyLengths, queryLengths, out, lse);
+    int status = ws.prepareScratch();
+    if (status != Native.Abi.OK) {
+      throw refusal(status, ws.attentionDesc, out);
+    }
+    ws.q = q;
+    ws.k = k;
+    ws.v = v;
+    ws.keyLengths = keyLengths;
+    ws.queryLengths = queryLengths;
+    ws.out = out;
+    ws.lse = lse;
+    ws.spec = spec;
+  }
+
+  /** For what C refuses of a descriptor that {@link #describe} has passed. */
+  private RuntimeException refusal(int status, MemorySegment desc, TensorLayout out) {
+    return status == Native.Abi.OVERLAP
+        ? new IllegalArgumentException(Overlap.self("out", out))
+        : Native.failure(status, Native.checkAttention(runtime.context(), desc));
+  }
+
+  private void describe(
+      MemorySegment desc,
+      TensorLayout q,
+      TensorLayout k,
+      TensorLayout v,
+      TensorLayout keyLengths,
+      TensorLayout queryLengths,
+      TensorLayout out,
+      TensorLayout lse) {
     if (!isFloats(q, 4)) {
       throw bad("q", "[batch, seqQ, heads, headDim]", q);
     }
@@ -348,7 +455,6 @@ public final class Attention {
     checkUnitStride("v", v);
     checkUnitStride("out", out);
 
-    MemorySegment desc = ws.attentionDesc;
     Native.describeAttention(
         desc,
         spec.causal,
@@ -374,21 +480,6 @@ public final class Attention {
     } else {
       Native.strideLse(desc, lse.strides[0], lse.strides[2], lse.strides[1]);
     }
-    int status = ws.prepareScratch();
-    if (status == Native.Abi.OVERLAP) {
-      throw new IllegalArgumentException(Overlap.self("out", out));
-    }
-    if (status != Native.Abi.OK) {
-      throw Native.failure(status, Native.checkAttention(runtime.context(), desc));
-    }
-    ws.q = q;
-    ws.k = k;
-    ws.v = v;
-    ws.keyLengths = keyLengths;
-    ws.queryLengths = queryLengths;
-    ws.out = out;
-    ws.lse = lse;
-    ws.spec = spec;
   }
 
   private static boolean isHeadDim(long size) {

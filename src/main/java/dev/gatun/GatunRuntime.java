@@ -1,6 +1,7 @@
 package dev.gatun;
 
 import dev.gatun.internal.Native;
+import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.LinkedHashSet;
 import java.util.Objects;
@@ -182,6 +183,17 @@ public final class GatunRuntime implements AutoCloseable {
     try {
       checkOpen();
       return Native.info(context);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Fills the plan of an attention call, and returns a status. */
+  int plan(MemorySegment desc, MemorySegment info) {
+    lock.lock();
+    try {
+      checkOpen();
+      return Native.planAttention(context, desc, info);
     } finally {
       lock.unlock();
     }

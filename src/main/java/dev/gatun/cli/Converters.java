@@ -2,6 +2,7 @@ package dev.gatun.cli;
 
 import dev.gatun.Causal;
 import dev.gatun.Tier;
+import dev.gatun.internal.Native;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -78,6 +79,36 @@ final class Converters {
         throw new TypeConversionException("expected a finite number >= 0, came '" + text + "'");
       }
       return tolerance;
+    }
+  }
+
+  /** Six sizes that attention takes: batch, heads, kvHeads, seqQ, seqK, headDim. */
+  static final class AttentionShape implements ITypeConverter<ExplainCommand.Shape> {
+    private static final String[] NAMES = {"batch", "heads", "kvHeads", "seqQ", "seqK", "headDim"};
+    private static final int[] LEAST = {0, 1, 1, 0, 0, 1};
+    private static final Pattern SIZES = Pattern.compile("[0-9]{1,18}(,[0-9]{1,18}){5}");
+
+    @Override
+    public ExplainCommand.Shape convert(String text) {
+      if (!SIZES.matcher(text).matches()) {
+        throw new TypeConversionException(
+            "expected six whole numbers with commas between them, came '" + text + "'");
+      }
+      long[] sizes = Arrays.stream(text.split(",")).mapToLong(Long::parseLong).toArray();
+      for (int i = 0; i < sizes.length; i++) {
+        int most = NAMES[i].equals("headDim") ? Native.Abi.MAX_HEAD_DIM : Integer.MAX_VALUE;
+        if (sizes[i] < LEAST[i] || sizes[i] > most) {
+          throw new TypeConversionException(
+              "expected %s in %d .. %d, came %d in '%s'"
+                  .formatted(NAMES[i], LEAST[i], most, sizes[i], text));
+        }
+      }
+      if (sizes[1] % sizes[2] != 0) {
+        throw new TypeConversionException(
+            "expected kvHeads that divide the %d heads, came %d in '%s'"
+                .formatted(sizes[1], sizes[2], text));
+      }
+      return new ExplainCommand.Shape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]);
     }
   }
 

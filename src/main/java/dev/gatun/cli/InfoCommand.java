@@ -37,12 +37,7 @@ final class InfoCommand implements Callable<Integer> {
     try (GatunRuntime runtime = Runtimes.open(null, null)) {
       facts = facts(runtime.info());
     }
-    PrintWriter out = spec.commandLine().getOut();
-    if (json) {
-      out.println(JSON.std.with(JSON.Feature.PRETTY_PRINT_OUTPUT).asString(facts));
-    } else {
-      print(out, facts, "");
-    }
+    print(spec.commandLine().getOut(), facts, json);
     return Main.OK;
   }
 
@@ -106,6 +101,21 @@ final class InfoCommand implements Callable<Integer> {
     return facts;
   }
 
+  /**
+   * Prints facts as a JSON object, or one a line with those of inner maps behind a dot. What is
+   * null is unknown.
+   */
+  static void print(PrintWriter out, Map<String, Object> facts, boolean json) throws IOException {
+    if (json) {
+      out.println(
+          JSON.std
+              .with(JSON.Feature.PRETTY_PRINT_OUTPUT, JSON.Feature.WRITE_NULL_PROPERTIES)
+              .asString(facts));
+    } else {
+      print(out, facts, "");
+    }
+  }
+
   private static void print(PrintWriter out, Map<?, ?> facts, String prefix) {
     facts.forEach(
         (name, value) -> {
@@ -115,7 +125,7 @@ final class InfoCommand implements Callable<Integer> {
             String text =
                 value instanceof List<?> list
                     ? String.join(" ", list.stream().map(String::valueOf).toList())
-                    : String.valueOf(value);
+                    : value == null ? "unknown" : String.valueOf(value);
             out.printf("%-17s %s%n", prefix + name, text);
           }
         });

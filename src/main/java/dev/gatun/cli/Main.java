@@ -30,6 +30,7 @@ import picocli.CommandLine.Spec;
     subcommands = {
       InfoCommand.class,
       AttendCommand.class,
+      ExplainCommand.class,
       EmbedCommand.class,
       SimilarCommand.class,
       VerifyCommand.class,

@@ -1,11 +1,13 @@
 package dev.gatun.internal;
 
+import dev.gatun.AttentionPlan;
 import dev.gatun.Causal;
 import dev.gatun.Counters;
 import dev.gatun.GatunException;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tier;
 import dev.gatun.internal.gatun.gatun_attention_desc;
+import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
@@ -21,6 +23,7 @@ import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.Set;
 
 /**
@@ -62,6 +65,9 @@ public final class Native {
 
     /** Bytes of an attention descriptor. */
     public static final long ATTENTION_DESC_BYTES = gatun_attention_desc.sizeof();
+
+    /** Bytes of a plan. */
+    public static final long ATTENTION_PLAN_BYTES = gatun_attention_plan_info.sizeof();
 
     /** Bytes of a product descriptor. */
     public static final long SGEMM_DESC_BYTES = gatun_sgemm_desc.sizeof();
@@ -613,6 +619,60 @@ public final class Native {
    */
   public static int attentionWorkspaceSize(long context, MemorySegment desc, MemorySegment bytes) {
     return gatun_h.gatun_attention_workspace_size(MemorySegment.ofAddress(context), desc, bytes);
+  }
+
+  /**
+   * Asks for the plan of a call.
+   *
+   * @param context address of a context
+   * @param desc the descriptor
+   * @param info memory of {@link Abi#ATTENTION_PLAN_BYTES}, receives the plan
+   * @return a status
+   */
+  public static int planAttention(long context, MemorySegment desc, MemorySegment info) {
+    gatun_attention_plan_info.struct_size(info, (int) Abi.ATTENTION_PLAN_BYTES);
+    return gatun_h.gatun_attention_plan(MemorySegment.ofAddress(context), desc, info);
+  }
+
+  /**
+   * Reads a plan.
+   *
+   * @param info what {@link #planAttention} has filled
+   * @return the plan
+   */
+  public static AttentionPlan attentionPlan(MemorySegment info) {
+    double share = gatun_attention_plan_info.predicted_share(info);
+    return new AttentionPlan(
+        tier(gatun_attention_plan_info.tier(info)),
+        planKernel(gatun_attention_plan_info.kernel(info)),
+        gatun_attention_plan_info.threads(info),
+        gatun_attention_plan_info.block_lanes(info),
+        gatun_attention_plan_info.task_blocks(info),
+        gatun_attention_plan_info.task_lanes(info),
+        gatun_attention_plan_info.tasks(info),
+        gatun_attention_plan_info.tile_keys(info),
+        gatun_attention_plan_info.chain_keys(info),
+        gatun_attention_plan_info.split_keys(info),
+        gatun_attention_plan_info.keys_stay(info) != 0,
+        gatun_attention_plan_info.packed(info) != 0,
+        gatun_attention_plan_info.key_splits(info),
+        gatun_attention_plan_info.scratch_bytes(info),
+        gatun_attention_plan_info.workspace_bytes(info),
+        gatun_attention_plan_info.flops(info),
+        Double.isNaN(share) ? OptionalDouble.empty() : OptionalDouble.of(share));
+  }
+
+  private static AttentionPlan.Kernel planKernel(int code) {
+    if (code == gatun_h.GATUN_KERNEL_GENERAL()) {
+      return AttentionPlan.Kernel.GENERAL;
+    }
+    if (code == gatun_h.GATUN_KERNEL_FEW_ROWS()) {
+      return AttentionPlan.Kernel.FEW_ROWS;
+    }
+    if (code == gatun_h.GATUN_KERNEL_TINY()) {
+      return AttentionPlan.Kernel.TINY;
+    }
+    throw new GatunException("libgatun plans an unknown kernel, number " + code, null);
   }
 
   /**

@@ -599,9 +599,11 @@ class CliTest {
         "help",
         "help info",
         "help attend",
+        "help explain",
         "help verify",
         "info --help",
         "attend --help",
+        "explain --help",
         "verify --help",
         "attend -h"
       })

@@ -1,0 +1,233 @@
+package dev.gatun.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.jr.ob.JSON;
+import dev.gatun.AttentionPlan;
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tier;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+class ExplainCommandTest {
+  private static final String SHAPE = "2,8,4,300,500,64";
+
+  private record Result(int code, String out, String err) {}
+
+  private static Result run(String... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    int code = Main.run(args, new PrintWriter(out), new PrintWriter(err));
+    return new Result(code, out.toString(), err.toString());
+  }
+
+  private static Result explain(String shape, String... options) {
+    List<String> args = new ArrayList<>(List.of("explain", "--shape", shape));
+    args.addAll(List.of(options));
+    Result result = run(args.toArray(String[]::new));
+    assertEquals(new Result(0, result.out, ""), result);
+    return result;
+  }
+
+  private static Map<String, Object> json(String shape, String... options) throws IOException {
+    List<String> all = new ArrayList<>(List.of(options));
+    all.add("--json");
+    return JSON.std.mapFrom(explain(shape, all.toArray(String[]::new)).out);
+  }
+
+  @Test
+  void text_hasAFactALine() {
+    Result result = explain(SHAPE, "--tier", "portable", "--threads", "1", "--causal");
+    assertEquals(
+        """
+        shape.batch       2
+        shape.heads       8
+        shape.kvHeads     4
+        shape.seqQ        300
+        shape.seqK        500
+        shape.headDim     64
+        causal            bottom-right
+        layout            bshd
+        tier              portable
+        tierReason        --tier
+        kernel            general
+        threads           1
+        """,
+        result.out.lines().limit(12).map(line -> line + "\n").reduce("", String::concat));
+    // 300 rows of which the first sees 201 keys and the last all 500
+    assertTrue(
+        result.out.endsWith(
+            "flops             %d%npredictedShare    unknown%n"
+                .formatted(2L * 2 * 8 * 128 * 300 * (201 + 500) / 2)),
+        result.out);
+  }
+
+  @Test
+  void json_saysTheSameAsText() throws IOException {
+    Map<String, Object> facts = json(SHAPE, "--threads", "2");
+    List<String> lines = explain(SHAPE, "--threads", "2").out.lines().toList();
+    assertEquals(facts.size() - 1 + 6, lines.size());
+    for (String line : lines) {
+      Object value = facts;
+      for (String key : line.split(" ")[0].split("\\.")) {
+        value = ((Map<?, ?>) value).get(key);
+      }
+      assertEquals(
+          value == null ? "unknown" : String.valueOf(value), line.replaceFirst("^\\S+ +", ""));
+    }
+  }
+
+  @Test
+  void json_isThePlan() throws IOException {
+    for (Tier tier : Tier.values()) {
+      if (!tier.isAvailable()) {
+        continue;
+      }
+      Map<String, Object> facts =
+          json(
+              SHAPE,
+              "--tier",
+              tier.toString(),
+              "--threads",
+              "3",
+              "--causal",
+              "top-left",
+              "--layout",
+              "bhsd");
+      AttentionPlan plan;
+      try (GatunRuntime runtime = GatunRuntime.builder().threads(3).tier(tier).build()) {
+        AttentionSpec spec = AttentionSpec.builder().causal(Causal.TOP_LEFT).build();
+        plan = runtime.attention(spec).plan(2, 8, 4, 300, 500, 64, true);
+      }
+      assertEquals("top-left", facts.get("causal"));
+      assertEquals("bhsd", facts.get("layout"));
+      assertEquals(tier.toString(), facts.get("tier"));
+      assertEquals(plan.kernel().toString(), facts.get("kernel"));
+      assertEquals(3, facts.get("threads"));
+      assertEquals(plan.tasks(), number(facts, "tasks"));
+      assertEquals(plan.taskBlocks(), number(facts, "taskBlocks"));
+      assertEquals(plan.taskLanes(), number(facts, "taskLanes"));
+      assertEquals(plan.blockLanes(), number(facts, "blockLanes"));
+      assertEquals(plan.tileKeys(), number(facts, "tileKeys"));
+      assertEquals(plan.chainKeys(), number(facts, "chainKeys"));
+      assertEquals(plan.splitKeys(), number(facts, "splitKeys"));
+      assertEquals(plan.keysStay(), facts.get("keysStay"));
+      assertEquals(plan.packed(), facts.get("packed"));
+      assertEquals(plan.keySplits(), number(facts, "keySplits"));
+      assertEquals(plan.scratchBytes(), number(facts, "scratchBytes"));
+      assertEquals(plan.workspaceBytes(), number(facts, "workspaceBytes"));
+      assertEquals(plan.flops(), number(facts, "flops"));
+      assertTrue(facts.containsKey("predictedShare"));
+      if (plan.predictedShare().isPresent()) {
+        double share = ((Number) facts.get("predictedShare")).doubleValue();
+        assertEquals(plan.predictedShare().getAsDouble(), share, 0.0005);
+      } else {
+        assertNull(facts.get("predictedShare"));
+      }
+    }
+  }
+
+  private static long number(Map<String, Object> facts, String name) {
+    return ((Number) facts.get(name)).longValue();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = ' ',
+      value = {"1,32,8,1,4096,128 few-rows", "1,32,8,5,4096,128 general", "1,4,4,5,17,48 general"})
+  void kernel(String shape, String kernel) throws IOException {
+    assertEquals(kernel, json(shape).get("kernel"));
+  }
+
+  @Test
+  void sizesAtTheirBounds() throws IOException {
+    double most = Integer.MAX_VALUE;
+    for (String layout : List.of("bshd", "bhsd")) {
+      Map<String, Object> none = json("0,1,1,0,0,1", "--threads", "1", "--layout", layout);
+      assertEquals(0, number(none, "tasks"));
+      assertEquals(0, number(none, "flops"));
+      assertNull(none.get("predictedShare"));
+      Map<String, Object> all =
+          json("1,1,1,2147483647,2147483647,512", "--threads", "1", "--layout", layout);
+      assertEquals(4 * most * most * 512, ((Number) all.get("flops")).doubleValue());
+    }
+  }
+
+  static Stream<Arguments> refusals() {
+    String option = "'--shape': ";
+    return Stream.of(
+        refusal("Missing required option: '--shape=B,H,KV,SQ,SK,D'"),
+        refusal("--shape", "--shape"),
+        refusal(option + "expected six whole numbers", "--shape", ""),
+        refusal("came '1,2,3'", "--shape", "1,2,3"),
+        refusal("came '1,1,1,8,8,8,8'", "--shape", "1,1,1,8,8,8,8"),
+        refusal("came '1,1,1,8,8,-8'", "--shape", "1,1,1,8,8,-8"),
+        refusal("came '1,1,1,8,8,8.0'", "--shape", "1,1,1,8,8,8.0"),
+        refusal("came '1, 1,1,8,8,8'", "--shape", "1, 1,1,8,8,8"),
+        refusal("came '1,1,1,8,8,9999999999999999999'", "--shape", "1,1,1,8,8,9999999999999999999"),
+        refusal(option + "expected heads in 1 .. 2147483647, came 0", "--shape", "1,0,1,8,8,8"),
+        refusal("expected kvHeads in 1 .. 2147483647, came 0", "--shape", "1,1,0,8,8,8"),
+        refusal(
+            "expected seqK in 0 .. 2147483647, came 2147483648", "--shape", "1,1,1,8,2147483648,8"),
+        refusal("expected headDim in 1 .. 512, came 513", "--shape", "1,1,1,8,8,513"),
+        refusal("expected kvHeads that divide the 8 heads, came 3", "--shape", "1,8,3,8,8,8"),
+        refusal(
+            "--shape 2147483647,1,1,2147483647,1,512: ",
+            "--shape",
+            "2147483647,1,1,2147483647,1,512"),
+        refusal(
+            "--shape 2147483647,1,1,1073741824,1,1: ", "--shape", "2147483647,1,1,1073741824,1,1"),
+        refusal(
+            "expected one of bottom-right, top-left, came 'left'",
+            "--shape",
+            SHAPE,
+            "--causal",
+            "left"),
+        refusal("expected one of bhsd, bshd, came 'x'", "--shape", SHAPE, "--layout", "x"),
+        refusal("expected 1 .. 1024, came '0'", "--shape", SHAPE, "--threads", "0"),
+        refusal("came 'sse2'", "--shape", SHAPE, "--tier", "sse2"),
+        refusal("--jsonx", "--shape", SHAPE, "--jsonx"));
+  }
+
+  private static Arguments refusal(String expected, String... options) {
+    return Arguments.of(expected, options);
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("refusals")
+  void refusal_isOneLine(String expected, String[] options) {
+    Result result =
+        run(Stream.concat(Stream.of("explain"), Stream.of(options)).toArray(String[]::new));
+    assertEquals(2, result.code, result.out);
+    assertEquals("", result.out);
+    assertEquals(1, result.err.lines().count(), result.err);
+    assertTrue(result.err.startsWith("gatun: "), result.err);
+    assertTrue(result.err.contains(expected), result.err);
+  }
+
+  @Test
+  void refusal_tierThatTheCpuLacks() {
+    for (Tier tier : Tier.values()) {
+      if (!tier.isAvailable()) {
+        Result result = run("explain", "--shape", SHAPE, "--tier", tier.toString());
+        assertEquals(2, result.code);
+        assertEquals("", result.out);
+        assertTrue(result.err.contains(tier.toString()), result.err);
+      }
+    }
+  }
+}

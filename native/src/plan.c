@@ -5,7 +5,8 @@
 /* What is_tiny in kernels/attention_tiny_f32.h asks for on avx512, the one tier that interleaves. */
 enum { TINY_KEYS = 16, TINY_LANES = 16, TINY_COLUMNS = 32 };
 
-/* As attention.c and the kernel template choose. `lanes`: of a key/value head. */
+/* As attention.c and the kernel template choose for each batch row, which needs its own lengths. `lanes`: of a key/value
+ * head. */
 static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int64_t lanes) {
     if ((desc->flags & GATUN_ATTENTION_BIASED) != 0)
         return GATUN_KERNEL_GENERAL;

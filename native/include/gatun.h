@@ -253,7 +253,8 @@ GATUN_API int32_t gatun_attention_check(
 
 /**
  * Stores in *bytes the size of the workspace that a call with this descriptor needs: O(threads * tile), independent
- * of batch and heads, and of seq_q and seq_k beyond a few tiles. It is >= 64, and depends on nothing but the context
+ * of batch and heads, and of seq_q and seq_k beyond a few tiles; for each thread up to 4 MiB more where rows of keys or
+ * values lie so that they compete for a part of the cache (GATUN_COPY_HEADS). It is >= 64, and depends on nothing but the context
  * and the descriptor.
  */
 GATUN_API int32_t gatun_attention_workspace_size(
@@ -262,6 +263,10 @@ GATUN_API int32_t gatun_attention_workspace_size(
 #define GATUN_KERNEL_GENERAL  0 /* lanes of a vector are queries */
 #define GATUN_KERNEL_FEW_ROWS 1 /* at most 4 query rows (decoding): lanes are elements of a head */
 #define GATUN_KERNEL_TINY     2 /* a task is one vector of queries and a few keys, in registers */
+
+#define GATUN_COPY_NONE  0 /* keys and values are read where they lie */
+#define GATUN_COPY_TILES 1 /* each task copies a tile of them to rows one after the other before it uses it */
+#define GATUN_COPY_HEADS 2 /* a thread copies those of a head once for all its tasks of that head */
 
 /*
  * How a call is cut up, and how fast it should be. A lane is a pair (query row, head of a group): heads that share a
@@ -278,7 +283,7 @@ typedef struct gatun_attention_plan_info {
     int32_t chain_keys;      /* keys that are summed in registers */
     int32_t split_keys;      /* keys whose result is kept in float; beyond, splits are merged in double */
     int32_t keys_stay;       /* 1: keys and values of a head stay in L2 from one task to the next */
-    int32_t packed;          /* 1: keys and values of a head are copied to contiguous rows first; 0 in this version */
+    int32_t copies;          /* GATUN_COPY_*: of keys and values whose rows compete for a part of the cache */
     int32_t key_splits;      /* parts of the keys that are tasks of their own; 1 in this version */
     int64_t task_lanes;      /* lanes of one task, task_blocks * block_lanes: the last one of a head may have fewer */
     int64_t tasks;           /* of the call */
@@ -323,7 +328,7 @@ GATUN_API int32_t gatun_attention_plan(
  *   - Masked keys are selected away, not added to: NaN and Inf in keys or values that a row may not attend to do not
  *     reach it. A score of -inf masks its entry in the same way. A score of +inf or NaN makes the row (out and lse)
  *     NaN. NaN in a live value makes its column of out NaN in the rows that attend to it.
- *   - Error of finite inputs whose products and sums do not overflow, S = |scale| * max_j sum_d |q_d * k_jd|, maxima
+ *   - Error of finite inputs whose products and sums do not overflow and whose scores stay below 2.3e38, S = |scale| * max_j sum_d |q_d * k_jd|, maxima
  *     over the keys of the row: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 * S) * max|v|, |lse - exact| <=
  *     1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
  *     To both come what a float cannot hold below 2^-126.

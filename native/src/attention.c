@@ -39,7 +39,7 @@ int32_t gatun_attention_plan(
         .chain_keys = GATUN__CHAIN_KEYS,
         .split_keys = GATUN__SPLIT_KEYS,
         .keys_stay = plan.keys_stay,
-        .packed = plan.pack,
+        .copies = plan.copy,
         .key_splits = plan.key_splits,
         .task_lanes = plan.task_lanes,
         .tasks = plan.tasks,
@@ -158,33 +158,67 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
     return end;
 }
 
+static void copy_rows(const float *from, int64_t row, int64_t rows, int32_t dim, float *to) {
+    for (int64_t r = 0; r < rows; r++, from += row, to += dim)
+        memcpy(to, from, (size_t)dim * sizeof(float));
+}
+
+/* The copy of a head in a thread's room. */
+typedef struct head_copy {
+    int64_t unit; /* batch row * kv_heads + kv_head, or -1 */
+} head_copy;
+
+/* Keys and values of the task are those of the thread's copy, which is made now unless it is of this head already. */
+static void take_copy(const call *c, int64_t unit, char *room, gatun__attention_task *t) {
+    head_copy *copy = (head_copy *)(void *)room;
+    float *k = (float *)(void *)(room + GATUN__COPY_HEADER);
+    float *v = k + gatun__divide_up(c->desc->seq_k * t->head_dim, 16) * 16;
+    if (copy->unit != unit) {
+        copy_rows(t->k, t->k_row, t->keys, t->head_dim, k);
+        copy_rows(t->v, t->v_row, t->keys, t->head_dim_v, v);
+        copy->unit = unit;
+    }
+    t->k = k;
+    t->k_row = t->head_dim;
+    t->v = v;
+    t->v_row = t->head_dim_v;
+}
+
 static void run_task(void *argument, int64_t index, int32_t slot) {
     call *c = argument;
+    const gatun__attention_plan *plan = c->plan;
     gatun__attention_task task, next;
     int64_t end = locate(c, index, &task);
-    task.blocks = c->plan->blocks;
+    task.blocks = plan->blocks;
     task.q_factor = c->q_factor;
     task.q_power = c->q_power;
-    task.scratch = c->workspace + slot * c->plan->scratch_bytes;
+    task.copy_tiles = plan->copy == GATUN_COPY_TILES;
+    task.collide = plan->copy != GATUN_COPY_NONE;
+    char *room = c->workspace + slot * plan->scratch_bytes;
+    task.scratch = room + plan->copy_bytes;
     if (task.lane_end > task.lane_begin) {
-        const int64_t parts = c->plan->row_tasks, threads = c->plan->threads;
-        task.cold = index % parts < threads || !c->plan->keys_stay;
+        const int64_t parts = plan->row_tasks, threads = plan->threads, unit = index / parts;
+        const int few = task.rows <= GATUN__FEW_ROWS && task.slopes == NULL && task.relative == NULL;
+        const int copied = plan->copy == GATUN_COPY_HEADS && !few && task.keys > 0;
+        if (copied)
+            take_copy(c, unit, room, &task);
+        task.cold = index % parts < threads || !plan->keys_stay;
         /* Tasks are drawn in order: this one is probably this thread's next. */
-        if (index + threads < c->plan->tasks && task.keys * (task.lane_end - task.lane_begin) >= 2048) {
+        if (index + threads < plan->tasks && task.keys * (task.lane_end - task.lane_begin) >= 2048) {
             locate(c, index + threads, &next);
             if (next.q != NULL) {
                 int64_t row = next.lane_begin / next.group;
                 task.next_q = next.q + row * next.q_row;
                 task.next_out = next.out + row * next.out_row;
                 task.next_rows = (next.lane_end - next.lane_begin) / next.group;
-                if (!c->plan->keys_stay || next.k != task.k) {
-                    task.next_k = next.k;
-                    task.next_v = next.v;
+                const int same = (index + threads) / parts == unit;
+                if (same ? !plan->keys_stay : !copied) {
+                    task.next_k = same ? task.k : next.k;
+                    task.next_v = same ? task.v : next.v;
                     task.next_keys = next.keys;
                 }
             }
         }
-        int few = task.rows <= GATUN__FEW_ROWS && task.slopes == NULL && task.relative == NULL;
         (few ? c->kernels->attention_few_f32 : c->kernels->attention_f32)(&task);
         if (task.redone > 0)
             atomic_fetch_add_explicit(&c->redone, task.redone, memory_order_relaxed);
@@ -311,6 +345,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));
     split_scale(&c);
+    for (int32_t slot = 0; plan.copy == GATUN_COPY_HEADS && slot < plan.threads; slot++)
+        ((head_copy *)(void *)(c.workspace + slot * plan.scratch_bytes))->unit = -1;
     gatun__context_run(context, plan.threads, has_rows ? plan.tasks : 0, run_task, &c);
     uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
     if (redone > 0)

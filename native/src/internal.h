@@ -133,9 +133,10 @@ typedef struct gatun__attention_plan {
     int64_t row_tasks;  /* tasks per key/value head */
     int64_t tasks;
     int keys_stay;         /* keys and values of a head stay in L2 from one task to the next */
-    int pack;              /* keys and values of a head are copied to contiguous rows first: not built, 0 */
+    int32_t copy;          /* GATUN_COPY_* */
+    int64_t copy_bytes;    /* of a thread's copy of a head, before its scratch */
     int32_t key_splits;    /* parts of the keys that are tasks of their own: not built, 1 */
-    int64_t scratch_bytes; /* of one thread */
+    int64_t scratch_bytes; /* of one thread, copy_bytes included */
     int64_t workspace_bytes;
 } gatun__attention_plan;
 

@@ -25,6 +25,9 @@ enum { GATUN__FEW_ROWS = 4 };
 /* Head dimensions up to this one have a short way for a few keys. */
 enum { GATUN__TINY_DIM = 128 };
 
+/* What a thread's copy of a head begins with: which head it is. */
+enum { GATUN__COPY_HEADER = 64 };
+
 enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
 
 /*
@@ -56,6 +59,8 @@ typedef struct gatun__attention_task {
     const float *relative;  /* [group][2 * relative_span + 1] */
     int64_t relative_span;  /* 0 .. GATUN_MAX_RELATIVE_SPAN */
     int64_t first_position; /* of row 0, on the scale of keys */
+    int copy_tiles;         /* each tile of keys and values is copied to rows one after the other before it is used */
+    int collide;            /* rows of keys or values compete for a part of L1 */
     /* What comes next, to be prefetched: whether this thread has probably not read these keys and values lately; rows of
      * the queries and outputs of another task, or NULL; and of its keys and values, or NULL if they are the same. */
     int cold;
@@ -126,8 +131,8 @@ static inline int64_t gatun__bias_floats(int64_t group, int64_t task_lanes) {
 }
 
 /* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_group: 0
- * without biases. */
-int64_t gatun__attention_scratch_bytes(
-    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_group);
+ * without biases. copy_tiles: as in a task. */
+int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
+    int merged_splits, int64_t bias_group, int copy_tiles);
 
 #endif

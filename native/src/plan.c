@@ -17,9 +17,32 @@ static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int64_t
     return tiny ? GATUN_KERNEL_TINY : GATUN_KERNEL_GENERAL;
 }
 
+static int64_t aligned(int64_t bytes) {
+    return (bytes + 63) & ~(int64_t)63;
+}
+
+/* A head's keys and values are copied as a whole up to this size and length. */
+enum { COPY_MOST_BYTES = 4 << 20, COPY_MOST_KEYS = 8192 };
+
+/* Whether a tile of rows with this stride competes for a part of L1's sets, which the address modulo 4096 picks: strides
+ * of many heads, powers of two above all. */
+static int rows_collide(int64_t stride, int64_t dim) {
+    const int64_t line = 64 / (int64_t)sizeof(float), sets = 4096 / 64, ways = 8;
+    if (stride % line != 0)
+        return 0;
+    int64_t step = sets, rest = stride / line % sets;
+    while (rest != 0) {
+        int64_t r = step % rest;
+        step = rest;
+        rest = r;
+    }
+    const int64_t lines = gatun__divide_up(dim, line), covered = sets / step * lines;
+    return covered < sets && covered * ways < GATUN__TILE_KEYS * lines;
+}
+
 gatun__attention_plan gatun__attention_plan_make(
     const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
-    gatun__attention_plan plan = {.threads = threads, .pack = 0, .key_splits = 1};
+    gatun__attention_plan plan = {.threads = threads, .key_splits = 1};
     if (desc->max_threads > 0 && desc->max_threads < plan.threads)
         plan.threads = desc->max_threads;
     int64_t group = desc->heads / desc->kv_heads;
@@ -30,7 +53,16 @@ gatun__attention_plan gatun__attention_plan_make(
      * a third of it. */
     int64_t block_bytes = (int64_t)block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
     int64_t blocks = caches->l2 / 3 / block_bytes;
-    blocks = blocks > 4 ? 4 : blocks < 1 ? 1 : blocks;
+    const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
+    plan.kernel = kernel_of(desc, tier, lanes);
+    /* Not worth it for few queries, which read all once or twice. */
+    if (plan.kernel == GATUN_KERNEL_GENERAL && row_blocks >= 8 && desc->seq_k >= GATUN__TILE_KEYS &&
+        (rows_collide(desc->k_stride[1], desc->head_dim) || rows_collide(desc->v_stride[1], desc->head_dim_v)))
+        plan.copy =
+            head_bytes <= COPY_MOST_BYTES && desc->seq_k <= COPY_MOST_KEYS ? GATUN_COPY_HEADS : GATUN_COPY_TILES;
+    /* With twice as many a copy of a tile costs half. */
+    const int64_t most = plan.copy == GATUN_COPY_TILES ? 8 : 4;
+    blocks = blocks > most ? most : blocks < 1 ? 1 : blocks;
     /* Enough tasks for the threads come first: four each, so that one that is late costs little. */
     int64_t heads = desc->batch * desc->kv_heads;
     while (blocks > 1 && plan.threads > 1 && heads * gatun__divide_up(row_blocks, blocks) < 4 * (int64_t)plan.threads)
@@ -38,25 +70,25 @@ gatun__attention_plan gatun__attention_plan_make(
     if (blocks > row_blocks)
         blocks = row_blocks > 0 ? row_blocks : 1;
 
-    plan.kernel = kernel_of(desc, tier, lanes);
     plan.blocks = (int32_t)blocks;
     plan.task_lanes = blocks * block_lanes;
     plan.row_tasks = gatun__divide_up(row_blocks, blocks);
     plan.tasks = heads * plan.row_tasks;
-    plan.keys_stay = desc->seq_k * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float) <= caches->l2 / 2;
+    plan.keys_stay = plan.copy != GATUN_COPY_TILES && head_bytes <= caches->l2 / 2;
+    if (plan.copy == GATUN_COPY_HEADS)
+        plan.copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * (int64_t)sizeof(float)) +
+                          aligned(desc->seq_k * desc->head_dim_v * (int64_t)sizeof(float));
     int biased = (desc->flags & GATUN_ATTENTION_BIASED) != 0;
-    plan.scratch_bytes = gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
-        (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0);
+    plan.scratch_bytes =
+        plan.copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
+                              (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
+                              plan.copy == GATUN_COPY_TILES);
     plan.workspace_bytes = plan.scratch_bytes * plan.threads;
     return plan;
 }
 
-static int64_t aligned(int64_t bytes) {
-    return (bytes + 63) & ~(int64_t)63;
-}
-
-int64_t gatun__attention_scratch_bytes(
-    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits, int64_t bias_group) {
+int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
+    int merged_splits, int64_t bias_group, int copy_tiles) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
@@ -64,8 +96,10 @@ int64_t gatun__attention_scratch_bytes(
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
     int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;
+    int64_t copies =
+        copy_tiles ? aligned(GATUN__TILE_KEYS * head_dim * f) + aligned(GATUN__TILE_KEYS * head_dim_v * f) : 0;
     return aligned(lanes * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * f) /* scores of a tile and a chain that waits */
            + 2 * aligned(lanes * f)                                    /* their rescaling */
            + aligned(lanes * GATUN__TILE_KEYS * f)                     /* which scores are live */
-           + biases + blocks * per_block;
+           + biases + copies + blocks * per_block;
 }

@@ -26,13 +26,15 @@ typedef struct costs {
     double ends;
     /* Cycles per vector of queries: transposing them and their outputs, limits, division. */
     double transposes;
+    /* Cycles per vector of scores and element of key and value, where these do not stay in L2. */
+    double far;
 } costs;
 
-/* Fitted to one head with hot caches, head_dim 32 .. 128, seq 128 .. 2048 and full as well as causal (avx2: 512 and 2048,
- * full): within 3 points. tests/test_plan.c has the measurements. */
+/* Fitted to one head, head_dim 32 .. 128, seq 128 .. 2048 and full as well as causal (avx2: 512 and 2048, full): within 3
+ * points. tests/test_plan.c has the measurements. */
 static const costs measured[] = {
-    {GATUN_TIER_AVX512, 16, 1.75, 4.2, 0.75, 400},
-    {GATUN_TIER_AVX2, 8, 6, 6, 1, 400},
+    {GATUN_TIER_AVX512, 16, 2.25, 4.2, 0.5, 300, 0.02},
+    {GATUN_TIER_AVX2, 8, 6, 6, 1, 400, 0},
 };
 
 static const costs *costs_of(int32_t tier) {
@@ -62,8 +64,8 @@ double gatun__attention_flops(const gatun_attention_desc *d) {
 }
 
 /* Of one key/value head. */
-static double general_cycles(const gatun_attention_desc *d, const costs *c) {
-    const double chain = GATUN__CHAIN_KEYS, tile = GATUN__TILE_KEYS;
+static double general_cycles(const gatun_attention_desc *d, const gatun__attention_plan *plan, const costs *c) {
+    const double chain = GATUN__CHAIN_KEYS;
     const int64_t group = d->heads / d->kv_heads, lanes = d->seq_q * group;
     const int causal = d->causal != GATUN_CAUSAL_NONE;
     /* Lanes of the last vector that hold no query cost the same. */
@@ -74,13 +76,14 @@ static double general_cycles(const gatun_attention_desc *d, const costs *c) {
         const double diagonal = d->seq_q < d->seq_k ? 1 : (double)d->seq_k / (double)d->seq_q;
         keys += diagonal * (chain - 1) / 2;
     }
-    /* The first chain of a tile has no products to hide between, nor has a chain with a mask. */
-    double exposed = (keys > tile ? keys / tile : 1) * chain + (causal ? chain : 0);
+    /* The first chain of a task has no products to hide between. */
+    double exposed = chain / plan->blocks;
     if (exposed > keys || d->head_dim_v < HIDING_DIM)
         exposed = keys;
-    const double products = (double)(d->head_dim + d->head_dim_v) / FMAS_A_CYCLE;
+    const double elements = (double)(d->head_dim + d->head_dim_v), products = elements / FMAS_A_CYCLE;
+    const double far = plan->keys_stay ? 0 : elements * c->far;
     return vectors *
-           (keys * (products + c->ends) + exposed * c->exposed + (keys - exposed) * c->hidden + c->transposes);
+           (keys * (products + c->ends + far) + exposed * c->exposed + (keys - exposed) * c->hidden + c->transposes);
 }
 
 /* Of one key/value head: keys and values are read once, whatever is computed meanwhile is hidden. */
@@ -100,6 +103,6 @@ double gatun__attention_predict(const gatun_attention_desc *d, const gatun__atte
     const double heads = (double)d->batch * (double)d->kv_heads;
     const double useful = flops / (2 * FMAS_A_CYCLE * c->lanes);
     const double cycles =
-        plan->kernel == GATUN_KERNEL_FEW_ROWS ? few_rows_cycles(d, useful / heads) : general_cycles(d, c);
+        plan->kernel == GATUN_KERNEL_FEW_ROWS ? few_rows_cycles(d, useful / heads) : general_cycles(d, plan, c);
     return useful / (heads * cycles + CALL_CYCLES);
 }

@@ -208,7 +208,7 @@ static const layout_line compiled[] = {
     MEMBER(gatun_attention_plan_info, chain_keys),
     MEMBER(gatun_attention_plan_info, split_keys),
     MEMBER(gatun_attention_plan_info, keys_stay),
-    MEMBER(gatun_attention_plan_info, packed),
+    MEMBER(gatun_attention_plan_info, copies),
     MEMBER(gatun_attention_plan_info, key_splits),
     MEMBER(gatun_attention_plan_info, task_lanes),
     MEMBER(gatun_attention_plan_info, tasks),

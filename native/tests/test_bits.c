@@ -289,6 +289,64 @@ static void layouts(void) {
     each(over_layouts);
 }
 
+/* Rows of keys and values that compete for a part of the cache are copied, of a head or tile by tile. */
+static void copies(void) {
+    static const struct {
+        shape shape;
+        int32_t copies;
+    } cases[] = {
+        {{2, 16, 8, 140, 300, 32, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0}, GATUN_COPY_HEADS},
+        {{1, 32, 16, 130, 129, 40, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_BOTH, 9}, GATUN_COPY_HEADS},
+        {{1, 8, 8, 228, 8200, 16, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0}, GATUN_COPY_TILES},
+    };
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        const shape *s = &cases[c].shape;
+        if (test_light() && cases[c].copies == GATUN_COPY_TILES)
+            continue;
+        problem p = {.batch = s->batch,
+            .heads = s->heads,
+            .kv_heads = s->kv_heads,
+            .seq_q = s->seq_q,
+            .seq_k = s->seq_k,
+            .head_dim = s->head_dim,
+            .head_dim_v = s->head_dim,
+            .causal = s->causal};
+        problem_allocate(&p, s->lengths);
+        rng random = rng_make(test_seed(), c);
+        problem_draw(&p, VALUES_NORMAL, &random);
+        problem_bias(&p, s->biases, s->span, &random);
+        check_problem(&p, NULL, "copied keys");
+        for (int t = 0; t < tier_count; t++) {
+            outcome copied;
+            outcome in_place;
+            outcome_create(&copied, &p);
+            outcome_create(&in_place, &p);
+            placement there;
+            placement here;
+            placement_create(&there, &p, LAYOUT_BSHD, GUARD_AFTER, &random);
+            placement_create(&here, &p, LAYOUT_BHSD, GUARD_AFTER, &random);
+            gatun_attention_plan_info plan = {.struct_size = sizeof plan};
+            CHECK_STATUS(gatun_attention_plan(shared_context(tiers[t]), &there.desc, &plan), GATUN_OK);
+            CHECK(plan.copies == cases[c].copies, "case %d, %s: copies %d", (int)c, gatun_tier_name(tiers[t]),
+                (int)plan.copies);
+            CHECK_STATUS(gatun_attention_plan(shared_context(tiers[t]), &here.desc, &plan), GATUN_OK);
+            CHECK(plan.copies == GATUN_COPY_NONE, "case %d, %s, in place: copies %d", (int)c, gatun_tier_name(tiers[t]),
+                (int)plan.copies);
+            for (int32_t threads = 1; threads <= 2; threads++)
+                if (placement_run(&there, shared_context(tiers[t]), threads, &copied, "copied") &&
+                    placement_run(&here, shared_context(tiers[t]), threads, &in_place, "in place"))
+                    check_same_bits(&p, &in_place, &copied, "copied and in place");
+            placement_destroy(&there);
+            placement_destroy(&here);
+            outcome_free(&copied);
+            outcome_free(&in_place);
+        }
+        problem_free(&p);
+    }
+}
+
 /* Keys and values of head 0 of batch row 0 for all, by strides of 0 and by copies. */
 static void by_broadcast(problem *p, int32_t tier, const outcome *plain) {
     (void)plain;
@@ -446,6 +504,6 @@ static void extended_entry(void) {
 }
 
 const test_case bits_tests[] = {{"max_threads", max_threads}, {"contexts", contexts}, {"repetition", repetition},
-    {"batch", batch}, {"head", head}, {"groups", groups}, {"layouts", layouts}, {"broadcast", broadcast},
-    {"key_range", key_range}, {"lse_absent", lse_absent}, {"workspaces", workspaces},
+    {"batch", batch}, {"head", head}, {"groups", groups}, {"layouts", layouts}, {"copies", copies},
+    {"broadcast", broadcast}, {"key_range", key_range}, {"lse_absent", lse_absent}, {"workspaces", workspaces},
     {"extended_entry", extended_entry}, {NULL, NULL}};

@@ -28,6 +28,17 @@ static gatun_attention_desc shape(
     return default_desc(&p);
 }
 
+/* The same as [batch, heads, seq, dim]. */
+static gatun_attention_desc by_head(gatun_attention_desc desc) {
+    desc.q_stride[1] = desc.k_stride[1] = desc.head_dim;
+    desc.v_stride[1] = desc.out_stride[1] = desc.head_dim_v;
+    desc.q_stride[2] = desc.seq_q * desc.head_dim;
+    desc.k_stride[2] = desc.seq_k * desc.head_dim;
+    desc.v_stride[2] = desc.seq_k * desc.head_dim_v;
+    desc.out_stride[2] = desc.seq_q * desc.head_dim_v;
+    return desc;
+}
+
 static gatun__attention_plan plan_of(const gatun_attention_desc *desc, int32_t threads) {
     return gatun__attention_plan_make(desc, GATUN_TIER_AVX512, 32, threads, &caches);
 }
@@ -47,20 +58,25 @@ typedef struct example {
     int64_t tasks_of_8;
     int64_t scratch_bytes;
     int keys_stay;
+    int32_t copy;
     double flops;
 } example;
 
-/* As avx512 has them, with blocks of 32 lanes, on a core with 2 MiB of L2. */
+/* As avx512 has them, with blocks of 32 lanes, on a core with 2 MiB of L2; [batch, seq, heads, dim]. */
 static const example examples[] = {
-    {"tiny16", 1, 4, 4, 16, 16, 32, GATUN_KERNEL_TINY, 1, 4, 1, 4, 41344, 1, 131072},
-    {"pre128", 1, 12, 12, 128, 128, 64, GATUN_KERNEL_GENERAL, 4, 12, 1, 48, 99840, 1, 50331648},
-    {"pre512", 1, 12, 12, 512, 512, 64, GATUN_KERNEL_GENERAL, 4, 48, 4, 48, 99840, 1, 805306368},
-    {"minilm", 32, 12, 12, 128, 128, 32, GATUN_KERNEL_GENERAL, 4, 384, 4, 384, 67072, 1, 805306368},
-    {"pre2048", 1, 16, 16, 2048, 2048, 64, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 99840, 1, 17179869184},
-    {"pre4096", 1, 8, 8, 4096, 4096, 128, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 297984, 0, 68719476736},
-    {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 165376, 1, 17179869184},
-    {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_FEW_ROWS, 1, 8, 1, 8, 99072, 0, 67108864},
-    {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_FEW_ROWS, 1, 128, 1, 128, 65920, 0, 536870912},
+    {"tiny16", 1, 4, 4, 16, 16, 32, GATUN_KERNEL_TINY, 1, 4, 1, 4, 45696, 1, GATUN_COPY_NONE, 131072},
+    {"pre128", 1, 12, 12, 128, 128, 64, GATUN_KERNEL_GENERAL, 4, 12, 1, 48, 104192, 1, GATUN_COPY_NONE, 50331648},
+    {"pre512", 1, 12, 12, 512, 512, 64, GATUN_KERNEL_GENERAL, 4, 48, 4, 48, 366400, 1, GATUN_COPY_HEADS, 805306368},
+    {"minilm", 32, 12, 12, 128, 128, 32, GATUN_KERNEL_GENERAL, 4, 384, 4, 384, 71424, 1, GATUN_COPY_NONE, 805306368},
+    {"pre2048", 1, 16, 16, 2048, 2048, 64, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 1152832, 1, GATUN_COPY_HEADS,
+        17179869184},
+    {"pre4096", 1, 8, 8, 4096, 4096, 128, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 4496704, 0, GATUN_COPY_HEADS,
+        68719476736},
+    {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 1218368, 1, GATUN_COPY_HEADS,
+        17179869184},
+    {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_FEW_ROWS, 1, 8, 1, 8, 103424, 0, GATUN_COPY_NONE, 67108864},
+    {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_FEW_ROWS, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE,
+        536870912},
 };
 
 enum { EXAMPLES = sizeof examples / sizeof *examples };
@@ -82,7 +98,7 @@ static void shapes(void) {
             e->name, (int)of_8.blocks, (long long)of_8.tasks);
         CHECK(plan.scratch_bytes == e->scratch_bytes, "%s: %lld bytes", e->name, (long long)plan.scratch_bytes);
         CHECK((plan.keys_stay != 0) == (e->keys_stay != 0), "%s: keys_stay %d", e->name, plan.keys_stay);
-        CHECK(plan.pack == 0 && plan.key_splits == 1, "%s: packed %d, key_splits %d", e->name, plan.pack,
+        CHECK(plan.copy == e->copy && plan.key_splits == 1, "%s: copied %d, key_splits %d", e->name, plan.copy,
             (int)plan.key_splits);
         double flops = gatun__attention_flops(&desc);
         CHECK(flops == e->flops, "%s: %.0f operations", e->name, flops);
@@ -122,7 +138,7 @@ static void invariants(void) {
         const gatun__attention_plan again = gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes);
         CHECK(plan.kernel == again.kernel && plan.threads == again.threads && plan.blocks == again.blocks &&
                   plan.task_lanes == again.task_lanes && plan.row_tasks == again.row_tasks &&
-                  plan.tasks == again.tasks && plan.keys_stay == again.keys_stay && plan.pack == again.pack &&
+                  plan.tasks == again.tasks && plan.keys_stay == again.keys_stay && plan.copy == again.copy &&
                   plan.key_splits == again.key_splits && plan.scratch_bytes == again.scratch_bytes &&
                   plan.workspace_bytes == again.workspace_bytes,
             "the same arguments give another plan");
@@ -168,10 +184,10 @@ static void threads(void) {
 }
 
 static void scratch(void) {
-    gatun_attention_desc desc = shape(1, 8, 8, 512, 2048, 64);
+    gatun_attention_desc desc = by_head(shape(1, 8, 8, 512, 2048, 64));
     const int64_t usual = plan_of(&desc, 1).scratch_bytes;
-    const gatun_attention_desc same[] = {
-        shape(64, 8, 8, 512, 2048, 64), shape(1, 256, 256, 512, 2048, 64), shape(1, 8, 8, 1000000, 2048, 64)};
+    const gatun_attention_desc same[] = {by_head(shape(64, 8, 8, 512, 2048, 64)),
+        by_head(shape(1, 256, 256, 512, 2048, 64)), by_head(shape(1, 8, 8, 1000000, 2048, 64))};
     for (size_t n = 0; n < sizeof same / sizeof *same; n++) {
         CHECK(plan_of(&same[n], 1).scratch_bytes == usual, "shape %d: scratch of %lld bytes, not %lld", (int)n,
             (long long)plan_of(&same[n], 1).scratch_bytes, (long long)usual);
@@ -183,12 +199,42 @@ static void scratch(void) {
         merged == usual + 4 * (32 * 64 * 8 + 32 * 8 + 32 * 4), "merging takes %lld bytes", (long long)(merged - usual));
     desc.seq_k = INT32_MAX;
     CHECK(plan_of(&desc, 1).scratch_bytes == merged, "scratch grows past two splits");
-    desc = shape(1, 8, 8, 512, 2048, 65);
+    desc = by_head(shape(1, 8, 8, 512, 2048, 65));
     CHECK(plan_of(&desc, 1).scratch_bytes > usual, "scratch does not grow with the head dimension");
-    desc = shape(1, 8, 8, 512, 2048, 64);
+    desc = by_head(shape(1, 8, 8, 512, 2048, 64));
     desc.flags |= GATUN_ATTENTION_BIASED;
     CHECK(plan_of(&desc, 1).scratch_bytes == usual + (128 + 127) * 4 + 4, "biases take %lld bytes",
         (long long)(plan_of(&desc, 1).scratch_bytes - usual));
+}
+
+/* Rows that compete for a part of the cache: copied as a head, or by tiles of it if that takes much room. */
+static void copies(void) {
+    static const struct {
+        int64_t kv_heads, seq_q, seq_k, dim;
+        int32_t copy;
+    } cases[] = {
+        {16, 2048, 2048, 64, GATUN_COPY_HEADS}, /* 4 KiB */
+        {12, 2048, 2048, 64, GATUN_COPY_HEADS}, {8, 2048, 2048, 128, GATUN_COPY_HEADS},
+        {1, 2048, 2048, 64, GATUN_COPY_NONE}, {7, 2048, 2048, 16, GATUN_COPY_NONE},     /* all parts of the cache */
+        {8, 4096, 4096, 128, GATUN_COPY_HEADS}, {8, 4097, 4097, 128, GATUN_COPY_TILES}, /* more than 4 MiB */
+        {8, 8192, 8192, 16, GATUN_COPY_HEADS}, {8, 8192, 8193, 16, GATUN_COPY_TILES},   /* so long */
+        {16, 225, 128, 64, GATUN_COPY_HEADS}, {16, 224, 128, 64, GATUN_COPY_NONE},      /* 7 blocks of queries */
+        {16, 225, 127, 64, GATUN_COPY_NONE},                                            /* no whole tile */
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        const gatun_attention_desc desc =
+            shape(1, cases[n].kv_heads, cases[n].kv_heads, cases[n].seq_q, cases[n].seq_k, cases[n].dim);
+        const gatun__attention_plan plan = plan_of(&desc, 1);
+        CHECK(plan.copy == cases[n].copy, "case %d: copy %d", (int)n, (int)plan.copy);
+        const gatun_attention_desc apart = by_head(desc);
+        const int64_t more = plan.scratch_bytes - plan_of(&apart, 1).scratch_bytes;
+        const int64_t row = 2 * cases[n].dim * 4, tile = GATUN__TILE_KEYS * row;
+        if (plan.copy == GATUN_COPY_HEADS)
+            CHECK(more == GATUN__COPY_HEADER + cases[n].seq_k * row, "case %d: %lld bytes", (int)n, (long long)more);
+        else if (plan.copy == GATUN_COPY_TILES)
+            CHECK(more >= tile && more <= tile + (1 << 20) && plan.blocks == 8, "case %d: %lld bytes, %d blocks",
+                (int)n, (long long)more, (int)plan.blocks);
+    }
 }
 
 /* ---- the kernel ---- */
@@ -261,10 +307,11 @@ static void flops(void) {
     }
 }
 
-static double predict(int32_t tier, int64_t seq, int64_t dim, int32_t causal) {
+static double predict(int32_t tier, int64_t seq, int64_t dim, int32_t causal, int64_t l2) {
     gatun_attention_desc desc = shape(1, 1, 1, seq, seq, dim);
     desc.causal = causal;
-    const gatun__attention_plan plan = plan_of(&desc, 1);
+    const gatun__caches sizes = {48 * KIB, l2, 32 * MIB};
+    const gatun__attention_plan plan = gatun__attention_plan_make(&desc, GATUN_TIER_AVX512, 32, 1, &sizes);
     return gatun__attention_predict(&desc, &plan, tier);
 }
 
@@ -275,21 +322,24 @@ static void prediction_fits(void) {
         int64_t seq, dim;
         double percent;
     } measured[] = {
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 512, 32, 87},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 512, 64, 97},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 512, 128, 96},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 128, 32, 83},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 128, 64, 89},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 128, 128, 94},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 2048, 32, 87},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 2048, 64, 92},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 2048, 128, 93},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 512, 32, 80},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 512, 64, 90},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 512, 128, 91},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 128, 32, 60},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 128, 64, 68},
-        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 128, 128, 75},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 512, 32, 90.6},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 512, 64, 95.3},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 512, 128, 96.6},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 128, 32, 86.0},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 128, 64, 91.1},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 128, 128, 93.7},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 2048, 32, 91.5},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 2048, 64, 93.2},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_NONE, 2048, 128, 94.8},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 2048, 32, 88.5},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 2048, 64, 91.5},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 2048, 128, 91.4},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 512, 32, 83.2},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 512, 64, 89.6},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 512, 128, 91.8},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 128, 32, 63.5},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 128, 64, 72.2},
+        {GATUN_TIER_AVX512, GATUN_CAUSAL_BOTTOM_RIGHT, 128, 128, 77.5},
         {GATUN_TIER_AVX2, GATUN_CAUSAL_NONE, 512, 32, 80.4},
         {GATUN_TIER_AVX2, GATUN_CAUSAL_NONE, 512, 64, 88.7},
         {GATUN_TIER_AVX2, GATUN_CAUSAL_NONE, 512, 128, 94.4},
@@ -297,7 +347,8 @@ static void prediction_fits(void) {
         {GATUN_TIER_AVX2, GATUN_CAUSAL_NONE, 2048, 128, 93.7},
     };
     for (size_t n = 0; n < sizeof measured / sizeof *measured; n++) {
-        const double percent = 100 * predict(measured[n].tier, measured[n].seq, measured[n].dim, measured[n].causal);
+        const double percent =
+            100 * predict(measured[n].tier, measured[n].seq, measured[n].dim, measured[n].causal, 1 * MIB);
         CHECK(fabs(percent - measured[n].percent) <= 3,
             "%s, seq %lld, dim %lld, causal %d: measured %.1f, predicted %.1f", gatun_tier_name(measured[n].tier),
             (long long)measured[n].seq, (long long)measured[n].dim, (int)measured[n].causal, measured[n].percent,
@@ -306,16 +357,18 @@ static void prediction_fits(void) {
 }
 
 static void prediction_grows(void) {
+    /* Where keys and values stay in L2. */
+    const int64_t all = (int64_t)1 << 40;
     static const int32_t tiers[] = {GATUN_TIER_AVX2, GATUN_TIER_AVX512};
     for (int t = 0; t < 2; t++) {
         for (int32_t causal = 0; causal < 3; causal++) {
             for (int64_t dim = 32; dim <= 512; dim *= 2) {
                 double before = 0;
                 for (int64_t seq = 64; seq <= 1 << 20; seq *= 2) {
-                    const double share = predict(tiers[t], seq, dim, causal);
+                    const double share = predict(tiers[t], seq, dim, causal, all);
                     CHECK(share > before, "tier %d, causal %d, dim %lld: not more at seq %lld", (int)tiers[t],
                         (int)causal, (long long)dim, (long long)seq);
-                    CHECK(predict(tiers[t], seq, 2 * dim, causal) > share,
+                    CHECK(predict(tiers[t], seq, 2 * dim, causal, all) > share,
                         "tier %d, causal %d, seq %lld: not more at dim %lld", (int)tiers[t], (int)causal,
                         (long long)seq, (long long)(2 * dim));
                     before = share;
@@ -324,9 +377,9 @@ static void prediction_grows(void) {
             }
         }
     }
-    CHECK(isnan(predict(GATUN_TIER_NEON, 512, 64, 0)), "neon is predicted");
-    CHECK(isnan(predict(GATUN_TIER_PORTABLE, 512, 64, 0)), "portable is predicted");
-    CHECK(isnan(predict(GATUN_TIER_AVX512, 0, 64, 0)), "nothing is predicted");
+    CHECK(isnan(predict(GATUN_TIER_NEON, 512, 64, 0, all)), "neon is predicted");
+    CHECK(isnan(predict(GATUN_TIER_PORTABLE, 512, 64, 0, all)), "portable is predicted");
+    CHECK(isnan(predict(GATUN_TIER_AVX512, 0, 64, 0, all)), "nothing is predicted");
 }
 
 /* ---- gatun_attention_plan ---- */
@@ -368,8 +421,8 @@ static void info_is_the_plan(void) {
                 CHECK(info.tile_keys == 128 && info.chain_keys == 32 && info.split_keys == 2048,
                     "keys: tile %d, chain %d, split %d", (int)info.tile_keys, (int)info.chain_keys,
                     (int)info.split_keys);
-                CHECK(info.packed == plan.pack && info.key_splits == plan.key_splits, "packed %d, key_splits %d",
-                    (int)info.packed, (int)info.key_splits);
+                CHECK(info.copies == plan.copy && info.key_splits == plan.key_splits, "copied %d, key_splits %d",
+                    (int)info.copies, (int)info.key_splits);
                 CHECK(info.scratch_bytes == plan.scratch_bytes, "scratch_bytes %lld", (long long)info.scratch_bytes);
                 int64_t bytes = 0;
                 CHECK_STATUS(gatun_attention_workspace_size(context, &desc, &bytes), GATUN_OK);
@@ -457,6 +510,6 @@ static void struct_sizes(void) {
 }
 
 const test_case plan_tests[] = {{"shapes", shapes}, {"invariants", invariants}, {"threads", threads},
-    {"scratch", scratch}, {"kernels", kernels}, {"flops", flops}, {"prediction_fits", prediction_fits},
-    {"prediction_grows", prediction_grows}, {"info_is_the_plan", info_is_the_plan}, {"refused", refused},
-    {"struct_sizes", struct_sizes}, {NULL, NULL}};
+    {"scratch", scratch}, {"copies", copies}, {"kernels", kernels}, {"flops", flops},
+    {"prediction_fits", prediction_fits}, {"prediction_grows", prediction_grows},
+    {"info_is_the_plan", info_is_the_plan}, {"refused", refused}, {"struct_sizes", struct_sizes}, {NULL, NULL}};

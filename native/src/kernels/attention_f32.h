@@ -212,6 +212,7 @@ typedef struct region {
 typedef struct prefetcher {
     region regions[4]; /* the current one, then those to come; rows == 0: none */
     int32_t due, interval;
+    int past_l1; /* to L2: rows that collide in L1 would drive each other out */
 } prefetcher;
 
 INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
@@ -219,8 +220,12 @@ INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
     if (r->rows == 0)
         return;
     for (f->due += vectors; f->due >= f->interval && r->rows > 0; f->due -= f->interval) {
-        for (int32_t b = 0; b < r->bytes; b += 64)
-            __builtin_prefetch((const char *)r->at + b);
+        for (int32_t b = 0; b < r->bytes; b += 64) {
+            if (f->past_l1)
+                __builtin_prefetch((const char *)r->at + b, 0, 2);
+            else
+                __builtin_prefetch((const char *)r->at + b);
+        }
         r->at += r->row;
         if (--r->rows == 0) {
             r[0] = r[1];
@@ -430,6 +435,10 @@ typedef struct tile_room {
     int32_t next;  /* chain of the ring that the next tile begins with */
     vmask *live;   /* [TILE_KEYS][QV]: which are neither masked nor -inf */
     float *biases; /* or NULL */
+    /* The tile's keys and values, where they lie or in the room for copies, which is NULL unless tiles are copied. */
+    const float *k, *v;
+    int64_t k_row, v_row;
+    float *k_copy, *v_copy;
     chain_of_keys waiting;
     float *alpha[2]; /* [LANES] each: of the waiting chain's tile, and of this one */
     prefetcher soon;
@@ -437,7 +446,7 @@ typedef struct tile_room {
 
 /* Nothing waits any more. */
 static void finish_waiting(const gatun__attention_task *t, tile_room *room) {
-    finish(&room->waiting, t->v_row, t->head_dim_v);
+    finish(&room->waiting, room->v_row, t->head_dim_v);
     room->waiting.keys = 0;
     if (!INTERLEAVED)
         room->next = 0;
@@ -447,7 +456,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
     vmask *live = room->live;
-    const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
+    const float *k = room->k, *v = room->v;
+    const int64_t k_row = room->k_row, v_row = room->v_row;
     const vec minus_inf = v_set1(-INFINITY);
     if (keys > b->limit_most - first_key)
         keys = b->limit_most - first_key;
@@ -479,8 +489,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     for (int32_t n = 0; n < chains; n++) {
         int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
         if (j < masked_from) {
-            score_keys(
-                vectors, biased, k + j * t->k_row, t->k_row, b->q, t->head_dim, j, chain, scores[n], &s, 1, maximum);
+            score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, 1, maximum);
             continue;
         }
         int32_t key = 0;
@@ -488,8 +497,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     if (vectors > x && key < seen[x] - j && key < chain) {                                                             \
         stage part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                                    \
         int32_t end = seen[x] - j < chain ? seen[x] - j : chain;                                                       \
-        score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * t->k_row, t->k_row, b->q + x * VW,           \
-            t->head_dim, j + key, end - key, scores[n] + key * LANES + x * VW, &part, 0, maximum);                     \
+        score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * k_row, k_row, b->q + x * VW, t->head_dim,    \
+            j + key, end - key, scores[n] + key * LANES + x * VW, &part, 0, maximum);                                  \
         key = end;                                                                                                     \
     }
         SCORES(0)
@@ -531,7 +540,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         const int together = INTERLEAVED && vectors == 2 && t->head_dim_v >= 4 * COLUMNS_FULL && !select_all &&
                              chain == CHAIN && room->waiting.keys == CHAIN && room->waiting.vectors == 2 &&
                              room->waiting.end[1] == CHAIN;
-        chain_of_keys next = {.v = v + j * t->v_row,
+        chain_of_keys next = {.v = v + j * v_row,
             .p = scores[n],
             .live = select_all ? live + j * QV : NULL,
             .keys = chain,
@@ -544,7 +553,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
             next.end[x] = seen[x] < j ? 0 : seen[x] - j < chain ? seen[x] - j : chain;
         if (together) {
 #if INTERLEAVED
-            finish_beside(&room->waiting, t->v_row, t->head_dim_v, masked, &soft, scores[n], first_key + j);
+            finish_beside(&room->waiting, v_row, t->head_dim_v, masked, &soft, scores[n], first_key + j);
 #endif
         } else {
             for (int x = 0; x < vectors; x++) {
@@ -560,7 +569,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
                         sum = v_add(sum, weigh(0, &soft, at, first_key + j + i, x));
                 v_store(soft.chain_sum + x * VW, sum);
             }
-            finish(&room->waiting, t->v_row, t->head_dim_v);
+            finish(&room->waiting, v_row, t->head_dim_v);
         }
         for (int x = 0; x < vectors; x++) {
             v_store(soft.sum + x * VW, v_add(v_load(soft.sum + x * VW), v_load(soft.chain_sum + x * VW)));
@@ -794,6 +803,7 @@ static void expect_next(
     const int32_t bytes = t->head_dim * (int32_t)sizeof(float), bytes_v = t->head_dim_v * (int32_t)sizeof(float);
     const int32_t left = most - first_key - keys, next = left < GATUN__TILE_KEYS ? left : GATUN__TILE_KEYS;
     memset(soon, 0, sizeof *soon);
+    soon->past_l1 = t->collide;
     int32_t rows = 0;
     if (next > 0) {
         if (!t->cold)
@@ -817,6 +827,24 @@ static void expect_next(
     soon->interval = rows > 0 && weights > rows ? weights / rows : 1;
 }
 
+static void copy_rows(const float *from, int64_t row, int32_t rows, int32_t dim, float *to) {
+    for (int32_t r = 0; r < rows; r++, from += row, to += dim)
+        memcpy(to, from, (size_t)dim * sizeof(float));
+}
+
+/* Keys first_key .. first_key + keys - 1 are the tile. */
+static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t keys, tile_room *room) {
+    room->k = t->k + first_key * t->k_row;
+    room->v = t->v + first_key * t->v_row;
+    if (room->k_copy == NULL)
+        return;
+    finish_waiting(t, room); /* its values are where these will be */
+    copy_rows(room->k, t->k_row, keys, t->head_dim, room->k_copy);
+    copy_rows(room->v, t->v_row, keys, t->head_dim_v, room->v_copy);
+    room->k = room->k_copy;
+    room->v = room->v_copy;
+}
+
 /* All keys for blocks first .. first + count - 1, which begin_block or reset has prepared. */
 static void run_keys(
     const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_room *room) {
@@ -825,6 +853,8 @@ static void run_keys(
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
     int merged = most > GATUN__SPLIT_KEYS;
     const int biased = room->biases != NULL;
+    room->k_row = room->k_copy != NULL ? t->head_dim : t->k_row;
+    room->v_row = room->v_copy != NULL ? t->head_dim_v : t->v_row;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
@@ -832,6 +862,7 @@ static void run_keys(
             if (biased)
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
                     room->biases);
+            take_tile(t, key, keys, room);
             if (INTERLEAVED)
                 expect_next(t, key, keys, most, count, &room->soon);
             for (int32_t i = 0; i < count; i++)
@@ -868,6 +899,10 @@ static void attention_f32(gatun__attention_task *t) {
     room.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
         room.biases = carve(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES) * sizeof(float));
+    if (t->copy_tiles) {
+        room.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * sizeof(float));
+        room.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * sizeof(float));
+    }
     block_state blocks[GATUN__MAX_BLOCKS];
     int merged = t->keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;

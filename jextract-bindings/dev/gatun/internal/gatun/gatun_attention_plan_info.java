@@ -25,7 +25,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t chain_keys;
  *     int32_t split_keys;
  *     int32_t keys_stay;
- *     int32_t packed;
+ *     int32_t copies;
  *     int32_t key_splits;
  *     int64_t task_lanes;
  *     int64_t tasks;
@@ -54,7 +54,7 @@ public class gatun_attention_plan_info {
         gatun_h.C_INT.withName("chain_keys"),
         gatun_h.C_INT.withName("split_keys"),
         gatun_h.C_INT.withName("keys_stay"),
-        gatun_h.C_INT.withName("packed"),
+        gatun_h.C_INT.withName("copies"),
         gatun_h.C_INT.withName("key_splits"),
         gatun_h.C_LONG.withName("task_lanes"),
         gatun_h.C_LONG.withName("tasks"),
@@ -512,48 +512,48 @@ public class gatun_attention_plan_info {
         struct.set(keys_stay$LAYOUT, keys_stay$OFFSET, fieldValue);
     }
 
-    private static final OfInt packed$LAYOUT = (OfInt)$LAYOUT.select(groupElement("packed"));
+    private static final OfInt copies$LAYOUT = (OfInt)$LAYOUT.select(groupElement("copies"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t packed
+     * int32_t copies
      * }
      */
-    public static final OfInt packed$layout() {
-        return packed$LAYOUT;
+    public static final OfInt copies$layout() {
+        return copies$LAYOUT;
     }
 
-    private static final long packed$OFFSET = $LAYOUT.byteOffset(groupElement("packed"));
+    private static final long copies$OFFSET = $LAYOUT.byteOffset(groupElement("copies"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t packed
+     * int32_t copies
      * }
      */
-    public static final long packed$offset() {
-        return packed$OFFSET;
+    public static final long copies$offset() {
+        return copies$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t packed
+     * int32_t copies
      * }
      */
-    public static int packed(MemorySegment struct) {
-        return struct.get(packed$LAYOUT, packed$OFFSET);
+    public static int copies(MemorySegment struct) {
+        return struct.get(copies$LAYOUT, copies$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t packed
+     * int32_t copies
      * }
      */
-    public static void packed(MemorySegment struct, int fieldValue) {
-        struct.set(packed$LAYOUT, packed$OFFSET, fieldValue);
+    public static void copies(MemorySegment struct, int fieldValue) {
+        struct.set(copies$LAYOUT, copies$OFFSET, fieldValue);
     }
 
     private static final OfInt key_splits$LAYOUT = (OfInt)$LAYOUT.select(groupElement("key_splits"));

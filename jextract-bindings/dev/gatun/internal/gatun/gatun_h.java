@@ -221,6 +221,33 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_KERNEL_TINY() {
         return GATUN_KERNEL_TINY;
     }
+    private static final int GATUN_COPY_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_COPY_NONE 0
+     * }
+     */
+    public static int GATUN_COPY_NONE() {
+        return GATUN_COPY_NONE;
+    }
+    private static final int GATUN_COPY_TILES = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_COPY_TILES 1
+     * }
+     */
+    public static int GATUN_COPY_TILES() {
+        return GATUN_COPY_TILES;
+    }
+    private static final int GATUN_COPY_HEADS = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_COPY_HEADS 2
+     * }
+     */
+    public static int GATUN_COPY_HEADS() {
+        return GATUN_COPY_HEADS;
+    }
     private static final int GATUN_ACTIVATION_NONE = (int)0L;
     /**
      * {@snippet lang=c :

@@ -25,8 +25,7 @@ import java.util.OptionalDouble;
  * @param splitKeys keys whose result is kept in float; beyond, splits are merged in double
  * @param keysStay whether keys and values of a head stay in the level 2 cache from one task to the
  *     next
- * @param packed whether keys and values of a head are copied to contiguous rows first; false in
- *     this version
+ * @param copies which keys and values are copied to rows one after the other before they are used
  * @param keySplits parts of the keys that are tasks of their own; 1 in this version
  * @param scratchBytes scratch of one thread, bytes
  * @param workspaceBytes scratch of all threads, bytes
@@ -50,7 +49,7 @@ public record AttentionPlan(
     int chainKeys,
     int splitKeys,
     boolean keysStay,
-    boolean packed,
+    Copies copies,
     int keySplits,
     long scratchBytes,
     long workspaceBytes,
@@ -75,10 +74,32 @@ public record AttentionPlan(
     }
   }
 
+  /**
+   * Copies of keys and values whose rows compete for a part of the cache, as those of 16 heads of
+   * 64 do when heads lie side by side: read where they lie they would be fetched again and again.
+   */
+  public enum Copies {
+    /** They are read where they lie. */
+    NONE,
+    /** Each task copies a tile of them before it uses it. */
+    TILES,
+    /** A thread copies those of a head once for all its tasks of that head: up to 4 MiB. */
+    HEADS;
+
+    private final String text = name().toLowerCase(Locale.ROOT);
+
+    /** Returns the name as {@code gatun explain} spells it: {@code heads}. */
+    @Override
+    public String toString() {
+      return text;
+    }
+  }
+
   /** Checks that nothing is null. */
   public AttentionPlan {
     Objects.requireNonNull(tier, "tier");
     Objects.requireNonNull(kernel, "kernel");
+    Objects.requireNonNull(copies, "copies");
     Objects.requireNonNull(predictedShare, "predictedShare");
   }
 }

@@ -146,7 +146,7 @@ final class ExplainCommand implements Callable<Integer> {
     facts.put("chainKeys", plan.chainKeys());
     facts.put("splitKeys", plan.splitKeys());
     facts.put("keysStay", plan.keysStay());
-    facts.put("packed", plan.packed());
+    facts.put("copies", plan.copies().toString());
     facts.put("keySplits", plan.keySplits());
     facts.put("scratchBytes", plan.scratchBytes());
     facts.put("workspaceBytes", plan.workspaceBytes());

@@ -654,12 +654,25 @@ public final class Native {
         gatun_attention_plan_info.chain_keys(info),
         gatun_attention_plan_info.split_keys(info),
         gatun_attention_plan_info.keys_stay(info) != 0,
-        gatun_attention_plan_info.packed(info) != 0,
+        planCopies(gatun_attention_plan_info.copies(info)),
         gatun_attention_plan_info.key_splits(info),
         gatun_attention_plan_info.scratch_bytes(info),
         gatun_attention_plan_info.workspace_bytes(info),
         gatun_attention_plan_info.flops(info),
         Double.isNaN(share) ? OptionalDouble.empty() : OptionalDouble.of(share));
+  }
+
+  private static AttentionPlan.Copies planCopies(int code) {
+    if (code == gatun_h.GATUN_COPY_NONE()) {
+      return AttentionPlan.Copies.NONE;
+    }
+    if (code == gatun_h.GATUN_COPY_TILES()) {
+      return AttentionPlan.Copies.TILES;
+    }
+    if (code == gatun_h.GATUN_COPY_HEADS()) {
+      return AttentionPlan.Copies.HEADS;
+    }
+    throw new GatunException("libgatun plans unknown copies, number " + code, null);
   }
 
   private static AttentionPlan.Kernel planKernel(int code) {

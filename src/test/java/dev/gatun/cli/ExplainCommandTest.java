@@ -126,7 +126,7 @@ class ExplainCommandTest {
       assertEquals(plan.chainKeys(), number(facts, "chainKeys"));
       assertEquals(plan.splitKeys(), number(facts, "splitKeys"));
       assertEquals(plan.keysStay(), facts.get("keysStay"));
-      assertEquals(plan.packed(), facts.get("packed"));
+      assertEquals(plan.copies().toString(), facts.get("copies"));
       assertEquals(plan.keySplits(), number(facts, "keySplits"));
       assertEquals(plan.scratchBytes(), number(facts, "scratchBytes"));
       assertEquals(plan.workspaceBytes(), number(facts, "workspaceBytes"));

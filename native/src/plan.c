@@ -2,6 +2,8 @@
  * bit of a result. */
 #include "internal.h"
 
+#include <math.h>
+
 /* What is_tiny in kernels/attention_tiny_f32.h asks for on avx512, the one tier that interleaves. */
 enum { TINY_KEYS = 16, TINY_LANES = 16, TINY_COLUMNS = 32 };
 
@@ -40,11 +42,25 @@ static int rows_collide(int64_t stride, int64_t dim) {
     return covered < sets && covered * ways < GATUN__TILE_KEYS * lines;
 }
 
+/* Cycles that a thread needs to have for itself: waking it takes some microseconds. */
+static const double THREAD_CYCLES = 20000;
+
+/* How many threads find work, by the FMAs of full rows and by the bytes of keys and values. */
+static int32_t useful_threads(const gatun_attention_desc *desc, int32_t most) {
+    const double elements = (double)(desc->head_dim + desc->head_dim_v), fmas_a_cycle = 32, bytes_a_cycle = 8;
+    const double fmas =
+        (double)desc->batch * (double)desc->heads * (double)desc->seq_q * (double)desc->seq_k * elements;
+    const double bytes = (double)desc->batch * (double)desc->kv_heads * (double)desc->seq_k * elements * sizeof(float);
+    const double cycles = fmax(fmas / fmas_a_cycle, bytes / bytes_a_cycle);
+    return cycles >= most * THREAD_CYCLES ? most : cycles < THREAD_CYCLES ? 1 : (int32_t)(cycles / THREAD_CYCLES);
+}
+
 gatun__attention_plan gatun__attention_plan_make(
     const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
     gatun__attention_plan plan = {.threads = threads, .key_splits = 1};
     if (desc->max_threads > 0 && desc->max_threads < plan.threads)
         plan.threads = desc->max_threads;
+    plan.threads = useful_threads(desc, plan.threads);
     int64_t group = desc->heads / desc->kv_heads;
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);

@@ -153,8 +153,8 @@ static void invariants(void) {
         CHECK(
             plan.tasks == heads * plan.row_tasks, "%lld tasks of %lld heads", (long long)plan.tasks, (long long)heads);
         const int32_t most = desc.max_threads > 0 && desc.max_threads < threads ? desc.max_threads : threads;
-        CHECK(plan.threads == most, "%d threads of %d, at most %d", (int)plan.threads, (int)threads,
-            (int)desc.max_threads);
+        CHECK(plan.threads >= 1 && plan.threads <= most, "%d threads of %d, at most %d", (int)plan.threads,
+            (int)threads, (int)desc.max_threads);
         CHECK(plan.scratch_bytes >= 64 && plan.scratch_bytes % 64 == 0, "scratch of %lld bytes",
             (long long)plan.scratch_bytes);
         CHECK(plan.workspace_bytes == plan.scratch_bytes * plan.threads, "a workspace of %lld bytes",
@@ -180,6 +180,28 @@ static void threads(void) {
         desc.max_threads = 3;
         CHECK(plan_of(&desc, n).threads == (n < 3 ? n : 3), "at most 3 of %d threads: %d", (int)n,
             (int)plan_of(&desc, n).threads);
+    }
+}
+
+/* A thread is not woken for a few microseconds of work. */
+static void little_work(void) {
+    static const struct {
+        int64_t batch, heads, kv_heads, seq_q, seq_k, dim;
+        int32_t threads;
+    } cases[] = {
+        {1, 4, 4, 16, 16, 32, 1},   /* 2,048 cycles of products */
+        {1, 12, 12, 64, 64, 32, 4}, /* 98,304 */
+        {1, 12, 12, 128, 128, 64, 8},
+        {1, 1, 1, 1, 512, 64, 1},  /* 32,768 cycles of reading */
+        {1, 8, 8, 1, 128, 128, 6}, /* 131,072 */
+        {1, 32, 8, 1, 4096, 128, 8},
+        {0, 4, 4, 16, 16, 32, 1},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        const gatun_attention_desc desc =
+            shape(cases[n].batch, cases[n].heads, cases[n].kv_heads, cases[n].seq_q, cases[n].seq_k, cases[n].dim);
+        CHECK(plan_of(&desc, 8).threads == cases[n].threads, "case %d: %d threads", (int)n,
+            (int)plan_of(&desc, 8).threads);
     }
 }
 
@@ -510,6 +532,6 @@ static void struct_sizes(void) {
 }
 
 const test_case plan_tests[] = {{"shapes", shapes}, {"invariants", invariants}, {"threads", threads},
-    {"scratch", scratch}, {"copies", copies}, {"kernels", kernels}, {"flops", flops},
+    {"little_work", little_work}, {"scratch", scratch}, {"copies", copies}, {"kernels", kernels}, {"flops", flops},
     {"prediction_fits", prediction_fits}, {"prediction_grows", prediction_grows},
     {"info_is_the_plan", info_is_the_plan}, {"refused", refused}, {"struct_sizes", struct_sizes}, {NULL, NULL}};

@@ -38,7 +38,7 @@ native-platform := linux-$(shell uname -m)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: all run test check check-full test-asan bench bench-jmh bench-report bench-c native bindings install docs format format-check clean help
+.PHONY: all run test check check-full test-asan bench bench-jmh bench-report bench-c bench-plan native bindings install docs format format-check clean help
 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
@@ -89,6 +89,9 @@ bench-report: ## docs/benchmarks from the results in target/bench, or its own an
 
 bench-c: ## the C benchmark alone: share of the FMA peak (BENCH_ARGS="--help" for options)
 	@$(MAKE) -C native bench
+
+bench-plan: ## the plan's choices against others, on every shape (BENCH_ARGS="--help" for options)
+	@$(MAKE) -C native bench-plan
 
 native: ## the C library alone, in native/build
 	@$(MAKE) -C native

@@ -1,10 +1,13 @@
 # Included by ../Makefile.
-.PHONY: bench bench-program bench-lib
+.PHONY: bench bench-plan bench-program bench-lib
 
 bench: bench-program ## share of the FMA peak, kernel and peak in alternation (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_attention $(BENCH_ARGS)
 
-bench-program: $(BUILD)/bench/bench_attention
+bench-plan: $(BUILD)/bench/bench_plan ## the plan's choices against others (BENCH_ARGS="--help" for options)
+	$(BUILD)/bench/bench_plan $(BENCH_ARGS)
+
+bench-program: $(BUILD)/bench/bench_attention $(BUILD)/bench/bench_plan
 bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 
 # jni.h is the only thing here that comes from a JDK.
@@ -26,8 +29,8 @@ $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared $(BENCH_OBJ) $(LDLIBS) -o $@
 
-$(BUILD)/bench/bench_attention: $(BUILD)/bench/bench_attention.o $(BUILD)/bench/workload.o $(BUILD)/libgatun.a
+$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUILD)/libgatun.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
--include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_plan.d

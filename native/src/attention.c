@@ -5,8 +5,8 @@
 #include <string.h>
 
 static gatun__attention_plan plan_of(const gatun_context *context, const gatun_attention_desc *desc) {
-    return gatun__attention_plan_make(
-        desc, context->kernels->tier, context->kernels->block_lanes, context->threads, &context->caches);
+    return gatun__attention_plan_make(desc, context->kernels->tier, context->kernels->block_lanes, context->threads,
+        &context->caches, context->choices);
 }
 
 int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {

@@ -65,6 +65,7 @@ struct gatun_context {
     uint32_t tiers;
     gatun__caches caches;
     uint64_t fork_generation;
+    const struct gatun__plan_choices *choices; /* NULL but for bench_plan */
     char cpu[64];
     /* Written by every call: on a line of their own. */
     _Alignas(64) _Atomic uint64_t calls;
@@ -140,9 +141,15 @@ typedef struct gatun__attention_plan {
     int64_t workspace_bytes;
 } gatun__attention_plan;
 
-/* A pure function of its arguments; desc has been checked. */
-gatun__attention_plan gatun__attention_plan_make(
-    const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes, int32_t threads, const gatun__caches *caches);
+/* What bench/bench_plan.c tries instead of what the plan would choose. */
+typedef struct gatun__plan_choices {
+    int32_t blocks; /* 1 .. GATUN__MAX_BLOCKS */
+    int32_t copy;   /* GATUN_COPY_* */
+} gatun__plan_choices;
+
+/* A pure function of its arguments; desc has been checked. choices: NULL but for bench_plan. */
+gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
+    int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
 
 /* ---- predict.c ---- */
 

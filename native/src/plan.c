@@ -55,8 +55,8 @@ static int32_t useful_threads(const gatun_attention_desc *desc, int32_t most) {
     return cycles >= most * THREAD_CYCLES ? most : cycles < THREAD_CYCLES ? 1 : (int32_t)(cycles / THREAD_CYCLES);
 }
 
-gatun__attention_plan gatun__attention_plan_make(
-    const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes, int32_t threads, const gatun__caches *caches) {
+gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
+    int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
     gatun__attention_plan plan = {.threads = threads, .key_splits = 1};
     if (desc->max_threads > 0 && desc->max_threads < plan.threads)
         plan.threads = desc->max_threads;
@@ -83,6 +83,10 @@ gatun__attention_plan gatun__attention_plan_make(
     int64_t heads = desc->batch * desc->kv_heads;
     while (blocks > 1 && plan.threads > 1 && heads * gatun__divide_up(row_blocks, blocks) < 4 * (int64_t)plan.threads)
         blocks--;
+    if (choices != NULL) {
+        blocks = choices->blocks;
+        plan.copy = choices->copy;
+    }
     if (blocks > row_blocks)
         blocks = row_blocks > 0 ? row_blocks : 1;
 

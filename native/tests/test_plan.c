@@ -40,7 +40,7 @@ static gatun_attention_desc by_head(gatun_attention_desc desc) {
 }
 
 static gatun__attention_plan plan_of(const gatun_attention_desc *desc, int32_t threads) {
-    return gatun__attention_plan_make(desc, GATUN_TIER_AVX512, 32, threads, &caches);
+    return gatun__attention_plan_make(desc, GATUN_TIER_AVX512, 32, threads, &caches, NULL);
 }
 
 static int32_t kernel_of(const gatun_attention_desc *desc) {
@@ -134,8 +134,10 @@ static void invariants(void) {
         const int i = (int)rng_below(&random, 4);
         const gatun__caches sizes = {32 * KIB, l2[rng_below(&random, 4)], 8 * MIB};
         const int32_t threads = 1 + (int32_t)rng_below(&random, 16), lanes = tiers[i].block_lanes;
-        const gatun__attention_plan plan = gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes);
-        const gatun__attention_plan again = gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes);
+        const gatun__attention_plan plan =
+            gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
+        const gatun__attention_plan again =
+            gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
         CHECK(plan.kernel == again.kernel && plan.threads == again.threads && plan.blocks == again.blocks &&
                   plan.task_lanes == again.task_lanes && plan.row_tasks == again.row_tasks &&
                   plan.tasks == again.tasks && plan.keys_stay == again.keys_stay && plan.copy == again.copy &&
@@ -299,7 +301,7 @@ static void kernels(void) {
         CHECK(
             kernel_of(&desc) == GATUN_KERNEL_GENERAL, "case %d with biases: kernel %d", (int)n, (int)kernel_of(&desc));
         desc.flags = 0;
-        CHECK(gatun__attention_plan_make(&desc, GATUN_TIER_AVX2, 24, 1, &caches).kernel == GATUN_KERNEL_GENERAL,
+        CHECK(gatun__attention_plan_make(&desc, GATUN_TIER_AVX2, 24, 1, &caches, NULL).kernel == GATUN_KERNEL_GENERAL,
             "case %d: avx2 has a tiny kernel", (int)n);
     }
 }
@@ -333,7 +335,7 @@ static double predict(int32_t tier, int64_t seq, int64_t dim, int32_t causal, in
     gatun_attention_desc desc = shape(1, 1, 1, seq, seq, dim);
     desc.causal = causal;
     const gatun__caches sizes = {48 * KIB, l2, 32 * MIB};
-    const gatun__attention_plan plan = gatun__attention_plan_make(&desc, GATUN_TIER_AVX512, 32, 1, &sizes);
+    const gatun__attention_plan plan = gatun__attention_plan_make(&desc, GATUN_TIER_AVX512, 32, 1, &sizes, NULL);
     return gatun__attention_predict(&desc, &plan, tier);
 }
 
@@ -431,7 +433,7 @@ static void info_is_the_plan(void) {
                 test_note("%s, %s, causal %d", gatun_tier_name(tiers[t]), examples[n].name, causal);
                 REQUIRE_STATUS(gatun_attention_plan(context, &desc, &info), GATUN_OK);
                 const gatun__attention_plan plan =
-                    gatun__attention_plan_make(&desc, tiers[t], info.block_lanes, about.threads, &sizes);
+                    gatun__attention_plan_make(&desc, tiers[t], info.block_lanes, about.threads, &sizes, NULL);
                 CHECK(info.tier == tiers[t] && info.kernel == plan.kernel && info.threads == plan.threads,
                     "tier %d, kernel %d, threads %d", (int)info.tier, (int)info.kernel, (int)info.threads);
                 CHECK(info.block_lanes >= 4 && info.block_lanes <= GATUN__MAX_BLOCK_LANES, "block_lanes %d",

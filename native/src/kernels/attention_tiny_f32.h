@@ -43,7 +43,7 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
         if (j < keys)
             maximum = v_max(maximum, masked ? v_select(v_int_above(seen, j), s[j], minus_inf) : s[j]);
     const vec reference = v_select(v_equal(maximum, minus_inf), v_zero(), maximum);
-    vec part[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    vec sum = v_zero();
     float p[KEYS * VW] __attribute__((aligned(64)));
 #pragma GCC unroll 16
     for (int j = 0; j < KEYS; j++)
@@ -51,10 +51,9 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
             vec weight = v_exp2(v_sub(s[j], reference));
             if (masked)
                 weight = v_select(v_int_above(seen, j), weight, v_zero());
-            part[j % 4] = v_add(part[j % 4], weight);
+            sum = v_add(sum, weight);
             v_store(p + j * VW, weight);
         }
-    const vec sum = v_add(v_add(part[0], part[1]), v_add(part[2], part[3]));
     float inverse[VW] __attribute__((aligned(64)));
     v_store(inverse, v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum)));
 

@@ -76,8 +76,8 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
         (rows_collide(desc->k_stride[1], desc->head_dim) || rows_collide(desc->v_stride[1], desc->head_dim_v)))
         plan.copy =
             head_bytes <= COPY_MOST_BYTES && desc->seq_k <= COPY_MOST_KEYS ? GATUN_COPY_HEADS : GATUN_COPY_TILES;
-    /* With twice as many a copy of a tile costs half. */
-    const int64_t most = plan.copy == GATUN_COPY_TILES ? 8 : 4;
+    /* With twice as many each tile comes half as often; not where too few tasks would be left. */
+    const int64_t most = row_blocks >= 16 || plan.copy == GATUN_COPY_TILES ? 8 : 4;
     blocks = blocks > most ? most : blocks < 1 ? 1 : blocks;
     /* Enough tasks for the threads come first: four each, so that one that is late costs little. */
     int64_t heads = desc->batch * desc->kv_heads;

@@ -66,13 +66,13 @@ typedef struct example {
 static const example examples[] = {
     {"tiny16", 1, 4, 4, 16, 16, 32, GATUN_KERNEL_TINY, 1, 4, 1, 4, 45696, 1, GATUN_COPY_NONE, 131072},
     {"pre128", 1, 12, 12, 128, 128, 64, GATUN_KERNEL_GENERAL, 4, 12, 1, 48, 104192, 1, GATUN_COPY_NONE, 50331648},
-    {"pre512", 1, 12, 12, 512, 512, 64, GATUN_KERNEL_GENERAL, 4, 48, 4, 48, 366400, 1, GATUN_COPY_HEADS, 805306368},
+    {"pre512", 1, 12, 12, 512, 512, 64, GATUN_KERNEL_GENERAL, 8, 24, 7, 36, 433472, 1, GATUN_COPY_HEADS, 805306368},
     {"minilm", 32, 12, 12, 128, 128, 32, GATUN_KERNEL_GENERAL, 4, 384, 4, 384, 71424, 1, GATUN_COPY_NONE, 805306368},
-    {"pre2048", 1, 16, 16, 2048, 2048, 64, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 1152832, 1, GATUN_COPY_HEADS,
+    {"pre2048", 1, 16, 16, 2048, 2048, 64, GATUN_KERNEL_GENERAL, 8, 128, 8, 128, 1219904, 1, GATUN_COPY_HEADS,
         17179869184},
-    {"pre4096", 1, 8, 8, 4096, 4096, 128, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 4496704, 0, GATUN_COPY_HEADS,
+    {"pre4096", 1, 8, 8, 4096, 4096, 128, GATUN_KERNEL_GENERAL, 8, 128, 8, 128, 4761920, 0, GATUN_COPY_HEADS,
         68719476736},
-    {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 4, 256, 4, 256, 1218368, 1, GATUN_COPY_HEADS,
+    {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 8, 128, 8, 128, 1350976, 1, GATUN_COPY_HEADS,
         17179869184},
     {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_FEW_ROWS, 1, 8, 1, 8, 103424, 0, GATUN_COPY_NONE, 67108864},
     {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_FEW_ROWS, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE,
@@ -220,14 +220,14 @@ static void scratch(void) {
     desc.seq_k = GATUN__SPLIT_KEYS + 1;
     const int64_t merged = plan_of(&desc, 1).scratch_bytes;
     CHECK(
-        merged == usual + 4 * (32 * 64 * 8 + 32 * 8 + 32 * 4), "merging takes %lld bytes", (long long)(merged - usual));
+        merged == usual + 8 * (32 * 64 * 8 + 32 * 8 + 32 * 4), "merging takes %lld bytes", (long long)(merged - usual));
     desc.seq_k = INT32_MAX;
     CHECK(plan_of(&desc, 1).scratch_bytes == merged, "scratch grows past two splits");
     desc = by_head(shape(1, 8, 8, 512, 2048, 65));
     CHECK(plan_of(&desc, 1).scratch_bytes > usual, "scratch does not grow with the head dimension");
     desc = by_head(shape(1, 8, 8, 512, 2048, 64));
     desc.flags |= GATUN_ATTENTION_BIASED;
-    CHECK(plan_of(&desc, 1).scratch_bytes == usual + (128 + 127) * 4 + 4, "biases take %lld bytes",
+    CHECK(plan_of(&desc, 1).scratch_bytes == usual + (256 + 127) * 4 + 4, "biases take %lld bytes",
         (long long)(plan_of(&desc, 1).scratch_bytes - usual));
 }
 

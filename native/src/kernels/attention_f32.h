@@ -796,10 +796,10 @@ static void write_lse(const gatun__attention_task *t, const block_state *b) {
 
 /* ---- the task ---- */
 
-/* What is read after the tile of keys first_key .. first_key + keys - 1, of `most`, to be fetched while blocks
- * `count` compute it. */
+/* What is read after the tile of keys first_key .. first_key + keys - 1, of `most`, to be fetched while
+ * `weights` vectors of weights are made of it. */
 static void expect_next(
-    const gatun__attention_task *t, int32_t first_key, int32_t keys, int32_t most, int32_t count, prefetcher *soon) {
+    const gatun__attention_task *t, int32_t first_key, int32_t keys, int32_t most, int32_t weights, prefetcher *soon) {
     const int32_t bytes = t->head_dim * (int32_t)sizeof(float), bytes_v = t->head_dim_v * (int32_t)sizeof(float);
     const int32_t left = most - first_key - keys, next = left < GATUN__TILE_KEYS ? left : GATUN__TILE_KEYS;
     memset(soon, 0, sizeof *soon);
@@ -823,7 +823,6 @@ static void expect_next(
             rows += 2 * tile;
         }
     }
-    const int32_t weights = keys * count * QV;
     soon->interval = rows > 0 && weights > rows ? weights / rows : 1;
 }
 
@@ -863,8 +862,14 @@ static void run_keys(
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
                     room->biases);
             take_tile(t, key, keys, room);
-            if (INTERLEAVED)
-                expect_next(t, key, keys, most, count, &room->soon);
+            if (INTERLEAVED) {
+                int32_t weights = 0;
+                for (int32_t i = 0; i < count; i++) {
+                    int32_t seen = blocks[i].limit_most - key;
+                    weights += (seen < 0 ? 0 : seen > keys ? keys : seen) * blocks[i].vectors;
+                }
+                expect_next(t, key, keys, most, weights, &room->soon);
+            }
             for (int32_t i = 0; i < count; i++)
                 if (key < blocks[i].limit_most)
                     tiles[biased][blocks[i].vectors - 1](t, &blocks[i], key, keys, select_all, room,

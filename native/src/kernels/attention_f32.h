@@ -387,15 +387,15 @@ static __attribute__((noinline)) void finish_beside(const chain_of_keys *chain, 
     const int64_t row_bytes = v_row * (int64_t)sizeof(float);
     /* On the diagonal the first vector sees one half of the keys. */
     const int32_t full = chain->end[0] <= GATUN__CHAIN_KEYS / 2 ? PART / 2 : PART;
+    const int32_t how = chain->first ? B_FIRST : chain->rescale ? B_RESCALED : B_ADDED;
     for (int32_t c = 0, done = 0; c < BESIDE; c += COLUMNS_FULL, done += PART) {
-        vec acc[COLUMNS_FULL][QV];
+        float *at = scores + done * LANES, *out = chain->out + c * LANES;
         if (masked)
             products_beside_masked(
-                chain->v + c, row_bytes, chain->p, scores + done * LANES, key + done, full, PART - full, soft, acc);
+                chain->v + c, row_bytes, chain->p, at, key + done, full, PART - full, soft, out, chain->alpha, how);
         else
             products_beside(
-                chain->v + c, row_bytes, chain->p, scores + done * LANES, key + done, full, PART - full, soft, acc);
-        add_columns(COLUMNS_FULL, QV, acc, chain, c);
+                chain->v + c, row_bytes, chain->p, at, key + done, full, PART - full, soft, out, chain->alpha, how);
         prefetch_rows(soft->soon, PART * QV);
     }
     value_chain(QV, 0, chain, v_row, BESIDE, dim);

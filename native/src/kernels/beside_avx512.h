@@ -75,7 +75,7 @@ _Static_assert(offsetof(v_exp2_table, whole) == 0 && offsetof(v_exp2_table, cubi
 
 /* Four keys, with the exponentials of one: `times` times. */
 #define B_LOOP(PRODUCTS, times, LIMIT, INTO, NEXT_KEY)                                                                 \
-    "mov %k[" times "], %k[left]\n"                                                                                    \
+    "mov %[" times "], %k[left]\n"                                                                                     \
     "jmp 2f\n"                                                                                                         \
     ".p2align 6\n"                                                                                                     \
     "1:\n" B_TWO_KEYS(PRODUCTS, "0", "26", LIMIT("28"), INTO) B_TWO_KEYS(PRODUCTS, "64", "27", LIMIT("29"), INTO)      \
@@ -85,17 +85,30 @@ _Static_assert(offsetof(v_exp2_table, whole) == 0 && offsetof(v_exp2_table, cubi
 
 #define B_ZERO(n) "vxorps %%xmm" n ", %%xmm" n ", %%xmm" n "\n"
 
+/* The end: accumulators of column c, vectors 0 and 1, and where they go. */
+#define B_ADD(offset, acc, alpha) "vaddps " offset "(%[out]), %%zmm" acc ", %%zmm" acc "\n" B_STORE(offset, acc, alpha)
+#define B_RESCALE(offset, acc, alpha)                                                                                  \
+    "vfmadd231ps " offset "(%[out]), %%zmm" alpha ", %%zmm" acc "\n" B_STORE(offset, acc, alpha)
+#define B_STORE(offset, acc, alpha) "vmovups %%zmm" acc ", " offset "(%[out])\n"
+#define B_END(INTO)                                                                                                    \
+    INTO("0", "0", "16")                                                                                               \
+    INTO("64", "1", "17") INTO("128", "2", "16") INTO("192", "3", "17") INTO("256", "4", "16") INTO("320", "5", "17")  \
+        INTO("384", "6", "16") INTO("448", "7", "17") INTO("512", "8", "16") INTO("576", "9", "17")                    \
+            INTO("640", "10", "16") INTO("704", "11", "17") INTO("768", "12", "16") INTO("832", "13", "17")            \
+                INTO("896", "14", "16") INTO("960", "15", "17")
+
+/* What becomes of an output: what is there is added; nothing is there yet; it is multiplied by alpha first. */
+enum { B_ADDED, B_FIRST, B_RESCALED };
+
 /*
- * acc[c][x] = sum_j v[j * row_bytes / 4 + c] * p[j][x], 8 columns, 4 * full keys for both vectors, then 4 * half for the
- * second alone; and full + half keys of scores `at` become 2^(score - reference), or 0 if masked. key: the first of them.
+ * out[c][x] (8 columns of 2 vectors) += sum_j v[j * row_bytes / 4 + c] * p[j][x], for 4 * full keys of both vectors, then
+ * 4 * half of the second alone; how says how it is added. full + half keys of scores `at` become 2^(score - reference),
+ * or 0 if masked. key: the first of these.
  */
 #define B_FUNCTION(name, LIMIT, INTO, NEXT_KEY)                                                                        \
     static inline __attribute__((always_inline)) void name(const float *v, int64_t row_bytes, const float *p,          \
-        float *at, int32_t key, int32_t full, int32_t half, void *state, vec acc[8][2]) {                              \
-        register vec a0 __asm__("zmm0"), a1 __asm__("zmm1"), a2 __asm__("zmm2"), a3 __asm__("zmm3");                   \
-        register vec a4 __asm__("zmm4"), a5 __asm__("zmm5"), a6 __asm__("zmm6"), a7 __asm__("zmm7");                   \
-        register vec a8 __asm__("zmm8"), a9 __asm__("zmm9"), a10 __asm__("zmm10"), a11 __asm__("zmm11");               \
-        register vec a12 __asm__("zmm12"), a13 __asm__("zmm13"), a14 __asm__("zmm14"), a15 __asm__("zmm15");           \
+        float *at, int32_t key, int32_t full, int32_t half, void *state, float *out, const float *alpha,               \
+        int32_t how) {                                                                                                 \
         int32_t left = key;                                                                                            \
         __asm__ volatile(                                                                                              \
             "vpbroadcastd %k[left], %%zmm30\n"                                                                         \
@@ -105,21 +118,24 @@ _Static_assert(offsetof(v_exp2_table, whole) == 0 && offsetof(v_exp2_table, cubi
             "vmovups 128(%[state]), %%zmm26\n"                                                                         \
             "vmovups 192(%[state]), %%zmm27\n"                                                                         \
             "vmovups 128(%[table]), %%zmm31\n" B_ZERO("0") B_ZERO("1") B_ZERO("2") B_ZERO("3") B_ZERO("4") B_ZERO("5") \
-                B_ZERO("6") B_ZERO("7") B_ZERO("8") B_ZERO("9") B_ZERO("10") B_ZERO("11") B_ZERO("12") B_ZERO("13")    \
-                    B_ZERO("14") B_ZERO("15") B_LOOP(B_PRODUCTS, "full", LIMIT, INTO, NEXT_KEY)                        \
-                        B_LOOP(B_HALF, "half", LIMIT, INTO, NEXT_KEY) "vmovups %%zmm26, 128(%[state])\n"               \
-                                                                      "vmovups %%zmm27, 192(%[state])\n"               \
-            : "=&v"(a0), "=&v"(a1), "=&v"(a2), "=&v"(a3), "=&v"(a4), "=&v"(a5), "=&v"(a6), "=&v"(a7), "=&v"(a8),       \
-            "=&v"(a9), "=&v"(a10), "=&v"(a11), "=&v"(a12), "=&v"(a13), "=&v"(a14),                                     \
-            "=&v"(a15), [v] "+r"(v), [p] "+r"(p), [at] "+r"(at), [left] "+r"(left)                                     \
-            :                                                                                                          \
-            [row] "r"(row_bytes), [full] "rm"(full), [half] "rm"(half), [state] "r"(state), [table] "r"(&gatun__exp2)  \
-            : "cc", "memory", "k1", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",   \
-            "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");                                            \
-        const vec all[8][2] = {{a0, a1}, {a2, a3}, {a4, a5}, {a6, a7}, {a8, a9}, {a10, a11}, {a12, a13}, {a14, a15}};  \
-        for (int i = 0; i < 8; i++)                                                                                    \
-            for (int x = 0; x < 2; x++)                                                                                \
-                acc[i][x] = all[i][x];                                                                                 \
+                B_ZERO("6") B_ZERO("7") B_ZERO("8") B_ZERO("9") B_ZERO("10") B_ZERO("11") B_ZERO("12") B_ZERO(         \
+                    "13") B_ZERO("14") B_ZERO("15") B_LOOP(B_PRODUCTS, "full", LIMIT, INTO, NEXT_KEY) B_LOOP(B_HALF,   \
+                    "half", LIMIT, INTO,                                                                               \
+                    NEXT_KEY) "vmovups %%zmm26, 128(%[state])\n"                                                       \
+                              "vmovups %%zmm27, 192(%[state])\n"                                                       \
+                              "cmpl $1, %[how]\n"                                                                      \
+                              "je 4f\n"                                                                                \
+                              "ja 5f\n" B_END(B_ADD) "jmp 6f\n"                                                        \
+                                                     "4:\n" B_END(B_STORE) "jmp 6f\n"                                  \
+                                                                           "5: vmovups (%[alpha]), %%zmm16\n"          \
+                                                                           "vmovups 64(%[alpha]), %%zmm17\n" B_END(    \
+                                                                               B_RESCALE) "6:\n"                       \
+            : [v] "+r"(v), [p] "+r"(p), [at] "+r"(at), [left] "+r"(left)                                               \
+            : [row] "r"(row_bytes), [full] "m"(full), [half] "m"(half), [state] "r"(state), [table] "r"(&gatun__exp2), \
+            [out] "r"(out), [alpha] "r"(alpha), [how] "m"(how)                                                         \
+            : "cc", "memory", "k1", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",    \
+            "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20",         \
+            "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");        \
     }
 
 #define B_NEXT "vpsubd %%zmm19, %%zmm30, %%zmm30\n"
@@ -138,5 +154,9 @@ B_FUNCTION(products_beside_masked, B_BELOW_LIMIT, B_ONLY, B_NEXT)
 #undef B_LOOP
 #undef B_ZERO
 #undef B_FUNCTION
+#undef B_ADD
+#undef B_RESCALE
+#undef B_STORE
+#undef B_END
 
 #endif

@@ -76,7 +76,7 @@ static void split_scale(call *c) {
     c->q_power = (float)power;
 }
 
-/* Rows past the query length. */
+/* Rows past the query length, of one head. */
 static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64_t end) {
     for (int64_t lane = begin; lane < end; lane++) {
         int64_t row = lane / t->group, head = lane % t->group;
@@ -91,12 +91,22 @@ static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64
 static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
     const gatun_attention_desc *d = c->desc;
     /* All parts of a head one after the other, since they read the same keys and values. */
-    int64_t unit = index / c->plan->row_tasks, part = index % c->plan->row_tasks;
-    int64_t batch = unit / d->kv_heads, kv_head = unit % d->kv_heads;
+    const gatun__attention_plan *plan = c->plan;
+    int64_t unit = index, part = 0;
+    if (plan->row_tasks > 1) {
+        unit = index / plan->row_tasks;
+        part = index % plan->row_tasks;
+    }
+    int64_t batch = 0, first = unit;
+    if (d->batch > 1) {
+        batch = unit / plan->head_tasks;
+        first = unit % plan->head_tasks;
+    }
+    const int64_t kv_head = first * plan->task_heads, left = d->kv_heads - kv_head;
     /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at
      * the end. */
     if (d->causal != GATUN_CAUSAL_NONE)
-        part = c->plan->row_tasks - 1 - part;
+        part = plan->row_tasks - 1 - part;
 
     int64_t keys = d->seq_k, rows = d->seq_q, first_key = 0, first_row = 0;
     if (c->cu_seqlens_q != NULL) {
@@ -109,8 +119,8 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
         keys = c->key_lengths[batch];
     if (c->query_lengths != NULL)
         rows = c->query_lengths[batch];
-    int64_t group = d->heads / d->kv_heads, head = kv_head * group;
-    int64_t begin = part * c->plan->task_lanes, end = begin + c->plan->task_lanes;
+    int64_t group = d->heads == d->kv_heads ? 1 : d->heads / d->kv_heads, head = kv_head * group;
+    int64_t begin = part * plan->task_lanes, end = begin + plan->task_lanes;
     /* Past the end of a packed sequence lies the next one. */
     int64_t all_rows = c->cu_seqlens_q != NULL ? rows : d->seq_q;
     if (end > all_rows * group)
@@ -123,6 +133,12 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
         .group = group,
         .lane_begin = begin,
         .lane_end = live_end < begin ? begin : live_end,
+        .heads = left < plan->task_heads ? left : plan->task_heads,
+        .q_next = group * d->q_stride[2],
+        .k_next = d->k_stride[2],
+        .v_next = d->v_stride[2],
+        .out_next = group * d->out_stride[2],
+        .lse_next = group * d->lse_stride[2],
         .out = c->out + batch * d->out_stride[0] + first_row * d->out_stride[1] + head * d->out_stride[2],
         .out_row = d->out_stride[1],
         .out_head = d->out_stride[2],
@@ -219,11 +235,21 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
                 }
             }
         }
-        (few ? c->kernels->attention_few_f32 : c->kernels->attention_f32)(&task);
+        if (few) /* one head each, as plan->kernel is few rows for them all unless lengths differ */
+            for (int64_t h = 0; h < task.heads; h++) {
+                gatun__attention_task one = gatun__head_of(&task, h);
+                c->kernels->attention_few_f32(&one);
+                task.redone += one.redone;
+            }
+        else
+            c->kernels->attention_f32(&task);
         if (task.redone > 0)
             atomic_fetch_add_explicit(&c->redone, task.redone, memory_order_relaxed);
     }
-    fill_dead_lanes(&task, task.lane_end, end);
+    for (int64_t h = 0; task.lane_end < end && h < task.heads; h++) {
+        const gatun__attention_task one = gatun__head_of(&task, h);
+        fill_dead_lanes(&one, one.lane_end, end);
+    }
 }
 
 static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most) {
@@ -234,35 +260,69 @@ static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most
     return GATUN_OK;
 }
 
+typedef struct tensor_size {
+    int64_t batch, rows, heads, dim;
+    const int64_t *stride;
+} tensor_size;
+
+static gatun__view view_of(const void *tensor, const tensor_size *e) {
+    return gatun__tensor_view(tensor, e->batch, e->rows, e->heads, e->dim, e->stride);
+}
+
+static gatun__range range_of(const void *tensor, const tensor_size *e) {
+    const uintptr_t begin = (uintptr_t)tensor;
+    if (tensor == NULL || e->batch == 0 || e->rows == 0)
+        return (gatun__range){begin, begin};
+    int64_t last =
+        (e->batch - 1) * e->stride[0] + (e->rows - 1) * e->stride[1] + (e->heads - 1) * e->stride[2] + e->dim;
+    return (gatun__range){begin, begin + (uintptr_t)last * sizeof(float)};
+}
+
+/* An output and an input; mostly their ranges tell already. */
+static int overlap(const void *a, const tensor_size *a_size, const void *b, const tensor_size *b_size) {
+    const gatun__range a_range = range_of(a, a_size), b_range = range_of(b, b_size);
+    if (!gatun__ranges_meet(&a_range, &b_range))
+        return 0;
+    const gatun__view a_view = view_of(a, a_size), b_view = view_of(b, b_size);
+    return gatun__views_overlap(&a_view, &b_view);
+}
+
 static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     /* Packed sequences are one batch row of all rows: their batch strides are 0. */
     int packed = c->cu_seqlens_q != NULL;
     int64_t batch = packed ? d->batch > 0 : d->batch;
     int64_t rows = packed ? c->cu_seqlens_q[d->batch] : d->seq_q, keys = packed ? c->cu_seqlens_k[d->batch] : d->seq_k;
-    const gatun__view q = gatun__tensor_view(c->q, batch, rows, d->heads, d->head_dim, d->q_stride);
-    const gatun__view k = gatun__tensor_view(c->k, batch, keys, d->kv_heads, d->head_dim, d->k_stride);
-    const gatun__view v = gatun__tensor_view(c->v, batch, keys, d->kv_heads, d->head_dim_v, d->v_stride);
-    const gatun__view out = gatun__tensor_view(c->out, batch, rows, d->heads, d->head_dim_v, d->out_stride);
-    const gatun__view lse = gatun__tensor_view(c->lse, batch, rows, d->heads, 1, d->lse_stride);
-    const gatun__view key_lengths = {(uintptr_t)c->key_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
-    const gatun__view query_lengths = {(uintptr_t)c->query_lengths, {1, 1, 1, d->batch}, {0, 0, 0, 1}};
-    const gatun__view offsets_q = {(uintptr_t)c->cu_seqlens_q, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
-    const gatun__view offsets_k = {(uintptr_t)c->cu_seqlens_k, {1, 1, 1, d->batch + 1}, {0, 0, 0, 1}};
-    const gatun__view slopes = {(uintptr_t)c->slopes, {1, 1, 1, d->heads}, {0, 0, 0, 1}};
-    int64_t entries = 2 * d->relative_span + 1;
-    const gatun__view relative = {(uintptr_t)c->relative, {1, 1, d->heads, entries}, {0, 0, entries, 1}};
-    const gatun__view *inputs[] = {
-        &q, &k, &v, &key_lengths, &query_lengths, &offsets_q, &offsets_k, &slopes, &relative};
+    const tensor_size q = {batch, rows, d->heads, d->head_dim, d->q_stride};
+    const tensor_size k = {batch, keys, d->kv_heads, d->head_dim, d->k_stride};
+    const tensor_size v = {batch, keys, d->kv_heads, d->head_dim_v, d->v_stride};
+    const tensor_size out = {batch, rows, d->heads, d->head_dim_v, d->out_stride};
+    const tensor_size lse = {batch, rows, d->heads, 1, d->lse_stride};
+    static const int64_t none[3] = {0, 0, 0};
+    const tensor_size lengths = {1, 1, 1, d->batch, none}, offsets = {1, 1, 1, d->batch + 1, none};
+    const tensor_size slopes = {1, 1, 1, d->heads, none},
+                      relative = {1, 1, 1, d->heads * (2 * d->relative_span + 1), none};
+    const struct {
+        const void *data;
+        const tensor_size *size;
+    } inputs[] = {{c->q, &q}, {c->k, &k}, {c->v, &v}, {c->key_lengths, &lengths}, {c->query_lengths, &lengths},
+        {c->cu_seqlens_q, &offsets}, {c->cu_seqlens_k, &offsets}, {c->slopes, &slopes}, {c->relative, &relative}};
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
-        if (inputs[i]->base == 0)
+        if (inputs[i].data == NULL)
             continue;
-        if (gatun__views_overlap(&out, inputs[i]) || (c->lse != NULL && gatun__views_overlap(&lse, inputs[i])))
+        if (overlap(c->out, &out, inputs[i].data, inputs[i].size) ||
+            (c->lse != NULL && overlap(c->lse, &lse, inputs[i].data, inputs[i].size)))
             return GATUN_E_OVERLAP;
     }
-    if (gatun__view_overlaps_itself(&out))
-        return GATUN_E_OVERLAP;
-    if (c->lse != NULL && (gatun__view_overlaps_itself(&lse) || gatun__views_overlap(&out, &lse)))
-        return GATUN_E_OVERLAP;
+    if (packed) { /* gatun_attention_check does not know their rows */
+        const gatun__view view = view_of(c->out, &out);
+        if (gatun__view_overlaps_itself(&view))
+            return GATUN_E_OVERLAP;
+    }
+    if (c->lse != NULL) {
+        const gatun__view view = view_of(c->lse, &lse);
+        if (gatun__view_overlaps_itself(&view) || overlap(c->out, &out, c->lse, &lse))
+            return GATUN_E_OVERLAP;
+    }
     return GATUN_OK;
 }
 

@@ -117,11 +117,27 @@ static inline gatun__view gatun__tensor_view(
     return (gatun__view){(uintptr_t)tensor, {batch, rows, heads, dim}, {stride[0], stride[1], stride[2], 1}};
 }
 
-/* Bytes from base to the end of the last element; 0 for an empty view. */
-int64_t gatun__view_extent(const gatun__view *view);
+/* The addresses from the first element to the end of the last; none if the view is empty or its base is NULL. */
+typedef struct gatun__range {
+    uintptr_t begin, end;
+} gatun__range;
+
+static inline gatun__range gatun__view_range(const gatun__view *view) {
+    int64_t last = 0, empty = view->base == 0;
+    for (int d = 0; d < 4; d++) {
+        empty |= view->size[d] == 0;
+        last += (view->size[d] - 1) * view->stride[d];
+    }
+    return (gatun__range){view->base, empty ? view->base : view->base + (uintptr_t)(last + 1) * sizeof(float)};
+}
+
+static inline int gatun__ranges_meet(const gatun__range *a, const gatun__range *b) {
+    return a->begin < b->end && b->begin < a->end && a->begin < a->end && b->begin < b->end;
+}
+
 /* Two elements of the view may share an address (never a wrong "no"). */
 int gatun__view_overlaps_itself(const gatun__view *view);
-/* The views may share an address: exact where strides agree, by extents elsewhere. */
+/* The views may share an address: exact where strides agree, by their ranges elsewhere. */
 int gatun__views_overlap(const gatun__view *a, const gatun__view *b);
 
 /* ---- plan.c ---- */
@@ -132,6 +148,8 @@ typedef struct gatun__attention_plan {
     int32_t blocks;     /* query blocks of one task */
     int64_t task_lanes; /* lanes of one task */
     int64_t row_tasks;  /* tasks per key/value head */
+    int64_t task_heads; /* key/value heads of one task; more than one where they are tiny */
+    int64_t head_tasks; /* tasks, or row_tasks of them, per batch row */
     int64_t tasks;
     int keys_stay;         /* keys and values of a head stay in L2 from one task to the next */
     int32_t copy;          /* GATUN_COPY_* */

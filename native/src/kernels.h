@@ -2,6 +2,7 @@
 #ifndef GATUN_KERNELS_H
 #define GATUN_KERNELS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -31,8 +32,9 @@ enum { GATUN__COPY_HEADER = 64 };
 enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
 
 /*
- * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row. A lane is a pair (row,
- * head of the group), lane = row * group + head: the heads of a group share every key and value that is loaded.
+ * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row, or of several such heads. A
+ * lane is a pair (row, head of the group), lane = row * group + head: the heads of a group share every key and value that is
+ * loaded.
  */
 typedef struct gatun__attention_task {
     const float *q; /* of batch row and first head of the group */
@@ -46,6 +48,9 @@ typedef struct gatun__attention_task {
     int64_t lse_row, lse_head;
     int64_t group;
     int64_t lane_begin, lane_end;
+    /* Key/value heads, without biases if there are several; from one to the next, in elements. */
+    int64_t heads;
+    int64_t q_next, k_next, v_next, out_next, lse_next;
     int64_t rows, keys;   /* of this batch row */
     int64_t causal_limit; /* row i sees the keys below min(keys, causal_limit + i); INT64_MAX / 2 if not causal */
     int32_t head_dim, head_dim_v;
@@ -69,6 +74,20 @@ typedef struct gatun__attention_task {
     char *scratch;   /* 64-byte aligned, as large as the plan says */
     uint64_t redone; /* out: query blocks run twice */
 } gatun__attention_task;
+
+/* A head of a task by itself. */
+static inline gatun__attention_task gatun__head_of(const gatun__attention_task *t, int64_t head) {
+    gatun__attention_task one = *t;
+    one.heads = 1;
+    one.redone = 0;
+    one.q += head * t->q_next;
+    one.k += head * t->k_next;
+    one.v += head * t->v_next;
+    one.out += head * t->out_next;
+    if (t->lse != NULL)
+        one.lse += head * t->lse_next;
+    return one;
+}
 
 /* Rows begin .. end - 1 of one call over rows; what a function does not use is 0. */
 typedef struct gatun__rows_task {

@@ -11,15 +11,6 @@ static int is_empty(const gatun__view *view) {
     return 0;
 }
 
-int64_t gatun__view_extent(const gatun__view *view) {
-    if (is_empty(view))
-        return 0;
-    int64_t last = 0;
-    for (int d = 0; d < RANK; d++)
-        last += (view->size[d] - 1) * view->stride[d];
-    return (last + 1) * ELEMENT_BYTES;
-}
-
 /* Dimensions in order of falling stride, those of size 1 left out (their stride never counts). Returns how many. */
 static int by_stride(const gatun__view *view, int order[RANK]) {
     int count = 0;
@@ -78,10 +69,8 @@ int gatun__view_overlaps_itself(const gatun__view *view) {
 }
 
 int gatun__views_overlap(const gatun__view *a, const gatun__view *b) {
-    if (is_empty(a) || is_empty(b))
-        return 0;
-    uintptr_t a_end = a->base + (uintptr_t)gatun__view_extent(a), b_end = b->base + (uintptr_t)gatun__view_extent(b);
-    if (a_end <= b->base || b_end <= a->base)
+    const gatun__range a_range = gatun__view_range(a), b_range = gatun__view_range(b);
+    if (!gatun__ranges_meet(&a_range, &b_range))
         return 0;
     /* Elements that straddle each other: only a packed buffer of equal element alignment can be told apart below. */
     int64_t bytes = (int64_t)(b->base - a->base);

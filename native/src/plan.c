@@ -61,7 +61,7 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
     if (desc->max_threads > 0 && desc->max_threads < plan.threads)
         plan.threads = desc->max_threads;
     plan.threads = useful_threads(desc, plan.threads);
-    int64_t group = desc->heads / desc->kv_heads;
+    int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);
 
@@ -93,7 +93,12 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
     plan.blocks = (int32_t)blocks;
     plan.task_lanes = blocks * block_lanes;
     plan.row_tasks = gatun__divide_up(row_blocks, blocks);
-    plan.tasks = heads * plan.row_tasks;
+    /* The work between tiny heads is worth as much as a head. */
+    plan.task_heads = 1;
+    if (plan.kernel == GATUN_KERNEL_TINY)
+        plan.task_heads = gatun__divide_up(desc->kv_heads, plan.threads > 1 ? 4 * (int64_t)plan.threads : 1);
+    plan.head_tasks = gatun__divide_up(desc->kv_heads, plan.task_heads);
+    plan.tasks = desc->batch * plan.head_tasks * plan.row_tasks;
     plan.keys_stay = plan.copy != GATUN_COPY_TILES && head_bytes <= caches->l2 / 2;
     if (plan.copy == GATUN_COPY_HEADS)
         plan.copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * (int64_t)sizeof(float)) +

@@ -21,7 +21,7 @@ typedef struct shape {
 /*
  * one task and many, one tile and many, keys beyond what is kept in float, groups that do not divide a vector,
  * decoding, biases; more heads in a group than lanes in a block; a head alone tiny, and not so in its group; few rows, in
- * fours and less
+ * fours and less; several tiny heads in a task
  */
 static const shape shapes[] = {
     {3, 6, 2, 37, 200, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
@@ -39,6 +39,9 @@ static const shape shapes[] = {
     {2, 6, 2, 12, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
     {2, 10, 2, 7, 13, 96, GATUN_CAUSAL_TOP_LEFT, LENGTHS_KEY, BIAS_NONE, 0},
     {2, 14, 2, 4, 300, 72, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
+    {2, 5, 5, 16, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
+    {2, 4, 4, 16, 16, 64, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
+    {4, 7, 7, 16, 16, 96, GATUN_CAUSAL_TOP_LEFT, LENGTHS_QUERY, BIAS_NONE, 0},
 };
 
 static problem shaped(const shape *s) {

@@ -64,7 +64,7 @@ typedef struct example {
 
 /* As avx512 has them, with blocks of 32 lanes, on a core with 2 MiB of L2; [batch, seq, heads, dim]. */
 static const example examples[] = {
-    {"tiny16", 1, 4, 4, 16, 16, 32, GATUN_KERNEL_TINY, 1, 4, 1, 4, 45696, 1, GATUN_COPY_NONE, 131072},
+    {"tiny16", 1, 4, 4, 16, 16, 32, GATUN_KERNEL_TINY, 1, 1, 1, 1, 45696, 1, GATUN_COPY_NONE, 131072},
     {"pre128", 1, 12, 12, 128, 128, 64, GATUN_KERNEL_GENERAL, 4, 12, 1, 48, 104192, 1, GATUN_COPY_NONE, 50331648},
     {"pre512", 1, 12, 12, 512, 512, 64, GATUN_KERNEL_GENERAL, 8, 24, 7, 36, 433472, 1, GATUN_COPY_HEADS, 805306368},
     {"minilm", 32, 12, 12, 128, 128, 32, GATUN_KERNEL_GENERAL, 4, 384, 4, 384, 71424, 1, GATUN_COPY_NONE, 805306368},
@@ -148,12 +148,15 @@ static void invariants(void) {
         CHECK(plan.blocks >= 1 && plan.blocks <= GATUN__MAX_BLOCKS, "%d blocks", (int)plan.blocks);
         CHECK(plan.task_lanes == (int64_t)plan.blocks * lanes, "%lld lanes in %d blocks", (long long)plan.task_lanes,
             (int)plan.blocks);
-        const int64_t all = desc.seq_q * (desc.heads / desc.kv_heads), heads = desc.batch * desc.kv_heads;
+        const int64_t all = desc.seq_q * (desc.heads / desc.kv_heads);
+        const int64_t head_tasks = (desc.kv_heads + plan.task_heads - 1) / plan.task_heads;
         CHECK(plan.row_tasks * plan.task_lanes >= all, "%lld tasks of %lld lanes do not cover %lld",
             (long long)plan.row_tasks, (long long)plan.task_lanes, (long long)all);
         CHECK(all == 0 ? plan.row_tasks == 0 : (plan.row_tasks - 1) * plan.task_lanes < all, "a task has no lane");
-        CHECK(
-            plan.tasks == heads * plan.row_tasks, "%lld tasks of %lld heads", (long long)plan.tasks, (long long)heads);
+        CHECK(plan.task_heads >= 1 && (plan.task_heads == 1 || plan.kernel == GATUN_KERNEL_TINY),
+            "%lld heads in a task", (long long)plan.task_heads);
+        CHECK(plan.head_tasks == head_tasks && plan.tasks == desc.batch * head_tasks * plan.row_tasks,
+            "%lld tasks of %lld heads each", (long long)plan.tasks, (long long)plan.task_heads);
         const int32_t most = desc.max_threads > 0 && desc.max_threads < threads ? desc.max_threads : threads;
         CHECK(plan.threads >= 1 && plan.threads <= most, "%d threads of %d, at most %d", (int)plan.threads,
             (int)threads, (int)desc.max_threads);

@@ -163,6 +163,27 @@ static void in_value(void) {
     }
 }
 
+/* Tasks of several tiny heads: one of them is run again, what the others are doing meanwhile must not suffer. */
+static void in_tiny_heads(void) {
+    enum { TINY_HEADS = 5, SIZE = 16, WIDE = 32 };
+    for (int32_t causal = GATUN_CAUSAL_NONE; causal <= GATUN_CAUSAL_TOP_LEFT; causal++) {
+        problem p = new_problem(BATCH, TINY_HEADS, TINY_HEADS, SIZE, SIZE, WIDE, causal);
+        for (int64_t h = 0; h < TINY_HEADS; h++) {
+            change c = {.b = 1, .i = 3 * h, .h = h, .query = true, .effect = ROW_IS_NAN};
+            char what[64];
+            snprintf(what, sizeof what, "NaN in a query of tiny head %d", (int)h);
+            try_change(&p, p.q + ((SIZE + c.i) * TINY_HEADS + h) * WIDE + 7, NAN, &c, what);
+            c = (change){.b = 0, .j = 15 - 3 * h, .g = h, .effect = ROW_IS_NAN};
+            snprintf(what, sizeof what, "NaN in a key of tiny head %d", (int)h);
+            try_change(&p, p.k + (c.j * TINY_HEADS + h) * WIDE + 30, NAN, &c, what);
+            c = (change){.b = 1, .j = 2 * h + 1, .g = h, .column = 31 - h, .effect = COLUMN_IS_NAN};
+            snprintf(what, sizeof what, "NaN in a value of tiny head %d", (int)h);
+            try_change(&p, p.v + ((SIZE + c.j) * TINY_HEADS + h) * WIDE + c.column, NAN, &c, what);
+        }
+        problem_free(&p);
+    }
+}
+
 /*
  * An infinite value with weights that do not underflow is that infinity; infinities of both signs, or a NaN beside
  * them, are NaN.
@@ -399,6 +420,6 @@ static void overflow(void) {
 }
 
 const test_case special_tests[] = {{"in_query", in_query}, {"in_key", in_key}, {"in_value", in_value},
-    {"infinite_values", infinite_values}, {"nan_under_weight_zero", nan_under_weight_zero}, {"masked", masked},
-    {"minus_infinity", minus_infinity}, {"minus_infinity_is_a_mask", minus_infinity_is_a_mask}, {"overflow", overflow},
-    {NULL, NULL}};
+    {"in_tiny_heads", in_tiny_heads}, {"infinite_values", infinite_values},
+    {"nan_under_weight_zero", nan_under_weight_zero}, {"masked", masked}, {"minus_infinity", minus_infinity},
+    {"minus_infinity_is_a_mask", minus_infinity_is_a_mask}, {"overflow", overflow}, {NULL, NULL}};

@@ -134,8 +134,13 @@ INLINE const float *row_of_16(const float *const base[5], int64_t row, const int
 #define BASES_OF_16(k, row)                                                                                            \
     { (k), (k) + 3 * (row), (k) + 5 * (row), (k) + 10 * (row), (k) + 14 * (row) }
 
+/* Whose maximum is taken: that of all scores, or of those that a lane sees. */
+enum { OF_ALL, OF_SEEN };
+
+/* limit: keys below it are seen, of the lanes; key: the first one, on its scale. */
 INLINE void score_rows(const int rows, const int vectors, const int biased, const float *k, int64_t k_row,
-    const float *q, int32_t dim, float *scores, const stage *s, int64_t first, const int track, vec maximum[QV]) {
+    const float *q, int32_t dim, float *scores, const stage *s, int64_t first, const int of, const int32_t *limit,
+    int32_t key, vec *maximum) {
     vec acc[ROWS_SINGLE][QV];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
@@ -151,14 +156,18 @@ INLINE void score_rows(const int rows, const int vectors, const int biased, cons
             query[x] = v_load(q + (ptrdiff_t)d * LANES + x * VW);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
-            vec key = v_set1(rows == 16 ? *row_of_16(base, row_bytes, r) : k[r * k_row + d]);
+            vec element = v_set1(rows == 16 ? *row_of_16(base, row_bytes, r) : k[r * k_row + d]);
 #pragma GCC unroll 4
             for (int x = 0; x < vectors; x++)
-                acc[r][x] = v_fma(key, query[x], acc[r][x]);
+                acc[r][x] = v_fma(element, query[x], acc[r][x]);
         }
         for (int i = 0; rows == 16 && i < 5; i++)
             base[i]++;
     }
+    const vec minus_inf = v_set1(-INFINITY);
+    vint left[QV]; /* keys that are seen from the first one on */
+    for (int x = 0; of == OF_SEEN && x < vectors; x++)
+        left[x] = v_int_minus(v_load_int(limit + x * VW), key);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -166,19 +175,21 @@ INLINE void score_rows(const int rows, const int vectors, const int biased, cons
             if (biased)
                 acc[r][x] = v_add(acc[r][x], v_load(s->biases - (first + r) * s->step + x * VW));
             v_store(scores + r * LANES + x * VW, acc[r][x]);
-            if (track)
-                maximum[x] = v_max(maximum[x], acc[r][x]);
+            if (of == OF_SEEN)
+                acc[r][x] = v_select(v_int_above(left[x], r), acc[r][x], minus_inf);
+            maximum[x] = v_max(maximum[x], acc[r][x]);
         }
 }
 
-/* Keys first .. first + keys - 1 of the tile, which k and scores begin with; q, scores and s begin with the first of the
- * vectors. */
+/* Keys first .. first + keys - 1 of the tile, which k and scores begin with; q, scores, s, limit and maximum begin with the
+ * first of the vectors. tile_key: the tile's first on the scale of limits. */
 INLINE void score_keys(const int vectors, const int biased, const float *k, int64_t k_row, const float *q, int32_t dim,
-    int32_t first, int32_t keys, float *scores, const stage *s, const int track, vec maximum[QV]) {
+    int32_t first, int32_t keys, float *scores, const stage *s, const int of, const int32_t *limit, int32_t tile_key,
+    vec *maximum) {
     enum { FULL = ROWS_FULL };
 #define ROWS(rows)                                                                                                     \
-    score_rows(                                                                                                        \
-        rows, vectors, biased, k + key * k_row, k_row, q, dim, scores + key * LANES, s, first + key, track, maximum)
+    score_rows(rows, vectors, biased, k + key * k_row, k_row, q, dim, scores + key * LANES, s, first + key, of, limit, \
+        tile_key + first + key, maximum)
     int32_t key = 0;
     if (vectors == 1)
         for (; key + ROWS_SINGLE <= keys; key += ROWS_SINGLE)
@@ -489,7 +500,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     for (int32_t n = 0; n < chains; n++) {
         int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
         if (j < masked_from) {
-            score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, 1, maximum);
+            score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, OF_ALL, NULL,
+                0, maximum);
             continue;
         }
         int32_t key = 0;
@@ -498,7 +510,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         stage part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                                    \
         int32_t end = seen[x] - j < chain ? seen[x] - j : chain;                                                       \
         score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * k_row, k_row, b->q + x * VW, t->head_dim,    \
-            j + key, end - key, scores[n] + key * LANES + x * VW, &part, 0, maximum);                                  \
+            j + key, end - key, scores[n] + key * LANES + x * VW, &part, OF_SEEN, b->limit + x * VW, first_key,        \
+            maximum + x);                                                                                              \
         key = end;                                                                                                     \
     }
         SCORES(0)
@@ -506,15 +519,11 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         SCORES(2)
         SCORES(3)
 #undef SCORES
-        for (int x = 0; x < vectors; x++) {
+        for (int x = 0; select_all && x < vectors; x++) {
             vint limit = v_load_int(b->limit + x * VW);
-            for (int32_t i = 0; i < chain && j + i < seen[x]; i++) {
-                vec score = v_load(scores[n] + i * LANES + x * VW);
-                vmask alive = v_int_above(limit, first_key + j + i);
-                maximum[x] = v_max(maximum[x], v_select(alive, score, minus_inf));
-                if (select_all)
-                    live[(j + i) * QV + x] = v_and_not_equal(alive, score, minus_inf);
-            }
+            for (int32_t i = 0; i < chain && j + i < seen[x]; i++)
+                live[(j + i) * QV + x] = v_and_not_equal(
+                    v_int_above(limit, first_key + j + i), v_load(scores[n] + i * LANES + x * VW), minus_inf);
         }
     }
 
@@ -627,34 +636,59 @@ static inline void step(const gatun__attention_task *t, place *p) {
     }
 }
 
-/* q[d][lane] = query[lane][d] * q_factor * q_power; lanes that do not exist are 0. */
-static inline void transpose_queries(const gatun__attention_task *t, const block_state *b, const int32_t stride) {
+/* Where the rows of lanes first .. first + lanes - 1 are, as offsets in elements. */
+INLINE void find_rows(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first, int32_t lanes, int64_t at[VW]) {
+    if (t->group == 1 && lanes == VW) {
+        at[0] = first * row;
+#pragma GCC unroll 16
+        for (int32_t i = 1; i < VW; i++)
+            at[i] = at[i - 1] + row;
+        return;
+    }
+    place p = place_of(t, first);
+    for (int32_t i = 0; i < lanes; i++, step(t, &p))
+        at[i] = p.row * row + p.head * head;
+}
+
+/* to[d][lane] = q[at[lane] + d] * q_factor * q_power, for VW rows or, where `lanes` says so, for fewer: the others are 0. */
+INLINE void transpose_rows(
+    const gatun__attention_task *t, const int64_t at[VW], int32_t lanes, float *to, const int32_t stride) {
     const vec factor = v_set1(t->q_factor), power = v_set1(t->q_power);
-    for (int32_t x = 0; x < b->vectors; x++) {
-        const float *row[VW];
-        int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
-        place p = place_of(t, b->lane_begin + x * VW);
-        for (int32_t i = 0; i < lanes; i++, step(t, &p))
-            row[i] = t->q + p.row * t->q_row + p.head * t->q_head;
-        for (int32_t d = 0; d < t->head_dim; d += VW) {
-            int32_t count = t->head_dim - d < VW ? t->head_dim - d : VW;
-            vec r[VW];
-            if (lanes == VW && count == VW) {
+    const int scaled = t->q_power != 1;
+    for (int32_t d = 0; d < t->head_dim; d += VW) {
+        int32_t count = t->head_dim - d < VW ? t->head_dim - d : VW;
+        vec r[VW];
+        if (lanes == VW && count == VW) {
 #pragma GCC unroll 16
-                for (int32_t i = 0; i < VW; i++)
-                    r[i] = v_load(row[i] + d);
-                v_transpose(r);
-#pragma GCC unroll 16
-                for (int32_t i = 0; i < VW; i++)
-                    v_store(b->q + (d + i) * stride + x * VW, v_mul(v_mul(r[i], factor), power));
-                continue;
-            }
             for (int32_t i = 0; i < VW; i++)
-                r[i] = i >= lanes ? v_zero() : count == VW ? v_load(row[i] + d) : v_load_some(row[i] + d, count);
+                r[i] = v_load(t->q + at[i] + d);
             v_transpose(r);
-            for (int32_t i = 0; i < count; i++)
-                v_store(b->q + (d + i) * stride + x * VW, v_mul(v_mul(r[i], factor), power));
+            if (scaled)
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++)
+                    r[i] = v_mul(r[i], power);
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                v_store(to + (d + i) * stride, v_mul(r[i], factor));
+            continue;
         }
+        for (int32_t i = 0; i < VW; i++)
+            r[i] = i >= lanes    ? v_zero()
+                   : count == VW ? v_load(t->q + at[i] + d)
+                                 : v_load_some(t->q + at[i] + d, count);
+        v_transpose(r);
+        for (int32_t i = 0; i < count; i++)
+            v_store(to + (d + i) * stride, v_mul(v_mul(r[i], factor), power));
+    }
+}
+
+static inline void transpose_queries(const gatun__attention_task *t, const block_state *b, const int32_t stride) {
+    for (int32_t x = 0; x < b->vectors; x++) {
+        int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        int64_t at[VW];
+        find_rows(t, t->q_row, t->q_head, b->lane_begin + x * VW, lanes, at);
+        transpose_rows(t, at, lanes, b->q + x * VW, stride);
     }
 }
 
@@ -675,6 +709,12 @@ static inline void set_limits(
         for (; i < count; i++)
             limits[i] = (int32_t)t->keys;
         return;
+    }
+    const int64_t first = t->causal_limit + b->lane_begin;
+    if (t->group == 1 && first > INT32_MIN && first < INT32_MAX - count) {
+        const int32_t lanes = b->lanes, keys = (int32_t)t->keys, from = (int32_t)first;
+        for (; i < lanes; i++)
+            limits[i] = from + i < 0 ? 0 : from + i > keys ? keys : from + i;
     }
     place p = place_of(t, b->lane_begin);
     for (; i < b->lanes; i++, step(t, &p)) {
@@ -746,36 +786,46 @@ static int write_rows(const gatun__attention_task *t, const block_state *b, int 
     int bad = 0;
     for (int32_t x = 0; x < b->vectors; x++) {
         int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
-        float *row[VW];
-        place p = place_of(t, b->lane_begin + x * VW);
-        for (int32_t i = 0; i < lanes; i++, step(t, &p))
-            row[i] = t->out + p.row * t->out_row + p.head * t->out_head;
+        int64_t at[VW];
+        find_rows(t, t->out_row, t->out_head, b->lane_begin + x * VW, lanes, at);
         vec sum = v_load(b->sum + x * VW);
         vec inverse = v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum));
-        vec check = v_zero();
+        /* 0, or NaN where a result is not finite; several, so that none waits for the one before. */
+        vec check[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         for (int32_t c = 0; c < t->head_dim_v; c += VW) {
+            const float *from = b->out + c * LANES + x * VW;
             int32_t count = t->head_dim_v - c < VW ? t->head_dim_v - c : VW;
             vec r[VW];
+            if (lanes == VW && count == VW && !canonical_nan) {
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++) {
+                    /* + 0 turns -0 into 0: the sign of an exact zero would depend on masked places. */
+                    r[i] = v_add(v_mul(v_load(from + i * LANES), inverse), v_zero());
+                    check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
+                }
+                v_transpose(r);
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++)
+                    v_store(t->out + at[i] + c, r[i]);
+                continue;
+            }
             for (int32_t i = 0; i < VW; i++) {
-                /* + 0 turns -0 into 0: the sign of an exact zero would depend on masked places. */
-                r[i] =
-                    i < count ? v_add(v_mul(v_load(b->out + (c + i) * LANES + x * VW), inverse), v_zero()) : v_zero();
-                check = v_fma(r[i], v_zero(), check);
+                r[i] = i < count ? v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()) : v_zero();
+                check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
                 if (canonical_nan)
                     r[i] = v_select(v_equal(r[i], r[i]), r[i], v_set1(NAN));
             }
             v_transpose(r);
             for (int32_t i = 0; i < lanes; i++) {
                 if (count == VW)
-                    v_store(row[i] + c, r[i]);
+                    v_store(t->out + at[i] + c, r[i]);
                 else
-                    v_store_some(row[i] + c, r[i], count);
+                    v_store_some(t->out + at[i] + c, r[i], count);
             }
         }
-        float checks[VW];
-        v_store(checks, check);
-        for (int32_t i = 0; i < lanes; i++)
-            bad |= checks[i] != 0;
+        /* Lanes that do not exist see what the last one sees. */
+        const vec all = v_add(v_add(check[0], check[1]), v_add(check[2], check[3]));
+        bad |= !v_every(v_equal(all, v_zero()));
     }
     return bad;
 }
@@ -884,19 +934,16 @@ static void run_keys(
         take_merged(t, &blocks[i]);
 }
 
-#include "attention_tiny_f32.h"
-
 static void *carve(char **scratch, size_t bytes) {
     char *part = *scratch;
     *scratch += (bytes + 63) & ~(size_t)63;
     return part;
 }
 
-static void attention_f32(gatun__attention_task *t) {
+/* A task of one head. */
+static void attention_head(gatun__attention_task *t) {
     _Static_assert(LANES <= GATUN__MAX_BLOCK_LANES, "a block fits the arrays of the plan");
     _Static_assert(QV * sizeof(vmask) <= LANES * sizeof(float), "masks fit the scratch that the plan gives them");
-    if (is_tiny(t) && (t->keys == 16 && ROWS_SINGLE == 16 ? tiny_all(t) : tiny_some(t)))
-        return;
     char *scratch = t->scratch;
     tile_room room = {.scores = carve(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * sizeof(float))};
     for (int i = 0; i < 2; i++)
@@ -936,6 +983,21 @@ static void attention_f32(gatun__attention_task *t) {
         if (t->lse != NULL)
             write_lse(t, &blocks[i]);
     }
+}
+
+#include "attention_tiny_f32.h"
+
+static void attention_f32(gatun__attention_task *t) {
+    if (is_tiny(t))
+        attention_tiny(t);
+    else if (t->heads == 1)
+        attention_head(t);
+    else
+        for (int64_t head = 0; head < t->heads; head++) {
+            gatun__attention_task one = gatun__head_of(t, head);
+            attention_head(&one);
+            t->redone += one.redone;
+        }
 }
 
 /* ---- the roof ---- */

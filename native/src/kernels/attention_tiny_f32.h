@@ -5,13 +5,15 @@
  * their weights are stored once; values are then taken as vectors, COLUMNS_FULL queries x 2 of them, so that rows of the
  * result come as they are written, and no state has to be kept for a next tile. The operations and their order are those of
  * attention_f32.h, except that what is masked is not left out but has the weight 0.
+ *
+ * A task has several heads. Where each has VW rows and ROWS_SINGLE keys (16 and 16), exponentials of one head lie between
+ * the products of the next one's scores, so that only the last head's have nothing beside them.
  */
 
-/* Returns 0, what it wrote being worth nothing, if a result is not finite. `all`: there are ROWS_SINGLE keys, and that is
- * 16. */
-INLINE int tiny_task(const gatun__attention_task *t, const int all) {
+/* One head. Returns 0, what it wrote being worth nothing, if a result is not finite. */
+static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
     enum { KEYS = ROWS_SINGLE, ROWS = COLUMNS_FULL, WIDE = 2 };
-    const int32_t lanes = (int32_t)(t->lane_end - t->lane_begin), keys = all ? KEYS : (int32_t)t->keys;
+    const int32_t lanes = (int32_t)(t->lane_end - t->lane_begin), keys = (int32_t)t->keys;
     const vec minus_inf = v_set1(-INFINITY);
     float *const q = (float *)(void *)t->scratch;
     int32_t limit[VW] __attribute__((aligned(64)));
@@ -19,8 +21,7 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
     set_limits(t, &b, limit, VW);
     transpose_queries(t, &b, VW);
 
-    const float *k[KEYS], *base[5] = BASES_OF_16(t->k, all ? t->k_row : 0);
-    const int64_t row_bytes = t->k_row * (int64_t)sizeof(float);
+    const float *k[KEYS];
     vec s[KEYS];
 #pragma GCC unroll 16
     for (int j = 0; j < KEYS; j++) {
@@ -31,9 +32,7 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
         const vec query = v_load(q + d * VW);
 #pragma GCC unroll 16
         for (int j = 0; j < KEYS; j++)
-            s[j] = v_fma(v_set1(all ? *row_of_16(base, row_bytes, j) : k[j][d]), query, s[j]);
-        for (int i = 0; all && i < 5; i++)
-            base[i]++;
+            s[j] = v_fma(v_set1(k[j][d]), query, s[j]);
     }
     const vint seen = v_load_int(limit);
     const int masked = limit[0] < keys;
@@ -93,16 +92,13 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
 #pragma GCC unroll 2
                     for (int x = 0; x < WIDE; x++) {
                         vec result = v_add(v_mul(acc[r][x], v_set1(inverse[i + r])), v_zero());
-                        check = v_fma(result, v_zero(), check);
+                        check = v_add(check, v_sub(result, result));
                         v_store(row[r] + c + x * VW, result);
                     }
         }
     }
-    float checks[VW];
-    v_store(checks, check);
-    for (int32_t x = 0; x < VW; x++)
-        if (checks[x] != 0)
-            return 0;
+    if (!v_every(v_equal(check, v_zero())))
+        return 0;
     if (t->lse != NULL) {
         float maxima[VW], sums[VW];
         v_store(maxima, maximum);
@@ -114,15 +110,220 @@ INLINE int tiny_task(const gatun__attention_task *t, const int all) {
     return 1;
 }
 
-/* All keys, which are 16, or some. */
-static __attribute__((noinline)) int tiny_all(const gatun__attention_task *t) {
-    return tiny_task(t, 1);
+#if INTERLEAVED
+/* Weights that are being made of the scores of a head. */
+typedef struct tiny_weights {
+    float p[16 * VW]; /* [key][lane]: scores, weights later */
+    float reference[VW];
+    float sum[VW];     /* of the weights made so far */
+    int32_t limit[VW]; /* keys below it are seen */
+} tiny_weights;
+
+/* Key `key` of them; their sum so far. */
+INLINE void tiny_weigh(const int masked, tiny_weights *w, int32_t key, vec *sum) {
+    vec p = v_exp2(v_sub(v_load(w->p + key * VW), v_load(w->reference)));
+    if (masked)
+        p = v_select(v_int_above(v_load_int(w->limit), key), p, v_zero());
+    v_store(w->p + key * VW, p);
+    *sum = v_add(*sum, p);
 }
-static __attribute__((noinline)) int tiny_some(const gatun__attention_task *t) {
-    return tiny_task(t, 0);
+
+/* All keys from this one on. */
+INLINE void tiny_weigh_rest(const int masked, tiny_weights *w, int32_t key, vec sum) {
+    for (; key < 16; key++)
+        tiny_weigh(masked, w, key, &sum);
+    v_store(w->sum, sum);
 }
+
+/* Scores of 16 queries and 16 keys, and the reference of their weights, while those of `beside`, if not NULL, become weights. */
+INLINE void tiny_scores(const gatun__attention_task *t, const int masked, const float *queries, const float *k,
+    tiny_weights *to, tiny_weights *beside) {
+    float *const q = (float *)(void *)t->scratch;
+    const int64_t q_row = t->q_row;
+    int64_t at[VW];
+#pragma GCC unroll 16
+    for (int i = 0; i < VW; i++)
+        at[i] = (queries - t->q) + i * q_row;
+    transpose_rows(t, at, VW, q, VW);
+    vec s[16];
+    const float *base[5] = BASES_OF_16(k, t->k_row);
+    const int64_t row_bytes = t->k_row * (int64_t)sizeof(float);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; j++)
+        s[j] = v_zero();
+    vec sum = v_zero();
+    const int32_t dim = t->head_dim;
+    int32_t done = 0;
+    enum { STEPS = 2 };
+    for (int32_t d = 0; d < dim; d += STEPS) {
+#pragma GCC unroll 4
+        for (int u = 0; u < STEPS; u++) {
+            const vec query = v_load(q + (d + u) * VW);
+#pragma GCC unroll 16
+            for (int j = 0; j < 16; j++)
+                s[j] = v_fma(v_set1(row_of_16(base, row_bytes, j)[u]), query, s[j]);
+        }
+#pragma GCC unroll 5
+        for (int i = 0; i < 5; i++)
+            base[i] += STEPS;
+        if (beside != NULL && done < 16)
+            tiny_weigh(masked, beside, done++, &sum);
+    }
+    const vec minus_inf = v_set1(-INFINITY);
+    const vint seen = v_load_int(to->limit);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; j++) {
+        v_store(to->p + j * VW, s[j]);
+        if (masked)
+            s[j] = v_select(v_int_above(seen, j), s[j], minus_inf);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++)
+        s[j] = v_max(s[j], s[j + 8]);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        s[j] = v_max(s[j], s[j + 4]);
+    s[0] = v_max(v_max(s[0], s[2]), v_max(s[1], s[3]));
+    v_store(to->reference, v_select(v_equal(s[0], minus_inf), v_zero(), s[0]));
+    if (beside != NULL)
+        tiny_weigh_rest(masked, beside, done, sum);
+}
+
+/* Rows of a head's result, meanwhile the same. Returns whether all are finite. */
+INLINE int tiny_values(const gatun__attention_task *t, const int masked, const float *v, const tiny_weights *w,
+    float *out, tiny_weights *beside) {
+    enum { ROWS = COLUMNS_FULL, WIDE = 2 };
+    const vec total = v_load(w->sum);
+    float inverse[VW] __attribute__((aligned(64)));
+    v_store(inverse, v_select(v_equal(total, v_zero()), v_zero(), v_div(v_set1(1.0f), total)));
+    vec check[WIDE] = {v_zero(), v_zero()}, sum = v_zero();
+    int32_t done = 0;
+    for (int32_t i = 0; i < VW; i += ROWS)
+        for (int32_t c = 0; c < t->head_dim_v; c += WIDE * VW) {
+            vec acc[ROWS][WIDE];
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+                for (int x = 0; x < WIDE; x++)
+                    acc[r][x] = v_zero();
+            const float *value_row = v + c, *p = w->p + i;
+            for (int32_t four = 0; four < 4; four++) {
+                for (int32_t j = 0; j < 4; j++, value_row += t->v_row, p += VW) {
+                    const vec value[WIDE] = {v_load(value_row), v_load(value_row + VW)};
+#pragma GCC unroll 8
+                    for (int r = 0; r < ROWS; r++) {
+                        const vec weight = v_set1(p[r]);
+#pragma GCC unroll 2
+                        for (int x = 0; x < WIDE; x++)
+                            acc[r][x] = v_fma(value[x], weight, acc[r][x]);
+                    }
+                }
+                if (beside != NULL && done < 16) {
+                    tiny_weigh(masked, beside, done, &sum);
+                    tiny_weigh(masked, beside, done + 1, &sum);
+                    done += 2;
+                }
+            }
+            float *row = out + i * t->out_row + c;
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++, row += t->out_row) {
+                const vec scale = v_set1(inverse[i + r]);
+#pragma GCC unroll 2
+                for (int x = 0; x < WIDE; x++) {
+                    /* + 0 as in write_rows */
+                    vec result = v_add(v_mul(acc[r][x], scale), v_zero());
+                    check[x] = v_add(check[x], v_sub(result, result));
+                    v_store(row + x * VW, result);
+                }
+            }
+        }
+    if (beside != NULL)
+        tiny_weigh_rest(masked, beside, done, sum);
+    return v_every(v_equal(v_add(check[0], check[1]), v_zero()));
+}
+
+/* Copies of both without and with a mask, with nothing beside and with weights. */
+#define TINY(masked)                                                                                                   \
+    static __attribute__((noinline)) void tiny_scores_##masked(const gatun__attention_task *t, const float *queries,   \
+        const float *k, tiny_weights *to, tiny_weights *beside) {                                                      \
+        if (beside == NULL)                                                                                            \
+            tiny_scores(t, masked, queries, k, to, NULL);                                                              \
+        else                                                                                                           \
+            tiny_scores(t, masked, queries, k, to, beside);                                                            \
+    }                                                                                                                  \
+    static __attribute__((noinline)) int tiny_values_##masked(                                                         \
+        const gatun__attention_task *t, const float *v, const tiny_weights *w, float *out, tiny_weights *beside) {     \
+        return beside == NULL ? tiny_values(t, masked, v, w, out, NULL) : tiny_values(t, masked, v, w, out, beside);   \
+    }
+TINY(0)
+TINY(1)
+#undef TINY
+
+/*
+ * All heads of a task, of 16 rows and 16 keys each. Beside the scores of a head, weights of the one before are made; those of
+ * the last head beside the values of the one before.
+ */
+INLINE void tiny_heads_of(gatun__attention_task *t, const int masked) {
+    tiny_weights weights[2] __attribute__((aligned(64)));
+    block_state b = {.lanes = VW, .vectors = 1, .lane_begin = t->lane_begin};
+    if (masked) {
+        set_limits(t, &b, weights[0].limit, VW);
+        memcpy(weights[1].limit, weights[0].limit, sizeof weights[1].limit);
+    }
+    const float *queries = t->q + t->lane_begin * t->q_row, *k = t->k, *v = t->v;
+    float *out = t->out + t->lane_begin * t->out_row;
+    for (int64_t head = -1; head < t->heads; head++) {
+        const int64_t next = head + 1;
+        tiny_weights *const w = &weights[head & 1], *const other = &weights[next & 1];
+        if (next < t->heads) {
+            (masked ? tiny_scores_1 : tiny_scores_0)(t, queries, k, other, head < 0 ? NULL : w);
+            queries += t->q_next;
+            k += t->k_next;
+            if (head < 0) {
+                if (t->heads == 1)
+                    tiny_weigh_rest(masked, other, 0, v_zero());
+                continue;
+            }
+        }
+        const int good = (masked ? tiny_values_1 : tiny_values_0)(t, v, w, out, next + 1 == t->heads ? other : NULL);
+        v += t->v_next;
+        out += t->out_next;
+        if (good && t->lse == NULL)
+            continue;
+        gatun__attention_task one = gatun__head_of(t, head);
+        if (good) {
+            b.maximum = w->reference;
+            b.sum = w->sum;
+            write_lse(&one, &b);
+        } else { /* nothing that is needed lies in its scratch */
+            attention_head(&one);
+            t->redone += one.redone;
+        }
+    }
+}
+#endif
 
 static int is_tiny(const gatun__attention_task *t) {
     return INTERLEAVED && t->keys > 0 && t->keys <= ROWS_SINGLE && t->lane_end - t->lane_begin <= VW && !is_biased(t) &&
            t->head_dim <= GATUN__TINY_DIM && t->head_dim_v % (2 * VW) == 0;
+}
+
+/* The heads of a tiny task. */
+static void attention_tiny(gatun__attention_task *t) {
+#if INTERLEAVED
+    _Static_assert(VW == 16 && ROWS_SINGLE == 16 && COLUMNS_FULL == 8, "the shape of tiny_heads_of");
+    if (t->keys == 16 && t->lane_end - t->lane_begin == VW && t->group == 1 && t->head_dim % 2 == 0) {
+        if (t->causal_limit >= t->keys)
+            tiny_heads_of(t, 0);
+        else
+            tiny_heads_of(t, 1);
+        return;
+    }
+#endif
+    for (int64_t head = 0; head < t->heads; head++) {
+        gatun__attention_task one = gatun__head_of(t, head);
+        if (!tiny_head(&one))
+            attention_head(&one);
+        t->redone += one.redone;
+    }
 }

@@ -67,6 +67,12 @@ V vmask v_and_not_equal(vmask m, vec a, vec b) {
 V vint v_load_int(const int32_t *p) {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
+V vint v_int_minus(vint a, int32_t b) {
+    return _mm256_sub_epi32(a, _mm256_set1_epi32(b));
+}
+V int v_every(vmask m) {
+    return _mm256_movemask_ps(m) == 0xff;
+}
 V vmask v_int_above(vint a, int32_t b) {
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, _mm256_set1_epi32(b)));
 }

@@ -64,6 +64,12 @@ V vmask v_and_not_equal(vmask m, vec a, vec b) {
 V vint v_load_int(const int32_t *p) {
     return _mm512_loadu_si512(p);
 }
+V vint v_int_minus(vint a, int32_t b) {
+    return _mm512_sub_epi32(a, _mm512_set1_epi32(b));
+}
+V int v_every(vmask m) {
+    return m == 0xffff;
+}
 V vmask v_int_above(vint a, int32_t b) {
     return _mm512_cmpgt_epi32_mask(a, _mm512_set1_epi32(b));
 }

@@ -70,6 +70,12 @@ V vmask v_and_not_equal(vmask m, vec a, vec b) {
 V vint v_load_int(const int32_t *p) {
     return vld1q_s32(p);
 }
+V vint v_int_minus(vint a, int32_t b) {
+    return vsubq_s32(a, vdupq_n_s32(b));
+}
+V int v_every(vmask m) {
+    return vminvq_u32(m) != 0;
+}
 V vmask v_int_above(vint a, int32_t b) {
     return vcgtq_s32(a, vdupq_n_s32(b));
 }

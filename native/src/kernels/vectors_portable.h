@@ -7,7 +7,9 @@
  *   v_max(a, b)                 one of the two may be returned where either is NaN
  *   v_select(m, a, b)           a where m, b elsewhere
  *   v_and_not_equal(m, a, b)    m and not (a == b); true for NaN
+ *   v_int_minus(a, b)           every lane less b
  *   v_int_above(a, b)           lanes of a greater than b
+ *   v_every(m)                  whether all lanes of a mask are set
  *   v_exp2(x)                   2^x for x <= 0, 0 for -inf, NaN for NaN
  *   v_keep(a)                   the compiler must have computed a here
  *   v_transpose(r)              r[i][j] <- r[j][i], VW x VW
@@ -87,6 +89,12 @@ V vint v_load_int(const int32_t *p) {
     vint a;
     memcpy(&a, p, sizeof a);
     return a;
+}
+V vint v_int_minus(vint a, int32_t b) {
+    return a - (vint){b, b, b, b};
+}
+V int v_every(vmask m) {
+    return (m[0] & m[1] & m[2] & m[3]) != 0;
 }
 V vmask v_int_above(vint a, int32_t b) {
     return a > (vint){b, b, b, b};

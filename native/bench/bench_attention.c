@@ -52,16 +52,17 @@ static float *tensor(int64_t elements) {
 /* A sorted sample: median and quartiles. */
 typedef struct spread {
     double low, mid, high;
+    int count;
 } spread;
 
 static spread sorted(double *x, int count) {
     qsort(x, (size_t)count, sizeof *x, by_value);
-    return (spread){x[count / 4], x[count / 2], x[count - 1 - count / 4]};
+    return (spread){x[count / 4], x[count / 2], x[count - 1 - count / 4], count};
 }
 
 static void write_json(FILE *json, const char *name, const char *unit, spread s, const char *end) {
-    fprintf(json, "\"%s\": {\"unit\": \"%s\", \"median\": %.9g, \"q1\": %.9g, \"q3\": %.9g}%s", name, unit, s.mid,
-        s.low, s.high, end);
+    fprintf(json, "\"%s\": {\"unit\": \"%s\", \"median\": %.9g, \"q1\": %.9g, \"q3\": %.9g, \"count\": %d}%s", name,
+        unit, s.mid, s.low, s.high, s.count, end);
 }
 
 /* The FMA loop is timed as long as the calls, but within bounds. */

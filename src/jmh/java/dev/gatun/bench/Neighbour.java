@@ -18,7 +18,7 @@ final class Neighbour implements Alternation.Watch, AutoCloseable {
   static final double UNDISTURBED = BenchLibrary.undisturbed();
 
   /** What one process spends at most on pairs in the place of disturbed ones. */
-  private static final double MOST_MORE_SECONDS = 30;
+  private static final double MOST_MORE_SECONDS = 20;
 
   private static double moreSeconds = MOST_MORE_SECONDS;
 

@@ -2,13 +2,18 @@
  * Share of the FMA peak that gatun_attention_forward reaches on one core. Each sample is a pair: a window of attention
  * calls between two windows of the FMA loop of the same tier and about the same length; the share is attention / mean
  * of the two. Clocks wander, so only such paired ratios say anything; median and quartiles over the pairs are printed.
+ * A pair is undisturbed if nobody else used the core right before its calls and right after them, by the gauge of
+ * neighbour.h, which looks at no time of ours; median and quartiles are of the undisturbed pairs if there are enough, and
+ * each row says how many there were.
  * Shapes, inputs and flop formula: workload.h. Before a shape is timed its result is compared with a double reference
  * on some rows.
  */
 #define _GNU_SOURCE
+#include "neighbour.h"
 #include "workload.h"
 
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +21,7 @@
 
 typedef struct options {
     const char *only, *json;
-    int pairs, bshd, causal, threads;
+    int pairs, bshd, causal, all, threads, pin;
     double window, limit;
 } options;
 
@@ -47,19 +52,25 @@ static float *tensor(int64_t elements) {
 /* A sorted sample: median and quartiles. */
 typedef struct spread {
     double low, mid, high;
+    int count;
 } spread;
 
 static spread sorted(double *x, int count) {
     qsort(x, (size_t)count, sizeof *x, by_value);
-    return (spread){x[count / 4], x[count / 2], x[count - 1 - count / 4]};
+    return (spread){x[count / 4], x[count / 2], x[count - 1 - count / 4], count};
 }
 
 static void write_json(FILE *json, const char *name, const char *unit, spread s, const char *end) {
-    fprintf(json, "\"%s\": {\"unit\": \"%s\", \"median\": %.9g, \"q1\": %.9g, \"q3\": %.9g}%s", name, unit, s.mid,
-        s.low, s.high, end);
+    fprintf(json, "\"%s\": {\"unit\": \"%s\", \"median\": %.9g, \"q1\": %.9g, \"q3\": %.9g, \"count\": %d}%s", name,
+        unit, s.mid, s.low, s.high, s.count, end);
 }
 
-static int run(gatun_context *ctx, const workload_shape *s, const options *o, FILE *json, int first) {
+/* The FMA loop is timed as long as the calls, but within bounds. */
+static double peak_window(double seconds) {
+    return seconds > 0.1 ? 0.1 : seconds;
+}
+
+static int run(gatun_context *ctx, const workload_shape *s, const options *o, FILE *json, int first_row) {
     gatun_attention_desc d;
     workload_describe(&d, s, o->bshd);
     d.causal = o->causal ? GATUN_CAUSAL_BOTTOM_RIGHT : GATUN_CAUSAL_NONE;
@@ -86,36 +97,72 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
     }
     double flops = workload_flops(&d);
 
+    const double threshold = neighbour_threshold();
+    const int most = 2 * o->pairs;
+    double *share = malloc((size_t)most * 5 * sizeof *share + (size_t)most);
+    if (share == NULL)
+        return 1;
+    double *rate = share + most, *time = rate + most, *gauges = time + most;
+    unsigned char *undisturbed = (unsigned char *)(gauges + 2 * most);
+
+    if (o->pin)
+        neighbour_settle(NEIGHBOUR_SECONDS);
+    gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
     /* The second of two calls tells how many make a window. */
     double begin = now();
     gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
-    int64_t repeat = (int64_t)(o->window / (now() - begin)) + 1;
-    double *share = malloc((size_t)o->pairs * 3 * sizeof *share), *rate = share + o->pairs, *time = rate + o->pairs;
-    if (share == NULL)
-        return 1;
+    double window = now() - begin;
+    int64_t repeat = (int64_t)(o->window / window) + 1;
     double before = 0, after = 0;
-    gatun_peak_f32(ctx, (int64_t)(o->window * 1e9), &before);
-    for (int i = 0; i < o->pairs; i++) {
+    window = peak_window(window * (double)repeat);
+    gatun_peak_f32(ctx, (int64_t)(window * 1e9), &before);
+    int pairs = 0, known = 0;
+    for (; neighbour_wants_more(undisturbed, pairs, o->pairs); pairs++) {
+        double first = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+        known = !isnan(first);
+        if (o->pin && first < threshold && neighbour_settle(NEIGHBOUR_SECONDS)) {
+            gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL); /* warm, not counted */
+            gatun_peak_f32(ctx, (int64_t)(window * 1e9), &before);
+            first = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+        }
         begin = now();
         for (int64_t r = 0; r < repeat; r++)
             gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
-        time[i] = (now() - begin) / (double)repeat;
-        double window = time[i] * (double)repeat;
-        gatun_peak_f32(ctx, (int64_t)((window > 0.2 ? 0.2 : window) * 1e9), &after);
-        rate[i] = flops / time[i];
-        share[i] = rate[i] / (0.5 * (before + after));
-        time[i] *= 1e9;
+        time[pairs] = (now() - begin) / (double)repeat;
+        const double second = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+        undisturbed[pairs] = first >= threshold && second >= threshold;
+        gauges[2 * pairs] = first;
+        gauges[2 * pairs + 1] = second;
+        window = peak_window(time[pairs] * (double)repeat);
+        gatun_peak_f32(ctx, (int64_t)(window * 1e9), &after);
+        rate[pairs] = flops / time[pairs];
+        share[pairs] = rate[pairs] / (0.5 * (before + after));
+        time[pairs] *= 1e9;
         before = after;
     }
-    spread times = sorted(time, o->pairs), rates = sorted(rate, o->pairs), shares = sorted(share, o->pairs);
-    printf("%-11s %-6s %2d thr  %10.3f us  %7.1f GFLOP/s  %5.1f %% of peak (quartiles %.1f .. %.1f)\n", s->name,
+    if (o->pin)
+        neighbour_unpin();
+    const int quiet = neighbour_count(undisturbed, pairs);
+    const int used = neighbour_select(time, undisturbed, pairs, o->pairs);
+    neighbour_select(rate, undisturbed, pairs, o->pairs);
+    neighbour_select(share, undisturbed, pairs, o->pairs);
+    spread times = sorted(time, used), rates = sorted(rate, used), shares = sorted(share, used),
+           gauge = sorted(gauges, 2 * pairs);
+    printf("%-11s %-6s %2d thr  %10.3f us  %7.1f GFLOP/s  %5.1f %% of peak (quartiles %.1f .. %.1f)", s->name,
         o->causal ? "causal" : "full", o->threads, times.mid * 1e-3, rates.mid * 1e-9, 100 * shares.mid,
         100 * shares.low, 100 * shares.high);
+    if (known)
+        printf("  %d of %d pairs undisturbed%s", quiet, pairs, used == quiet ? "" : " ~");
+    printf("\n");
     fflush(stdout);
     if (json != NULL) {
         fprintf(json,
-            "%s\n{\"shape\": \"%s\", \"flops\": %.17g, \"error\": %.3g, \"pairs\": %d, \"callsPerPair\": %lld, ",
-            first ? "" : ",", s->name, flops, error, o->pairs, (long long)repeat);
+            "%s\n{\"shape\": \"%s\", \"causal\": %s, \"layout\": \"%s\", \"threads\": %d, \"flops\": %.17g, "
+            "\"error\": %.3g, \"pairs\": %d, \"callsPerPair\": %lld, ",
+            first_row ? "" : ",", s->name, o->causal ? "true" : "false", o->bshd ? "[B,S,H,D]" : "[B,H,S,D]",
+            o->threads, flops, error, pairs, (long long)repeat);
+        if (known)
+            fprintf(json, "\"undisturbed\": %d, \"instructionsPerCycle\": %.3f, ", quiet, gauge.mid);
         write_json(json, "time", "ns", times, ", ");
         write_json(json, "rate", "flop/s", rates, ", ");
         write_json(json, "shareOfPeak", "1", shares, "}");
@@ -129,19 +176,28 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
     return 0;
 }
 
+/* One row sees all keys with and without the mask, and one head lies the same in both layouts. */
+static int repeats_another(const workload_shape *s, int bshd, int causal) {
+    return (causal && s->seq_q <= 1) || (bshd && s->heads == 1);
+}
+
 static int usage(int status) {
     printf(
         "bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--max-flops N] [--bshd] [--causal] "
-        "[--threads N] [--json FILE]\n"
+        "[--all] [--threads N] [--no-pin] [--json FILE]\n"
+        "--all: full and causal, in both layouts. With one thread it is kept on the least disturbed of the CPUs that "
+        "it "
+        "may\nuse (taskset), unless --no-pin. ~ after a row: too few undisturbed pairs, so all count. "
+        "GATUN_BENCH_UNDISTURBED:\nfrom how many instructions a cycle on a pair is undisturbed. "
         "GATUN_ISA chooses the tier. The share with more than one thread is of one core's peak times the threads.\n");
     return status;
 }
 
 int main(int argc, char **argv) {
-    options o = {.pairs = 15, .threads = 1, .window = 0.02, .limit = 1e300};
+    options o = {.pairs = 15, .threads = 1, .pin = 1, .window = 0.02, .limit = 1e300};
     static const struct option names[] = {{"only", 1, 0, 'o'}, {"pairs", 1, 0, 'p'}, {"bshd", 0, 0, 'b'},
-        {"causal", 0, 0, 'c'}, {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'}, {"max-flops", 1, 0, 'm'},
-        {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
+        {"causal", 0, 0, 'c'}, {"all", 0, 0, 'a'}, {"no-pin", 0, 0, 'n'}, {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'},
+        {"max-flops", 1, 0, 'm'}, {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'o')
             o.only = optarg;
@@ -151,6 +207,10 @@ int main(int argc, char **argv) {
             o.bshd = 1;
         else if (c == 'c')
             o.causal = 1;
+        else if (c == 'a')
+            o.all = 1;
+        else if (c == 'n')
+            o.pin = 0;
         else if (c == 't')
             o.threads = atoi(optarg) > 0 ? atoi(optarg) : 1;
         else if (c == 'w')
@@ -162,6 +222,7 @@ int main(int argc, char **argv) {
         else
             return usage(c == 'h' ? 0 : 2);
     }
+    o.pin = o.pin && o.threads == 1;
     gatun_config config = {.struct_size = sizeof config, .threads = o.threads};
     gatun_context *ctx;
     char message[256];
@@ -171,8 +232,9 @@ int main(int argc, char **argv) {
     }
     gatun_info info = {.struct_size = sizeof info};
     gatun_context_info(ctx, &info);
-    printf("libgatun %s, %s, tier %s, %d pairs a row, layout %s\n", gatun_version(), info.cpu,
-        gatun_tier_name(info.tier), o.pairs, o.bshd ? "[B,S,H,D]" : "[B,H,S,D]");
+    printf("libgatun %s, %s, tier %s, %d pairs a row, undisturbed from %.1f instructions a cycle%s\n", gatun_version(),
+        info.cpu, gatun_tier_name(info.tier), o.pairs, neighbour_threshold(),
+        o.threads == 1 ? "" : " on the CPU of the caller, the others not known");
     FILE *json = NULL;
     if (o.json != NULL && (json = fopen(o.json, "w")) == NULL) {
         fprintf(stderr, "bench: cannot write %s\n", o.json);
@@ -181,13 +243,21 @@ int main(int argc, char **argv) {
     if (json != NULL)
         fputs("[", json);
     int failed = 0, rows = 0;
-    for (int i = 0; i < workload_shape_count; i++) {
-        gatun_attention_desc d;
-        workload_describe(&d, &workload_shapes[i], 0);
-        if (o.only != NULL && strstr(workload_shapes[i].name, o.only) == NULL)
-            continue;
-        if (workload_flops(&d) <= o.limit)
-            failed |= run(ctx, &workload_shapes[i], &o, json, rows++ == 0);
+    for (int n = 0; n < (o.all ? 4 : 1); n++) {
+        if (o.all) {
+            o.bshd = n / 2;
+            o.causal = n % 2;
+        }
+        printf("layout %s, %s\n", o.bshd ? "[B,S,H,D]" : "[B,H,S,D]", o.causal ? "causal" : "full");
+        for (int i = 0; i < workload_shape_count; i++) {
+            const workload_shape *s = &workload_shapes[i];
+            gatun_attention_desc d;
+            workload_describe(&d, s, 0);
+            if ((o.only != NULL && strstr(s->name, o.only) == NULL) || (o.all && repeats_another(s, o.bshd, o.causal)))
+                continue;
+            if (workload_flops(&d) <= o.limit)
+                failed |= run(ctx, s, &o, json, rows++ == 0);
+        }
     }
     if (json != NULL) {
         fputs("\n]\n", json);

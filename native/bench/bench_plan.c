@@ -1,24 +1,27 @@
 /*
  * Whether the plan chooses well: every shape of workload.h, in both layouts, full and causal, is timed with the plan's own
  * choice and with others (blocks of a task, copies of keys and values), which take turns, on one thread. The others' time
- * is told as a ratio to the choice's of the same round; its median over the rounds counts. Fails if some other choice is
- * faster than the plan's by more than the tolerance.
+ * is told as a ratio to the choice's of the same round; its median over the rounds counts: over those in which nobody else
+ * used the core before, between and after the two (neighbour.h), if there are enough. Fails if some other choice is faster
+ * than the plan's by more than the tolerance.
  */
+#include "neighbour.h"
 #include "workload.h"
 
 #include "../src/internal.h"
 
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { MOST_CHOICES = 16, MOST_ROUNDS = 99 };
+enum { MOST_CHOICES = 16, MOST_ROUNDS = 198 };
 
 typedef struct options {
     const char *only;
-    int rounds;
+    int rounds, pin;
     double window, tolerance;
 } options;
 
@@ -93,11 +96,23 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
     void *workspace = gatun_memory_allocate(bytes);
     if (workspace == NULL)
         return 2;
-    static double time[MOST_CHOICES][MOST_ROUNDS], ratio[MOST_ROUNDS];
+    static double time[MOST_CHOICES][MOST_ROUNDS], ratio[MOST_ROUNDS], own[MOST_ROUNDS];
+    static unsigned char undisturbed[MOST_CHOICES][MOST_ROUNDS], both[MOST_ROUNDS];
+    const double threshold = neighbour_threshold();
     int64_t repeat = 1;
-    for (int round = -1; round < o->rounds; round++)
+    int known = 0, rounds = -1, moved = o->pin && neighbour_settle(NEIGHBOUR_SECONDS);
+    for (; rounds < 0 || neighbour_wants_more(undisturbed[0], rounds, o->rounds); rounds++) {
+        double before = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+        if (o->pin && before < threshold && neighbour_settle(NEIGHBOUR_SECONDS)) {
+            moved = 1;
+            before = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+        }
         for (int c = 0; c < count; c++) {
             ctx->choices = c == 0 ? NULL : &choices[c];
+            if (moved) /* warm, not counted */
+                gatun_attention_forward(
+                    ctx, &d, workspace, bytes, tensors[0], tensors[1], tensors[2], NULL, NULL, tensors[3], NULL);
+            moved = 0;
             const double begin = now();
             for (int64_t r = 0; r < repeat; r++)
                 if (gatun_attention_forward(ctx, &d, workspace, bytes, tensors[0], tensors[1], tensors[2], NULL, NULL,
@@ -105,33 +120,49 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
                     fprintf(stderr, "bench: %s does not run\n", s->name);
                     return 2;
                 }
-            const double taken = (now() - begin) / (double)repeat;
-            if (round >= 0)
-                time[c][round] = taken;
-            else if (c == count - 1) /* warm by now */
+            const double taken = (now() - begin) / (double)repeat,
+                         after = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+            if (rounds >= 0) {
+                time[c][rounds] = taken;
+                undisturbed[c][rounds] = before >= threshold && after >= threshold;
+            } else if (c == count - 1) /* warm by now */
                 repeat = (int64_t)(o->window / taken) + 1;
+            before = after;
+            known = !isnan(after);
         }
+    }
+    if (o->pin)
+        neighbour_unpin();
     ctx->choices = NULL;
-    int best = 0;
+    int best = 0, best_quiet = 0;
     double best_ratio = 1;
     for (int c = 1; c < count; c++) {
-        for (int r = 0; r < o->rounds; r++)
+        for (int r = 0; r < rounds; r++) {
             ratio[r] = time[c][r] / time[0][r];
-        const double m = median(ratio, o->rounds);
+            both[r] = undisturbed[0][r] && undisturbed[c][r];
+        }
+        const double m = median(ratio, neighbour_select(ratio, both, rounds, o->rounds));
         if (m < best_ratio) {
             best = c;
             best_ratio = m;
+            best_quiet = neighbour_count(both, rounds);
         }
     }
+    memcpy(own, time[0], (size_t)rounds * sizeof *own);
+    const int quiet = neighbour_count(undisturbed[0], rounds);
+    const double own_time = median(own, neighbour_select(own, undisturbed[0], rounds, o->rounds));
     const int good = best_ratio >= 1 - o->tolerance;
     printf("%-11s %-9s %-6s %d blocks, copies %-5s %12.3f us", s->name, bshd ? "[B,S,H,D]" : "[B,H,S,D]",
-        causal ? "causal" : "full", (int)choices[0].blocks, copy_names[choices[0].copy],
-        1e6 * median(time[0], o->rounds));
+        causal ? "causal" : "full", (int)choices[0].blocks, copy_names[choices[0].copy], 1e6 * own_time);
     if (best == 0)
-        printf("  best of %d\n", count);
+        printf("  best of %d", count);
     else
-        printf("  %.1f %% behind %d blocks, copies %s%s\n", 100 * (1 / best_ratio - 1), (int)choices[best].blocks,
+        printf("  %.1f %% behind %d blocks, copies %s%s", 100 * (1 / best_ratio - 1), (int)choices[best].blocks,
             copy_names[choices[best].copy], good ? "" : "  TOO FAR");
+    if (!known)
+        printf("\n");
+    else
+        printf("  %d of %d rounds undisturbed\n", best == 0 ? quiet : best_quiet, rounds);
     fflush(stdout);
     for (int i = 0; i < 4; i++)
         gatun_memory_free(tensors[i], sizes[i]);
@@ -140,22 +171,25 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
 }
 
 static int usage(int status) {
-    printf("bench_plan [--only NAME-PART] [--rounds N] [--window SECONDS] [--tolerance SHARE]\n"
+    printf("bench_plan [--only NAME-PART] [--rounds N] [--window SECONDS] [--tolerance SHARE] [--no-pin]\n"
+           "Kept on the least disturbed of the CPUs that it may use (taskset), unless --no-pin.\n"
            "GATUN_ISA chooses the tier. By default 15 rounds, windows of 0.01 s, and 0.03.\n");
     return status;
 }
 
 int main(int argc, char **argv) {
-    options o = {.rounds = 15, .window = 0.01, .tolerance = 0.03};
+    options o = {.rounds = 15, .pin = 1, .window = 0.01, .tolerance = 0.03};
     static const struct option names[] = {{"only", 1, 0, 'o'}, {"rounds", 1, 0, 'r'}, {"window", 1, 0, 'w'},
-        {"tolerance", 1, 0, 't'}, {"help", 0, 0, 'h'}, {0}};
+        {"tolerance", 1, 0, 't'}, {"no-pin", 0, 0, 'n'}, {"help", 0, 0, 'h'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'o')
             o.only = optarg;
         else if (c == 'r')
-            o.rounds = atoi(optarg) < 1 ? 1 : atoi(optarg) > MOST_ROUNDS ? MOST_ROUNDS : atoi(optarg);
+            o.rounds = atoi(optarg) < 1 ? 1 : atoi(optarg) > MOST_ROUNDS / 2 ? MOST_ROUNDS / 2 : atoi(optarg);
         else if (c == 'w')
             o.window = atof(optarg) > 1e-5 ? atof(optarg) : 0.01;
+        else if (c == 'n')
+            o.pin = 0;
         else if (c == 't')
             o.tolerance = atof(optarg);
         else

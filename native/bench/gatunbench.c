@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "gatunbench.h"
 
+#include "neighbour.h"
 #include "workload.h"
 
 #include <math.h>
@@ -126,4 +127,24 @@ GATUNBENCH_API float gatunbench_read(
     } while (time < nanoseconds);
     *bytes_per_second = bytes / (double)(time > 0 ? time : 1) * 1e9;
     return sum;
+}
+
+GATUNBENCH_API double gatunbench_instructions_a_cycle(double seconds) {
+    return neighbour_instructions_a_cycle(seconds);
+}
+
+GATUNBENCH_API double gatunbench_undisturbed(void) {
+    return neighbour_threshold();
+}
+
+GATUNBENCH_API int32_t gatunbench_settle(double seconds) {
+    return neighbour_settle(seconds);
+}
+
+GATUNBENCH_API int32_t gatunbench_pin(int32_t cpu) {
+    return neighbour_pin(cpu);
+}
+
+GATUNBENCH_API void gatunbench_unpin(void) {
+    neighbour_unpin();
 }

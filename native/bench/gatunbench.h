@@ -47,6 +47,21 @@ GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, c
 GATUNBENCH_API float gatunbench_read(
     int32_t tier, const float *x, int64_t floats, int64_t nanoseconds, double *bytes_per_second);
 
+/** neighbour.h for Java: instructions a cycle of a loop that wants the whole core, NaN where there is none. */
+GATUNBENCH_API double gatunbench_instructions_a_cycle(double seconds);
+
+/** From how many instructions a cycle on a sample is undisturbed. */
+GATUNBENCH_API double gatunbench_undisturbed(void);
+
+/** Keeps the calling thread on the least disturbed CPU of those that it had at first; 1 if that is another than before. */
+GATUNBENCH_API int32_t gatunbench_settle(double seconds);
+
+/** Keeps the calling thread on a CPU; 0, or -1 if that is not possible. */
+GATUNBENCH_API int32_t gatunbench_pin(int32_t cpu);
+
+/** Takes gatunbench_settle back. */
+GATUNBENCH_API void gatunbench_unpin(void);
+
 typedef void gatunbench_softmax(float *row, int64_t keys, float scale);
 gatunbench_softmax gatunbench__softmax_avx512, gatunbench__softmax_avx2, gatunbench__softmax_neon,
     gatunbench__softmax_portable;

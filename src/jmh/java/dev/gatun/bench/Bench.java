@@ -175,11 +175,13 @@ public final class Bench {
         new ArrayList<>(
             List.of(
                 BenchLibrary.file().resolveSibling("bench_attention").toString(),
+                "--all",
                 "--json",
                 json.toString()));
-    if (quick) {
-      command.addAll(List.of("--pairs", "5", "--window", "0.005", "--max-flops", "2e10"));
-    }
+    command.addAll(
+        quick
+            ? List.of("--pairs", "5", "--window", "0.002", "--max-flops", "3e9")
+            : List.of("--pairs", "11"));
     finish(start(command, Map.of()));
     return Json.read(json);
   }

@@ -71,6 +71,22 @@ final class BenchLibrary {
               INT,
               ADDRESS));
 
+  private static final FunctionDescriptor OF_SECONDS =
+      FunctionDescriptor.of(ValueLayout.JAVA_DOUBLE, ValueLayout.JAVA_DOUBLE);
+
+  private static final MethodHandle INSTRUCTIONS =
+      handle("gatunbench_instructions_a_cycle", OF_SECONDS);
+
+  private static final MethodHandle UNDISTURBED =
+      handle("gatunbench_undisturbed", FunctionDescriptor.of(ValueLayout.JAVA_DOUBLE));
+
+  private static final MethodHandle SETTLE =
+      handle("gatunbench_settle", FunctionDescriptor.of(INT, ValueLayout.JAVA_DOUBLE));
+
+  private static final MethodHandle PIN = handle("gatunbench_pin", FunctionDescriptor.of(INT, INT));
+
+  private static final MethodHandle UNPIN = handle("gatunbench_unpin", FunctionDescriptor.ofVoid());
+
   private BenchLibrary() {}
 
   /** Makes sure that the library is loaded. */
@@ -123,5 +139,49 @@ final class BenchLibrary {
   static String shape(int index, MemorySegment sizes) throws Throwable {
     MemorySegment name = (MemorySegment) SHAPE.invokeExact(index, sizes);
     return name.address() == 0 ? null : name.reinterpret(64).getString(0);
+  }
+
+  /** A call that throws nothing of its own. */
+  private interface Downcall<T> {
+    T call() throws Throwable;
+  }
+
+  private static <T> T unchecked(Downcall<T> downcall) {
+    try {
+      return downcall.call();
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw Peer.unexpected(e);
+    }
+  }
+
+  /** Instructions a cycle of a loop that wants the whole core, NaN where there is none. */
+  static double instructionsPerCycle(double seconds) {
+    return unchecked(() -> (double) INSTRUCTIONS.invokeExact(seconds));
+  }
+
+  /** From how many of them on nobody else uses the core. */
+  static double undisturbed() {
+    return unchecked(() -> (double) UNDISTURBED.invokeExact());
+  }
+
+  /** Keeps the calling thread on its least disturbed CPU; whether that is another than before. */
+  static boolean settle(double seconds) {
+    return unchecked(() -> (int) SETTLE.invokeExact(seconds)) != 0;
+  }
+
+  /** Keeps the calling thread on a CPU; whether that is possible. */
+  static boolean pin(int cpu) {
+    return unchecked(() -> (int) PIN.invokeExact(cpu)) == 0;
+  }
+
+  /** Takes {@link #settle} back. */
+  static void unpin() {
+    unchecked(
+        () -> {
+          UNPIN.invokeExact();
+          return null;
+        });
   }
 }

@@ -34,7 +34,7 @@ public final class Comparison {
     String reason = contender.reasonAgainst(point, quick);
     if (reason == null) {
       try {
-        return measure(point);
+        return measure(point, Arena.ofConfined());
       } catch (WrongBaseline e) {
         throw e;
       } catch (RuntimeException e) {
@@ -89,15 +89,31 @@ public final class Comparison {
     }
   }
 
-  private Map<String, Object> measure(Point point) {
-    try (Workload workload = new Workload(point, Arena.ofConfined());
+  /** The kinds of arenas that rows of calls are about; all other tensors lie in a confined one. */
+  static final List<String> ARENAS = List.of("confined", "shared");
+
+  /** What such rows compute: nothing, and next to nothing. */
+  static final List<Shape> CALLS = List.of(Shape.of("tiny16q0"), Shape.of("tiny16"));
+
+  /** Returns a row about what a call costs while all tensors lie in one arena of a kind. */
+  Map<String, Object> call(Shape shape, String kind) {
+    Arena arena = kind.equals(ARENAS.getLast()) ? Arena.ofShared() : Arena.ofConfined();
+    Map<String, Object> row = new LinkedHashMap<>(measure(Point.of(shape), arena));
+    row.put("arena", kind);
+    return row;
+  }
+
+  private Map<String, Object> measure(Point point, Arena arena) {
+    try (Workload workload = new Workload(point, arena);
         GatunPeer.FromJava gatun = new GatunPeer.FromJava(workload)) {
       try {
         workload.check(gatun.name, gatun.answer());
       } catch (IllegalStateException e) {
         throw new WrongBaseline(e.getMessage());
       }
-      try (Peer peer = contender.maker().apply(workload)) {
+      try (Peer peer = contender.maker().apply(workload);
+          // after the peer: its threads are not to inherit a single CPU
+          Neighbour neighbour = point.threads() == 1 ? Neighbour.pinning() : Neighbour.watching()) {
         long begin = System.nanoTime();
         Workload.Answer answer = peer.answer();
         double known = (System.nanoTime() - begin) * 1e-9;
@@ -112,6 +128,7 @@ public final class Comparison {
                 0,
                 c ? 0 : known,
                 around,
+                neighbour,
                 System::nanoTime);
         Map<String, Object> row = new LinkedHashMap<>();
         row.put("peer", c ? gatun.name : peer.name);
@@ -165,14 +182,16 @@ public final class Comparison {
     Map<?, ?> ratio = (Map<?, ?>) row.get("ratio");
     System.err.printf(
         Locale.ROOT,
-        "%s %12.3f µs, %s %12.3f µs, ratio %.3f (%.3f … %.3f)%n",
+        "%s %12.3f µs, %s %12.3f µs, ratio %.3f (%.3f … %.3f), undisturbed %s of %s%n",
         where,
         (double) ((Map<?, ?>) row.get("peerNs")).get("median") / 1e3,
         row.get("baseline"),
         (double) ((Map<?, ?>) row.get("baselineNs")).get("median") / 1e3,
         (double) ratio.get("median"),
         (double) ratio.get("q1"),
-        (double) ratio.get("q3"));
+        (double) ratio.get("q3"),
+        row.getOrDefault("undisturbed", "?"),
+        row.get("pairs"));
   }
 
   /** Vector code that is not compiled yet is a thousand times slower than it will be. */
@@ -209,6 +228,16 @@ public final class Comparison {
         Map<String, Object> row = comparison.run(point);
         say(row);
         rows.add(row);
+        Json.write(file, rows);
+      }
+      if (contender.name().equals(Contender.GATUN_C)) {
+        for (String arena : ARENAS) {
+          for (Shape shape : CALLS) {
+            Map<String, Object> row = comparison.call(shape, arena);
+            say(row);
+            rows.add(row);
+          }
+        }
         Json.write(file, rows);
       }
     }

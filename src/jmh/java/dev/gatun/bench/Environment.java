@@ -66,12 +66,13 @@ final class Environment {
         "os", "%s %s".formatted(System.getProperty("os.name"), System.getProperty("os.version")));
     map.put("hugePages", text("/sys/kernel/mm/transparent_hugepage/enabled"));
     map.put("governor", text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
+    map.put("undisturbedFrom", Neighbour.UNDISTURBED + " instructions a cycle");
     map.put("loadBefore", text("/proc/loadavg"));
     Map<String, String> variables = new TreeMap<>();
     System.getenv()
         .forEach(
             (name, value) -> {
-              if (name.matches("(OPENBLAS|OMP|GOTO|MKL)_.*|GATUN_ISA")) {
+              if (name.matches("(OPENBLAS|OMP|GOTO|MKL)_.*|GATUN_(ISA|BENCH_UNDISTURBED)")) {
                 variables.put(name, value);
               }
             });

@@ -17,7 +17,10 @@ final class ModelComparison {
   /** Times a peer against Gatun in alternation. */
   static Map<String, Object> row(
       String model, int tokens, Peer gatun, Peer peer, Alternation.Effort effort) {
-    Alternation times = Alternation.of(gatun, peer, effort);
+    Alternation times;
+    try (Neighbour neighbour = Neighbour.watching()) {
+      times = Alternation.of(gatun, peer, effort, neighbour);
+    }
     Map<String, Object> row = new LinkedHashMap<>();
     row.put("model", model);
     row.put("tokens", tokens);

@@ -125,6 +125,64 @@ final class Report {
     if (results.get("failures") instanceof Map<?, ?> failures) {
       failures.forEach((name, value) -> line("| step %s failed | %s |", name, value));
     }
+    for (int threads = 1; threads <= 2; threads++) {
+      gauge(threads);
+    }
+    line("");
+    line("### Undisturbed pairs");
+    line("");
+    line(
+        "A virtual CPU is a hardware thread. While somebody else uses the other thread of its core,"
+            + " an FMA loop keeps its rate, but kernels lose some percent, not all of them alike."
+            + " So a gauge runs right before and right after every pair of samples: how many"
+            + " instructions a cycle a loop of independent additions and no-ops comes to. From %s"
+            + " on at both ends a pair is undisturbed (`native/bench/neighbour.h` says why). With"
+            + " one thread the calls run on the least disturbed CPU of those allowed, and move when"
+            + " it is not any more; with more threads only the caller's CPU is gauged, and nothing"
+            + " is kept in its place.",
+        ((Map<?, ?>) results.get("environment")).get("undisturbedFrom"));
+    line("");
+    line(
+        "Medians and quartiles are those of the undisturbed pairs if there are at least %d, or as"
+            + " many as were wanted where that is less; where there are not, further pairs are"
+            + " timed, up to half as many again (in C twice as many) within a limit, and if that"
+            + " does not help all of them count, and **%s** marks the number. What is chosen"
+            + " depends on the gauge alone, never on a time of Gatun or of a peer. Gatun's own"
+            + " medians over processes leave marked rows out where there are others.",
+        Alternation.ENOUGH, DISTURBED);
+  }
+
+  /** Marks a number that comes from too few undisturbed pairs. */
+  static final String DISTURBED = "~";
+
+  private static String mark(boolean disturbed) {
+    return disturbed ? DISTURBED : "";
+  }
+
+  /** Undisturbed pairs of all. */
+  private static String pairs(int undisturbed, int pairs) {
+    return undisturbed < 0 ? "? of " + pairs : undisturbed + " of " + pairs;
+  }
+
+  private void gauge(int threads) {
+    OptionalDouble gauge = results.instructionsPerCycle(threads);
+    if (gauge.isEmpty()) {
+      return;
+    }
+    List<Results.Row> rows =
+        results.peers().stream()
+            .filter(row -> row.isThere() && row.point().threads() == threads)
+            .filter(row -> row.undisturbed() >= 0)
+            .toList();
+    line(
+        "| gauge, %s | %.2f instructions a cycle (median of rows), %d of %d pairs undisturbed, %d"
+            + " of %d rows with too few |",
+        threads == 1 ? "one thread" : threads + " threads",
+        gauge.getAsDouble(),
+        rows.stream().mapToInt(Results.Row::undisturbed).sum(),
+        rows.stream().mapToInt(Results.Row::pairs).sum(),
+        rows.stream().filter(Results.Row::isDisturbed).count(),
+        rows.size());
   }
 
   private void jmh(List<Map<?, ?>> rows) {
@@ -165,23 +223,47 @@ final class Report {
     }
     heading(
         "The C call (no JVM)",
-        "Share of the FMA peak of one core, each sample between two measurements of the peak.");
-    tableHead("shape", "sizes", "time", "GFLOP/s", "share of peak", "error");
+        "Share of the FMA peak of one core, each sample between two measurements of the peak. One"
+            + " query row sees the same keys with and without the mask, and one head lies the same"
+            + " in both layouts: such shapes are measured once.");
+    Map<String, List<Map<?, ?>>> tables = new LinkedHashMap<>();
     for (Map<?, ?> row : rows) {
-      Spread share = spread(row.get("shareOfPeak"));
-      boolean works = number(row.get("flops")) > 0;
-      line(
-          "| %s | %s | %s | %s | %s | %.1e |",
-          row.get("shape"),
-          Shape.of(row.get("shape").toString()).text(),
-          time(spread(row.get("time"))),
-          works ? gigaflops(spread(row.get("rate")).median()) : "",
-          works
-              ? "%s (%s … %s)"
-                  .formatted(percent(share.median()), percent(share.q1()), percent(share.q3()))
-              : "",
-          number(row.get("error")));
+      String layout =
+          row.get("layout") == null ? Point.Layout.BHSD.text : (String) row.get("layout");
+      String mask = Boolean.TRUE.equals(row.get("causal")) ? "causal" : "no mask";
+      tables.computeIfAbsent(layout + ", " + mask, each -> new ArrayList<>()).add(row);
     }
+    tables.forEach(
+        (title, of) -> {
+          line("");
+          line("### C, %s", title);
+          line("");
+          tableHead(
+              "shape", "sizes", "time", "GFLOP/s", "share of peak", "undisturbed pairs", "error");
+          of.forEach(this::cRow);
+        });
+  }
+
+  private void cRow(Map<?, ?> row) {
+    Spread share = spread(row.get("shareOfPeak"));
+    boolean works = number(row.get("flops")) > 0;
+    int undisturbed = row.get("undisturbed") == null ? -1 : (int) number(row.get("undisturbed"));
+    line(
+        "| %s | %s | %s | %s | %s | %s | %.1e |",
+        row.get("shape"),
+        Shape.of(row.get("shape").toString()).text(),
+        time(spread(row.get("time"))),
+        works ? gigaflops(spread(row.get("rate")).median()) : "",
+        works
+            ? "%s%s (%s … %s)"
+                .formatted(
+                    percent(share.median()),
+                    mark(Results.isDisturbed(share, undisturbed)),
+                    percent(share.q1()),
+                    percent(share.q3()))
+            : "",
+        pairs(undisturbed, (int) number(row.get("pairs"))),
+        number(row.get("error")));
   }
 
   private void javaAndC() {
@@ -197,22 +279,48 @@ final class Report {
             + " in [%s](%s). `make bench-jmh` compares the two by JMH.",
         POINTS,
         POINTS);
-    tableHead("shape", "mask", "Java call", "C call", "Java − C", "Java / C", "pairs");
+    tableHead("shape", "mask", "Java call", "C call", "Java − C", "Java / C", "undisturbed pairs");
     for (Results.Row row : rows) {
       Point point = row.point();
       if (point.threads() == 1
           && point.layout() == Point.Layout.BHSD
           && !point.shape().isLength()) {
         line(
-            "| %s | %s | %s | %s | %s | %s | %d |",
+            "| %s | %s | %s | %s | %s | %s | %s |",
             point.shape().name(),
             mask(point),
             time(row.peerNs()),
             time(row.baselineNs()),
             time(row.difference()),
-            quartiles(row.ratio()).replace("**", ""),
-            row.ratio().count());
+            quartiles(row.ratio()).replace("**", "") + mark(row.isDisturbed()),
+            pairs(row.undisturbed(), row.pairs()));
       }
+    }
+    calls();
+  }
+
+  private void calls() {
+    if (results.calls().isEmpty()) {
+      return;
+    }
+    line("");
+    line("### What a call costs");
+    line("");
+    line(
+        "Without query rows nothing is computed, and the difference is what Java adds: with all"
+            + " tensors in one confined arena, and in one shared arena.");
+    line("");
+    tableHead("shape", "arena", "Java call", "C call", "Java − C", "undisturbed pairs");
+    for (Results.Row row : results.calls()) {
+      line(
+          "| %s | %s | %s | %s | %s%s | %s |",
+          row.point().shape().name(),
+          row.arena(),
+          time(row.peerNs()),
+          time(row.baselineNs()),
+          time(row.difference()),
+          mark(row.isDisturbed()),
+          pairs(row.undisturbed(), row.pairs()));
     }
   }
 
@@ -231,8 +339,10 @@ final class Report {
             + " Gatun (called from Java), and the peer's share of the FMA peak; below 1, in bold,"
             + " the peer is faster. Each peer gets its tensors where and how it wants them: its own"
             + " layout, with Gatun in the same. Gatun's row is its time and its share, medians over"
-            + " all processes; shares and plots of a peer are Gatun's, and the ratio. What each"
-            + " process measured by itself is in [%s](%s).",
+            + " all processes; shares and plots of a peer are Gatun's, and the ratio. %s marks what"
+            + " had too few undisturbed pairs. What each process measured by itself is in"
+            + " [%s](%s).",
+        DISTURBED,
         POINTS,
         POINTS);
     tableHead("peer", "what it is");
@@ -252,8 +362,43 @@ final class Report {
         }
       }
     }
+    best();
     faster();
     missing();
+  }
+
+  private void best() {
+    line("");
+    line("### Against the best peer");
+    line("");
+    line(
+        "One thread. The fastest of PyTorch (both packings) and ONNX Runtime (all operators), in"
+            + " whichever of its layouts, as its time / Gatun's in that layout; the same of"
+            + " OpenBLAS and of the Vector API.");
+    line("");
+    tableHead("shape", "mask", "best of PyTorch and ONNX Runtime", "OpenBLAS", "Vector API");
+    for (int causal = 0; causal < 2; causal++) {
+      List<Shape> shapes = new ArrayList<>(results.shapes(causal == 1, 1));
+      shapes.addAll(results.lengths());
+      for (Shape shape : shapes) {
+        Results.Row framework =
+            results.best(
+                peer -> peer.startsWith("onnxruntime") || peer.endsWith("pytorch"),
+                shape,
+                causal == 1);
+        line(
+            "| %s | %s | %s | %s | %s |",
+            shape.name(),
+            causal == 1 ? "causal" : "none",
+            framework == null ? "–" : best(framework) + " " + framework.peer(),
+            best(results.best("openblas"::equals, shape, causal == 1)),
+            best(results.best("java-vector"::equals, shape, causal == 1)));
+      }
+    }
+  }
+
+  private static String best(Results.Row row) {
+    return row == null ? "–" : "%s%s".formatted(ratio(row.ratio()), mark(row.isDisturbed()));
   }
 
   private interface Title {
@@ -279,19 +424,24 @@ final class Report {
   private String own(Shape shape, boolean causal, int threads) {
     OptionalDouble ns = results.ns(Contender.GATUN, shape, causal, threads);
     OptionalDouble share = results.shareOfPeak(Contender.GATUN, shape, causal, threads);
+    Point point = new Point(shape, causal, Point.Layout.BHSD, threads);
     return ns.isEmpty()
         ? "–"
-        : "%s (%s)".formatted(time(ns.getAsDouble()), share(share.getAsDouble()));
+        : "%s%s (%s)"
+            .formatted(
+                time(ns.getAsDouble()),
+                mark(results.isDisturbed(point)),
+                share(share.getAsDouble()));
   }
 
   private String cell(String peer, Shape shape, boolean causal, int threads) {
     OptionalDouble share = results.shareOfPeak(peer, shape, causal, threads);
-    return share.isEmpty()
-        ? "–"
-        : "%s (%s)"
-            .formatted(
-                ratio(results.row(peer, shape, causal, threads).ratio()),
-                share(share.getAsDouble()));
+    if (share.isEmpty()) {
+      return "–";
+    }
+    Results.Row row = results.row(peer, shape, causal, threads);
+    return "%s%s (%s)"
+        .formatted(ratio(row.ratio()), mark(row.isDisturbed()), share(share.getAsDouble()));
   }
 
   private void faster() {
@@ -314,7 +464,7 @@ final class Report {
           row.peer(),
           time(row.peerNs().median()),
           time(row.baselineNs().median()),
-          quartiles(row.ratio()));
+          quartiles(row.ratio()) + mark(row.isDisturbed()));
     }
   }
 
@@ -466,7 +616,9 @@ final class Report {
     line("");
     line(
         "Ratio: peer / baseline of pairs timed in turn, median and quartiles. In bold the peer is"
-            + " faster.");
+            + " faster. %s: too few undisturbed pairs, so all count; the gauge is the median of its"
+            + " instructions a cycle.",
+        DISTURBED);
     line("");
     tableHead(
         "shape",
@@ -484,7 +636,8 @@ final class Report {
         "FMA peak, GFLOP/s",
         "read, GB/s",
         "error",
-        "pairs");
+        "undisturbed pairs",
+        "gauge");
     for (Results.Row row : results.peers()) {
       Point point = row.point();
       String what =
@@ -496,23 +649,26 @@ final class Report {
                   point.threads(),
                   row.peer());
       if (!row.isThere()) {
-        line("%s | not timed: %s |%s", what, row.missing().replace('|', '/'), " |".repeat(10));
+        line("%s | not timed: %s |%s", what, row.missing().replace('|', '/'), " |".repeat(11));
         continue;
       }
       line(
-          "%s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.1e | %d |",
+          "%s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.1e | %s | %s |",
           what,
           time(row.peerNs()),
           row.baseline(),
           time(row.baselineNs()),
-          quartiles(row.ratio()),
+          quartiles(row.ratio()) + mark(row.isDisturbed()),
           time(row.difference()),
           gigaflops(row.flopsPerSecond()),
           share(row.shareOfPeak()),
           gigaflops(row.peak()),
           gigaflops(row.read()),
           row.error(),
-          row.ratio().count());
+          pairs(row.undisturbed(), row.pairs()),
+          Double.isNaN(row.instructionsPerCycle())
+              ? ""
+              : String.format(Locale.ROOT, "%.2f", row.instructionsPerCycle()));
     }
   }
 
@@ -521,16 +677,20 @@ final class Report {
       return;
     }
     heading(title, explanation);
-    tableHead("tokens", "peer", "time", "Gatun's", "ratio");
+    tableHead("tokens", "peer", "time", "Gatun's", "ratio", "undisturbed pairs");
     for (Map<?, ?> row : rows) {
       Spread ratio = spread(row.get("ratio"));
+      int undisturbed = row.get("undisturbed") == null ? -1 : (int) number(row.get("undisturbed"));
       line(
-          "| %s | %s | %s | %s | %s |",
+          "| %s | %s | %s | %s | %s | %s |",
           row.get("tokens"),
           row.get("peer"),
           time(spread(row.get("peerNs"))),
           time(spread(row.get("baselineNs"))),
-          quartiles(ratio));
+          quartiles(ratio) + mark(Results.isDisturbed(ratio, undisturbed)),
+          pairs(
+              undisturbed,
+              row.get("pairs") == null ? ratio.count() : (int) number(row.get("pairs"))));
     }
   }
 

@@ -2,6 +2,7 @@ package dev.gatun.bench;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +28,10 @@ final class Results {
    * @param peak flops a second of the FMA loop
    * @param read bytes a second of the read loop
    * @param error against double
+   * @param pairs how many were timed
+   * @param undisturbed how many of them were undisturbed; negative if nobody knows
+   * @param instructionsPerCycle the median of the gauge, NaN if there is none
+   * @param arena of a row about a call's cost the kind of its arena, null of all others
    */
   record Row(
       String peer,
@@ -39,7 +44,11 @@ final class Results {
       Spread difference,
       double peak,
       double read,
-      double error) {
+      double error,
+      int pairs,
+      int undisturbed,
+      double instructionsPerCycle,
+      String arena) {
 
     private static Row of(Map<?, ?> map) {
       String peer = map.get("peer").toString();
@@ -47,7 +56,21 @@ final class Results {
       Point point = Point.in(map);
       if (map.get("missing") != null) {
         return new Row(
-            peer, baseline, point, map.get("missing").toString(), null, null, null, null, 0, 0, 0);
+            peer,
+            baseline,
+            point,
+            map.get("missing").toString(),
+            null,
+            null,
+            null,
+            null,
+            0,
+            0,
+            0,
+            0,
+            -1,
+            Double.NaN,
+            null);
       }
       return new Row(
           peer,
@@ -60,7 +83,20 @@ final class Results {
           spread(map.get("differenceNs")),
           number(map.get("peakFlopsPerSecond")),
           number(map.get("readBytesPerSecond")),
-          number(map.get("error")));
+          number(map.get("error")),
+          map.get("pairs") == null
+              ? spread(map.get("ratio")).count()
+              : (int) number(map.get("pairs")),
+          map.get("undisturbed") == null ? -1 : (int) number(map.get("undisturbed")),
+          map.get("instructionsPerCycle") == null
+              ? Double.NaN
+              : number(map.get("instructionsPerCycle")),
+          map.get("arena") == null ? null : map.get("arena").toString());
+    }
+
+    /** Whether too few pairs were undisturbed, so that its medians are those of all. */
+    boolean isDisturbed() {
+      return Results.isDisturbed(ratio, undisturbed);
     }
 
     boolean isThere() {
@@ -92,18 +128,43 @@ final class Results {
 
   private final Map<?, ?> map;
   private final List<Row> rows = new ArrayList<>();
+  private final List<Row> calls = new ArrayList<>();
 
   Results(Map<?, ?> map) {
     this.map = map;
-    for (Map<?, ?> row : rows("peers")) {
-      rows.add(Row.of(row));
+    for (Map<?, ?> each : rows("peers")) {
+      Row row = Row.of(each);
+      (row.arena == null ? rows : calls).add(row);
     }
+  }
+
+  /** Samples that were chosen are the undisturbed ones, or all. */
+  static boolean isDisturbed(Spread chosen, int undisturbed) {
+    return undisturbed >= 0 && chosen.count() != undisturbed;
   }
 
   // ---- peers ---------------------------------------------------------------------------------
 
   List<Row> peers() {
     return rows;
+  }
+
+  /** Rows about what a call costs, by kinds of arenas. */
+  List<Row> calls() {
+    return calls;
+  }
+
+  /**
+   * The row with the lowest ratio of all peers that are meant, in whatever layout, one thread; null
+   * if there is none.
+   */
+  Row best(Predicate<String> peers, Shape shape, boolean causal) {
+    return rows.stream()
+        .filter(row -> row.isThere() && !row.isJavaAndC() && peers.test(row.peer))
+        .filter(row -> row.point.shape().equals(shape) && row.point.causal() == causal)
+        .filter(row -> row.point.threads() == 1)
+        .min(Comparator.comparingDouble(row -> row.ratio.median()))
+        .orElse(null);
   }
 
   /** Names of the peers in the order of the rows; Gatun from Java is the first. */
@@ -185,11 +246,31 @@ final class Results {
     return gatun(point, row -> row.gatunNs().median());
   }
 
+  /** Over the rows that are not disturbed, if there is one. */
   private OptionalDouble gatun(Point point, ToDoubleFunction<Row> value) {
+    boolean all = isDisturbed(point);
     return median(
         rows.stream()
             .filter(row -> row.isThere() && row.point.equals(point))
+            .filter(row -> all || !row.isDisturbed())
             .mapToDouble(value)
+            .toArray());
+  }
+
+  /** Whether no row of a point has enough undisturbed pairs. */
+  boolean isDisturbed(Point point) {
+    return rows.stream()
+        .filter(row -> row.isThere() && row.point.equals(point))
+        .allMatch(Row::isDisturbed);
+  }
+
+  /** The median of the rows' gauges. */
+  OptionalDouble instructionsPerCycle(int threads) {
+    return median(
+        rows.stream()
+            .filter(row -> row.isThere() && row.point.threads() == threads)
+            .mapToDouble(Row::instructionsPerCycle)
+            .filter(each -> !Double.isNaN(each))
             .toArray());
   }
 

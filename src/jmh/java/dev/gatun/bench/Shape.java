@@ -29,12 +29,18 @@ public record Shape(String name, int batch, int heads, int kvHeads, int seqQ, in
           new Shape("gqa1024", 1, 32, 8, 1024, 1024, 128),
           new Shape("dec4096", 1, 32, 8, 1, 4096, 128),
           new Shape("dec2048x16", 16, 32, 8, 1, 2048, 128),
+          new Shape("s128d32", 1, 1, 1, 128, 128, 32),
           new Shape("s128d64", 1, 1, 1, 128, 128, 64),
+          new Shape("s128d128", 1, 1, 1, 128, 128, 128),
           new Shape("s512d32", 1, 1, 1, 512, 512, 32),
           new Shape("s512d64", 1, 1, 1, 512, 512, 64),
           new Shape("s512d128", 1, 1, 1, 512, 512, 128),
+          new Shape("s2048d32", 1, 1, 1, 2048, 2048, 32),
           new Shape("s2048d64", 1, 1, 1, 2048, 2048, 64),
-          new Shape("s2048d128", 1, 1, 1, 2048, 2048, 128));
+          new Shape("s2048d128", 1, 1, 1, 2048, 2048, 128),
+          new Shape("s4096d32", 1, 1, 1, 4096, 4096, 32),
+          new Shape("s4096d64", 1, 1, 1, 4096, 4096, 64),
+          new Shape("s4096d128", 1, 1, 1, 4096, 4096, 128));
 
   /** The shapes that peers are compared on. */
   public static final List<Shape> PEERS =

@@ -2,6 +2,7 @@ package dev.gatun.bench;
 
 import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -263,6 +264,17 @@ class BenchmarksTest {
         assertTrue((double) row.get("error") <= Workload.TOLERANCE, row.toString());
         assertTrue((double) row.get("peakFlopsPerSecond") > 0, row.toString());
         assertTrue((double) row.get("readBytesPerSecond") > 0, row.toString());
+        assertEquals(
+            Double.isNaN(BenchLibrary.instructionsPerCycle(0.0001)),
+            row.get("undisturbed") == null,
+            row.toString());
+        if (contender.name().equals(Contender.GATUN_C)) {
+          for (String arena : Comparison.ARENAS) {
+            Map<String, Object> call = comparison.call(Comparison.CALLS.getFirst(), arena);
+            assertEquals(arena, call.get("arena"));
+            assertNotNull(call.get("differenceNs"), call.toString());
+          }
+        }
       }
       Contender broken =
           new Contender(
@@ -369,6 +381,20 @@ class BenchmarksTest {
             "## Java against C",
             "### Causal, two threads",
             "### Where a peer is faster",
+            "### Against the best peer",
+            // the fastest of those that may: 93 % of the peak against their 70 %
+            "| pre4096 | none | 1.33 onnxruntime-mha | 1.86 | 2.51 |",
+            // it has no shared heads for others, and this row was disturbed
+            "| gqa1024 | none | 1.50~ onnxruntime-attention | 1.86 | 2.51 |",
+            "### Undisturbed pairs",
+            "and **~** marks the number",
+            "| undisturbedFrom | ",
+            "| gauge, one thread | 5.90 instructions a cycle (median of rows), ",
+            "### What a call costs",
+            "| tiny16q0 | shared | ",
+            "### C, [B,S,H,D], causal",
+            "| s512d64 | 1 × 1 heads, 512 × 512, d 64 | 400.00 µs (396.00 µs … 404.00 µs) | 167.8 |"
+                + " 80.0 %~ (79.2 % … 80.8 %) | 2 of 22 | 9.0e-08 |",
             "| onnxruntime-gqa | is always causal |",
             "| djl-pytorch | its process ended with exit code 134: terminate called |",
             "| 16384 |",
@@ -380,6 +406,9 @@ class BenchmarksTest {
         List.of("commit", "date", "cpu", "tier", "threads", "openblasCore", "openblasConfig")) {
       assertTrue(report.contains("| " + name + " | "), name);
     }
+    assertTrue(points.contains("~ |"), "marked");
+    assertTrue(points.contains(" | 3 of 22 | 4.60 |"), "counted");
+    assertTrue(points.contains(" | 15 of 15 | 5.90 |"), "counted");
     // the stored results give the same page, and nothing else is needed
     String json = Files.readString(to.resolve("results.json"));
     Files.delete(from.resolve("results.json"));
@@ -455,7 +484,8 @@ class BenchmarksTest {
 
   private static Alternation times(
       Peer a, Peer b, Alternation.Effort effort, double known, long[] clock) {
-    return Alternation.of(a, b, effort, 0, known, window -> {}, () -> clock[0]);
+    return Alternation.of(
+        a, b, effort, 0, known, window -> {}, Alternation.Watch.NONE, () -> clock[0]);
   }
 
   @Test
@@ -465,7 +495,8 @@ class BenchmarksTest {
     Ticking b = new Ticking("b", clock, 1_500);
     Alternation.Effort effort = new Alternation.Effort(0.001, 9, 0.01, 0.01, 1, 1);
     List<Double> windows = new ArrayList<>();
-    Alternation times = Alternation.of(a, b, effort, 0, 0, windows::add, () -> clock[0]);
+    Alternation times =
+        Alternation.of(a, b, effort, 0, 0, windows::add, Alternation.Watch.NONE, () -> clock[0]);
     assertEquals(1.5, times.ratio().median(), 1e-9);
     assertEquals(500, times.difference().median(), 1e-6);
     assertEquals(9, times.ratio().count());
@@ -496,6 +527,133 @@ class BenchmarksTest {
         };
     assertEquals(1, times(fast, once, effort, 3, clock).ratio().count());
     assertEquals(1, once.calls);
+  }
+
+  /** Says what it is told, the last for ever. */
+  private static final class Told implements Alternation.Watch {
+    private final double[] gauges;
+    private int asked;
+    private int moves;
+    private int spent;
+    private double left = 100;
+
+    Told(double... gauges) {
+      this.gauges = gauges;
+    }
+
+    @Override
+    public double instructionsPerCycle() {
+      return gauges[Math.min(asked++, gauges.length - 1)];
+    }
+
+    @Override
+    public double undisturbed() {
+      return 5;
+    }
+
+    @Override
+    public boolean move() {
+      moves++;
+      return false;
+    }
+
+    @Override
+    public boolean spend(double seconds) {
+      spent++;
+      left -= seconds;
+      return left >= 0;
+    }
+  }
+
+  private static Alternation watched(Alternation.Watch watch, int pairs, long... nanos) {
+    long[] clock = new long[1];
+    Peer steady = new Ticking("steady", clock, 1_000_000);
+    Peer varying =
+        new Peer("varying") {
+          private int call = -2; // warm, and how many calls make a window
+
+          @Override
+          public void calls(long n) {
+            clock[0] += n * nanos[Math.clamp(call++, 0, nanos.length - 1)];
+          }
+
+          @Override
+          public Workload.Answer answer() {
+            throw new AssertionError("not asked for");
+          }
+        };
+    Alternation.Effort effort = new Alternation.Effort(0.0015, pairs, 0, 0, 1, 3);
+    return Alternation.of(steady, varying, effort, 0, 0, window -> {}, watch, () -> clock[0]);
+  }
+
+  @Test
+  void disturbedPairsAreLeftOutWhereEnoughAreNot() {
+    // the gauge falls around the third and the fourth pair, which are between two gauges each
+    Told watch = new Told(6, 6, 6, 4, 6);
+    Alternation times = watched(watch, 9, 1_500_000, 1_500_000, 9_000_000, 9_000_000, 1_500_000);
+    assertEquals(9, times.pairs());
+    assertEquals(7, times.undisturbed());
+    assertEquals(7, times.ratio().count());
+    assertEquals(7, times.a().count());
+    assertEquals(1.5, times.ratio().q3(), 1e-9);
+    assertEquals(6, times.instructionsPerCycle().median());
+    assertEquals(0, watch.spent);
+    assertEquals(2, watch.moves, "once before all, once when the gauge fell");
+  }
+
+  /** Slow or fast: what is chosen does not depend on it. */
+  @Test
+  void timesDoNotDecideWhichPairsCount() {
+    Told watch = new Told(6);
+    Alternation times = watched(watch, 9, 1_500_000, 9_000_000, 1_500_000);
+    assertEquals(9, times.undisturbed());
+    assertEquals(9, times.ratio().count());
+  }
+
+  @Test
+  void whereTooFewPairsAreUndisturbedAllCount() {
+    Told watch = new Told(6, 6, 6, 6, 6, 4);
+    Alternation times = watched(watch, 9, 1_500_000);
+    assertEquals(13, times.pairs(), "half as many again");
+    assertEquals(4, times.undisturbed());
+    assertEquals(13, times.ratio().count());
+    assertTrue(Results.isDisturbed(times.ratio(), times.undisturbed()));
+    // no time for more
+    watch = new Told(4);
+    watch.left = 0;
+    times = watched(watch, 9, 1_500_000);
+    assertEquals(9, times.pairs());
+    assertEquals(9, times.ratio().count());
+    // the fifth undisturbed pair ends it
+    times = watched(new Told(4, 4, 4, 4, 4, 4, 4, 6), 9, 1_500_000);
+    assertEquals(12, times.pairs());
+    assertEquals(5, times.ratio().count());
+    // few were wanted
+    assertTrue(Alternation.isEnough(3, 3));
+    assertEquals(3, watched(new Told(6), 3, 1_500_000).undisturbed());
+  }
+
+  @Test
+  void withoutAGaugeAllPairsCount() {
+    Alternation times = watched(Alternation.Watch.NONE, 9, 1_500_000);
+    assertEquals(9, times.pairs());
+    assertEquals(-1, times.undisturbed());
+    assertEquals(9, times.ratio().count());
+    assertNull(times.toMap().get("undisturbed"));
+    assertEquals(9, times.toMap().get("pairs"));
+  }
+
+  @Test
+  void theGaugeIsThatOfTheCore() {
+    double rate = BenchLibrary.instructionsPerCycle(0.001);
+    assertEquals(!System.getProperty("os.arch").equals("amd64"), Double.isNaN(rate));
+    assertTrue(Double.isNaN(rate) || rate > 0 && rate < 16, "" + rate);
+    assertTrue(BenchLibrary.undisturbed() > 0);
+    try (Neighbour neighbour = Neighbour.pinning()) {
+      neighbour.move();
+    }
+    assertFalse(Neighbour.watching().move());
+    assertFalse(BenchLibrary.pin(-1));
   }
 
   @Test

@@ -47,9 +47,14 @@ final class SyntheticResults {
     return 1e9 * (quality[1] + Math.max(work, reading) / point.threads());
   }
 
-  private static Map<String, Object> spread(double median, Random random) {
+  private static Map<String, Object> spread(double median, Random random, int count) {
     double width = median * 0.01 * (1 + random.nextDouble());
-    return new Spread(median, median - width, median + width, 15).toMap();
+    return new Spread(median, median - width, median + width, count).toMap();
+  }
+
+  /** Whether somebody else used the core meanwhile. */
+  private static boolean isDisturbed(String peer, Point point) {
+    return peer.equals("onnxruntime-attention") && point.shape().name().equals("gqa1024");
   }
 
   private static Map<String, Object> row(Contender contender, Point point, Random random) {
@@ -70,12 +75,40 @@ final class SyntheticResults {
     row.put("error", 9e-8);
     row.put("peakFlopsPerSecond", PEAK * point.threads() * (0.98 + 0.04 * random.nextDouble()));
     row.put("readBytesPerSecond", READ * point.threads() * (0.95 + 0.1 * random.nextDouble()));
-    double a = nanos(baseline, point) * (0.97 + 0.06 * random.nextDouble());
-    double b = nanos(peer, point) * (0.97 + 0.06 * random.nextDouble());
-    row.put("baselineNs", spread(a, random));
-    row.put("peerNs", spread(b, random));
-    row.put("ratio", spread(b / a, random));
-    row.put("differenceNs", spread(b - a, random));
+    double now = 0.97 + 0.06 * random.nextDouble(); // the clock, of both
+    double a = nanos(baseline, point) * now;
+    double b = nanos(peer, point) * now + (c ? 30 : 0);
+    boolean disturbed = isDisturbed(peer, point);
+    int count = disturbed ? 22 : 15;
+    row.put("baselineNs", spread(a, random, count));
+    row.put("peerNs", spread(b, random, count));
+    row.put("ratio", spread(b / a, random, count));
+    row.put("differenceNs", spread(b - a, random, count));
+    row.put("pairs", count);
+    row.put("undisturbed", disturbed ? 3 : 15);
+    row.put("instructionsPerCycle", disturbed ? 4.6 : 5.9);
+    return row;
+  }
+
+  /** A row of the C benchmark; the second layout has a disturbed one. */
+  private static Map<String, Object> c(
+      Shape shape, Point.Layout layout, boolean causal, boolean disturbed) {
+    Map<String, Object> row = new LinkedHashMap<>();
+    int count = disturbed ? 22 : 11;
+    double seconds = 4e-4;
+    Point point = new Point(shape, causal, layout, 1);
+    row.put("shape", shape.name());
+    row.put("causal", causal);
+    row.put("layout", layout.text);
+    row.put("threads", 1);
+    row.put("flops", point.flops());
+    row.put("error", 9e-8);
+    row.put("pairs", count);
+    row.put("undisturbed", disturbed ? 2 : 11);
+    row.put("instructionsPerCycle", disturbed ? 4.5 : 5.9);
+    Map<String, Double> values =
+        Map.of("time", seconds * 1e9, "rate", point.flops() / seconds, "shareOfPeak", 0.8);
+    values.forEach((name, x) -> row.put(name, new Spread(x, x * 0.99, x * 1.01, count).toMap()));
     return row;
   }
 
@@ -100,6 +133,20 @@ final class SyntheticResults {
         peers.add(row(contender, point, random));
       }
     }
+    for (String arena : Comparison.ARENAS) {
+      for (Shape shape : Comparison.CALLS) {
+        Map<String, Object> row = row(Contender.of(Contender.GATUN_C), Point.of(shape), random);
+        row.put("arena", arena);
+        peers.add(row);
+      }
+    }
+    List<Object> c = new ArrayList<>();
+    for (Point.Layout layout : Point.Layout.values()) {
+      for (boolean causal : new boolean[] {false, true}) {
+        c.add(c(Shape.of("pre512"), layout, causal, false));
+        c.add(c(Shape.of("s512d64"), layout, causal, !causal));
+      }
+    }
     for (String peer : MemoryRun.PEERS) {
       for (MemoryRun.Case each : MemoryRun.cases(peer, false)) {
         Map<String, Object> row = MemoryRun.row(peer, each.length(), each.causal());
@@ -114,6 +161,7 @@ final class SyntheticResults {
     Map<String, Object> results = new LinkedHashMap<>();
     results.put("mode", "full");
     results.put("environment", Environment.describe());
+    results.put("c", c);
     results.put("peers", peers);
     results.put("memory", memory);
     return results;

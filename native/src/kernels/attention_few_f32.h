@@ -9,7 +9,8 @@
  *   2. Softmax of a tile of TILE_KEYS keys, along keys: p = 2^(score - maximum).
  *   3. out[query][c] += sum_key v[key][c] * p[query][key], a register block of queries x FEW_COLUMNS vectors of columns
  *      (FEW_COLUMNS_SINGLE for one query), in chains of CHAIN_KEYS keys from 0.
- *   4. Every SPLIT_KEYS keys the float results are merged into doubles.
+ *   4. Every SPLIT_KEYS keys the float results are merged into doubles. Where parts of the keys are tasks of their own they
+ *      store these results, and whoever ends last merges them as one task would have.
  * Keys and values are read once from where they lie, those some kilobytes ahead fetched all the time: with few queries
  * their memory is the bound.
  *
@@ -323,27 +324,75 @@ static void few_take_merged(const gatun__attention_task *t, const few_state *f, 
     }
 }
 
+/* The keys key .. end - 1 of one split; keys of this task end at `last`. */
+static void few_split(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int32_t key,
+    int32_t end, int32_t last, int select_all) {
+    for (; key < end; key += GATUN__TILE_KEYS) {
+        int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
+        /* Where nothing comes next, what is there already. */
+        const float *next_k = t->k + (key + keys < last ? key + keys : key) * t->k_row;
+        if (key + keys >= last && t->next_k != NULL)
+            next_k = t->next_k;
+        for (int32_t i = 0; i < count; i += 4) {
+            int32_t some = count - i < 4 ? count - i : 4;
+            (some == 1      ? few_tile_1
+                : some == 2 ? few_tile_2
+                            : few_tile_4)(t, f, first + i, some, key, keys, next_k, select_all);
+        }
+    }
+}
+
 /* All keys for queries first .. first + count - 1, which few_reset has prepared. */
 static void few_keys(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int select_all) {
     const int32_t most = f->limit[first + count - 1];
     int merged = most > GATUN__SPLIT_KEYS;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
-        for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
-            int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            const float *next_k = key + keys < most ? t->k + (key + keys) * t->k_row : t->next_k;
-            for (int32_t i = 0; i < count; i += 4) {
-                int32_t some = count - i < 4 ? count - i : 4;
-                (some == 1      ? few_tile_1
-                    : some == 2 ? few_tile_2
-                                : few_tile_4)(t, f, first + i, some, key, keys, next_k, select_all);
-            }
-        }
+        few_split(t, f, first, count, split, end, most, select_all);
         if (merged)
             few_merge(t, f, first, count, split == 0);
     }
     if (merged)
         few_take_merged(t, f, first, count);
+}
+
+/* The same with the results of a split in the task's partials. */
+static few_state few_partial(const gatun__attention_task *t, const few_state *f, int32_t count, int64_t split) {
+    few_state partial = *f;
+    partial.out = (float *)(void *)(t->partials + split * t->partial_bytes);
+    partial.maximum = partial.out + (int64_t)count * t->head_dim_v;
+    partial.sum = partial.maximum + count;
+    return partial;
+}
+
+/* What few_keys does for the splits of a part, up to their results. */
+static void few_part(const gatun__attention_task *t, const few_state *f, int32_t count) {
+    enum { SPLIT = GATUN__SPLIT_KEYS };
+    const int64_t all = f->limit[count - 1];
+    const int32_t last = (int32_t)(t->split_end * SPLIT < all ? t->split_end * SPLIT : all);
+    for (int64_t split = t->split_begin; split * SPLIT < last; split++) {
+        const few_state partial = few_partial(t, f, count, split);
+        const int32_t begin = (int32_t)split * SPLIT, end = last - begin < SPLIT ? last : begin + SPLIT;
+        few_reset(t, &partial, 0, count);
+        few_split(t, &partial, 0, count, begin, end, last, 0);
+    }
+}
+
+/* The rest of it: the results of all parts, in the order of their keys. */
+static void few_parts(const gatun__attention_task *t, const few_state *f, int32_t count) {
+    const int32_t most = f->limit[count - 1], splits = (most + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS;
+    for (int32_t split = 0; split < splits; split++) {
+        const few_state partial = few_partial(t, f, count, split);
+        if (splits > 1)
+            few_merge(t, &partial, 0, count, split == 0);
+        else {
+            memcpy(f->out, partial.out, (size_t)count * (size_t)t->head_dim_v * sizeof(float));
+            memcpy(f->maximum, partial.maximum, (size_t)count * sizeof(float));
+            memcpy(f->sum, partial.sum, (size_t)count * sizeof(float));
+        }
+    }
+    if (splits > 1)
+        few_take_merged(t, f, 0, count);
 }
 
 /* Rows out / sum. Returns nonzero if a result is not finite. */
@@ -398,8 +447,15 @@ static void attention_few_f32(gatun__attention_task *t) {
         for (int32_t d = 0; d < t->head_dim; d++)
             f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor * t->q_power;
     }
+    if (t->partials != NULL && t->split_begin < t->split_end) {
+        few_part(t, &f, count);
+        return;
+    }
     few_reset(t, &f, 0, count);
-    few_keys(t, &f, 0, count, 0);
+    if (t->partials != NULL)
+        few_parts(t, &f, count);
+    else
+        few_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
         if (few_write(t, &f, i, 0)) {
             t->redone++;

@@ -254,8 +254,9 @@ GATUN_API int32_t gatun_attention_check(
 /**
  * Stores in *bytes the size of the workspace that a call with this descriptor needs: O(threads * tile), independent
  * of batch and heads, and of seq_q and seq_k beyond a few tiles; for each thread up to 4 MiB more where rows of keys or
- * values lie so that they compete for a part of the cache (GATUN_COPY_HEADS). It is >= 64, and depends on nothing but the context
- * and the descriptor.
+ * values lie so that they compete for a part of the cache (GATUN_COPY_HEADS), and up to 16 MiB for what parts of the keys
+ * leave (key_splits in gatun_attention_plan_info). It is >= 64, and depends on nothing but the context and the
+ * descriptor.
  */
 GATUN_API int32_t gatun_attention_workspace_size(
     const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes);
@@ -284,11 +285,11 @@ typedef struct gatun_attention_plan_info {
     int32_t split_keys;      /* keys whose result is kept in float; beyond, splits are merged in double */
     int32_t keys_stay;       /* 1: keys and values of a head stay in L2 from one task to the next */
     int32_t copies;          /* GATUN_COPY_*: of keys and values whose rows compete for a part of the cache */
-    int32_t key_splits;      /* parts of the keys that are tasks of their own; 1 in this version */
+    int32_t key_splits;      /* parts of the keys that are tasks of their own: 1 but for few rows and few tasks */
     int64_t task_lanes;      /* lanes of one task, task_blocks * block_lanes: the last one of a head may have fewer */
     int64_t tasks;           /* of the call */
     int64_t scratch_bytes;   /* of one thread */
-    int64_t workspace_bytes; /* of all threads: what gatun_attention_workspace_size says */
+    int64_t workspace_bytes; /* of all threads and parts: what gatun_attention_workspace_size says */
     double flops;            /* of the products that the causal mask leaves, 2 for each multiplication */
     double predicted_share;  /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown */
     uint64_t reserved[8];

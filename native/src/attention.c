@@ -62,6 +62,8 @@ typedef struct call {
     const int32_t *cu_seqlens_q, *cu_seqlens_k; /* packed sequences, or NULL */
     const float *slopes, *relative;             /* biases, or NULL */
     char *workspace;
+    _Atomic int32_t *parts_left; /* of each row task, where keys are cut into parts */
+    char *partials;
     float q_factor, q_power;
     _Atomic uint64_t redone;
 } call;
@@ -92,10 +94,15 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
     const gatun_attention_desc *d = c->desc;
     /* All parts of a head one after the other, since they read the same keys and values. */
     const gatun__attention_plan *plan = c->plan;
-    int64_t unit = index, part = 0;
+    int64_t row_task = index, key_part = 0;
+    if (plan->key_splits > 1) {
+        row_task = index / plan->key_splits;
+        key_part = index % plan->key_splits;
+    }
+    int64_t unit = row_task, part = 0;
     if (plan->row_tasks > 1) {
-        unit = index / plan->row_tasks;
-        part = index % plan->row_tasks;
+        unit = row_task / plan->row_tasks;
+        part = row_task % plan->row_tasks;
     }
     int64_t batch = 0, first = unit;
     if (d->batch > 1) {
@@ -163,6 +170,13 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
         .k_row = d->k_stride[1],
         .v_row = d->v_stride[1],
     };
+    if (c->plan->key_splits > 1) {
+        const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = c->plan->part_splits;
+        t->partial_bytes = c->plan->partial_bytes;
+        t->partials = c->partials + row_task * splits * t->partial_bytes;
+        t->split_begin = key_part * step;
+        t->split_end = t->split_begin + step < splits ? t->split_begin + step : splits;
+    }
     if (t->lane_end > t->lane_begin) {
         t->q = c->q + batch * d->q_stride[0] + first_row * d->q_stride[1] + head * d->q_stride[2];
         /* Without keys k and v may be NULL, and are not read. */
@@ -200,6 +214,19 @@ static void take_copy(const call *c, int64_t unit, char *room, gatun__attention_
     t->v_row = t->head_dim_v;
 }
 
+static void run_kernel(call *c, gatun__attention_task *t, int few) {
+    if (few && t->heads > 1) { /* tiny ones by the plan, of which this batch row has few rows */
+        for (int64_t h = 0; h < t->heads; h++) {
+            gatun__attention_task one = gatun__head_of(t, h);
+            run_kernel(c, &one, 1);
+        }
+        return;
+    }
+    (few ? c->kernels->attention_few_f32 : c->kernels->attention_f32)(t);
+    if (t->redone > 0)
+        atomic_fetch_add_explicit(&c->redone, t->redone, memory_order_relaxed);
+}
+
 static void run_task(void *argument, int64_t index, int32_t slot) {
     call *c = argument;
     const gatun__attention_plan *plan = c->plan;
@@ -213,7 +240,7 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     char *room = c->workspace + slot * plan->scratch_bytes;
     task.scratch = room + plan->copy_bytes;
     if (task.lane_end > task.lane_begin) {
-        const int64_t parts = plan->row_tasks, threads = plan->threads, unit = index / parts;
+        const int64_t parts = plan->row_tasks * plan->key_splits, threads = plan->threads, unit = index / parts;
         const int few = task.rows <= GATUN__FEW_ROWS && task.slopes == NULL && task.relative == NULL;
         const int copied = plan->copy == GATUN_COPY_HEADS && !few && task.keys > 0;
         if (copied)
@@ -228,23 +255,26 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
                 task.next_out = next.out + row * next.out_row;
                 task.next_rows = (next.lane_end - next.lane_begin) / next.group;
                 const int same = (index + threads) / parts == unit;
-                if (same ? !plan->keys_stay : !copied) {
+                if (plan->key_splits > 1) {
+                    const int64_t key = next.split_begin * GATUN__SPLIT_KEYS;
+                    task.next_k = key < next.keys ? next.k + key * next.k_row : NULL;
+                } else if (same ? !plan->keys_stay : !copied) {
                     task.next_k = same ? task.k : next.k;
                     task.next_v = same ? task.v : next.v;
                     task.next_keys = next.keys;
                 }
             }
         }
-        if (few) /* one head each, as plan->kernel is few rows for them all unless lengths differ */
-            for (int64_t h = 0; h < task.heads; h++) {
-                gatun__attention_task one = gatun__head_of(&task, h);
-                c->kernels->attention_few_f32(&one);
-                task.redone += one.redone;
-            }
-        else
-            c->kernels->attention_f32(&task);
-        if (task.redone > 0)
-            atomic_fetch_add_explicit(&c->redone, task.redone, memory_order_relaxed);
+        run_kernel(c, &task, few);
+    }
+    if (plan->key_splits > 1) {
+        /* The last part of a row task sees what the others have stored. */
+        if (atomic_fetch_sub_explicit(&c->parts_left[index / plan->key_splits], 1, memory_order_acq_rel) > 1)
+            return;
+        task.split_begin = task.split_end;
+        task.next_k = NULL;
+        if (task.lane_end > task.lane_begin)
+            run_kernel(c, &task, 1);
     }
     for (int64_t h = 0; task.lane_end < end && h < task.heads; h++) {
         const gatun__attention_task one = gatun__head_of(&task, h);
@@ -407,6 +437,14 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     split_scale(&c);
     for (int32_t slot = 0; plan.copy == GATUN_COPY_HEADS && slot < plan.threads; slot++)
         ((head_copy *)(void *)(c.workspace + slot * plan.scratch_bytes))->unit = -1;
+    if (plan.key_splits > 1) {
+        const int64_t row_tasks = plan.tasks / plan.key_splits;
+        c.parts_left = (_Atomic int32_t *)(void *)(c.workspace + plan.parts_offset);
+        c.partials = c.workspace + plan.workspace_bytes -
+                     row_tasks * gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS) * plan.partial_bytes;
+        for (int64_t i = 0; i < row_tasks; i++)
+            atomic_init(&c.parts_left[i], plan.key_splits);
+    }
     gatun__context_run(context, plan.threads, has_rows ? plan.tasks : 0, run_task, &c);
     uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
     if (redone > 0)

@@ -154,8 +154,12 @@ typedef struct gatun__attention_plan {
     int keys_stay;         /* keys and values of a head stay in L2 from one task to the next */
     int32_t copy;          /* GATUN_COPY_* */
     int64_t copy_bytes;    /* of a thread's copy of a head, before its scratch */
-    int32_t key_splits;    /* parts of the keys that are tasks of their own: not built, 1 */
+    int32_t key_splits;    /* parts of the keys that are tasks of their own; few rows only, else 1 */
+    int64_t part_splits;   /* splits of SPLIT_KEYS keys in one part, but for the last */
+    int64_t partial_bytes; /* results of one split of one row task; without parts 0 */
     int64_t scratch_bytes; /* of one thread, copy_bytes included */
+    int64_t
+        parts_offset; /* in the workspace, behind all scratch: parts left of each row task, then all partial results */
     int64_t workspace_bytes;
 } gatun__attention_plan;
 

@@ -71,6 +71,12 @@ typedef struct gatun__attention_task {
     int cold;
     const float *next_k, *next_v, *next_q, *next_out;
     int64_t next_keys, next_rows;
+    /* attention_few_f32 where parts of the keys are tasks of their own: the results of every split (all lanes of out, of
+     * maxima, of sums), or NULL. A part makes those of its splits, and nothing else; the merge of all parts has
+     * split_begin == split_end. */
+    char *partials;
+    int64_t partial_bytes; /* of one split */
+    int64_t split_begin, split_end;
     char *scratch;   /* 64-byte aligned, as large as the plan says */
     uint64_t redone; /* out: query blocks run twice */
 } gatun__attention_task;
@@ -147,6 +153,11 @@ static inline int64_t gatun__bias_step(int64_t group, int64_t task_lanes) {
 
 static inline int64_t gatun__bias_floats(int64_t group, int64_t task_lanes) {
     return task_lanes + (GATUN__TILE_KEYS - 1) * gatun__bias_step(group, task_lanes);
+}
+
+/* Float results of one split: lanes of out, maxima and sums. */
+static inline int64_t gatun__few_partial_bytes(int64_t lanes, int64_t head_dim_v) {
+    return (lanes * (head_dim_v + 2) * (int64_t)sizeof(float) + 63) & ~(int64_t)63;
 }
 
 /* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_group: 0

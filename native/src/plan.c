@@ -55,9 +55,35 @@ static int32_t useful_threads(const gatun_attention_desc *desc, int32_t most) {
     return cycles >= most * THREAD_CYCLES ? most : cycles < THREAD_CYCLES ? 1 : (int32_t)(cycles / THREAD_CYCLES);
 }
 
+/* All partial results of a call, at most. */
+static const int64_t PARTIALS_MOST_BYTES = 16 << 20;
+
+/* Parts of the keys, of whole splits: where there are too few tasks for the threads. */
+static void cut_keys(const gatun_attention_desc *desc, gatun__attention_plan *plan) {
+    const int64_t row_tasks = plan->tasks, splits = gatun__divide_up(desc->seq_k, GATUN__SPLIT_KEYS);
+    const int64_t lanes = desc->seq_q * (desc->heads / desc->kv_heads), enough = 4 * (int64_t)plan->threads;
+    plan->key_splits = 1;
+    plan->part_splits = splits;
+    /* From the top left few rows see few keys. */
+    if (plan->kernel != GATUN_KERNEL_FEW_ROWS || desc->causal == GATUN_CAUSAL_TOP_LEFT || plan->threads == 1 ||
+        row_tasks == 0 || row_tasks >= enough || splits < 2)
+        return;
+    const int64_t wanted = gatun__divide_up(enough, row_tasks);
+    const int64_t part_splits = gatun__divide_up(splits, wanted < splits ? wanted : splits);
+    const int64_t bytes =
+        gatun__few_partial_bytes(lanes < plan->task_lanes ? lanes : plan->task_lanes, desc->head_dim_v);
+    if (row_tasks * splits * bytes > PARTIALS_MOST_BYTES)
+        return;
+    plan->part_splits = part_splits;
+    plan->key_splits = (int32_t)gatun__divide_up(splits, part_splits);
+    plan->partial_bytes = bytes;
+    plan->workspace_bytes += aligned(row_tasks * (int64_t)sizeof(int32_t)) + row_tasks * splits * bytes;
+    plan->tasks *= plan->key_splits;
+}
+
 gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
     int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
-    gatun__attention_plan plan = {.threads = threads, .key_splits = 1};
+    gatun__attention_plan plan = {.threads = threads};
     if (desc->max_threads > 0 && desc->max_threads < plan.threads)
         plan.threads = desc->max_threads;
     plan.threads = useful_threads(desc, plan.threads);
@@ -113,7 +139,8 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
         plan.copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
                               (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
                               plan.copy == GATUN_COPY_TILES);
-    plan.workspace_bytes = plan.scratch_bytes * plan.threads;
+    plan.parts_offset = plan.workspace_bytes = plan.scratch_bytes * plan.threads;
+    cut_keys(desc, &plan);
     return plan;
 }
 

@@ -21,7 +21,7 @@ typedef struct shape {
 /*
  * one task and many, one tile and many, keys beyond what is kept in float, groups that do not divide a vector,
  * decoding, biases; more heads in a group than lanes in a block; a head alone tiny, and not so in its group; few rows, in
- * fours and less; several tiny heads in a task
+ * fours and less, their keys in parts; several tiny heads in a task
  */
 static const shape shapes[] = {
     {3, 6, 2, 37, 200, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
@@ -42,6 +42,7 @@ static const shape shapes[] = {
     {2, 5, 5, 16, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
     {2, 4, 4, 16, 16, 64, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
     {4, 7, 7, 16, 16, 96, GATUN_CAUSAL_TOP_LEFT, LENGTHS_QUERY, BIAS_NONE, 0},
+    {2, 5, 1, 3, 9000, 24, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
 };
 
 static problem shaped(const shape *s) {
@@ -350,6 +351,83 @@ static void copies(void) {
     }
 }
 
+/* ---- parts of the keys that are tasks of their own ---- */
+
+typedef struct cut {
+    shape shape;
+    int32_t parts[4]; /* with 1, 2, 3 and 9 threads */
+} cut;
+
+/* a head alone; heads that the threads do not divide; rows whose last keys lie on both sides of a split; more lanes than a
+ * task has; lengths */
+static const cut cuts[] = {
+    {{1, 4, 1, 1, 20000, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0}, {1, 5, 10, 10}},
+    {{1, 3, 3, 1, 8193, 24, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0}, {1, 3, 3, 5}},
+    {{1, 2, 1, 4, 4098, 40, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0}, {1, 3, 3, 3}},
+    {{1, 70, 1, 3, 4500, 16, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0}, {0}}, /* by the tier's block */
+    {{3, 2, 1, 2, 6200, 48, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0}, {1, 2, 4, 4}},
+    {{1, 2, 1, 4, 4098, 40, GATUN_CAUSAL_TOP_LEFT, LENGTHS_NONE, BIAS_NONE, 0}, {1, 1, 1, 1}},
+};
+
+static void check_cut(problem *p, const cut *c, int32_t tier, const char *what) {
+    static const int32_t threads[] = {1, 2, 3, 9};
+    outcome plain;
+    outcome_create(&plain, p);
+    for (int n = 0; n < 4; n++) {
+        gatun_context *context = new_context(tier, threads[n]);
+        REQUIRE(context != NULL, "no context");
+        const gatun_attention_desc desc = default_desc(p);
+        gatun_attention_plan_info plan = {.struct_size = sizeof plan};
+        CHECK_STATUS(gatun_attention_plan(context, &desc, &plan), GATUN_OK);
+        CHECK(c->parts[n] == 0 || plan.key_splits == c->parts[n], "%s, %d threads: %d parts, not %d", what,
+            (int)threads[n], (int)plan.key_splits, (int)c->parts[n]);
+        placement place;
+        outcome got;
+        rng random = rng_make(0, 0);
+        outcome_create(&got, p);
+        placement_create(&place, p, n % 2 == 0 ? LAYOUT_BSHD : LAYOUT_BHSD, GUARD_AFTER, &random);
+        if (placement_run(&place, context, 0, n == 0 ? &plain : &got, what) && n > 0)
+            check_same_bits(p, &plain, &got, what);
+        placement_destroy(&place);
+        outcome_free(&got);
+        CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
+    }
+    outcome_free(&plain);
+}
+
+static void key_parts(void) {
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (size_t n = 0; n < sizeof cuts / sizeof *cuts; n++) {
+        const shape *s = &cuts[n].shape;
+        problem p = {.batch = s->batch,
+            .heads = s->heads,
+            .kv_heads = s->kv_heads,
+            .seq_q = s->seq_q,
+            .seq_k = s->seq_k,
+            .head_dim = s->head_dim,
+            .head_dim_v = s->head_dim,
+            .causal = s->causal};
+        problem_allocate(&p, s->lengths);
+        rng random = rng_make(test_seed(), n);
+        problem_draw(&p, VALUES_NORMAL, &random);
+        check_problem(&p, NULL, "keys in parts");
+        char text[64];
+        for (int t = 0; t < tier_count; t++) {
+            snprintf(text, sizeof text, "cut %d, %s", (int)n, gatun_tier_name(tiers[t]));
+            check_cut(&p, &cuts[n], tiers[t], text);
+        }
+        /* What some lanes must not see, and all of them see: both are found after the merge only. */
+        p.v[(p.seq_k - 1) * p.kv_heads * p.head_dim_v] = INFINITY;
+        p.v[2100 * p.kv_heads * p.head_dim_v + 1] = NAN;
+        for (int t = 0; t < tier_count; t++) {
+            snprintf(text, sizeof text, "cut %d, %s, values that are no numbers", (int)n, gatun_tier_name(tiers[t]));
+            check_cut(&p, &cuts[n], tiers[t], text);
+        }
+        problem_free(&p);
+    }
+}
+
 /* Keys and values of head 0 of batch row 0 for all, by strides of 0 and by copies. */
 static void by_broadcast(problem *p, int32_t tier, const outcome *plain) {
     (void)plain;
@@ -508,5 +586,5 @@ static void extended_entry(void) {
 
 const test_case bits_tests[] = {{"max_threads", max_threads}, {"contexts", contexts}, {"repetition", repetition},
     {"batch", batch}, {"head", head}, {"groups", groups}, {"layouts", layouts}, {"copies", copies},
-    {"broadcast", broadcast}, {"key_range", key_range}, {"lse_absent", lse_absent}, {"workspaces", workspaces},
-    {"extended_entry", extended_entry}, {NULL, NULL}};
+    {"key_parts", key_parts}, {"broadcast", broadcast}, {"key_range", key_range}, {"lse_absent", lse_absent},
+    {"workspaces", workspaces}, {"extended_entry", extended_entry}, {NULL, NULL}};

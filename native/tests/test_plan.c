@@ -74,7 +74,7 @@ static const example examples[] = {
         68719476736},
     {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 8, 128, 8, 128, 1350976, 1, GATUN_COPY_HEADS,
         17179869184},
-    {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_FEW_ROWS, 1, 8, 1, 8, 103424, 0, GATUN_COPY_NONE, 67108864},
+    {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_FEW_ROWS, 1, 8, 1, 16, 103424, 0, GATUN_COPY_NONE, 67108864},
     {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_FEW_ROWS, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE,
         536870912},
 };
@@ -98,8 +98,8 @@ static void shapes(void) {
             e->name, (int)of_8.blocks, (long long)of_8.tasks);
         CHECK(plan.scratch_bytes == e->scratch_bytes, "%s: %lld bytes", e->name, (long long)plan.scratch_bytes);
         CHECK((plan.keys_stay != 0) == (e->keys_stay != 0), "%s: keys_stay %d", e->name, plan.keys_stay);
-        CHECK(plan.copy == e->copy && plan.key_splits == 1, "%s: copied %d, key_splits %d", e->name, plan.copy,
-            (int)plan.key_splits);
+        CHECK(plan.copy == e->copy && plan.key_splits == 1 && plan.partial_bytes == 0, "%s: copied %d, key_splits %d",
+            e->name, plan.copy, (int)plan.key_splits);
         double flops = gatun__attention_flops(&desc);
         CHECK(flops == e->flops, "%s: %.0f operations", e->name, flops);
     }
@@ -155,15 +155,25 @@ static void invariants(void) {
         CHECK(all == 0 ? plan.row_tasks == 0 : (plan.row_tasks - 1) * plan.task_lanes < all, "a task has no lane");
         CHECK(plan.task_heads >= 1 && (plan.task_heads == 1 || plan.kernel == GATUN_KERNEL_TINY),
             "%lld heads in a task", (long long)plan.task_heads);
-        CHECK(plan.head_tasks == head_tasks && plan.tasks == desc.batch * head_tasks * plan.row_tasks,
+        CHECK(plan.head_tasks == head_tasks && plan.tasks == desc.batch * head_tasks * plan.row_tasks * plan.key_splits,
             "%lld tasks of %lld heads each", (long long)plan.tasks, (long long)plan.task_heads);
+        const int64_t splits = (desc.seq_k + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS, step = plan.part_splits;
+        CHECK(plan.key_splits >= 1 && plan.key_splits * step >= splits && (plan.key_splits - 1) * step <= splits,
+            "%d parts of %lld splits", (int)plan.key_splits, (long long)step);
+        CHECK(plan.key_splits == 1 || (plan.kernel == GATUN_KERNEL_FEW_ROWS && plan.threads > 1), "%d parts",
+            (int)plan.key_splits);
         const int32_t most = desc.max_threads > 0 && desc.max_threads < threads ? desc.max_threads : threads;
         CHECK(plan.threads >= 1 && plan.threads <= most, "%d threads of %d, at most %d", (int)plan.threads,
             (int)threads, (int)desc.max_threads);
         CHECK(plan.scratch_bytes >= 64 && plan.scratch_bytes % 64 == 0, "scratch of %lld bytes",
             (long long)plan.scratch_bytes);
-        CHECK(plan.workspace_bytes == plan.scratch_bytes * plan.threads, "a workspace of %lld bytes",
-            (long long)plan.workspace_bytes);
+        CHECK(plan.parts_offset == plan.scratch_bytes * plan.threads, "scratch of %lld bytes",
+            (long long)plan.parts_offset);
+        const int64_t partials = plan.tasks / plan.key_splits * splits * plan.partial_bytes;
+        CHECK(plan.key_splits == 1
+                  ? plan.workspace_bytes == plan.parts_offset
+                  : plan.workspace_bytes >= plan.parts_offset + plan.tasks / plan.key_splits * 4 + partials,
+            "a workspace of %lld bytes", (long long)plan.workspace_bytes);
         CHECK(plan.kernel != GATUN_KERNEL_TINY || tiers[i].tier == GATUN_TIER_AVX512, "tier %d has no tiny kernel",
             (int)tiers[i].tier);
 
@@ -282,6 +292,45 @@ static void copies(void) {
         else if (plan.copy == GATUN_COPY_TILES)
             CHECK(more >= tile && more <= tile + (1 << 20) && plan.blocks == 8, "case %d: %lld bytes, %d blocks",
                 (int)n, (long long)more, (int)plan.blocks);
+    }
+}
+
+/* Parts of the keys are tasks where few rows leave threads without any: of whole splits, four tasks a thread. */
+static void key_parts(void) {
+    static const struct {
+        int64_t batch, heads, kv_heads, seq_q, seq_k, dim;
+        int32_t causal, threads, key_splits;
+        int64_t part_splits, tasks, more_bytes; /* than scratch */
+    } cases[] = {
+        {1, 1, 1, 1, 32768, 128, GATUN_CAUSAL_NONE, 2, 8, 2, 8, 64 + 16 * 576},
+        {1, 4, 1, 1, 32768, 128, GATUN_CAUSAL_NONE, 8, 16, 1, 16, 64 + 16 * 2112},
+        {1, 4, 1, 4, 32768, 128, GATUN_CAUSAL_BOTTOM_RIGHT, 8, 16, 1, 16, 64 + 16 * 16 * 130 * 4},
+        {1, 4, 1, 4, 32768, 128, GATUN_CAUSAL_TOP_LEFT, 8, 1, 16, 1, 0}, /* sees 4 keys */
+        {1, 4, 1, 5, 32768, 128, GATUN_CAUSAL_NONE, 8, 1, 16, 1, 0},     /* no few rows */
+        {1, 4, 1, 1, 32768, 128, GATUN_CAUSAL_NONE, 1, 1, 16, 1, 0},     /* nobody to share with */
+        {1, 4, 1, 1, 2048, 128, GATUN_CAUSAL_NONE, 8, 1, 1, 1, 0},       /* one split */
+        {1, 4, 1, 1, 2049, 128, GATUN_CAUSAL_NONE, 8, 2, 1, 2, 64 + 2 * 2112},
+        {1, 12, 3, 1, 32768, 128, GATUN_CAUSAL_NONE, 2, 3, 6, 9, 64 + 3 * 16 * 2112},
+        {1, 32, 8, 1, 32768, 128, GATUN_CAUSAL_NONE, 2, 1, 16, 8, 0}, /* enough */
+        {1, 32, 8, 1, 32768, 128, GATUN_CAUSAL_NONE, 3, 2, 8, 16, 64 + 8 * 16 * 2112},
+        {1, 40, 1, 4, 4096, 64, GATUN_CAUSAL_NONE, 8, 2, 1, 10, 64 + 5 * 2 * 32 * 66 * 4}, /* 5 tasks of 32 lanes */
+        {1, 8, 1, 4, 2000000, 128, GATUN_CAUSAL_NONE, 8, 32, 31, 32, 64 + 977 * 32 * 130 * 4},
+        {1, 8, 1, 4, 3000000, 128, GATUN_CAUSAL_NONE, 8, 1, 1465, 1, 0}, /* results of more than 16 MiB */
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        gatun_attention_desc desc =
+            shape(cases[n].batch, cases[n].heads, cases[n].kv_heads, cases[n].seq_q, cases[n].seq_k, cases[n].dim);
+        desc.causal = cases[n].causal;
+        const gatun__attention_plan plan = plan_of(&desc, cases[n].threads);
+        CHECK(plan.key_splits == cases[n].key_splits && plan.part_splits == cases[n].part_splits &&
+                  plan.tasks == cases[n].tasks,
+            "case %d: %d parts of %lld splits, %lld tasks", (int)n, (int)plan.key_splits, (long long)plan.part_splits,
+            (long long)plan.tasks);
+        CHECK(plan.workspace_bytes - plan.threads * plan.scratch_bytes == cases[n].more_bytes,
+            "case %d: %lld bytes for parts", (int)n,
+            (long long)(plan.workspace_bytes - plan.threads * plan.scratch_bytes));
+        desc.flags |= GATUN_ATTENTION_BIASED;
+        CHECK(plan_of(&desc, cases[n].threads).key_splits == 1, "case %d, with biases: in parts", (int)n);
     }
 }
 
@@ -559,6 +608,6 @@ static void struct_sizes(void) {
 
 const test_case plan_tests[] = {{"shapes", shapes}, {"invariants", invariants}, {"threads", threads},
     {"little_work", little_work}, {"scratch", scratch}, {"short_causal", short_causal}, {"copies", copies},
-    {"kernels", kernels}, {"flops", flops}, {"prediction_fits", prediction_fits},
+    {"key_parts", key_parts}, {"kernels", kernels}, {"flops", flops}, {"prediction_fits", prediction_fits},
     {"prediction_grows", prediction_grows}, {"info_is_the_plan", info_is_the_plan}, {"refused", refused},
     {"struct_sizes", struct_sizes}, {NULL, NULL}};

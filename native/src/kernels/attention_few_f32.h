@@ -9,9 +9,10 @@
  *   2. Softmax of a tile of TILE_KEYS keys, along keys: p = 2^(score - maximum).
  *   3. out[query][c] += sum_key v[key][c] * p[query][key], a register block of queries x FEW_COLUMNS vectors of columns
  *      (FEW_COLUMNS_SINGLE for one query), in chains of CHAIN_KEYS keys from 0.
- *   4. Every SPLIT_KEYS keys the float results are merged into doubles.
- * Keys and values are read once from where they lie, rows some kilobytes ahead prefetched: with few queries their memory
- * is the bound.
+ *   4. Every SPLIT_KEYS keys the float results are merged into doubles. Where parts of the keys are tasks of their own they
+ *      store these results, and whoever ends last merges them as one task would have.
+ * Keys and values are read once from where they lie, those some kilobytes ahead fetched all the time: with few queries
+ * their memory is the bound.
  *
  * How many queries go side by side cannot change a bit: each score and each output is made by the same operations.
  * Masks, NaN and the second run are as in attention_f32.h.
@@ -31,12 +32,41 @@ typedef struct few_state {
     uint8_t *live; /* the same: which are neither masked nor -inf */
 } few_state;
 
-/* How far ahead rows are prefetched: two to four kilobytes hide memory, more evicts. */
-enum { FEW_AHEAD_BYTES = 4096 };
+/* How far ahead of their use keys are fetched: less does not hide memory, more gets in the way of what is there. */
+enum { FEW_AHEAD_BYTES = 8192 };
 
+/* Rows ahead: a power of two, so that a register block's are all in the same tile. */
 INLINE int32_t few_ahead(int32_t dim) {
-    int32_t rows = FEW_AHEAD_BYTES / (dim * (int32_t)sizeof(float));
-    return rows < 1 ? 1 : rows;
+    int32_t rows = GATUN__TILE_KEYS;
+    while (rows > VW && rows * dim * (int32_t)sizeof(float) > FEW_AHEAD_BYTES)
+        rows /= 2;
+    return rows;
+}
+
+/*
+ * Rows that come soon. They are fetched line after line in the order of their addresses, whatever the order in which a
+ * register block uses its own: memory gives half as much again for that. Addresses may lie past the last row.
+ */
+typedef struct few_walk {
+    uintptr_t row, row_bytes;
+    int32_t at, dim; /* elements */
+} few_walk;
+
+INLINE few_walk few_walk_from(const float *rows, int64_t first, int64_t row, int32_t dim) {
+    const uintptr_t row_bytes = (uintptr_t)row * sizeof(float);
+    return (few_walk){(uintptr_t)rows + (uintptr_t)first * row_bytes, row_bytes, 0, dim};
+}
+
+INLINE void few_fetch(few_walk *w, const int elements) {
+    enum { LINE = 16 };
+#pragma GCC unroll 16
+    for (int x = 0; x < elements; x += LINE)
+        __builtin_prefetch((const void *)(w->row + (uintptr_t)(w->at + x) * sizeof(float)));
+    w->at += elements;
+    if (w->at >= w->dim) {
+        w->at = 0;
+        w->row += w->row_bytes;
+    }
 }
 
 INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t dim, const float *const q[4],
@@ -48,8 +78,8 @@ INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t
         const float *row[MOST];
         vec acc[MOST];
         const int inside = key + ahead + rows <= keys;
-        const float *soon = inside ? k + (key + ahead) * k_row : coming + (key + ahead - keys) * coming_row;
-        const int64_t soon_row = inside ? k_row : coming_row;
+        few_walk soon = inside ? few_walk_from(k, key + ahead, k_row, dim)
+                               : few_walk_from(coming, key + ahead - keys, coming_row, dim);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
             row[i] = k + (key + i < keys ? key + i : keys - 1) * k_row;
@@ -59,13 +89,13 @@ INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t
         int32_t d = 0;
         for (; d + VW <= dim; d += VW) {
             vec query[4];
+            few_fetch(&soon, rows * VW);
 #pragma GCC unroll 4
             for (int x = 0; x < queries; x++)
                 query[x] = v_load(q[x] + d);
 #pragma GCC unroll 16
             for (int i = 0; i < rows; i++) {
                 vec element = v_load(row[i] + d);
-                __builtin_prefetch(soon + i * soon_row + d);
 #pragma GCC unroll 4
                 for (int x = 0; x < queries; x++)
                     acc[x * rows + i] = v_fma(element, query[x], acc[x * rows + i]);
@@ -90,8 +120,8 @@ INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t
 
 /* out[x][c] += sum_j v[j][c] * p[x][j] over the keys of a chain, below end[x]; of the queries `count` are written. */
 INLINE void few_columns(const int queries, const int vectors, const int32_t some, int select_all, const float *v,
-    int64_t v_row, const float *soon, int64_t soon_row, const float *p, const uint8_t *live, const int32_t end[4],
-    int32_t count, float *const out[4], int rescale, const float alpha[4]) {
+    int64_t v_row, few_walk *soon, const float *p, const uint8_t *live, const int32_t end[4], int32_t count,
+    float *const out[4], int rescale, const float alpha[4]) {
     vec acc[4][FEW_COLUMNS_SINGLE];
     int32_t all = select_all ? 0 : end[0], most = 0;
 #pragma GCC unroll 4
@@ -106,10 +136,9 @@ INLINE void few_columns(const int queries, const int vectors, const int32_t some
     for (; j < all; j++) {
         vec value[FEW_COLUMNS_SINGLE];
 #pragma GCC unroll 8
-        for (int c = 0; c < vectors; c++) {
+        for (int c = 0; c < vectors; c++)
             value[c] = some > 0 ? v_load_some(v + j * v_row + c * VW, some) : v_load(v + j * v_row + c * VW);
-            __builtin_prefetch(soon + j * soon_row + c * VW);
-        }
+        few_fetch(soon, vectors * VW);
 #pragma GCC unroll 4
         for (int x = 0; x < queries; x++) {
             vec weight = v_set1(p[x * GATUN__TILE_KEYS + j]);
@@ -148,8 +177,9 @@ INLINE void few_columns(const int queries, const int vectors, const int32_t some
 
 /* One tile for queries first .. first + count - 1, at most `queries`: the last stands in for those that are not there. */
 INLINE void few_tile(const int queries, const gatun__attention_task *t, const few_state *f, int32_t first,
-    int32_t count, int32_t first_key, int32_t keys, int select_all) {
-    enum { CHAIN = GATUN__CHAIN_KEYS, TILE = GATUN__TILE_KEYS };
+    int32_t count, int32_t first_key, int32_t keys, const float *next_k, int select_all) {
+    /* FETCHED: elements ahead for each vector of weights, since memory should not wait for exponentials. */
+    enum { CHAIN = GATUN__CHAIN_KEYS, TILE = GATUN__TILE_KEYS, FETCHED = 4 * VW };
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
     const float *q[4];
     float *out[4];
@@ -190,11 +220,13 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     }
     const vec before = v_load(old), rescaled = v_exp2(v_sub(before, v_load(reference)));
     v_store(alpha, v_select(v_equal(before, v_set1(-INFINITY)), v_zero(), rescaled));
+    few_walk values_soon = few_walk_from(v, few_ahead(t->head_dim), t->v_row, t->head_dim_v);
     for (int x = 0; x < queries; x++) {
         float *s = f->scores + x * TILE;
         const vec minus = v_set1(reference[x]);
         int32_t j = 0;
         for (; j + VW <= end[x]; j += VW) {
+            few_fetch(&values_soon, FETCHED);
             vec p = v_exp2(v_sub(v_load(s + j), minus));
             sums[x] = v_add(sums[x], p);
             v_store(s + j, p);
@@ -206,7 +238,8 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     }
     v_store(sum, v_fma(v_load(sum), v_load(alpha), v_sums(sums)));
 
-    const int32_t ahead = few_ahead(t->head_dim_v);
+    /* At least as many values as all passes over the columns of a chain go through. */
+    const int32_t ahead = few_ahead(t->head_dim_v) < CHAIN ? CHAIN : few_ahead(t->head_dim_v);
     for (int32_t j = 0; j < most; j += CHAIN) {
         int32_t chain[4];
         for (int x = 0; x < queries; x++)
@@ -214,16 +247,15 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
         const float *p = f->scores + j;
         const uint8_t *live = f->live + j;
         const float *values = v + j * t->v_row;
-        const int inside = j + ahead + CHAIN <= most;
-        const float *soon = inside ? values + ahead * t->v_row : k + (j + ahead + keys - most) * t->k_row;
-        const int64_t soon_row = inside ? t->v_row : t->k_row;
+        few_walk soon = j + ahead + CHAIN <= most ? few_walk_from(v, j + ahead, t->v_row, t->head_dim_v)
+                                                  : few_walk_from(next_k, j + ahead - most, t->k_row, t->head_dim);
         int32_t c = 0;
 #define COLUMNS(vectors, some)                                                                                         \
     do {                                                                                                               \
         float *const to[4] = {                                                                                         \
             out[0] + c, out[queries > 1 ? 1 : 0] + c, out[queries > 2 ? 2 : 0] + c, out[queries > 2 ? 3 : 0] + c};     \
-        few_columns(queries, vectors, some, select_all, values + c, t->v_row, soon + c, soon_row, p, live, chain,      \
-            count, to, j == 0, alpha);                                                                                 \
+        few_columns(queries, vectors, some, select_all, values + c, t->v_row, &soon, p, live, chain, count, to,        \
+            j == 0, alpha);                                                                                            \
     } while (0)
         enum { SINGLE = FEW_COLUMNS_SINGLE, SEVERAL = FEW_COLUMNS };
         if (queries == 1)
@@ -245,8 +277,8 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
 
 #define FEW_TILE(n)                                                                                                    \
     static __attribute__((noinline)) void few_tile_##n(const gatun__attention_task *t, const few_state *f,             \
-        int32_t first, int32_t count, int32_t first_key, int32_t keys, int select_all) {                               \
-        few_tile(n, t, f, first, count, first_key, keys, select_all);                                                  \
+        int32_t first, int32_t count, int32_t first_key, int32_t keys, const float *next_k, int select_all) {          \
+        few_tile(n, t, f, first, count, first_key, keys, next_k, select_all);                                          \
     }
 FEW_TILE(1)
 FEW_TILE(2)
@@ -292,26 +324,75 @@ static void few_take_merged(const gatun__attention_task *t, const few_state *f, 
     }
 }
 
+/* The keys key .. end - 1 of one split; keys of this task end at `last`. */
+static void few_split(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int32_t key,
+    int32_t end, int32_t last, int select_all) {
+    for (; key < end; key += GATUN__TILE_KEYS) {
+        int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
+        /* Where nothing comes next, what is there already. */
+        const float *next_k = t->k + (key + keys < last ? key + keys : key) * t->k_row;
+        if (key + keys >= last && t->next_k != NULL)
+            next_k = t->next_k;
+        for (int32_t i = 0; i < count; i += 4) {
+            int32_t some = count - i < 4 ? count - i : 4;
+            (some == 1      ? few_tile_1
+                : some == 2 ? few_tile_2
+                            : few_tile_4)(t, f, first + i, some, key, keys, next_k, select_all);
+        }
+    }
+}
+
 /* All keys for queries first .. first + count - 1, which few_reset has prepared. */
 static void few_keys(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int select_all) {
     const int32_t most = f->limit[first + count - 1];
     int merged = most > GATUN__SPLIT_KEYS;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
-        for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
-            int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            for (int32_t i = 0; i < count; i += 4) {
-                int32_t some = count - i < 4 ? count - i : 4;
-                (some == 1      ? few_tile_1
-                    : some == 2 ? few_tile_2
-                                : few_tile_4)(t, f, first + i, some, key, keys, select_all);
-            }
-        }
+        few_split(t, f, first, count, split, end, most, select_all);
         if (merged)
             few_merge(t, f, first, count, split == 0);
     }
     if (merged)
         few_take_merged(t, f, first, count);
+}
+
+/* The same with the results of a split in the task's partials. */
+static few_state few_partial(const gatun__attention_task *t, const few_state *f, int32_t count, int64_t split) {
+    few_state partial = *f;
+    partial.out = (float *)(void *)(t->partials + split * t->partial_bytes);
+    partial.maximum = partial.out + (int64_t)count * t->head_dim_v;
+    partial.sum = partial.maximum + count;
+    return partial;
+}
+
+/* What few_keys does for the splits of a part, up to their results. */
+static void few_part(const gatun__attention_task *t, const few_state *f, int32_t count) {
+    enum { SPLIT = GATUN__SPLIT_KEYS };
+    const int64_t all = f->limit[count - 1];
+    const int32_t last = (int32_t)(t->split_end * SPLIT < all ? t->split_end * SPLIT : all);
+    for (int64_t split = t->split_begin; split * SPLIT < last; split++) {
+        const few_state partial = few_partial(t, f, count, split);
+        const int32_t begin = (int32_t)split * SPLIT, end = last - begin < SPLIT ? last : begin + SPLIT;
+        few_reset(t, &partial, 0, count);
+        few_split(t, &partial, 0, count, begin, end, last, 0);
+    }
+}
+
+/* The rest of it: the results of all parts, in the order of their keys. */
+static void few_parts(const gatun__attention_task *t, const few_state *f, int32_t count) {
+    const int32_t most = f->limit[count - 1], splits = (most + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS;
+    for (int32_t split = 0; split < splits; split++) {
+        const few_state partial = few_partial(t, f, count, split);
+        if (splits > 1)
+            few_merge(t, &partial, 0, count, split == 0);
+        else {
+            memcpy(f->out, partial.out, (size_t)count * (size_t)t->head_dim_v * sizeof(float));
+            memcpy(f->maximum, partial.maximum, (size_t)count * sizeof(float));
+            memcpy(f->sum, partial.sum, (size_t)count * sizeof(float));
+        }
+    }
+    if (splits > 1)
+        few_take_merged(t, f, 0, count);
 }
 
 /* Rows out / sum. Returns nonzero if a result is not finite. */
@@ -366,8 +447,15 @@ static void attention_few_f32(gatun__attention_task *t) {
         for (int32_t d = 0; d < t->head_dim; d++)
             f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor * t->q_power;
     }
+    if (t->partials != NULL && t->split_begin < t->split_end) {
+        few_part(t, &f, count);
+        return;
+    }
     few_reset(t, &f, 0, count);
-    few_keys(t, &f, 0, count, 0);
+    if (t->partials != NULL)
+        few_parts(t, &f, count);
+    else
+        few_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
         if (few_write(t, &f, i, 0)) {
             t->redone++;

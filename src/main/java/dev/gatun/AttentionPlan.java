@@ -26,9 +26,10 @@ import java.util.OptionalDouble;
  * @param keysStay whether keys and values of a head stay in the level 2 cache from one task to the
  *     next
  * @param copies which keys and values are copied to rows one after the other before they are used
- * @param keySplits parts of the keys that are tasks of their own; 1 in this version
+ * @param keySplits parts of the keys, of whole splits, that are tasks of their own: more than 1
+ *     where few rows ({@link Kernel#FEW_ROWS}) would leave threads without work
  * @param scratchBytes scratch of one thread, bytes
- * @param workspaceBytes scratch of all threads, bytes
+ * @param workspaceBytes scratch of all threads and results of parts of the keys, bytes
  * @param flops floating-point operations of the products that the causal mask leaves, 2 for each
  *     multiplication
  * @param predictedShare the share of the tier's FMA peak ({@link GatunRuntime#peakFlops}) that one

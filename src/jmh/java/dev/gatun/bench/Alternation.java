@@ -105,7 +105,7 @@ public record Alternation(
       double mostSeconds) {
 
     /** For results that are to be published. */
-    public static final Effort FULL = new Effort(0.02, 15, 0.2, 1.5, 3, 3);
+    public static final Effort FULL = new Effort(0.02, 15, 0.2, 1.5, 3, 2);
 
     /** For a look. */
     public static final Effort QUICK = new Effort(0.005, 3, 0.02, 0.2, 2, 1);

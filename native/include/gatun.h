@@ -263,7 +263,7 @@ GATUN_API int32_t gatun_attention_workspace_size(
 
 #define GATUN_KERNEL_GENERAL  0 /* lanes of a vector are queries */
 #define GATUN_KERNEL_FEW_ROWS 1 /* at most 4 query rows (decoding): lanes are elements of a head */
-#define GATUN_KERNEL_TINY     2 /* a task is one vector of queries and a few keys, in registers */
+#define GATUN_KERNEL_TINY     2 /* a task is some heads, each one vector of queries and a few keys, in registers */
 
 #define GATUN_COPY_NONE  0 /* keys and values are read where they lie */
 #define GATUN_COPY_TILES 1 /* each task copies a tile of them to rows one after the other before it uses it */

@@ -86,9 +86,13 @@ static inline gatun__attention_task gatun__head_of(const gatun__attention_task *
     gatun__attention_task one = *t;
     one.heads = 1;
     one.redone = 0;
-    one.q += head * t->q_next;
-    one.k += head * t->k_next;
-    one.v += head * t->v_next;
+    /* Those of a row without queries or keys are NULL. */
+    if (t->q != NULL)
+        one.q += head * t->q_next;
+    if (t->k != NULL)
+        one.k += head * t->k_next;
+    if (t->v != NULL)
+        one.v += head * t->v_next;
     one.out += head * t->out_next;
     if (t->lse != NULL)
         one.lse += head * t->lse_next;

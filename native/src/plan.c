@@ -107,7 +107,8 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
      * its task has time to fetch what comes next if that is not near. */
     const int far = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
-    if (desc->causal != GATUN_CAUSAL_NONE && far && row_blocks <= 4 && row_blocks * block_bytes > caches->l1d * 3 / 4)
+    if (desc->causal != GATUN_CAUSAL_NONE && group == 1 && desc->seq_k <= desc->seq_q && far && row_blocks <= 4 &&
+        row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
     blocks = blocks > most ? most : blocks < 1 ? 1 : blocks;
     /* Enough tasks for the threads come first: four each, so that one that is late costs little. */

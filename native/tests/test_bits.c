@@ -39,6 +39,9 @@ static const shape shapes[] = {
     {2, 6, 2, 12, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
     {2, 10, 2, 7, 13, 96, GATUN_CAUSAL_TOP_LEFT, LENGTHS_KEY, BIAS_NONE, 0},
     {2, 14, 2, 4, 300, 72, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
+    {2, 6, 2, 16, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
+    {2, 6, 2, 16, 16, 64, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_NONE, BIAS_NONE, 0},
+    {8, 9, 9, 16, 16, 128, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
     {2, 5, 5, 16, 16, 32, GATUN_CAUSAL_NONE, LENGTHS_NONE, BIAS_NONE, 0},
     {2, 4, 4, 16, 16, 64, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
     {4, 7, 7, 16, 16, 96, GATUN_CAUSAL_TOP_LEFT, LENGTHS_QUERY, BIAS_NONE, 0},
@@ -263,6 +266,36 @@ static void head(void) {
 
 static void groups(void) {
     each(groups_repeated);
+}
+
+/* A scale that queries take as a factor and a power of two, where the product is below the normal numbers. */
+static void groups_of_tiny_scale(void) {
+    problem p = {.batch = 1,
+        .heads = 4,
+        .kv_heads = 1,
+        .seq_q = 5,
+        .seq_k = 40,
+        .head_dim = 64,
+        .head_dim_v = 64,
+        .causal = GATUN_CAUSAL_NONE,
+        .scaled = true,
+        .scale = 0x1p-110f};
+    problem_allocate(&p, LENGTHS_NONE);
+    rng random = rng_make(test_seed(), 0);
+    problem_draw(&p, VALUES_UNIFORM, &random);
+    for (int64_t i = 0; i < p.seq_q * p.heads * p.head_dim; i++)
+        p.q[i] *= 0x1p-16f;
+    for (int64_t i = 0; i < p.seq_k * p.head_dim; i++)
+        p.k[i] *= 0x1p125f;
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    outcome plain;
+    outcome_create(&plain, &p);
+    for (int t = 0; t < tier_count; t++)
+        if (run_problem(&p, tiers[t], 1, &plain, "a tiny scale"))
+            groups_repeated(&p, tiers[t], &plain);
+    outcome_free(&plain);
+    problem_free(&p);
 }
 
 /* ---- layout ---- */
@@ -585,6 +618,7 @@ static void extended_entry(void) {
 }
 
 const test_case bits_tests[] = {{"max_threads", max_threads}, {"contexts", contexts}, {"repetition", repetition},
-    {"batch", batch}, {"head", head}, {"groups", groups}, {"layouts", layouts}, {"copies", copies},
-    {"key_parts", key_parts}, {"broadcast", broadcast}, {"key_range", key_range}, {"lse_absent", lse_absent},
-    {"workspaces", workspaces}, {"extended_entry", extended_entry}, {NULL, NULL}};
+    {"batch", batch}, {"head", head}, {"groups", groups}, {"groups_of_tiny_scale", groups_of_tiny_scale},
+    {"layouts", layouts}, {"copies", copies}, {"key_parts", key_parts}, {"broadcast", broadcast},
+    {"key_range", key_range}, {"lse_absent", lse_absent}, {"workspaces", workspaces},
+    {"extended_entry", extended_entry}, {NULL, NULL}};

@@ -158,7 +158,8 @@ static void invariants(void) {
         CHECK(plan.head_tasks == head_tasks && plan.tasks == desc.batch * head_tasks * plan.row_tasks * plan.key_splits,
             "%lld tasks of %lld heads each", (long long)plan.tasks, (long long)plan.task_heads);
         const int64_t splits = (desc.seq_k + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS, step = plan.part_splits;
-        CHECK(plan.key_splits >= 1 && plan.key_splits * step >= splits && (plan.key_splits - 1) * step <= splits,
+        CHECK(plan.key_splits >= 1 && plan.key_splits * step >= splits &&
+                  (plan.key_splits == 1 || (plan.key_splits - 1) * step < splits),
             "%d parts of %lld splits", (int)plan.key_splits, (long long)step);
         CHECK(plan.key_splits == 1 || (plan.kernel == GATUN_KERNEL_FEW_ROWS && plan.threads > 1), "%d parts",
             (int)plan.key_splits);
@@ -244,28 +245,30 @@ static void scratch(void) {
         (long long)(plan_of(&desc, 1).scratch_bytes - usual));
 }
 
-/* Rows that compete for a part of the cache: copied as a head, or by tiles of it if that takes much room. */
 /* Under a causal mask, blocks of a task: one where sequences are short and their heads far away. */
 static void short_causal(void) {
     static const struct {
-        int64_t batch, heads, seq, dim;
+        int64_t batch, heads, kv_heads, seq, seq_k, dim;
         int32_t causal, blocks;
     } cases[] = {
-        {1, 24, 128, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 1}, /* 1.5 MiB of keys and values */
-        {1, 24, 128, 64, GATUN_CAUSAL_TOP_LEFT, 1}, {1, 24, 128, 64, GATUN_CAUSAL_NONE, 4},
-        {1, 16, 128, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 4},  /* half of L2 */
-        {1, 24, 129, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 4},  /* five blocks of rows */
-        {32, 12, 128, 32, GATUN_CAUSAL_BOTTOM_RIGHT, 4}, /* whose state stays in L1 */
+        {1, 24, 24, 128, 128, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 1}, /* 1.5 MiB of keys and values */
+        {1, 24, 24, 128, 128, 64, GATUN_CAUSAL_TOP_LEFT, 1}, {1, 24, 24, 128, 128, 64, GATUN_CAUSAL_NONE, 4},
+        {1, 16, 16, 128, 128, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 4},  /* half of L2 */
+        {1, 24, 24, 129, 129, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 4},  /* five blocks of rows */
+        {32, 12, 12, 128, 128, 32, GATUN_CAUSAL_BOTTOM_RIGHT, 4}, /* whose state stays in L1 */
+        {1, 24, 24, 128, 8192, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 4}, /* after many keys, which all blocks see */
+        {8, 96, 24, 32, 32, 64, GATUN_CAUSAL_BOTTOM_RIGHT, 4},    /* heads of a group see the same */
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
         gatun_attention_desc desc =
-            shape(cases[n].batch, cases[n].heads, cases[n].heads, cases[n].seq, cases[n].seq, cases[n].dim);
+            shape(cases[n].batch, cases[n].heads, cases[n].kv_heads, cases[n].seq, cases[n].seq_k, cases[n].dim);
         desc.causal = cases[n].causal;
         const gatun__attention_plan plan = plan_of(&desc, 1);
         CHECK(plan.blocks == cases[n].blocks, "case %d: %d blocks", (int)n, (int)plan.blocks);
     }
 }
 
+/* Rows that compete for a part of the cache: copied as a head, or by tiles of it if that takes much room. */
 static void copies(void) {
     static const struct {
         int64_t kv_heads, seq_q, seq_k, dim;

@@ -168,6 +168,7 @@ static void in_tiny_heads(void) {
     enum { TINY_HEADS = 5, SIZE = 16, WIDE = 32 };
     for (int32_t causal = GATUN_CAUSAL_NONE; causal <= GATUN_CAUSAL_TOP_LEFT; causal++) {
         problem p = new_problem(BATCH, TINY_HEADS, TINY_HEADS, SIZE, SIZE, WIDE, causal);
+        check_problem(&p, NULL, "tiny heads");
         for (int64_t h = 0; h < TINY_HEADS; h++) {
             change c = {.b = 1, .i = 3 * h, .h = h, .query = true, .effect = ROW_IS_NAN};
             char what[64];
@@ -180,6 +181,53 @@ static void in_tiny_heads(void) {
             snprintf(what, sizeof what, "NaN in a value of tiny head %d", (int)h);
             try_change(&p, p.v + ((SIZE + c.j) * TINY_HEADS + h) * WIDE + c.column, NAN, &c, what);
         }
+        problem_free(&p);
+    }
+}
+
+/* The same tasks where batch rows have few rows or none, or no keys. */
+static void tiny_heads_of_lengths(void) {
+    static const int32_t rows[] = {0, 3, 16, 16, 9, 16}, keys[] = {16, 16, 0, 16, 16, 5};
+    for (int32_t causal = GATUN_CAUSAL_NONE; causal <= GATUN_CAUSAL_TOP_LEFT; causal++) {
+        problem p = {.batch = sizeof rows / sizeof *rows,
+            .heads = 5,
+            .kv_heads = 5,
+            .seq_q = 16,
+            .seq_k = 16,
+            .head_dim = 32,
+            .head_dim_v = 64,
+            .causal = causal};
+        problem_allocate(&p, LENGTHS_BOTH);
+        rng random = rng_make(test_seed(), (uint64_t)causal);
+        problem_draw(&p, VALUES_NORMAL, &random);
+        memcpy(p.query_lengths, rows, sizeof rows);
+        memcpy(p.key_lengths, keys, sizeof keys);
+        check_problem(&p, NULL, "tiny heads of several lengths");
+        problem_free(&p);
+    }
+}
+
+/* Keys that are masked by a score of -inf are no reason to compute finite rows again, lanes that do not exist included. */
+static void masked_once(void) {
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int64_t rows = 16; rows <= 37; rows += 7) {
+        problem p = new_problem(1, 2, 2, rows, 40, DIM, GATUN_CAUSAL_NONE);
+        for (int64_t i = 0; i < rows * p.heads; i++)
+            p.q[i * DIM] = 1;
+        p.k[3 * p.kv_heads * DIM] = -INFINITY;
+        outcome got;
+        outcome_create(&got, &p);
+        for (int t = 0; t < tier_count; t++) {
+            gatun_info before = {.struct_size = sizeof before}, after = {.struct_size = sizeof after};
+            CHECK_STATUS(gatun_context_info(shared_context(tiers[t]), &before), GATUN_OK);
+            if (!run_problem(&p, tiers[t], 1, &got, "a key masked by its score"))
+                continue;
+            CHECK_STATUS(gatun_context_info(shared_context(tiers[t]), &after), GATUN_OK);
+            CHECK(after.blocks_redone == before.blocks_redone, "%s: %d rows are computed again",
+                gatun_tier_name(tiers[t]), (int)rows);
+        }
+        outcome_free(&got);
         problem_free(&p);
     }
 }
@@ -420,6 +468,7 @@ static void overflow(void) {
 }
 
 const test_case special_tests[] = {{"in_query", in_query}, {"in_key", in_key}, {"in_value", in_value},
-    {"in_tiny_heads", in_tiny_heads}, {"infinite_values", infinite_values},
-    {"nan_under_weight_zero", nan_under_weight_zero}, {"masked", masked}, {"minus_infinity", minus_infinity},
-    {"minus_infinity_is_a_mask", minus_infinity_is_a_mask}, {"overflow", overflow}, {NULL, NULL}};
+    {"in_tiny_heads", in_tiny_heads}, {"tiny_heads_of_lengths", tiny_heads_of_lengths}, {"masked_once", masked_once},
+    {"infinite_values", infinite_values}, {"nan_under_weight_zero", nan_under_weight_zero}, {"masked", masked},
+    {"minus_infinity", minus_infinity}, {"minus_infinity_is_a_mask", minus_infinity_is_a_mask}, {"overflow", overflow},
+    {NULL, NULL}};

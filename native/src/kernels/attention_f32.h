@@ -218,11 +218,12 @@ typedef struct region {
     int32_t rows, bytes;
 } region;
 
-/* Regions one after the other, a row for every `interval` vectors of weights: what a thread reads next comes from
- * memory while products keep the core busy. */
+/* Regions one after the other, `rows` rows altogether while so many vectors of weights are made: what a thread reads next
+ * comes from memory while products keep the core busy. */
 typedef struct prefetcher {
     region regions[4]; /* the current one, then those to come; rows == 0: none */
-    int32_t due, interval;
+    int32_t rows, weights;
+    int64_t due; /* rows times weights */
     int past_l1; /* to L2: rows that collide in L1 would drive each other out */
 } prefetcher;
 
@@ -230,7 +231,7 @@ INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
     region *r = f->regions;
     if (r->rows == 0)
         return;
-    for (f->due += vectors; f->due >= f->interval && r->rows > 0; f->due -= f->interval) {
+    for (f->due += (int64_t)vectors * f->rows; f->due >= f->weights && r->rows > 0; f->due -= f->weights) {
         for (int32_t b = 0; b < r->bytes; b += 64) {
             if (f->past_l1)
                 __builtin_prefetch((const char *)r->at + b, 0, 2);
@@ -502,6 +503,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         if (j < masked_from) {
             score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, OF_ALL, NULL,
                 0, maximum);
+            if (vectors == 1) /* memory is the bound: half of what is due */
+                prefetch_rows(&room->soon, (chain + 1) / 2);
             continue;
         }
         int32_t key = 0;
@@ -578,6 +581,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
                         sum = v_add(sum, weigh(0, &soft, at, first_key + j + i, x));
                 v_store(soft.chain_sum + x * VW, sum);
             }
+            prefetch_rows(soft.soon, vectors == 1 ? chain / 2 : chain * vectors);
             finish(&room->waiting, v_row, t->head_dim_v);
         }
         for (int x = 0; x < vectors; x++) {
@@ -679,7 +683,7 @@ INLINE void transpose_rows(
                                  : v_load_some(t->q + at[i] + d, count);
         v_transpose(r);
         for (int32_t i = 0; i < count; i++)
-            v_store(to + (d + i) * stride, v_mul(v_mul(r[i], factor), power));
+            v_store(to + (d + i) * stride, v_mul(v_mul(r[i], power), factor));
     }
 }
 
@@ -823,9 +827,16 @@ static int write_rows(const gatun__attention_task *t, const block_state *b, int 
                     v_store_some(t->out + at[i] + c, r[i], count);
             }
         }
-        /* Lanes that do not exist see what the last one sees. */
         const vec all = v_add(v_add(check[0], check[1]), v_add(check[2], check[3]));
-        bad |= !v_every(v_equal(all, v_zero()));
+        if (lanes == VW) {
+            bad |= !v_every(v_equal(all, v_zero()));
+            continue;
+        }
+        /* A lane that does not exist may be NaN where no other is: 0 times an infinite key. */
+        float checks[VW];
+        v_store(checks, all);
+        for (int32_t i = 0; i < lanes; i++)
+            bad |= checks[i] != 0;
     }
     return bad;
 }
@@ -873,7 +884,8 @@ static void expect_next(
             rows += 2 * tile;
         }
     }
-    soon->interval = rows > 0 && weights > rows ? weights / rows : 1;
+    soon->rows = rows;
+    soon->weights = weights < 4 ? 1 : weights - weights / 4; /* the last ones have to arrive, too */
 }
 
 static void copy_rows(const float *from, int64_t row, int32_t rows, int32_t dim, float *to) {

@@ -270,24 +270,21 @@ INLINE void tiny_heads_of(gatun__attention_task *t, const int masked) {
         set_limits(t, &b, weights[0].limit, VW);
         memcpy(weights[1].limit, weights[0].limit, sizeof weights[1].limit);
     }
-    const float *queries = t->q + t->lane_begin * t->q_row, *k = t->k, *v = t->v;
-    float *out = t->out + t->lane_begin * t->out_row;
+    const float *const queries = t->q + t->lane_begin * t->q_row;
     for (int64_t head = -1; head < t->heads; head++) {
         const int64_t next = head + 1;
         tiny_weights *const w = &weights[head & 1], *const other = &weights[next & 1];
         if (next < t->heads) {
-            (masked ? tiny_scores_1 : tiny_scores_0)(t, queries, k, other, head < 0 ? NULL : w);
-            queries += t->q_next;
-            k += t->k_next;
+            (masked ? tiny_scores_1 : tiny_scores_0)(
+                t, queries + next * t->q_next, t->k + next * t->k_next, other, head < 0 ? NULL : w);
             if (head < 0) {
                 if (t->heads == 1)
                     tiny_weigh_rest(masked, other, 0, v_zero());
                 continue;
             }
         }
-        const int good = (masked ? tiny_values_1 : tiny_values_0)(t, v, w, out, next + 1 == t->heads ? other : NULL);
-        v += t->v_next;
-        out += t->out_next;
+        const int good = (masked ? tiny_values_1 : tiny_values_0)(t, t->v + head * t->v_next, w,
+            t->out + head * t->out_next + t->lane_begin * t->out_row, next + 1 == t->heads ? other : NULL);
         if (good && t->lse == NULL)
             continue;
         gatun__attention_task one = gatun__head_of(t, head);

@@ -14,8 +14,9 @@ import java.lang.invoke.VarHandle;
  * <p>A workspace serves one call at a time. A second call that uses it meanwhile throws {@link
  * IllegalStateException}; threads that take turns may share it. Scratch grows when a shape needs
  * more and never shrinks; its size depends on head dimensions and threads, not on batch, heads or
- * lengths beyond a few tiles. A call of the same shapes as the one before it allocates nothing and
- * is checked fastest.
+ * lengths beyond a few tiles, but for copies of a head and for keys that few rows see in parts
+ * (gatun.h has the limits), so that a smaller shape may need more than a larger one. A call of the
+ * same shapes as the one before it allocates nothing and is checked fastest.
  *
  * <p>Callers who pass no workspace are lent one by their runtime. To have one of your own pays
  * where a thread repeats the same call among many others.

@@ -181,6 +181,9 @@ public record Alternation(
   /** What is done around the pairs, for about as long as a sample of the baseline takes. */
   interface Around {
     void window(double seconds);
+
+    /** Done before each sample of either. */
+    default void turn() {}
   }
 
   /**
@@ -188,7 +191,7 @@ public record Alternation(
    *
    * @param knownA seconds of a call of a that was made before, 0 if that is not known
    * @param knownB the same of b
-   * @param around done before the first pair and after the last
+   * @param around done before the first pair and after the last, and before every sample
    * @param watch says which pairs are undisturbed
    * @param clock in nanoseconds
    */
@@ -222,7 +225,9 @@ public record Alternation(
         }
         before = watch.instructionsPerCycle();
       }
+      around.turn();
       double timeA = seconds(a, callsA, clock) / callsA * 1e9;
+      around.turn();
       double timeB = seconds(b, callsB, clock) / callsB * 1e9;
       double after = watch.instructionsPerCycle();
       samples.add(timeA, timeB, before, after, watch.undisturbed());

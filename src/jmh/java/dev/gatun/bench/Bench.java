@@ -84,6 +84,7 @@ public final class Bench {
     Map<String, Object> environment = Environment.describe();
     Map<String, Object> times = keepEarlier(steps, environment);
     results.put("mode", mode);
+    results.put("restMillis", Comparison.REST_MILLIS);
     results.put("environment", environment);
     results.put("steps", times);
     Map<String, Object> failures = new LinkedHashMap<>();

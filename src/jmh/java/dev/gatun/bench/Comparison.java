@@ -64,6 +64,9 @@ public final class Comparison {
     }
   }
 
+  /** After so long idle threads of the other have stopped spinning on a CPU that is wanted. */
+  static final long REST_MILLIS = 20;
+
   /** Means over the windows before and after the pairs. */
   private static final class Around implements Alternation.Around {
     private final Roofs roofs;
@@ -78,6 +81,17 @@ public final class Comparison {
     @Override
     public void window(double seconds) {
       heights.add(roofs.measure(threads, seconds));
+    }
+
+    @Override
+    public void turn() {
+      if (threads > 1) {
+        try {
+          Thread.sleep(REST_MILLIS);
+        } catch (InterruptedException e) {
+          throw new IllegalStateException(e);
+        }
+      }
     }
 
     double flopsPerSecond() {

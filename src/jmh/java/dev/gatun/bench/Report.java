@@ -358,6 +358,20 @@ final class Report {
               "### %s, %s",
               causal == 1 ? "Causal" : "No mask", threads == 1 ? "one thread" : "two threads");
           line("");
+          if (threads == 2) {
+            line(
+                results.get("restMillis") == null
+                    ? "Both took turns without a rest, so that threads of a peer which go on"
+                        + " spinning for a while after its call took a CPU from Gatun's; the times"
+                        + " of gatun and gatun-c in [%s](%s) are of a process without a peer."
+                    : "Before each sample all threads rest for "
+                        + results.get("restMillis")
+                        + " ms, so that none of the other still spins. The times of gatun and"
+                        + " gatun-c in [%s](%s) are of a process without a peer.",
+                POINTS,
+                POINTS);
+            line("");
+          }
           ratios(shapes, Shape::name, causal == 1, threads);
         }
       }

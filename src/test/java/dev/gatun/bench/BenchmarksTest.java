@@ -506,6 +506,28 @@ class BenchmarksTest {
   }
 
   @Test
+  void everySampleHasATurn() {
+    long[] clock = new long[1];
+    Ticking a = new Ticking("a", clock, 1_000);
+    Ticking b = new Ticking("b", clock, 1_500);
+    List<Long> callsBefore = new ArrayList<>();
+    Alternation.Around around =
+        new Alternation.Around() {
+          @Override
+          public void window(double seconds) {}
+
+          @Override
+          public void turn() {
+            callsBefore.add(a.calls - b.calls);
+          }
+        };
+    Alternation.Effort effort = new Alternation.Effort(0, 3, 0, 0, 1, 1);
+    Alternation.of(a, b, effort, 0, 0, around, Alternation.Watch.NONE, () -> clock[0]);
+    long start = callsBefore.getFirst(); // then one has had its sample, then both
+    assertEquals(List.of(start, start + 1, start, start + 1, start, start + 1), callsBefore);
+  }
+
+  @Test
   void slowPeersGetFewerPairs() {
     long[] clock = new long[1];
     Alternation.Effort effort = new Alternation.Effort(0.001, 15, 0, 0, 1, 5);

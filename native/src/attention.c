@@ -170,9 +170,9 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
         .k_row = d->k_stride[1],
         .v_row = d->v_stride[1],
     };
-    if (c->plan->key_splits > 1) {
-        const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = c->plan->part_splits;
-        t->partial_bytes = c->plan->partial_bytes;
+    if (plan->key_splits > 1) {
+        const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = plan->part_splits;
+        t->partial_bytes = plan->partial_bytes;
         t->partials = c->partials + row_task * splits * t->partial_bytes;
         t->split_begin = key_part * step;
         t->split_end = t->split_begin + step < splits ? t->split_begin + step : splits;

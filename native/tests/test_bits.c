@@ -48,8 +48,9 @@ static const shape shapes[] = {
     {2, 5, 1, 3, 9000, 24, GATUN_CAUSAL_BOTTOM_RIGHT, LENGTHS_BOTH, BIAS_NONE, 0},
 };
 
-static problem shaped(const shape *s) {
-    problem p = {.batch = s->batch,
+/* Its arrays are still to be allocated. */
+static problem sized(const shape *s) {
+    return (problem){.batch = s->batch,
         .heads = s->heads,
         .kv_heads = s->kv_heads,
         .seq_q = s->seq_q,
@@ -57,6 +58,10 @@ static problem shaped(const shape *s) {
         .head_dim = s->head_dim,
         .head_dim_v = s->head_dim,
         .causal = s->causal};
+}
+
+static problem shaped(const shape *s) {
+    problem p = sized(s);
     if (test_light()) {
         p.head_dim = 9;
         p.head_dim_v = 9;
@@ -342,14 +347,7 @@ static void copies(void) {
         const shape *s = &cases[c].shape;
         if (test_light() && cases[c].copies == GATUN_COPY_TILES)
             continue;
-        problem p = {.batch = s->batch,
-            .heads = s->heads,
-            .kv_heads = s->kv_heads,
-            .seq_q = s->seq_q,
-            .seq_k = s->seq_k,
-            .head_dim = s->head_dim,
-            .head_dim_v = s->head_dim,
-            .causal = s->causal};
+        problem p = sized(s);
         problem_allocate(&p, s->lengths);
         rng random = rng_make(test_seed(), c);
         problem_draw(&p, VALUES_NORMAL, &random);
@@ -433,14 +431,7 @@ static void key_parts(void) {
     int tier_count = test_tiers(tiers);
     for (size_t n = 0; n < sizeof cuts / sizeof *cuts; n++) {
         const shape *s = &cuts[n].shape;
-        problem p = {.batch = s->batch,
-            .heads = s->heads,
-            .kv_heads = s->kv_heads,
-            .seq_q = s->seq_q,
-            .seq_k = s->seq_k,
-            .head_dim = s->head_dim,
-            .head_dim_v = s->head_dim,
-            .causal = s->causal};
+        problem p = sized(s);
         problem_allocate(&p, s->lengths);
         rng random = rng_make(test_seed(), n);
         problem_draw(&p, VALUES_NORMAL, &random);

@@ -227,8 +227,9 @@ static void run_kernel(call *c, gatun__attention_task *t, int few) {
         atomic_fetch_add_explicit(&c->redone, t->redone, memory_order_relaxed);
 }
 
-static void run_task(void *argument, int64_t index, int32_t slot) {
+static void run_task(void *argument, const gatun__turn *turn) {
     call *c = argument;
+    const int64_t index = turn->index;
     const gatun__attention_plan *plan = c->plan;
     gatun__attention_task task, next;
     int64_t end = locate(c, index, &task);
@@ -237,24 +238,23 @@ static void run_task(void *argument, int64_t index, int32_t slot) {
     task.q_power = c->q_power;
     task.copy_tiles = plan->copy == GATUN_COPY_TILES;
     task.collide = plan->copy != GATUN_COPY_NONE;
-    char *room = c->workspace + slot * plan->scratch_bytes;
+    char *room = c->workspace + turn->slot * plan->scratch_bytes;
     task.scratch = room + plan->copy_bytes;
     if (task.lane_end > task.lane_begin) {
-        const int64_t parts = plan->row_tasks * plan->key_splits, threads = plan->threads, unit = index / parts;
+        const int64_t parts = plan->row_tasks * plan->key_splits, unit = index / parts;
         const int few = task.rows <= GATUN__FEW_ROWS && task.slopes == NULL && task.relative == NULL;
         const int copied = plan->copy == GATUN_COPY_HEADS && !few && task.keys > 0;
         if (copied)
             take_copy(c, unit, room, &task);
-        task.cold = index % parts < threads || !plan->keys_stay;
-        /* Tasks are drawn in order: this one is probably this thread's next. */
-        if (index + threads < plan->tasks && task.keys * (task.lane_end - task.lane_begin) >= 2048) {
-            locate(c, index + threads, &next);
+        task.cold = turn->previous < 0 || turn->previous / parts != unit || !plan->keys_stay;
+        if (turn->next >= 0 && task.keys * (task.lane_end - task.lane_begin) >= 2048) {
+            locate(c, turn->next, &next);
             if (next.q != NULL) {
                 int64_t row = next.lane_begin / next.group;
                 task.next_q = next.q + row * next.q_row;
                 task.next_out = next.out + row * next.out_row;
                 task.next_rows = (next.lane_end - next.lane_begin) / next.group;
-                const int same = (index + threads) / parts == unit;
+                const int same = turn->next / parts == unit;
                 if (plan->key_splits > 1) {
                     const int64_t key = next.split_begin * GATUN__SPLIT_KEYS;
                     task.next_k = key < next.keys ? next.k + key * next.k_row : NULL;

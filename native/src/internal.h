@@ -43,8 +43,14 @@ int32_t gatun__tier_by_name(const char *name);
 
 typedef struct gatun__pool gatun__pool;
 
-/* Work on task `index`, with the scratch of `slot`: 0 = the caller, 1 .. threads - 1 = helpers. */
-typedef void (*gatun__pool_function)(void *argument, int64_t index, int32_t slot);
+/* A thread's turn in a call: which task, and what it runs before and, most probably, after it. */
+typedef struct gatun__turn {
+    int64_t index;
+    int64_t previous, next; /* -1 = none */
+    int32_t slot;           /* of the scratch: 0 = the caller, 1 .. threads - 1 = helpers */
+} gatun__turn;
+
+typedef void (*gatun__pool_function)(void *argument, const gatun__turn *turn);
 
 int32_t gatun__pool_create(int32_t threads, gatun__pool **pool);
 /* GATUN_E_STATE if a job is open. */
@@ -53,6 +59,9 @@ int32_t gatun__pool_destroy(gatun__pool *pool);
  * those that workers ran. */
 int64_t gatun__pool_run(
     gatun__pool *pool, int32_t threads, int64_t tasks, gatun__pool_function function, void *argument);
+/* The same, where a thread takes `grain` tasks at a time; there may be INT32_MAX grains. */
+int64_t gatun__pool_run_grains(
+    gatun__pool *pool, int32_t threads, int64_t tasks, int64_t grain, gatun__pool_function function, void *argument);
 
 /* ---- context.c ---- */
 

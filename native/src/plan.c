@@ -111,9 +111,12 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
         row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
     blocks = blocks > most ? most : blocks < 1 ? 1 : blocks;
-    /* Enough tasks for the threads come first: four each, so that one that is late costs little. */
-    int64_t heads = desc->batch * desc->kv_heads;
-    while (blocks > 1 && plan.threads > 1 && heads * gatun__divide_up(row_blocks, blocks) < 4 * (int64_t)plan.threads)
+    /* Enough tasks for the threads come first, since what is left when one of them has run out is lost, and one whose core
+     * others use as well is slow: four each, and sixteen while smaller ones cost little, as keys and values stay in L2. */
+    const int64_t heads = desc->batch * desc->kv_heads;
+    const int stay = head_bytes <= caches->l2 / 2;
+    while (plan.threads > 1 && blocks > 1 &&
+           heads * gatun__divide_up(row_blocks, blocks) < (stay && blocks > 2 ? 16 : 4) * (int64_t)plan.threads)
         blocks--;
     if (choices != NULL) {
         blocks = choices->blocks;
@@ -131,7 +134,7 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
         plan.task_heads = gatun__divide_up(desc->kv_heads, plan.threads > 1 ? 4 * (int64_t)plan.threads : 1);
     plan.head_tasks = gatun__divide_up(desc->kv_heads, plan.task_heads);
     plan.tasks = desc->batch * plan.head_tasks * plan.row_tasks;
-    plan.keys_stay = plan.copy != GATUN_COPY_TILES && head_bytes <= caches->l2 / 2;
+    plan.keys_stay = plan.copy != GATUN_COPY_TILES && stay;
     if (plan.copy == GATUN_COPY_HEADS)
         plan.copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * (int64_t)sizeof(float)) +
                           aligned(desc->seq_k * desc->head_dim_v * (int64_t)sizeof(float));

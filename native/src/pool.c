@@ -1,32 +1,49 @@
 /*
  * The pool: threads - 1 workers that help whoever calls.
  *
- * A call is a job on its caller's stack, in a list under a lock. Its tasks are claimed by an atomic counter, by the
- * caller from the start and by each worker that finds the job. The caller leaves when the counter has run out and the
- * helpers of its own job are done with the task they hold: it never waits for another caller's job, and with all
- * workers busy it does everything itself. Idle workers look for a job for some ten microseconds, then sleep.
+ * A call is a job on its caller's stack, in a list under a lock. Its tasks are divided among the slots, the caller's and
+ * each helper's: neighbours to the same thread, since they read the same and write side by side, and so that a thread
+ * knows what comes next. Whoever has run out takes from the end of another's, so nothing waits for a helper that came
+ * late or not at all. The caller leaves when no task is left and the helpers of its own job are done with the one they
+ * hold: it never waits for another caller's job, and with all workers busy it does everything itself. Idle workers look
+ * for a job for IDLE_NS, then sleep.
  */
 #define _GNU_SOURCE
 #include "internal.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
-enum { SPINS = 4000, WORKER_STACK_BYTES = 1 << 20 };
+enum {
+    IDLE_NS = 100 * 1000,  /* a worker looks for the next call before it sleeps: waking it takes some 15 microseconds */
+    WAIT_NS = 1000 * 1000, /* a caller waits for a helper's last task before it sleeps */
+    WORKER_STACK_BYTES = 1 << 20,
+    SHARES_MOST = 32
+};
+
+/* Grains that are left of a slot's share: the first in the low half, the end in the high one. */
+typedef struct share {
+    _Alignas(64) _Atomic uint64_t left;
+} share;
 
 typedef struct job {
     gatun__pool_function function;
     void *argument;
-    int64_t tasks;
-    _Atomic int64_t next;
+    int64_t tasks, grain;   /* tasks that are claimed together: 1 unless there are 2^31 */
+    int32_t shares;         /* slots beyond them have the share of slot % shares */
     int32_t helpers_wanted; /* guarded by the pool's lock, like all below */
     int32_t helpers_joined;
+    int taken;                      /* no task is left: its seats are closed */
     _Atomic int32_t helpers_active; /* also read without the lock, as a hint */
     int64_t helped;
     int waiting;
     struct job *previous_job, *next_job;
+    share share[SHARES_MOST];
 } job;
 
 struct gatun__pool {
@@ -34,7 +51,7 @@ struct gatun__pool {
     pthread_cond_t wake; /* a job was opened, or stop */
     pthread_cond_t done; /* some job's last helper left */
     job *first;
-    _Atomic int32_t open_jobs;
+    _Atomic int32_t seats; /* helpers that open jobs still want; read without the lock */
     int32_t sleeping;
     _Atomic int stop;
     int32_t workers;
@@ -49,36 +66,95 @@ static inline void relax(void) {
 #endif
 }
 
+static uint64_t grains(uint64_t first, uint64_t end) {
+    return end << 32 | first;
+}
+
+/* Takes a grain from the front of the own share or from the back of another; *next is what would follow, or -1. */
+static int64_t claim(share *s, int own, int64_t *next) {
+    uint64_t left = atomic_load_explicit(&s->left, memory_order_relaxed), first, end;
+    do {
+        first = left & UINT32_MAX;
+        end = left >> 32;
+        if (first >= end)
+            return -1;
+    } while (!atomic_compare_exchange_weak_explicit(&s->left, &left,
+        own ? grains(first + 1, end) : grains(first, end - 1), memory_order_relaxed, memory_order_relaxed));
+    *next = first + 1 == end ? -1 : (int64_t)(own ? first + 1 : end - 2);
+    return (int64_t)(own ? first : end - 1);
+}
+
 static int64_t run_tasks(job *j, int32_t slot) {
+    gatun__turn turn = {.slot = slot, .previous = -1};
+    const int32_t own = slot % j->shares;
     int64_t count = 0;
-    for (;;) {
-        int64_t index = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
-        if (index >= j->tasks)
-            return count;
-        j->function(j->argument, index, slot);
-        count++;
+    for (int32_t i = 0; i < j->shares;) {
+        int64_t next, grain = claim(&j->share[(own + i) % j->shares], i == 0, &next);
+        if (grain < 0) {
+            i++;
+            continue;
+        }
+        const int64_t begin = grain * j->grain, end = j->tasks - begin < j->grain ? j->tasks : begin + j->grain;
+        for (turn.index = begin; turn.index < end; turn.index++) {
+            turn.next = turn.index + 1 < end ? turn.index + 1 : next < 0 ? -1 : next * j->grain;
+            j->function(j->argument, &turn);
+            turn.previous = turn.index;
+        }
+        count += end - begin;
+    }
+    return count;
+}
+
+static void divide(job *j, int32_t slots, int64_t grain) {
+    j->shares = slots < SHARES_MOST ? slots : SHARES_MOST;
+    j->grain = grain;
+    const int64_t all = gatun__divide_up(j->tasks, j->grain), each = all / j->shares, more = all % j->shares;
+    for (int32_t i = 0; i < j->shares; i++) {
+        int64_t first = i * each + (i < more ? i : more);
+        atomic_init(&j->share[i].left, grains((uint64_t)first, (uint64_t)(first + each + (i < more))));
     }
 }
 
 static job *job_to_help(gatun__pool *pool) {
     for (job *j = pool->first; j != NULL; j = j->next_job) {
-        if (j->helpers_joined < j->helpers_wanted && atomic_load_explicit(&j->next, memory_order_relaxed) < j->tasks)
+        if (j->helpers_joined < j->helpers_wanted && !j->taken)
             return j;
     }
     return NULL;
 }
 
+/* Nobody else shall join: all tasks are taken. */
+static void close_seats(gatun__pool *pool, job *j) {
+    if (j->taken)
+        return;
+    j->taken = 1;
+    atomic_fetch_sub_explicit(&pool->seats, j->helpers_wanted - j->helpers_joined, memory_order_relaxed);
+}
+
+static int64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Reading the clock takes some 30 ns. */
+static void relax_some(void) {
+    for (int i = 0; i < 8; i++)
+        relax();
+}
+
+/* Without the lock: an idle worker must not slow the callers down. */
+static void look_for_seats(gatun__pool *pool) {
+    const int64_t begin = nanoseconds();
+    while (atomic_load_explicit(&pool->seats, memory_order_relaxed) == 0 &&
+           !atomic_load_explicit(&pool->stop, memory_order_relaxed) && nanoseconds() - begin < IDLE_NS)
+        relax_some();
+}
+
 static void *worker(void *argument) {
     gatun__pool *pool = argument;
-    int spins = 0;
     for (;;) {
-        /* Without the lock: an idle worker must not slow the callers down. */
-        if (atomic_load_explicit(&pool->open_jobs, memory_order_relaxed) == 0 &&
-            !atomic_load_explicit(&pool->stop, memory_order_relaxed) && spins < SPINS) {
-            spins++;
-            relax();
-            continue;
-        }
+        look_for_seats(pool);
         pthread_mutex_lock(&pool->lock);
         job *j = job_to_help(pool);
         while (j == NULL && !atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
@@ -92,36 +168,51 @@ static void *worker(void *argument) {
             return NULL;
         }
         int32_t slot = ++j->helpers_joined;
+        atomic_fetch_sub_explicit(&pool->seats, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&j->helpers_active, 1, memory_order_relaxed);
         pthread_mutex_unlock(&pool->lock);
         int64_t count = run_tasks(j, slot);
         pthread_mutex_lock(&pool->lock);
+        close_seats(pool, j);
         j->helped += count;
         if (atomic_fetch_sub_explicit(&j->helpers_active, 1, memory_order_relaxed) == 1 && j->waiting)
             pthread_cond_broadcast(&pool->done);
         pthread_mutex_unlock(&pool->lock);
-        spins = 0;
     }
 }
 
 int64_t gatun__pool_run(
     gatun__pool *pool, int32_t threads, int64_t tasks, gatun__pool_function function, void *argument) {
+    return gatun__pool_run_grains(pool, threads, tasks, gatun__divide_up(tasks, INT32_MAX), function, argument);
+}
+
+int64_t gatun__pool_run_grains(
+    gatun__pool *pool, int32_t threads, int64_t tasks, int64_t grain, gatun__pool_function function, void *argument) {
     int32_t workers = pool == NULL ? 0 : pool->workers;
     int32_t helpers = threads - 1 < workers ? threads - 1 : workers;
     if (helpers > tasks - 1)
         helpers = (int32_t)(tasks - 1);
     if (helpers <= 0) {
-        for (int64_t index = 0; index < tasks; index++)
-            function(argument, index, 0);
+        for (int64_t index = 0; index < tasks; index++) {
+            const gatun__turn turn = {
+                .index = index, .previous = index - 1, .next = index + 1 < tasks ? index + 1 : -1, .slot = 0};
+            function(argument, &turn);
+        }
         return 0;
     }
-    job j = {.function = function, .argument = argument, .tasks = tasks, .helpers_wanted = helpers};
+    job j;
+    memset(&j, 0, offsetof(job, share));
+    j.function = function;
+    j.argument = argument;
+    j.tasks = tasks;
+    j.helpers_wanted = helpers;
+    divide(&j, helpers + 1, grain);
     pthread_mutex_lock(&pool->lock);
     j.next_job = pool->first;
     if (pool->first != NULL)
         pool->first->previous_job = &j;
     pool->first = &j;
-    atomic_fetch_add_explicit(&pool->open_jobs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->seats, helpers, memory_order_relaxed);
     for (int32_t i = 0; i < pool->sleeping && i < helpers; i++)
         pthread_cond_signal(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
@@ -135,14 +226,21 @@ int64_t gatun__pool_run(
         pool->first = j.next_job;
     if (j.next_job != NULL)
         j.next_job->previous_job = j.previous_job;
-    atomic_fetch_sub_explicit(&pool->open_jobs, 1, memory_order_relaxed);
+    close_seats(pool, &j);
     pthread_mutex_unlock(&pool->lock);
 
-    /* A helper's last task usually ends within microseconds: look a while before going to sleep. The lock taken
-       afterwards is what makes the helper's results visible, and keeps the job alive until the helper has let go of it.
-     */
-    for (int i = 0; i < SPINS && atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0; i++)
-        relax();
+    /* A helper's last task usually ends before a sleeping caller could be woken. The lock taken afterwards is what makes
+       the helper's results visible, and keeps the job alive until the helper has let go of it. */
+    if (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0) {
+        const int64_t begin = nanoseconds();
+        int64_t waited = 0;
+        while (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0 && waited < WAIT_NS) {
+            relax_some();
+            waited = nanoseconds() - begin;
+            if (waited > IDLE_NS)
+                sched_yield(); /* to a helper that has no CPU of its own */
+        }
+    }
     pthread_mutex_lock(&pool->lock);
     j.waiting = 1;
     while (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0)

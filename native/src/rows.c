@@ -14,11 +14,10 @@ typedef struct rows_call {
     int64_t rows, rows_per_task;
 } rows_call;
 
-static void run_rows(void *argument, int64_t index, int32_t slot) {
-    (void)slot;
+static void run_rows(void *argument, const gatun__turn *turn) {
     const rows_call *c = argument;
     gatun__rows_task task = c->task;
-    task.begin = index * c->rows_per_task;
+    task.begin = turn->index * c->rows_per_task;
     task.end = c->rows - task.begin < c->rows_per_task ? c->rows : task.begin + c->rows_per_task;
     c->function(&task);
 }
@@ -154,10 +153,9 @@ typedef struct embedding {
     int64_t rows, dim, out_row, rows_per_task;
 } embedding;
 
-static void embed(void *argument, int64_t index, int32_t slot) {
-    (void)slot;
+static void embed(void *argument, const gatun__turn *turn) {
     const embedding *e = argument;
-    int64_t begin = index * e->rows_per_task,
+    int64_t begin = turn->index * e->rows_per_task,
             end = begin + e->rows_per_task < e->rows ? begin + e->rows_per_task : e->rows;
     for (int64_t r = begin; r < end; r++) {
         float *out = e->out + r * e->out_row;
@@ -268,11 +266,10 @@ typedef struct rotary_call {
     int64_t rows, rows_per_task;
 } rotary_call;
 
-static void run_rotary(void *argument, int64_t index, int32_t slot) {
-    (void)slot;
+static void run_rotary(void *argument, const gatun__turn *turn) {
     const rotary_call *c = argument;
     gatun__rotary_task task = c->task;
-    task.begin = index * c->rows_per_task;
+    task.begin = turn->index * c->rows_per_task;
     task.end = c->rows - task.begin < c->rows_per_task ? c->rows : task.begin + c->rows_per_task;
     c->function(&task);
 }

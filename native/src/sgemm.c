@@ -24,8 +24,8 @@ typedef struct product {
     int64_t block_rows, block_columns, column_blocks;
 } product;
 
-static void run_block(void *argument, int64_t index, int32_t slot) {
-    (void)slot;
+static void run_block(void *argument, const gatun__turn *turn) {
+    const int64_t index = turn->index;
     const product *p = argument;
     const gatun_sgemm_desc *d = p->desc;
     int64_t row = index / p->column_blocks * p->block_rows, column = index % p->column_blocks * p->block_columns;

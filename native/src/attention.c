@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-static gatun__attention_plan plan_of(const gatun_context *context, const gatun_attention_desc *desc) {
-    return gatun__attention_plan_make(desc, context->kernels->tier, context->kernels->block_lanes, context->threads,
+static void make_plan(const gatun_context *context, const gatun_attention_desc *desc, gatun__attention_plan *plan) {
+    gatun__attention_plan_to(plan, desc, context->kernels->tier, context->kernels->block_lanes, context->threads,
         &context->caches, context->choices);
 }
 
@@ -14,7 +14,9 @@ int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun
         return GATUN_E_NULL;
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, desc, NULL, 0));
-    *bytes = plan_of(context, desc).workspace_bytes;
+    gatun__attention_plan plan;
+    make_plan(context, desc, &plan);
+    *bytes = plan.workspace_bytes;
     return GATUN_OK;
 }
 
@@ -27,7 +29,8 @@ int32_t gatun_attention_plan(
         return GATUN_E_VERSION;
     TRY(gatun_attention_check(context, desc, NULL, 0));
     const int32_t tier = context->kernels->tier;
-    const gatun__attention_plan plan = plan_of(context, desc);
+    gatun__attention_plan plan;
+    make_plan(context, desc, &plan);
     const gatun_attention_plan_info full = {
         .struct_size = info->struct_size,
         .tier = tier,
@@ -74,7 +77,7 @@ static void split_scale(call *c) {
     double scale = (d->flags & GATUN_ATTENTION_SCALE) != 0 ? (double)d->scale : 1.0 / sqrt((double)d->head_dim);
     double factor = scale * 1.4426950408889634, magnitude = fabs(factor);
     double power = magnitude > 0x1p100 ? 0x1p40 : magnitude < 0x1p-100 && magnitude > 0 ? 0x1p-40 : 1;
-    c->q_factor = (float)(factor / power);
+    c->q_factor = (float)(power == 1 ? factor : factor / power);
     c->q_power = (float)power;
 }
 
@@ -308,11 +311,9 @@ static gatun__range range_of(const void *tensor, const tensor_size *e) {
     return (gatun__range){begin, begin + (uintptr_t)last * sizeof(float)};
 }
 
-/* An output and an input; mostly their ranges tell already. */
-static int overlap(const void *a, const tensor_size *a_size, const void *b, const tensor_size *b_size) {
-    const gatun__range a_range = range_of(a, a_size), b_range = range_of(b, b_size);
-    if (!gatun__ranges_meet(&a_range, &b_range))
-        return 0;
+/* Two tensors whose ranges meet, which they nearly never do. */
+static __attribute__((noinline)) int overlap(
+    const void *a, const tensor_size *a_size, const void *b, const tensor_size *b_size) {
     const gatun__view a_view = view_of(a, a_size), b_view = view_of(b, b_size);
     return gatun__views_overlap(&a_view, &b_view);
 }
@@ -336,11 +337,13 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
         const tensor_size *size;
     } inputs[] = {{c->q, &q}, {c->k, &k}, {c->v, &v}, {c->key_lengths, &lengths}, {c->query_lengths, &lengths},
         {c->cu_seqlens_q, &offsets}, {c->cu_seqlens_k, &offsets}, {c->slopes, &slopes}, {c->relative, &relative}};
+    const gatun__range out_range = range_of(c->out, &out), lse_range = range_of(c->lse, &lse);
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         if (inputs[i].data == NULL)
             continue;
-        if (overlap(c->out, &out, inputs[i].data, inputs[i].size) ||
-            (c->lse != NULL && overlap(c->lse, &lse, inputs[i].data, inputs[i].size)))
+        const gatun__range range = range_of(inputs[i].data, inputs[i].size);
+        if ((gatun__ranges_meet(&out_range, &range) && overlap(c->out, &out, inputs[i].data, inputs[i].size)) ||
+            (gatun__ranges_meet(&lse_range, &range) && overlap(c->lse, &lse, inputs[i].data, inputs[i].size)))
             return GATUN_E_OVERLAP;
     }
     if (packed) { /* gatun_attention_check does not know their rows */
@@ -350,7 +353,8 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     }
     if (c->lse != NULL) {
         const gatun__view view = view_of(c->lse, &lse);
-        if (gatun__view_overlaps_itself(&view) || overlap(c->out, &out, c->lse, &lse))
+        if (gatun__view_overlaps_itself(&view) ||
+            (gatun__ranges_meet(&out_range, &lse_range) && overlap(c->out, &out, c->lse, &lse)))
             return GATUN_E_OVERLAP;
     }
     return GATUN_OK;
@@ -380,6 +384,25 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     float *lse, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const float *slopes, const float *relative) {
     TRY(gatun__context_usable(context));
     TRY(gatun_attention_check(context, d, NULL, 0));
+    gatun__attention_plan plan;
+    call c = {
+        .desc = d,
+        .plan = &plan,
+        .kernels = context->kernels,
+        .q = q,
+        .k = k,
+        .v = v,
+        .out = out,
+        .lse = lse,
+        .key_lengths = key_lengths,
+        .query_lengths = query_lengths,
+        .cu_seqlens_q = cu_seqlens_q,
+        .cu_seqlens_k = cu_seqlens_k,
+        .slopes = slopes,
+        .relative = relative,
+        .workspace = workspace,
+    };
+    split_scale(&c); /* takes a while, meanwhile the rest is checked */
     int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
     int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
     if (packed != (cu_seqlens_q != NULL) || packed != (cu_seqlens_k != NULL))
@@ -411,30 +434,12 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     TRY(gatun__pointer_check(query_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(slopes, 0, _Alignof(float)));
     TRY(gatun__pointer_check(relative, 0, _Alignof(float)));
-    gatun__attention_plan plan = plan_of(context, d);
+    make_plan(context, d, &plan);
     if (workspace_size < plan.workspace_bytes)
         return GATUN_E_WORKSPACE;
-    call c = {
-        .desc = d,
-        .plan = &plan,
-        .kernels = context->kernels,
-        .q = q,
-        .k = k,
-        .v = v,
-        .out = out,
-        .lse = lse,
-        .key_lengths = key_lengths,
-        .query_lengths = query_lengths,
-        .cu_seqlens_q = cu_seqlens_q,
-        .cu_seqlens_k = cu_seqlens_k,
-        .slopes = slopes,
-        .relative = relative,
-        .workspace = workspace,
-    };
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));
-    split_scale(&c);
     for (int32_t slot = 0; plan.copy == GATUN_COPY_HEADS && slot < plan.threads; slot++)
         ((head_copy *)(void *)(c.workspace + slot * plan.scratch_bytes))->unit = -1;
     if (plan.key_splits > 1) {

@@ -16,8 +16,9 @@
             return status_;                                                                                            \
     } while (0)
 
+/* a >= 0; a division takes a while, and most of these are of one or nothing. */
 static inline int64_t gatun__divide_up(int64_t a, int64_t b) {
-    return a / b + (a % b != 0);
+    return a <= b ? a > 0 : a / b + (a % b != 0);
 }
 
 /* ---- cpu.c ---- */
@@ -103,7 +104,10 @@ static inline int32_t gatun__pointer_check(const void *pointer, int needed, uint
 /* Whether a reserved member is set. */
 static inline int gatun__any_set(const int64_t *reserved, size_t count) {
     int64_t set = 0;
-    for (size_t i = 0; i < count; i++)
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        set |= reserved[i] | reserved[i + 1] | reserved[i + 2] | reserved[i + 3];
+    for (; i < count; i++)
         set |= reserved[i];
     return set != 0;
 }
@@ -178,9 +182,17 @@ typedef struct gatun__plan_choices {
     int32_t copy;   /* GATUN_COPY_* */
 } gatun__plan_choices;
 
-/* A pure function of its arguments; desc has been checked. choices: NULL but for bench_plan. */
-gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
-    int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
+/* A pure function of its arguments; desc has been checked. choices: NULL but for bench_plan. Written where it is wanted: to
+ * return it would be a copy of what has just been stored, which takes longer than the plan. */
+void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
+    int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
+
+static inline gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier,
+    int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
+    gatun__attention_plan plan;
+    gatun__attention_plan_to(&plan, desc, tier, block_lanes, threads, caches, choices);
+    return plan;
+}
 
 /* ---- predict.c ---- */
 

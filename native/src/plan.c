@@ -2,8 +2,6 @@
  * bit of a result. */
 #include "internal.h"
 
-#include <math.h>
-
 /* What is_tiny in kernels/attention_tiny_f32.h asks for on avx512, the one tier that interleaves. */
 enum { TINY_KEYS = 16, TINY_LANES = 16, TINY_COLUMNS = 32 };
 
@@ -51,7 +49,8 @@ static int32_t useful_threads(const gatun_attention_desc *desc, int32_t most) {
     const double fmas =
         (double)desc->batch * (double)desc->heads * (double)desc->seq_q * (double)desc->seq_k * elements;
     const double bytes = (double)desc->batch * (double)desc->kv_heads * (double)desc->seq_k * elements * sizeof(float);
-    const double cycles = fmax(fmas / fmas_a_cycle, bytes / bytes_a_cycle);
+    const double by_fmas = fmas / fmas_a_cycle, by_bytes = bytes / bytes_a_cycle;
+    const double cycles = by_fmas > by_bytes ? by_fmas : by_bytes;
     return cycles >= most * THREAD_CYCLES ? most : cycles < THREAD_CYCLES ? 1 : (int32_t)(cycles / THREAD_CYCLES);
 }
 
@@ -64,6 +63,7 @@ static void cut_keys(const gatun_attention_desc *desc, gatun__attention_plan *pl
     const int64_t lanes = desc->seq_q * (desc->heads / desc->kv_heads), enough = 4 * (int64_t)plan->threads;
     plan->key_splits = 1;
     plan->part_splits = splits;
+    plan->partial_bytes = 0;
     /* From the top left few rows see few keys. */
     if (plan->kernel != GATUN_KERNEL_FEW_ROWS || desc->causal == GATUN_CAUSAL_TOP_LEFT || plan->threads == 1 ||
         row_tasks == 0 || row_tasks >= enough || splits < 2)
@@ -81,12 +81,14 @@ static void cut_keys(const gatun_attention_desc *desc, gatun__attention_plan *pl
     plan->tasks *= plan->key_splits;
 }
 
-gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
-    int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
-    gatun__attention_plan plan = {.threads = threads};
-    if (desc->max_threads > 0 && desc->max_threads < plan.threads)
-        plan.threads = desc->max_threads;
-    plan.threads = useful_threads(desc, plan.threads);
+void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
+    int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
+    plan->threads = threads;
+    plan->copy = GATUN_COPY_NONE;
+    plan->copy_bytes = 0;
+    if (desc->max_threads > 0 && desc->max_threads < plan->threads)
+        plan->threads = desc->max_threads;
+    plan->threads = useful_threads(desc, plan->threads);
     int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);
@@ -94,58 +96,60 @@ gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *des
     /* Blocks of one task share each key/value tile from L2: as many as keep their transposed queries and outputs within
      * a third of it. */
     int64_t block_bytes = (int64_t)block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
-    int64_t blocks = caches->l2 / 3 / block_bytes;
     const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
-    plan.kernel = kernel_of(desc, tier, lanes);
+    plan->kernel = kernel_of(desc, tier, lanes);
     /* Not worth it for few queries, which read all once or twice. */
-    if (plan.kernel == GATUN_KERNEL_GENERAL && row_blocks >= 8 && desc->seq_k >= GATUN__TILE_KEYS &&
+    if (plan->kernel == GATUN_KERNEL_GENERAL && row_blocks >= 8 && desc->seq_k >= GATUN__TILE_KEYS &&
         (rows_collide(desc->k_stride[1], desc->head_dim) || rows_collide(desc->v_stride[1], desc->head_dim_v)))
-        plan.copy =
+        plan->copy =
             head_bytes <= COPY_MOST_BYTES && desc->seq_k <= COPY_MOST_KEYS ? GATUN_COPY_HEADS : GATUN_COPY_TILES;
     /* With twice as many each tile comes half as often; not where too few tasks would be left. */
-    int64_t most = row_blocks >= 16 || plan.copy == GATUN_COPY_TILES ? 8 : 4;
+    int64_t most = row_blocks >= 16 || plan->copy == GATUN_COPY_TILES ? 8 : 4;
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
      * its task has time to fetch what comes next if that is not near. */
     const int far = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
     if (desc->causal != GATUN_CAUSAL_NONE && group == 1 && desc->seq_k <= desc->seq_q && far && row_blocks <= 4 &&
         row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
-    blocks = blocks > most ? most : blocks < 1 ? 1 : blocks;
+    int64_t blocks = most < row_blocks ? most : row_blocks;
+    if (blocks * block_bytes > caches->l2 / 3)
+        blocks = caches->l2 / 3 / block_bytes;
+    blocks = blocks < 1 ? 1 : blocks;
     /* Enough tasks for the threads come first, since what is left when one of them has run out is lost, and one whose core
      * others use as well is slow: four each, and sixteen while smaller ones cost little, as keys and values stay in L2. */
     const int64_t heads = desc->batch * desc->kv_heads;
     const int stay = head_bytes <= caches->l2 / 2;
-    while (plan.threads > 1 && blocks > 1 &&
-           heads * gatun__divide_up(row_blocks, blocks) < (stay && blocks > 2 ? 16 : 4) * (int64_t)plan.threads)
+    while (plan->threads > 1 && blocks > 1 &&
+           heads * gatun__divide_up(row_blocks, blocks) < (stay && blocks > 2 ? 16 : 4) * (int64_t)plan->threads)
         blocks--;
     if (choices != NULL) {
         blocks = choices->blocks;
-        plan.copy = choices->copy;
+        plan->copy = choices->copy;
     }
     if (blocks > row_blocks)
         blocks = row_blocks > 0 ? row_blocks : 1;
 
-    plan.blocks = (int32_t)blocks;
-    plan.task_lanes = blocks * block_lanes;
-    plan.row_tasks = gatun__divide_up(row_blocks, blocks);
+    plan->blocks = (int32_t)blocks;
+    plan->task_lanes = blocks * block_lanes;
+    plan->row_tasks = gatun__divide_up(row_blocks, blocks);
     /* The work between tiny heads is worth as much as a head. */
-    plan.task_heads = 1;
-    if (plan.kernel == GATUN_KERNEL_TINY)
-        plan.task_heads = gatun__divide_up(desc->kv_heads, plan.threads > 1 ? 4 * (int64_t)plan.threads : 1);
-    plan.head_tasks = gatun__divide_up(desc->kv_heads, plan.task_heads);
-    plan.tasks = desc->batch * plan.head_tasks * plan.row_tasks;
-    plan.keys_stay = plan.copy != GATUN_COPY_TILES && stay;
-    if (plan.copy == GATUN_COPY_HEADS)
-        plan.copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * (int64_t)sizeof(float)) +
-                          aligned(desc->seq_k * desc->head_dim_v * (int64_t)sizeof(float));
+    plan->task_heads = 1;
+    if (plan->kernel == GATUN_KERNEL_TINY)
+        plan->task_heads =
+            plan->threads > 1 ? gatun__divide_up(desc->kv_heads, 4 * (int64_t)plan->threads) : desc->kv_heads;
+    plan->head_tasks = gatun__divide_up(desc->kv_heads, plan->task_heads);
+    plan->tasks = desc->batch * plan->head_tasks * plan->row_tasks;
+    plan->keys_stay = plan->copy != GATUN_COPY_TILES && stay;
+    if (plan->copy == GATUN_COPY_HEADS)
+        plan->copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * (int64_t)sizeof(float)) +
+                           aligned(desc->seq_k * desc->head_dim_v * (int64_t)sizeof(float));
     int biased = (desc->flags & GATUN_ATTENTION_BIASED) != 0;
-    plan.scratch_bytes =
-        plan.copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan.blocks, (int32_t)desc->head_dim,
-                              (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
-                              plan.copy == GATUN_COPY_TILES);
-    plan.parts_offset = plan.workspace_bytes = plan.scratch_bytes * plan.threads;
-    cut_keys(desc, &plan);
-    return plan;
+    plan->scratch_bytes =
+        plan->copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan->blocks, (int32_t)desc->head_dim,
+                               (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
+                               plan->copy == GATUN_COPY_TILES);
+    plan->parts_offset = plan->workspace_bytes = plan->scratch_bytes * plan->threads;
+    cut_keys(desc, plan);
 }
 
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,

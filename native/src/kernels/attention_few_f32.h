@@ -293,7 +293,7 @@ static void few_reset(const gatun__attention_task *t, const few_state *f, int32_
     memset(f->out + (int64_t)first * t->head_dim_v, 0, (size_t)count * (size_t)t->head_dim_v * sizeof(float));
 }
 
-/* As merge_split of attention_f32.h. */
+/* As merge_split of attention_block_f32.h. */
 static void few_merge(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int is_first) {
     for (int32_t i = first; i < first + count; i++) {
         double *merged = f->merged_out + (int64_t)i * t->head_dim_v;

@@ -1,0 +1,235 @@
+/*
+ * Begin, merge and end of a block, steps 1 and 5 of attention_f32.h, whose part this is: limits, transposed queries, splits
+ * merged into doubles, rows and LSE written.
+ */
+
+/* Row and head of a lane, and of those after it without a division for each. */
+typedef struct place {
+    int64_t row, head;
+} place;
+
+static inline place place_of(const gatun__attention_task *t, int64_t lane) {
+    return t->group == 1 ? (place){lane, 0} : (place){lane / t->group, lane % t->group};
+}
+
+static inline void step(const gatun__attention_task *t, place *p) {
+    if (++p->head == t->group) {
+        p->head = 0;
+        p->row++;
+    }
+}
+
+/* Where the rows of lanes first .. first + lanes - 1 are, as offsets in elements. */
+INLINE void find_rows(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first, int32_t lanes, int64_t at[VW]) {
+    if (t->group == 1 && lanes == VW) {
+        at[0] = first * row;
+#pragma GCC unroll 16
+        for (int32_t i = 1; i < VW; i++)
+            at[i] = at[i - 1] + row;
+        return;
+    }
+    place p = place_of(t, first);
+    for (int32_t i = 0; i < lanes; i++, step(t, &p))
+        at[i] = p.row * row + p.head * head;
+}
+
+/* to[d][lane] = q[at[lane] + d] * q_factor * q_power, for VW rows or, where `lanes` says so, for fewer: the others are 0. */
+INLINE void transpose_rows(
+    const gatun__attention_task *t, const int64_t at[VW], int32_t lanes, float *to, const int32_t stride) {
+    const vec factor = v_set1(t->q_factor), power = v_set1(t->q_power);
+    const int scaled = t->q_power != 1;
+    for (int32_t d = 0; d < t->head_dim; d += VW) {
+        int32_t count = t->head_dim - d < VW ? t->head_dim - d : VW;
+        vec r[VW];
+        if (lanes == VW && count == VW) {
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                r[i] = v_load(t->q + at[i] + d);
+            v_transpose(r);
+            if (scaled)
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++)
+                    r[i] = v_mul(r[i], power);
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                v_store(to + (d + i) * stride, v_mul(r[i], factor));
+            continue;
+        }
+        for (int32_t i = 0; i < VW; i++)
+            r[i] = i >= lanes    ? v_zero()
+                   : count == VW ? v_load(t->q + at[i] + d)
+                                 : v_load_some(t->q + at[i] + d, count);
+        v_transpose(r);
+        for (int32_t i = 0; i < count; i++)
+            v_store(to + (d + i) * stride, v_mul(v_mul(r[i], power), factor));
+    }
+}
+
+static inline void transpose_queries(const gatun__attention_task *t, const block_state *b, const int32_t stride) {
+    for (int32_t x = 0; x < b->vectors; x++) {
+        int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        int64_t at[VW];
+        find_rows(t, t->q_row, t->q_head, b->lane_begin + x * VW, lanes, at);
+        transpose_rows(t, at, lanes, b->q + x * VW, stride);
+    }
+}
+
+/* So many columns of the output are made 0: the first chain of a row does not read what is there. */
+static void reset(const block_state *b, int32_t columns) {
+    for (int32_t i = 0; i < LANES; i++) {
+        b->maximum[i] = -INFINITY;
+        b->sum[i] = 0;
+    }
+    if (columns > 0)
+        memset(b->out, 0, (size_t)columns * LANES * sizeof(float));
+}
+
+static inline void set_limits(
+    const gatun__attention_task *t, const block_state *b, int32_t *limits, const int32_t count) {
+    int32_t i = 0;
+    if (t->causal_limit >= t->keys) { /* all see all */
+        for (; i < count; i++)
+            limits[i] = (int32_t)t->keys;
+        return;
+    }
+    const int64_t first = t->causal_limit + b->lane_begin;
+    if (t->group == 1 && first > INT32_MIN && first < INT32_MAX - count) {
+        const int32_t lanes = b->lanes, keys = (int32_t)t->keys, from = (int32_t)first;
+        for (; i < lanes; i++)
+            limits[i] = from + i < 0 ? 0 : from + i > keys ? keys : from + i;
+    }
+    place p = place_of(t, b->lane_begin);
+    for (; i < b->lanes; i++, step(t, &p)) {
+        int64_t limit = t->causal_limit + p.row;
+        limits[i] = (int32_t)(limit < 0 ? 0 : limit > t->keys ? t->keys : limit);
+    }
+    /* A lane that does not exist sees what the last one sees, so that it causes no masking. */
+    for (; i < count; i++)
+        limits[i] = limits[b->lanes - 1];
+}
+
+static void begin_block(const gatun__attention_task *t, block_state *b, int64_t lane_begin) {
+    int64_t lanes = t->lane_end - lane_begin;
+    b->lane_begin = lane_begin;
+    b->lanes = lanes < LANES ? (int32_t)lanes : LANES;
+    b->vectors = (b->lanes + VW - 1) / VW;
+    set_limits(t, b, b->limit, LANES);
+    b->limit_least = b->limit[0];
+    b->limit_most = b->limit[b->lanes - 1];
+    transpose_queries(t, b, LANES);
+    reset(b, b->limit_most > 0 ? 0 : t->head_dim_v);
+}
+
+/* The float result of one split joins the doubles, and is cleared for the next. For a lane that saw nothing this
+ * changes nothing. */
+static void merge_split(const gatun__attention_task *t, const block_state *b, int first) {
+    double keep[LANES], take[LANES];
+    if (first) {
+        for (int32_t i = 0; i < LANES; i++) {
+            b->merged_maximum[i] = -INFINITY;
+            b->merged_sum[i] = 0;
+        }
+        memset(b->merged_out, 0, (size_t)t->head_dim_v * LANES * sizeof(double));
+    }
+    for (int32_t x = 0; x < QV; x++) {
+        const vec minus_inf = v_set1(-INFINITY);
+        vec ours = v_load(b->maximum + x * VW), theirs = v_load(b->merged_maximum + x * VW);
+        vec maximum = v_max(theirs, ours);
+        vec reference = v_select(v_equal(maximum, minus_inf), v_zero(), maximum);
+        float old[VW], fresh[VW];
+        v_store(old, v_select(v_equal(theirs, minus_inf), v_zero(), v_exp2(v_sub(theirs, reference))));
+        v_store(fresh, v_select(v_equal(ours, minus_inf), v_zero(), v_exp2(v_sub(ours, reference))));
+        v_store(b->merged_maximum + x * VW, maximum);
+        for (int32_t i = 0; i < VW; i++) {
+            keep[x * VW + i] = (double)old[i];
+            take[x * VW + i] = (double)fresh[i];
+        }
+    }
+    for (int32_t i = 0; i < LANES; i++)
+        b->merged_sum[i] = b->merged_sum[i] * keep[i] + (double)b->sum[i] * take[i];
+    for (int32_t c = 0; c < t->head_dim_v; c++)
+        for (int32_t i = 0; i < LANES; i++)
+            b->merged_out[c * LANES + i] =
+                b->merged_out[c * LANES + i] * keep[i] + (double)b->out[c * LANES + i] * take[i];
+    reset(b, t->head_dim_v);
+}
+
+static void take_merged(const gatun__attention_task *t, const block_state *b) {
+    for (int32_t i = 0; i < LANES; i++) {
+        b->maximum[i] = b->merged_maximum[i];
+        b->sum[i] = (float)b->merged_sum[i];
+    }
+    for (int32_t i = 0; i < t->head_dim_v * LANES; i++)
+        b->out[i] = (float)b->merged_out[i];
+}
+
+/* Rows out[lane][:] / sum. Returns nonzero if a result is not finite. */
+static int write_rows(const gatun__attention_task *t, const block_state *b, int canonical_nan) {
+    int bad = 0;
+    for (int32_t x = 0; x < b->vectors; x++) {
+        int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        int64_t at[VW];
+        find_rows(t, t->out_row, t->out_head, b->lane_begin + x * VW, lanes, at);
+        vec sum = v_load(b->sum + x * VW);
+        vec inverse = v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum));
+        /* 0, or NaN where a result is not finite; several, so that none waits for the one before. */
+        vec check[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+        for (int32_t c = 0; c < t->head_dim_v; c += VW) {
+            const float *from = b->out + c * LANES + x * VW;
+            int32_t count = t->head_dim_v - c < VW ? t->head_dim_v - c : VW;
+            vec r[VW];
+            if (lanes == VW && count == VW && !canonical_nan) {
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++) {
+                    /* + 0 turns -0 into 0: the sign of an exact zero would depend on masked places. */
+                    r[i] = v_add(v_mul(v_load(from + i * LANES), inverse), v_zero());
+                    check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
+                }
+                v_transpose(r);
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++)
+                    v_store(t->out + at[i] + c, r[i]);
+                continue;
+            }
+            for (int32_t i = 0; i < VW; i++) {
+                r[i] = i < count ? v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()) : v_zero();
+                check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
+                if (canonical_nan)
+                    r[i] = v_select(v_equal(r[i], r[i]), r[i], v_set1(NAN));
+            }
+            v_transpose(r);
+            for (int32_t i = 0; i < lanes; i++) {
+                if (count == VW)
+                    v_store(t->out + at[i] + c, r[i]);
+                else
+                    v_store_some(t->out + at[i] + c, r[i], count);
+            }
+        }
+        const vec all = v_add(v_add(check[0], check[1]), v_add(check[2], check[3]));
+        if (lanes == VW) {
+            bad |= !v_every(v_equal(all, v_zero()));
+            continue;
+        }
+        /* A lane that does not exist may be NaN where no other is: 0 times an infinite key. */
+        float checks[VW];
+        v_store(checks, all);
+        for (int32_t i = 0; i < lanes; i++)
+            bad |= checks[i] != 0;
+    }
+    return bad;
+}
+
+static void write_lse(const gatun__attention_task *t, const block_state *b) {
+    place p = place_of(t, b->lane_begin);
+    for (int32_t i = 0; i < b->lanes; i++, step(t, &p)) {
+        float *to = t->lse + p.row * t->lse_row + p.head * t->lse_head;
+        float sum = b->sum[i];
+        if (sum == 0)
+            *to = -INFINITY;
+        else if (sum != sum)
+            *to = NAN;
+        else
+            *to = (float)((double)b->maximum[i] * GATUN__LOG_2 + log((double)sum));
+    }
+}

@@ -1,0 +1,187 @@
+/*
+ * One tile of TILE_KEYS keys for one block of queries, part of attention_f32.h: scores, their maximum, and the order in
+ * which chains of weights are made and used; the last one waits for the scores of the next block.
+ */
+
+enum { SCORE_CHAINS = GATUN__TILE_KEYS / GATUN__CHAIN_KEYS + 1 };
+
+/* What a thread keeps from tile to tile. */
+typedef struct tile_room {
+    float *scores; /* [SCORE_CHAINS][CHAIN_KEYS][LANES], weights later; a ring of chains */
+    int32_t next;  /* chain of the ring that the next tile begins with */
+    vmask *live;   /* [TILE_KEYS][QV]: which are neither masked nor -inf */
+    float *biases; /* or NULL */
+    /* The tile's keys and values, where they lie or in the room for copies, which is NULL unless tiles are copied. */
+    const float *k, *v;
+    int64_t k_row, v_row;
+    float *k_copy, *v_copy;
+    chain_of_keys waiting;
+    float *alpha[2]; /* [LANES] each: of the waiting chain's tile, and of this one */
+    prefetcher soon;
+} tile_room;
+
+/* Nothing waits any more. */
+static void finish_waiting(const gatun__attention_task *t, tile_room *room) {
+    finish(&room->waiting, room->v_row, t->head_dim_v);
+    room->waiting.keys = 0;
+    if (!INTERLEAVED)
+        room->next = 0;
+}
+
+INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
+    int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {
+    enum { CHAIN = GATUN__CHAIN_KEYS };
+    vmask *live = room->live;
+    const float *k = room->k, *v = room->v;
+    const int64_t k_row = room->k_row, v_row = room->v_row;
+    const vec minus_inf = v_set1(-INFINITY);
+    if (keys > b->limit_most - first_key)
+        keys = b->limit_most - first_key;
+    int32_t dense = b->limit_least - first_key;
+    dense = dense < 0 ? 0 : dense > keys ? keys : dense;
+    /* Chains before this key see no mask. */
+    const int32_t masked_from = select_all ? 0 : dense == keys ? keys : dense / CHAIN * CHAIN;
+    /* Keys that some lane of a vector sees: limits do not fall from lane to lane. */
+    int32_t seen[QV];
+    for (int x = 0; x < vectors; x++) {
+        int32_t most = b->limit[(x + 1) * VW - 1] - first_key;
+        seen[x] = most < 0 ? 0 : most > keys ? keys : most;
+    }
+    float *scores[SCORE_CHAINS - 1];
+    int32_t chains = 0;
+    for (; chains * CHAIN < keys; chains++) {
+        scores[chains] = room->scores + room->next * CHAIN * LANES;
+        room->next = room->next + 1 == SCORE_CHAINS ? 0 : room->next + 1;
+    }
+
+    vec maximum[QV], old_maximum[QV];
+    for (int x = 0; x < vectors; x++)
+        maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
+    stage s = {0};
+    if (biased) {
+        s.biases = biases;
+        s.step = bias_step(t);
+    }
+    for (int32_t n = 0; n < chains; n++) {
+        int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
+        if (j < masked_from) {
+            score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, OF_ALL, NULL,
+                0, maximum);
+            if (vectors == 1) /* memory is the bound: half of what is due */
+                prefetch_rows(&room->soon, (chain + 1) / 2);
+            continue;
+        }
+        int32_t key = 0;
+#define SCORES(x)                                                                                                      \
+    if (vectors > x && key < seen[x] - j && key < chain) {                                                             \
+        stage part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                                    \
+        int32_t end = seen[x] - j < chain ? seen[x] - j : chain;                                                       \
+        score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * k_row, k_row, b->q + x * VW, t->head_dim,    \
+            j + key, end - key, scores[n] + key * LANES + x * VW, &part, OF_SEEN, b->limit + x * VW, first_key,        \
+            maximum + x);                                                                                              \
+        key = end;                                                                                                     \
+    }
+        SCORES(0)
+        SCORES(1)
+        SCORES(2)
+        SCORES(3)
+#undef SCORES
+        for (int x = 0; select_all && x < vectors; x++) {
+            vint limit = v_load_int(b->limit + x * VW);
+            for (int32_t i = 0; i < chain && j + i < seen[x]; i++)
+                live[(j + i) * QV + x] = v_and_not_equal(
+                    v_int_above(limit, first_key + j + i), v_load(scores[n] + i * LANES + x * VW), minus_inf);
+        }
+    }
+
+    softmax soft __attribute__((aligned(64)));
+    memcpy(soft.limit, b->limit, sizeof soft.limit);
+    soft.soon = &room->soon;
+    /* The waiting chain still needs its own. */
+    float *const alpha = room->alpha[room->waiting.alpha == room->alpha[0]];
+    for (int x = 0; x < vectors; x++) {
+        /* A lane that has seen nothing but -inf keeps the maximum -inf; its scores are then taken against 0, which
+         * leaves them -inf. */
+        vec reference = v_select(v_equal(maximum[x], minus_inf), v_zero(), maximum[x]);
+        vec rescaled = v_exp2(v_sub(old_maximum[x], reference));
+        v_store(alpha + x * VW, v_select(v_equal(old_maximum[x], minus_inf), v_zero(), rescaled));
+        v_store(soft.reference + x * VW, reference);
+        v_store(soft.sum + x * VW, v_zero());
+        v_store(soft.chain_sum + x * VW, v_zero());
+    }
+
+    for (int32_t n = 0; n < chains; n++) {
+        const int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
+        const int masked = j >= masked_from;
+        const int together = INTERLEAVED && vectors == 2 && t->head_dim_v >= 4 * COLUMNS_FULL && !select_all &&
+                             chain == CHAIN && room->waiting.keys == CHAIN && room->waiting.vectors == 2 &&
+                             room->waiting.end[1] == CHAIN;
+        chain_of_keys next = {.v = v + j * v_row,
+            .p = scores[n],
+            .live = select_all ? live + j * QV : NULL,
+            .keys = chain,
+            .vectors = vectors,
+            .out = b->out,
+            .first = first_key == 0 && n == 0,
+            .rescale = n == 0,
+            .alpha = alpha};
+        for (int x = 0; x < vectors; x++)
+            next.end[x] = seen[x] < j ? 0 : seen[x] - j < chain ? seen[x] - j : chain;
+        if (together) {
+#if INTERLEAVED
+            finish_beside(&room->waiting, v_row, t->head_dim_v, masked, &soft, scores[n], first_key + j);
+#endif
+        } else {
+            for (int x = 0; x < vectors; x++) {
+                vec sum = v_zero();
+                float *at = scores[n] + x * VW;
+                /* finish_beside multiplies whole halves: what a vector does not see has to be 0. */
+                const int32_t end = INTERLEAVED && chain == CHAIN ? CHAIN : next.end[x];
+                if (masked)
+                    for (int32_t i = 0; i < end; i++, at += LANES)
+                        sum = v_add(sum, weigh(1, &soft, at, first_key + j + i, x));
+                else
+                    for (int32_t i = 0; i < chain; i++, at += LANES)
+                        sum = v_add(sum, weigh(0, &soft, at, first_key + j + i, x));
+                v_store(soft.chain_sum + x * VW, sum);
+            }
+            prefetch_rows(soft.soon, vectors == 1 ? chain / 2 : chain * vectors);
+            finish(&room->waiting, v_row, t->head_dim_v);
+        }
+        for (int x = 0; x < vectors; x++) {
+            v_store(soft.sum + x * VW, v_add(v_load(soft.sum + x * VW), v_load(soft.chain_sum + x * VW)));
+            v_store(soft.chain_sum + x * VW, v_zero());
+        }
+        room->waiting = next;
+        if (!INTERLEAVED || select_all)
+            finish_waiting(t, room);
+    }
+
+    for (int x = 0; x < vectors; x++) {
+        v_store(b->sum + x * VW, v_fma(v_load(b->sum + x * VW), v_load(alpha + x * VW), v_load(soft.sum + x * VW)));
+        v_store(b->maximum + x * VW, maximum[x]);
+    }
+}
+
+/* Without biases and with. */
+typedef void tile_function(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
+    int select_all, tile_room *room, const float *biases);
+
+#define TILE(n)                                                                                                        \
+    static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b,               \
+        int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {                       \
+        (void)biases;                                                                                                  \
+        tile_of(n, 0, t, b, first_key, keys, select_all, room, NULL);                                                  \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void biased_tile_##n(const gatun__attention_task *t, const block_state *b,        \
+        int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {                       \
+        tile_of(n, 1, t, b, first_key, keys, select_all, room, biases);                                                \
+    }
+EACH_VECTORS(TILE)
+#undef TILE
+
+#define TILE(n)        tile_##n,
+#define BIASED_TILE(n) biased_tile_##n,
+static tile_function *const tiles[2][QV] = {{EACH_VECTORS(TILE)}, {EACH_VECTORS(BIASED_TILE)}};
+#undef TILE
+#undef BIASED_TILE

@@ -350,6 +350,17 @@ final class Results {
     return maps;
   }
 
+  /** The first row with two such values, null if there is none. */
+  static Map<?, ?> find(
+      List<Map<?, ?>> rows, String key, Object value, String otherKey, Object otherValue) {
+    for (Map<?, ?> row : rows) {
+      if (value.equals(row.get(key)) && otherValue.equals(row.get(otherKey))) {
+        return row;
+      }
+    }
+    return null;
+  }
+
   static double number(Object value) {
     return ((Number) value).doubleValue();
   }

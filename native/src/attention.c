@@ -450,7 +450,7 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
         for (int64_t i = 0; i < row_tasks; i++)
             atomic_init(&c.parts_left[i], plan.key_splits);
     }
-    gatun__context_run(context, plan.threads, has_rows ? plan.tasks : 0, run_task, &c);
+    gatun__context_run(context, plan.threads, has_rows ? plan.tasks : 0, plan.work_ns, run_task, &c);
     uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
     if (redone > 0)
         atomic_fetch_add_explicit(&context->blocks_redone, redone, memory_order_relaxed);

@@ -28,13 +28,13 @@ int32_t gatun__context_usable(const gatun_context *context) {
     return GATUN_OK;
 }
 
-void gatun__context_run(
-    gatun_context *context, int32_t max_threads, int64_t tasks, gatun__pool_function function, void *argument) {
+void gatun__context_run(gatun_context *context, int32_t max_threads, int64_t tasks, int64_t work_ns,
+    gatun__pool_function function, void *argument) {
     atomic_fetch_add_explicit(&context->calls, 1, memory_order_relaxed);
     if (tasks == 0)
         return;
     int32_t threads = max_threads > 0 && max_threads < context->threads ? max_threads : context->threads;
-    int64_t helped = gatun__pool_run(context->pool, threads, tasks, function, argument);
+    int64_t helped = gatun__pool_run(context->pool, threads, tasks, work_ns, function, argument);
     atomic_fetch_add_explicit(&context->tasks, (uint64_t)tasks, memory_order_relaxed);
     if (helped > 0)
         atomic_fetch_add_explicit(&context->tasks_helped, (uint64_t)helped, memory_order_relaxed);

@@ -57,12 +57,12 @@ int32_t gatun__pool_create(int32_t threads, gatun__pool **pool);
 /* GATUN_E_STATE if a job is open. */
 int32_t gatun__pool_destroy(gatun__pool *pool);
 /* Runs `tasks` tasks on the caller and on at most threads - 1 idle workers, and returns when all are done. Returns
- * those that workers ran. */
+ * those that workers ran. work_ns: about how long one thread takes, by which workers that sleep are woken or not. */
 int64_t gatun__pool_run(
-    gatun__pool *pool, int32_t threads, int64_t tasks, gatun__pool_function function, void *argument);
+    gatun__pool *pool, int32_t threads, int64_t tasks, int64_t work_ns, gatun__pool_function function, void *argument);
 /* The same, where a thread takes `grain` tasks at a time; there may be INT32_MAX grains. */
-int64_t gatun__pool_run_grains(
-    gatun__pool *pool, int32_t threads, int64_t tasks, int64_t grain, gatun__pool_function function, void *argument);
+int64_t gatun__pool_run_grains(gatun__pool *pool, int32_t threads, int64_t tasks, int64_t grain, int64_t work_ns,
+    gatun__pool_function function, void *argument);
 
 /* ---- context.c ---- */
 
@@ -85,8 +85,8 @@ struct gatun_context {
 };
 
 /* Counts a call and runs its tasks on the caller and on idle workers, at most max_threads together (0 = all). */
-void gatun__context_run(
-    gatun_context *context, int32_t max_threads, int64_t tasks, gatun__pool_function function, void *argument);
+void gatun__context_run(gatun_context *context, int32_t max_threads, int64_t tasks, int64_t work_ns,
+    gatun__pool_function function, void *argument);
 /* GATUN_E_NULL, GATUN_E_STATE (after a fork) or GATUN_OK. */
 int32_t gatun__context_usable(const gatun_context *context);
 
@@ -158,6 +158,7 @@ int gatun__views_overlap(const gatun__view *a, const gatun__view *b);
 typedef struct gatun__attention_plan {
     int32_t kernel;     /* GATUN_KERNEL_*, for full lengths: a call chooses for each batch row by its own */
     int32_t threads;    /* that may work on the call */
+    int64_t work_ns;    /* of one thread, about */
     int32_t blocks;     /* query blocks of one task */
     int64_t task_lanes; /* lanes of one task */
     int64_t row_tasks;  /* tasks per key/value head */

@@ -40,17 +40,26 @@ static int rows_collide(int64_t stride, int64_t dim) {
     return covered < sets && covered * ways < GATUN__TILE_KEYS * lines;
 }
 
-/* Cycles that a thread needs to have for itself: waking it takes some microseconds. */
+/* Cycles that a thread needs to have for itself, to be worth the bookkeeping and the shared lines. */
 static const double THREAD_CYCLES = 20000;
 
-/* How many threads find work, by the FMAs of full rows and by the bytes of keys and values. */
-static int32_t useful_threads(const gatun_attention_desc *desc, int32_t most) {
-    const double elements = (double)(desc->head_dim + desc->head_dim_v), fmas_a_cycle = 32, bytes_a_cycle = 8;
+/* FMAs of the tier in a cycle, about. */
+static double fmas_a_cycle(int32_t tier) {
+    return tier == GATUN_TIER_AVX512 ? 32 : tier == GATUN_TIER_AVX2 ? 16 : 8;
+}
+
+/* Cycles of one thread, about: by the FMAs of full rows and by the bytes of keys and values. */
+static double cycles_of(const gatun_attention_desc *desc, int32_t tier) {
+    const double elements = (double)(desc->head_dim + desc->head_dim_v), bytes_a_cycle = 8;
     const double fmas =
         (double)desc->batch * (double)desc->heads * (double)desc->seq_q * (double)desc->seq_k * elements;
     const double bytes = (double)desc->batch * (double)desc->kv_heads * (double)desc->seq_k * elements * sizeof(float);
-    const double by_fmas = fmas / fmas_a_cycle, by_bytes = bytes / bytes_a_cycle;
-    const double cycles = by_fmas > by_bytes ? by_fmas : by_bytes;
+    const double by_fmas = fmas / fmas_a_cycle(tier), by_bytes = bytes / bytes_a_cycle;
+    return by_fmas > by_bytes ? by_fmas : by_bytes;
+}
+
+/* How many threads find work. */
+static int32_t useful_threads(double cycles, int32_t most) {
     return cycles >= most * THREAD_CYCLES ? most : cycles < THREAD_CYCLES ? 1 : (int32_t)(cycles / THREAD_CYCLES);
 }
 
@@ -88,7 +97,9 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->copy_bytes = 0;
     if (desc->max_threads > 0 && desc->max_threads < plan->threads)
         plan->threads = desc->max_threads;
-    plan->threads = useful_threads(desc, plan->threads);
+    const double cycles = cycles_of(desc, tier), cycles_a_ns = 3;
+    plan->threads = useful_threads(cycles, plan->threads);
+    plan->work_ns = cycles < 1e15 ? (int64_t)(cycles / cycles_a_ns) : INT64_MAX / 2;
     int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);

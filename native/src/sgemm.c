@@ -130,10 +130,12 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
     memcpy(&p.sgemm, &cblas_sgemm, sizeof p.sgemm);
     /* Below about 20 microseconds of work a second thread costs more than it brings. */
-    if ((double)d->m * (double)d->n * (double)d->k > 2e6)
+    const double fmas = (double)d->m * (double)d->n * (double)d->k, fmas_a_ns = 96;
+    if (fmas > 2e6)
         cut(&p);
     p.column_blocks = gatun__divide_up(d->n, p.block_columns);
-    gatun__context_run(context, d->max_threads, blocks(&p), run_block, &p);
+    const int64_t work_ns = fmas < 1e15 ? (int64_t)(fmas / fmas_a_ns) : INT64_MAX / 2;
+    gatun__context_run(context, d->max_threads, blocks(&p), work_ns, run_block, &p);
     return GATUN_OK;
 }
 

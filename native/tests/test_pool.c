@@ -11,7 +11,7 @@
 #include "../src/internal.h"
 #include "suites.h"
 
-enum { SLOTS_MOST = 64, PATIENCE_SECONDS = 20 };
+enum { SLOTS_MOST = 64, PATIENCE_SECONDS = 20, LONG_NS = 1000 * 1000 /* wakes whoever sleeps */ };
 
 typedef struct record {
     _Atomic int32_t runs;
@@ -32,6 +32,7 @@ typedef struct tasks {
     int32_t stuck_slot; /* whose first task lasts until all others but those of its grain are done; -1: nobody's */
     int64_t others;
     _Atomic int stuck, gave_up;
+    double loiter, begun; /* seconds that the caller's first task waits for another, or 0; when it began */
 } tasks;
 
 static tasks *tasks_new(int64_t count) {
@@ -86,6 +87,11 @@ static void run(void *argument, const gatun__turn *turn) {
     s->count++;
     t->records[turn->index].slot = turn->slot;
     atomic_fetch_add(&t->records[turn->index].runs, 1);
+    if (turn->slot == 0 && s->count == 1 && t->loiter > 0) {
+        t->begun = seconds();
+        while (atomic_load(&t->done) == 0 && seconds() - t->begun < t->loiter)
+            sched_yield();
+    }
     if (turn->slot == t->stuck_slot && !atomic_exchange(&t->stuck, 1))
         wait_for(t, t->others, false);
     else if (t->stuck_slot >= 0) /* the late one shall have come before all is done */
@@ -129,7 +135,7 @@ static void every_task_once(void) {
                         char what[80];
                         snprintf(what, sizeof what, "%d of %d threads, %d tasks by %d", (int)most, (int)threads[p],
                             (int)counts[n], (int)grains[g]);
-                        int64_t helped = gatun__pool_run_grains(pool, most, counts[n], grains[g], run, t);
+                        int64_t helped = gatun__pool_run_grains(pool, most, counts[n], grains[g], LONG_NS, run, t);
                         check_all_ran(t, helped, what);
                         for (int i = (int)most; i < SLOTS_MOST; i++)
                             CHECK(t->slots[i].count == 0, "%s: slot %d had work", what, i);
@@ -144,7 +150,7 @@ static void in_order(void) {
     for (int with_pool = 0; with_pool < 2; with_pool++) {
         gatun__pool *pool = with_pool ? pool_of(3) : NULL;
         tasks *t = tasks_new(100);
-        CHECK(gatun__pool_run(pool, 1, 100, run, t) == 0, "one thread: helped");
+        CHECK(gatun__pool_run(pool, 1, 100, LONG_NS, run, t) == 0, "one thread: helped");
         check_all_ran(t, 0, "one thread");
         CHECK(t->slots[0].guesses_wrong == 0 && t->slots[0].promised == -1 && t->slots[0].last == 99,
             "one thread: %d wrong guesses, the last task was %d", (int)t->slots[0].guesses_wrong,
@@ -162,7 +168,7 @@ static void a_late_thread_holds_nobody_up(int32_t late, int64_t grain) {
         tasks *t = tasks_new(COUNT);
         t->stuck_slot = late;
         t->others = COUNT - grain;
-        int64_t helped = gatun__pool_run_grains(pool, 2, COUNT, grain, run, t);
+        int64_t helped = gatun__pool_run_grains(pool, 2, COUNT, grain, LONG_NS, run, t);
         check_all_ran(t, helped, "a late thread");
         CHECK(!atomic_load(&t->gave_up), "slot %d was waited for with tasks left, or never came", (int)late);
         /* of a share of 60 the first grain is its own, the rest came from the end: 119, 118 .. or 59, 58 .. */
@@ -187,19 +193,72 @@ static void late_caller(void) {
     a_late_thread_holds_nobody_up(0, 3);
 }
 
+static void nap(long milliseconds) {
+    nanosleep(&(struct timespec){0, milliseconds * 1000000}, NULL);
+}
+
 /* Workers that sleep are woken: some help with one of the calls that each last until somebody has helped. */
 static void after_a_sleep(void) {
     gatun__pool *pool = pool_of(3);
     for (int n = 0; n < 5; n++) {
-        nanosleep(&(struct timespec){0, 3000000}, NULL);
+        nap(3);
         tasks *t = tasks_new(2);
         t->stuck_slot = 0;
         t->others = 1;
-        int64_t helped = gatun__pool_run(pool, 2, 2, run, t);
+        int64_t helped = gatun__pool_run(pool, 2, 2, LONG_NS, run, t);
         check_all_ran(t, helped, "after a sleep");
         CHECK(helped == 1 && !atomic_load(&t->gave_up), "nobody came to help");
         tasks_free(t);
     }
+    CHECK_STATUS(gatun__pool_destroy(pool), GATUN_OK);
+}
+
+/* The helpers of a call of two tasks and that much work, the first of which waits a while for the other. */
+static int64_t helped_with(gatun__pool *pool, int64_t work_ns) {
+    tasks *t = tasks_new(2);
+    t->loiter = 0.005;
+    const int64_t helped = gatun__pool_run(pool, 2, 2, work_ns, run, t);
+    check_all_ran(t, helped, "little work");
+    tasks_free(t);
+    return helped;
+}
+
+enum { LITTLE_NS = 60 * 1000 }; /* two of them wake */
+
+static void little_work_wakes_nobody(void) {
+    gatun__pool *pool = pool_of(2);
+    int64_t helped = 0, helped_long = 0;
+    for (int n = 0; n < 5; n++) {
+        nap(20);
+        helped += helped_with(pool, LITTLE_NS);
+    }
+    for (int n = 0; n < 5; n++) {
+        nap(20);
+        helped_long += helped_with(pool, LONG_NS);
+    }
+    CHECK(helped == 0, "five calls of %d us, 20 ms apart, had %d helpers", LITTLE_NS / 1000, (int)helped);
+    CHECK(helped_long > 0, "five calls of %d us had no helper", LONG_NS / 1000);
+    CHECK_STATUS(gatun__pool_destroy(pool), GATUN_OK);
+}
+
+/* Calls that follow each other at once are one work. */
+static void calls_in_a_row_wake(void) {
+    gatun__pool *pool = pool_of(2);
+    int in_a_row = 0;
+    int64_t helped = 0;
+    for (int attempt = 0; attempt < 50 && helped == 0; attempt++) {
+        nap(20);
+        tasks *first = tasks_new(2), *second = tasks_new(2);
+        second->loiter = 0.005;
+        helped += gatun__pool_run(pool, 2, 2, LITTLE_NS, run, first);
+        const double end = seconds();
+        helped += gatun__pool_run(pool, 2, 2, LITTLE_NS, run, second);
+        in_a_row += second->begun - end < 50e-6; /* unless this thread lost its CPU meanwhile */
+        tasks_free(first);
+        tasks_free(second);
+    }
+    CHECK(
+        helped > 0 || in_a_row == 0, "%d times two calls of %d us in a row had no helper", in_a_row, LITTLE_NS / 1000);
     CHECK_STATUS(gatun__pool_destroy(pool), GATUN_OK);
 }
 
@@ -213,9 +272,9 @@ static double cpu_seconds(void) {
 static void idle_workers_sleep(void) {
     gatun__pool *pool = pool_of(5);
     tasks *t = tasks_new(1000);
-    gatun__pool_run(pool, 5, 1000, run, t);
+    gatun__pool_run(pool, 5, 1000, LONG_NS, run, t);
     const double begin = cpu_seconds();
-    nanosleep(&(struct timespec){0, 200000000}, NULL);
+    nap(200);
     const double used = cpu_seconds() - begin;
     CHECK(used < 0.05, "four idle workers took %.0f ms of CPU in 200 ms", used * 1e3);
     tasks_free(t);
@@ -232,7 +291,7 @@ typedef struct nested {
 
 static void *inner_call(void *argument) {
     nested *n = argument;
-    n->helped = gatun__pool_run(n->pool, 2, n->inner->count, run, n->inner);
+    n->helped = gatun__pool_run(n->pool, 2, n->inner->count, LONG_NS, run, n->inner);
     return NULL;
 }
 
@@ -249,7 +308,7 @@ static void seats_of_other_calls(void) {
     gatun__pool *pool = pool_of(2);
     for (int n = 0; n < (test_light() ? 20 : 200); n++) {
         nested inner[2] = {{.pool = pool, .inner = tasks_new(50)}, {.pool = pool, .inner = tasks_new(2)}};
-        gatun__pool_run(pool, 2, 2, call_another, inner);
+        gatun__pool_run(pool, 2, 2, LONG_NS, call_another, inner);
         for (int i = 0; i < 2; i++) {
             check_all_ran(inner[i].inner, inner[i].helped, "another's call");
             tasks_free(inner[i].inner);
@@ -258,11 +317,13 @@ static void seats_of_other_calls(void) {
     tasks *t = tasks_new(2); /* the worker still comes */
     t->stuck_slot = 0;
     t->others = 1;
-    CHECK(gatun__pool_run(pool, 2, 2, run, t) == 1 && !atomic_load(&t->gave_up), "nobody came to help afterwards");
+    CHECK(gatun__pool_run(pool, 2, 2, LONG_NS, run, t) == 1 && !atomic_load(&t->gave_up),
+        "nobody came to help afterwards");
     tasks_free(t);
     CHECK_STATUS(gatun__pool_destroy(pool), GATUN_OK);
 }
 
 const test_case pool_tests[] = {{"every_task_once", every_task_once}, {"in_order", in_order},
     {"late_helper", late_helper}, {"late_caller", late_caller}, {"after_a_sleep", after_a_sleep},
-    {"idle_workers_sleep", idle_workers_sleep}, {"seats_of_other_calls", seats_of_other_calls}, {NULL, NULL}};
+    {"idle_workers_sleep", idle_workers_sleep}, {"little_work_wakes_nobody", little_work_wakes_nobody},
+    {"calls_in_a_row_wake", calls_in_a_row_wake}, {"seats_of_other_calls", seats_of_other_calls}, {NULL, NULL}};

@@ -177,15 +177,17 @@ static void *worker(void *argument) {
         look_for_seats(pool);
         pthread_mutex_lock(&pool->lock);
         job *j = job_to_help(pool);
-        while (j == NULL && !atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
+        if (j == NULL && !atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
             pool->sleeping++;
             pthread_cond_wait(&pool->wake, &pool->lock);
             pool->sleeping--;
             j = job_to_help(pool);
         }
-        if (j == NULL) {
+        if (j == NULL) { /* stop, or too late for the job, but perhaps not for the next one */
             pthread_mutex_unlock(&pool->lock);
-            return NULL;
+            if (atomic_load_explicit(&pool->stop, memory_order_relaxed))
+                return NULL;
+            continue;
         }
         int32_t slot = ++j->helpers_joined;
         atomic_fetch_sub_explicit(&pool->seats, 1, memory_order_relaxed);

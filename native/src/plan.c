@@ -109,8 +109,10 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     int64_t block_bytes = (int64_t)block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
     const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
     plan->kernel = kernel_of(desc, tier, lanes);
-    /* Not worth it for few queries, which read all once or twice. */
-    if (plan->kernel == GATUN_KERNEL_GENERAL && row_blocks >= 8 && desc->seq_k >= GATUN__TILE_KEYS &&
+    /* Not worth it for few queries, which read all once or twice, the first ones under a causal mask less of it. */
+    const int square_causal = desc->causal != GATUN_CAUSAL_NONE && desc->seq_k <= desc->seq_q;
+    if (plan->kernel == GATUN_KERNEL_GENERAL && row_blocks >= (square_causal ? 32 : 8) &&
+        desc->seq_k >= GATUN__TILE_KEYS &&
         (rows_collide(desc->k_stride[1], desc->head_dim) || rows_collide(desc->v_stride[1], desc->head_dim_v)))
         plan->copy =
             head_bytes <= COPY_MOST_BYTES && desc->seq_k <= COPY_MOST_KEYS ? GATUN_COPY_HEADS : GATUN_COPY_TILES;
@@ -119,8 +121,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
      * its task has time to fetch what comes next if that is not near. */
     const int far = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
-    if (desc->causal != GATUN_CAUSAL_NONE && group == 1 && desc->seq_k <= desc->seq_q && far && row_blocks <= 4 &&
-        row_blocks * block_bytes > caches->l1d * 3 / 4)
+    if (square_causal && group == 1 && far && row_blocks <= 4 && row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
     int64_t blocks = most < row_blocks ? most : row_blocks;
     if (blocks * block_bytes > caches->l2 / 3)

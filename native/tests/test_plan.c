@@ -272,19 +272,28 @@ static void short_causal(void) {
 static void copies(void) {
     static const struct {
         int64_t kv_heads, seq_q, seq_k, dim;
-        int32_t copy;
+        int32_t copy, causal;
     } cases[] = {
-        {16, 2048, 2048, 64, GATUN_COPY_HEADS}, /* 4 KiB */
-        {12, 2048, 2048, 64, GATUN_COPY_HEADS}, {8, 2048, 2048, 128, GATUN_COPY_HEADS},
-        {1, 2048, 2048, 64, GATUN_COPY_NONE}, {7, 2048, 2048, 16, GATUN_COPY_NONE},     /* all parts of the cache */
-        {8, 4096, 4096, 128, GATUN_COPY_HEADS}, {8, 4097, 4097, 128, GATUN_COPY_TILES}, /* more than 4 MiB */
-        {8, 8192, 8192, 16, GATUN_COPY_HEADS}, {8, 8192, 8193, 16, GATUN_COPY_TILES},   /* so long */
-        {16, 225, 128, 64, GATUN_COPY_HEADS}, {16, 224, 128, 64, GATUN_COPY_NONE},      /* 7 blocks of queries */
-        {16, 225, 127, 64, GATUN_COPY_NONE},                                            /* no whole tile */
+        {16, 2048, 2048, 64, GATUN_COPY_HEADS, GATUN_CAUSAL_NONE}, /* 4 KiB */
+        {12, 2048, 2048, 64, GATUN_COPY_HEADS, GATUN_CAUSAL_NONE},
+        {8, 2048, 2048, 128, GATUN_COPY_HEADS, GATUN_CAUSAL_NONE},
+        {1, 2048, 2048, 64, GATUN_COPY_NONE, GATUN_CAUSAL_NONE},
+        {7, 2048, 2048, 16, GATUN_COPY_NONE, GATUN_CAUSAL_NONE}, /* all parts of the cache */
+        {8, 4096, 4096, 128, GATUN_COPY_HEADS, GATUN_CAUSAL_NONE},
+        {8, 4097, 4097, 128, GATUN_COPY_TILES, GATUN_CAUSAL_NONE}, /* more than 4 MiB */
+        {8, 8192, 8192, 16, GATUN_COPY_HEADS, GATUN_CAUSAL_NONE},
+        {8, 8192, 8193, 16, GATUN_COPY_TILES, GATUN_CAUSAL_NONE}, /* so long */
+        {16, 225, 128, 64, GATUN_COPY_HEADS, GATUN_CAUSAL_NONE},
+        {16, 224, 128, 64, GATUN_COPY_NONE, GATUN_CAUSAL_NONE}, /* 7 blocks of queries */
+        {16, 225, 127, 64, GATUN_COPY_NONE, GATUN_CAUSAL_NONE}, /* no whole tile */
+        {16, 993, 993, 64, GATUN_COPY_HEADS, GATUN_CAUSAL_BOTTOM_RIGHT},
+        {16, 992, 992, 64, GATUN_COPY_NONE, GATUN_CAUSAL_BOTTOM_RIGHT},  /* 31 blocks that see half of the keys */
+        {16, 225, 226, 64, GATUN_COPY_HEADS, GATUN_CAUSAL_BOTTOM_RIGHT}, /* a cache */
     };
     for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
-        const gatun_attention_desc desc =
+        gatun_attention_desc desc =
             shape(1, cases[n].kv_heads, cases[n].kv_heads, cases[n].seq_q, cases[n].seq_k, cases[n].dim);
+        desc.causal = cases[n].causal;
         const gatun__attention_plan plan = plan_of(&desc, 1);
         CHECK(plan.copy == cases[n].copy, "case %d: copy %d", (int)n, (int)plan.copy);
         const gatun_attention_desc apart = by_head(desc);

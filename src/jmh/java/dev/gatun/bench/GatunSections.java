@@ -41,7 +41,8 @@ final class GatunSections {
         "Gatun by itself",
         "One core: FMA peak %s GFLOP/s, reading from memory %s GB/s (medians over all windows)."
             + " Bytes are those of queries, keys, values and result, once; where the last-level"
-            + " cache holds them they may come faster than from memory.",
+            + " cache holds them they may come faster than from memory. Two threads: against one,"
+            + " in the process that has no other peer.",
         gigaflops(results.peak(1).getAsDouble()),
         gigaflops(results.read(1).getAsDouble()));
     page.tableHead(
@@ -65,7 +66,9 @@ final class GatunSections {
         }
         double seconds = ns.getAsDouble() * 1e-9;
         OptionalDouble other = results.gatunNs(new Point(shape, causal == 1, Point.Layout.BSHD, 1));
-        OptionalDouble two = results.gatunNs(new Point(shape, causal == 1, Point.Layout.BHSD, 2));
+        OptionalDouble one = results.gatunAloneNs(point);
+        OptionalDouble two =
+            results.gatunAloneNs(new Point(shape, causal == 1, Point.Layout.BHSD, 2));
         page.line(
             "| %s | %s | %s | %.1f | %s | %s | %s | %s | %s | %s | %s |",
             shape.name(),
@@ -80,7 +83,7 @@ final class GatunSections {
             two.isEmpty() ? "" : time(two.getAsDouble()),
             two.isEmpty()
                 ? ""
-                : String.format(Locale.ROOT, "%.2f", ns.getAsDouble() / two.getAsDouble()));
+                : String.format(Locale.ROOT, "%.2f", one.getAsDouble() / two.getAsDouble()));
       }
     }
   }

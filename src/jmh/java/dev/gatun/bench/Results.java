@@ -246,6 +246,19 @@ final class Results {
     return gatun(point, row -> row.gatunNs().median());
   }
 
+  /**
+   * Gatun's time at a point in the process that has no other peer, whose idle threads might take a
+   * CPU; where there is none, as {@link #gatunNs}.
+   */
+  OptionalDouble gatunAloneNs(Point point) {
+    for (Row row : rows) {
+      if (row.isJavaAndC() && row.isThere() && row.point.equals(point)) {
+        return OptionalDouble.of(row.gatunNs().median());
+      }
+    }
+    return gatunNs(point);
+  }
+
   /** Over the rows that are not disturbed, if there is one. */
   private OptionalDouble gatun(Point point, ToDoubleFunction<Row> value) {
     boolean all = isDisturbed(point);

@@ -68,7 +68,7 @@ typedef struct call {
     _Atomic int32_t *parts_left; /* of each row task, where keys are cut into parts */
     char *partials;
     float q_factor, q_power;
-    _Atomic uint64_t redone;
+    _Atomic uint64_t *redone; /* the context's count */
 } call;
 
 /* scale * log2(e) as a float and a power of two, which keeps scales that are nearly denormal from losing digits. */
@@ -227,7 +227,7 @@ static void run_kernel(call *c, gatun__attention_task *t, int few) {
     }
     (few ? c->kernels->attention_few_f32 : c->kernels->attention_f32)(t);
     if (t->redone > 0)
-        atomic_fetch_add_explicit(&c->redone, t->redone, memory_order_relaxed);
+        atomic_fetch_add_explicit(c->redone, t->redone, memory_order_relaxed);
 }
 
 static void run_task(void *argument, const gatun__turn *turn) {
@@ -401,6 +401,7 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
         .slopes = slopes,
         .relative = relative,
         .workspace = workspace,
+        .redone = &context->blocks_redone,
     };
     split_scale(&c); /* takes a while, meanwhile the rest is checked */
     int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
@@ -451,9 +452,6 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
             atomic_init(&c.parts_left[i], plan.key_splits);
     }
     gatun__context_run(context, plan.threads, has_rows ? plan.tasks : 0, plan.work_ns, run_task, &c);
-    uint64_t redone = atomic_load_explicit(&c.redone, memory_order_relaxed);
-    if (redone > 0)
-        atomic_fetch_add_explicit(&context->blocks_redone, redone, memory_order_relaxed);
     return GATUN_OK;
 }
 

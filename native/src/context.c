@@ -34,10 +34,9 @@ void gatun__context_run(gatun_context *context, int32_t max_threads, int64_t tas
     if (tasks == 0)
         return;
     int32_t threads = max_threads > 0 && max_threads < context->threads ? max_threads : context->threads;
-    int64_t helped = gatun__pool_run(context->pool, threads, tasks, work_ns, function, argument);
     atomic_fetch_add_explicit(&context->tasks, (uint64_t)tasks, memory_order_relaxed);
-    if (helped > 0)
-        atomic_fetch_add_explicit(&context->tasks_helped, (uint64_t)helped, memory_order_relaxed);
+    gatun__pool_run(context->pool, threads, tasks, work_ns, function, argument);
+    /* From here on the context may be gone: it is in use while the pool is. */
 }
 
 static uint32_t available_tiers(void) {
@@ -168,7 +167,7 @@ int32_t gatun_context_info(const gatun_context *context, gatun_info *info) {
         .l3_bytes = context->caches.l3,
         .calls = atomic_load_explicit(&context->calls, memory_order_relaxed),
         .tasks = atomic_load_explicit(&context->tasks, memory_order_relaxed),
-        .tasks_helped = atomic_load_explicit(&context->tasks_helped, memory_order_relaxed),
+        .tasks_helped = gatun__pool_helped(context->pool),
         .blocks_redone = atomic_load_explicit(&context->blocks_redone, memory_order_relaxed),
     };
     memcpy(full.cpu, context->cpu, sizeof full.cpu);

@@ -60,7 +60,9 @@ int32_t gatun__pool_destroy(gatun__pool *pool);
  * those that workers ran. work_ns: about how long one thread takes, by which workers that sleep are woken or not. */
 int64_t gatun__pool_run(
     gatun__pool *pool, int32_t threads, int64_t tasks, int64_t work_ns, gatun__pool_function function, void *argument);
-/* The same, where a thread takes `grain` tasks at a time; there may be INT32_MAX grains. */
+/* Tasks that workers have run in all calls that have ended; 0 without a pool. */
+uint64_t gatun__pool_helped(const gatun__pool *pool);
+/* As gatun__pool_run, where a thread takes `grain` tasks at a time; there may be INT32_MAX grains. */
 int64_t gatun__pool_run_grains(gatun__pool *pool, int32_t threads, int64_t tasks, int64_t grain, int64_t work_ns,
     gatun__pool_function function, void *argument);
 
@@ -80,7 +82,6 @@ struct gatun_context {
     /* Written by every call: on a line of their own. */
     _Alignas(64) _Atomic uint64_t calls;
     _Atomic uint64_t tasks;
-    _Atomic uint64_t tasks_helped;
     _Atomic uint64_t blocks_redone;
 };
 
@@ -194,6 +195,10 @@ static inline gatun__attention_plan gatun__attention_plan_make(const gatun_atten
     gatun__attention_plan_to(&plan, desc, tier, block_lanes, threads, caches, choices);
     return plan;
 }
+
+/* FMAs of the tier in a cycle, and cycles in a nanosecond, about. */
+double gatun__fmas_a_cycle(int32_t tier);
+#define GATUN__CYCLES_A_NS 3.0
 
 /* ---- predict.c ---- */
 

@@ -43,8 +43,7 @@ static int rows_collide(int64_t stride, int64_t dim) {
 /* Cycles that a thread needs to have for itself, to be worth the bookkeeping and the shared lines. */
 static const double THREAD_CYCLES = 20000;
 
-/* FMAs of the tier in a cycle, about. */
-static double fmas_a_cycle(int32_t tier) {
+double gatun__fmas_a_cycle(int32_t tier) {
     return tier == GATUN_TIER_AVX512 ? 32 : tier == GATUN_TIER_AVX2 ? 16 : 8;
 }
 
@@ -54,7 +53,7 @@ static double cycles_of(const gatun_attention_desc *desc, int32_t tier) {
     const double fmas =
         (double)desc->batch * (double)desc->heads * (double)desc->seq_q * (double)desc->seq_k * elements;
     const double bytes = (double)desc->batch * (double)desc->kv_heads * (double)desc->seq_k * elements * sizeof(float);
-    const double by_fmas = fmas / fmas_a_cycle(tier), by_bytes = bytes / bytes_a_cycle;
+    const double by_fmas = fmas / gatun__fmas_a_cycle(tier), by_bytes = bytes / bytes_a_cycle;
     return by_fmas > by_bytes ? by_fmas : by_bytes;
 }
 
@@ -97,9 +96,9 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->copy_bytes = 0;
     if (desc->max_threads > 0 && desc->max_threads < plan->threads)
         plan->threads = desc->max_threads;
-    const double cycles = cycles_of(desc, tier), cycles_a_ns = 3;
+    const double cycles = cycles_of(desc, tier);
     plan->threads = useful_threads(cycles, plan->threads);
-    plan->work_ns = cycles < 1e15 ? (int64_t)(cycles / cycles_a_ns) : INT64_MAX / 2;
+    plan->work_ns = cycles < 1e15 ? (int64_t)(cycles / GATUN__CYCLES_A_NS) : INT64_MAX / 2;
     int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);

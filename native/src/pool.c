@@ -23,7 +23,7 @@
 #include <time.h>
 
 enum {
-    IDLE_NS = 100 * 1000,  /* a worker looks for the next call before it sleeps: waking it takes some 15 microseconds */
+    IDLE_NS = 100 * 1000,  /* a worker looks for the next call before it sleeps */
     WAIT_NS = 1000 * 1000, /* a caller waits for a helper's last task before it sleeps */
     WAKE_NS = 100 * 1000,  /* work of one thread that is worth waking others for */
     WORKER_STACK_BYTES = 1 << 20,
@@ -40,7 +40,7 @@ typedef struct job {
     void *argument;
     int64_t tasks, grain;   /* tasks that are claimed together: 1 unless there are 2^31 */
     int32_t shares;         /* slots beyond them have the share of slot % shares */
-    int32_t helpers_wanted; /* guarded by the pool's lock, like all below */
+    int32_t helpers_wanted; /* guarded by the pool's lock, like all below but the shares */
     int32_t helpers_joined;
     int taken;                      /* no task is left: its seats are closed */
     _Atomic int32_t helpers_active; /* also read without the lock, as a hint */
@@ -55,11 +55,12 @@ struct gatun__pool {
     pthread_cond_t wake; /* a job was opened, or stop */
     pthread_cond_t done; /* some job's last helper left */
     job *first;
-    _Atomic int32_t seats; /* helpers that open jobs still want; read without the lock */
-    int32_t sleeping;
-    int64_t alone_ns; /* work of calls in a row for which nobody was woken */
-    int64_t last_end; /* of a call, on the clock of nanoseconds() */
+    _Atomic int32_t seats;  /* helpers that open jobs still want; read without the lock */
+    int32_t sleeping, busy; /* workers; the others look for work */
+    int64_t alone_ns;       /* work of calls in a row for which nobody was woken */
+    int64_t last_end;       /* of a call, on the clock of nanoseconds() */
     _Atomic int stop;
+    _Atomic uint64_t helped; /* tasks that workers ran */
     int32_t workers;
     pthread_t threads[];
 };
@@ -143,18 +144,21 @@ static int64_t nanoseconds(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* With the lock. */
-static void wake(gatun__pool *pool, int32_t helpers, int64_t work_ns) {
-    if (pool->sleeping == 0)
-        return;
+/* With the lock: how many workers shall be woken for a job that wants so many helpers. Those that are awake and idle come by
+ * themselves. */
+static int32_t to_wake(gatun__pool *pool, int32_t helpers, int64_t work_ns) {
+    const int32_t missing = helpers - (pool->workers - pool->sleeping - pool->busy);
+    if (pool->sleeping == 0 || missing <= 0) {
+        pool->alone_ns = 0;
+        return 0;
+    }
     if (nanoseconds() - pool->last_end > IDLE_NS)
         pool->alone_ns = 0;
     pool->alone_ns += work_ns < WAKE_NS ? work_ns : WAKE_NS;
     if (pool->alone_ns < WAKE_NS)
-        return;
+        return 0;
     pool->alone_ns = 0;
-    for (int32_t i = 0; i < pool->sleeping && i < helpers; i++)
-        pthread_cond_signal(&pool->wake);
+    return missing < pool->sleeping ? missing : pool->sleeping;
 }
 
 /* Reading the clock takes some 30 ns. */
@@ -164,42 +168,68 @@ static void relax_some(void) {
 }
 
 /* Without the lock: an idle worker must not slow the callers down. */
-static void look_for_seats(gatun__pool *pool) {
-    const int64_t begin = nanoseconds();
+static void look_for_seats(gatun__pool *pool, int64_t until) {
     while (atomic_load_explicit(&pool->seats, memory_order_relaxed) == 0 &&
-           !atomic_load_explicit(&pool->stop, memory_order_relaxed) && nanoseconds() - begin < IDLE_NS)
+           !atomic_load_explicit(&pool->stop, memory_order_relaxed) && nanoseconds() < until)
         relax_some();
+}
+
+/* Returns with the lock: a job, or NULL for the end. */
+static job *next_job(gatun__pool *pool) {
+    for (int64_t until = nanoseconds() + IDLE_NS;;) {
+        look_for_seats(pool, until);
+        pthread_mutex_lock(&pool->lock);
+        job *j = job_to_help(pool);
+        if (j != NULL || atomic_load_explicit(&pool->stop, memory_order_relaxed))
+            return j;
+        /* With time left it came too late for a seat; perhaps not for the next one. */
+        if (nanoseconds() >= until) {
+            pool->sleeping++;
+            pthread_cond_wait(&pool->wake, &pool->lock);
+            pool->sleeping--;
+            j = job_to_help(pool);
+            if (j != NULL || atomic_load_explicit(&pool->stop, memory_order_relaxed))
+                return j;
+            until = nanoseconds() + IDLE_NS;
+        }
+        pthread_mutex_unlock(&pool->lock);
+    }
 }
 
 static void *worker(void *argument) {
     gatun__pool *pool = argument;
     for (;;) {
-        look_for_seats(pool);
-        pthread_mutex_lock(&pool->lock);
-        job *j = job_to_help(pool);
-        if (j == NULL && !atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
-            pool->sleeping++;
-            pthread_cond_wait(&pool->wake, &pool->lock);
-            pool->sleeping--;
-            j = job_to_help(pool);
-        }
-        if (j == NULL) { /* stop, or too late for the job, but perhaps not for the next one */
+        job *j = next_job(pool);
+        if (j == NULL) {
             pthread_mutex_unlock(&pool->lock);
-            if (atomic_load_explicit(&pool->stop, memory_order_relaxed))
-                return NULL;
-            continue;
+            return NULL;
         }
         int32_t slot = ++j->helpers_joined;
+        pool->busy++;
         atomic_fetch_sub_explicit(&pool->seats, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&j->helpers_active, 1, memory_order_relaxed);
         pthread_mutex_unlock(&pool->lock);
         int64_t count = run_tasks(j, slot);
         pthread_mutex_lock(&pool->lock);
+        pool->busy--;
         close_seats(pool, j);
         j->helped += count;
         if (atomic_fetch_sub_explicit(&j->helpers_active, 1, memory_order_relaxed) == 1 && j->waiting)
             pthread_cond_broadcast(&pool->done);
         pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+/* A helper's last task usually ends before a sleeping caller could be woken. The lock that is taken afterwards makes the
+ * helper's results visible, and keeps the job alive until the helper has let go of it. */
+static void wait_awake(const job *j) {
+    const int64_t begin = nanoseconds();
+    int64_t waited = 0;
+    while (atomic_load_explicit(&j->helpers_active, memory_order_relaxed) > 0 && waited < WAIT_NS) {
+        relax_some();
+        waited = nanoseconds() - begin;
+        if (waited > IDLE_NS)
+            sched_yield(); /* to a helper that has no CPU of its own */
     }
 }
 
@@ -235,41 +265,40 @@ int64_t gatun__pool_run_grains(gatun__pool *pool, int32_t threads, int64_t tasks
     if (pool->first != NULL)
         pool->first->previous_job = &j;
     pool->first = &j;
+    const int32_t signals = to_wake(pool, helpers, work_ns);
     atomic_fetch_add_explicit(&pool->seats, helpers, memory_order_relaxed);
-    wake(pool, helpers, work_ns);
     pthread_mutex_unlock(&pool->lock);
+    /* Without the lock, which whoever comes needs at once. */
+    for (int32_t i = 0; i < signals; i++)
+        pthread_cond_signal(&pool->wake);
 
     run_tasks(&j, 0);
 
     pthread_mutex_lock(&pool->lock);
+    close_seats(pool, &j);
+    if (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0) {
+        pthread_mutex_unlock(&pool->lock);
+        wait_awake(&j);
+        pthread_mutex_lock(&pool->lock);
+        j.waiting = 1;
+        while (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0)
+            pthread_cond_wait(&pool->done, &pool->lock);
+    }
+    /* Until here the pool is in use, and cannot be destroyed. */
     if (j.previous_job != NULL)
         j.previous_job->next_job = j.next_job;
     else
         pool->first = j.next_job;
     if (j.next_job != NULL)
         j.next_job->previous_job = j.previous_job;
-    close_seats(pool, &j);
-    pthread_mutex_unlock(&pool->lock);
-
-    /* A helper's last task usually ends before a sleeping caller could be woken. The lock taken afterwards is what makes
-       the helper's results visible, and keeps the job alive until the helper has let go of it. */
-    if (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0) {
-        const int64_t begin = nanoseconds();
-        int64_t waited = 0;
-        while (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0 && waited < WAIT_NS) {
-            relax_some();
-            waited = nanoseconds() - begin;
-            if (waited > IDLE_NS)
-                sched_yield(); /* to a helper that has no CPU of its own */
-        }
-    }
-    pthread_mutex_lock(&pool->lock);
-    j.waiting = 1;
-    while (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0)
-        pthread_cond_wait(&pool->done, &pool->lock);
+    atomic_fetch_add_explicit(&pool->helped, (uint64_t)j.helped, memory_order_relaxed);
     pool->last_end = nanoseconds();
     pthread_mutex_unlock(&pool->lock);
     return j.helped;
+}
+
+uint64_t gatun__pool_helped(const gatun__pool *pool) {
+    return pool == NULL ? 0 : atomic_load_explicit(&pool->helped, memory_order_relaxed);
 }
 
 static void stop_workers(gatun__pool *pool) {

@@ -8,6 +8,12 @@
 /* Work of one task, in elements: some ten microseconds, the least that is worth handing to another thread. */
 enum { TASK_ELEMENTS = 32768, TASK_NS = 10000 };
 
+/* Of one thread, about. */
+static int64_t work_ns(int64_t rows, int64_t elements_per_row) {
+    const double ns = (double)rows * (double)elements_per_row * ((double)TASK_NS / TASK_ELEMENTS);
+    return ns < 1e15 ? (int64_t)ns : INT64_MAX / 2;
+}
+
 typedef struct rows_call {
     gatun__rows_task task;
     void (*function)(const gatun__rows_task *task);
@@ -31,7 +37,7 @@ static int32_t run(gatun_context *context, const gatun_rows_desc *d, const gatun
     if (c.rows_per_task > d->rows)
         c.rows_per_task = d->rows;
     int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, tasks * TASK_NS, run_rows, &c);
+    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, elements_per_row), run_rows, &c);
     return GATUN_OK;
 }
 
@@ -209,7 +215,7 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
         return GATUN_OK;
     e.rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->dim);
     int64_t tasks = gatun__divide_up(d->rows, e.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, tasks * TASK_NS, embed, &e);
+    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, d->dim), embed, &e);
     return GATUN_OK;
 }
 
@@ -346,6 +352,6 @@ int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const f
         .rows = d->rows,
         .rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->heads * d->head_dim)};
     int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, tasks * TASK_NS, run_rotary, &c);
+    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, d->heads * d->head_dim), run_rotary, &c);
     return GATUN_OK;
 }

@@ -130,11 +130,15 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
     memcpy(&p.sgemm, &cblas_sgemm, sizeof p.sgemm);
     /* Below about 20 microseconds of work a second thread costs more than it brings. */
-    const double fmas = (double)d->m * (double)d->n * (double)d->k, fmas_a_ns = 96;
+    const double m = (double)d->m, n = (double)d->n, k = (double)d->k, fmas = m * n * k;
     if (fmas > 2e6)
         cut(&p);
     p.column_blocks = gatun__divide_up(d->n, p.block_columns);
-    const int64_t work_ns = fmas < 1e15 ? (int64_t)(fmas / fmas_a_ns) : INT64_MAX / 2;
+    /* Few rows take as long as reading the matrix does. */
+    const double bytes_a_cycle = 8, by_fmas = fmas / gatun__fmas_a_cycle(context->kernels->tier),
+                 by_bytes = (m * k + k * n + m * n) * sizeof(float) / bytes_a_cycle,
+                 cycles = by_fmas > by_bytes ? by_fmas : by_bytes;
+    const int64_t work_ns = cycles < 1e15 ? (int64_t)(cycles / GATUN__CYCLES_A_NS) : INT64_MAX / 2;
     gatun__context_run(context, d->max_threads, blocks(&p), work_ns, run_block, &p);
     return GATUN_OK;
 }

@@ -311,10 +311,21 @@ static gatun__range range_of(const void *tensor, const tensor_size *e) {
     return (gatun__range){begin, begin + (uintptr_t)last * sizeof(float)};
 }
 
-/* Two tensors whose ranges meet, which they nearly never do. */
-static __attribute__((noinline)) int overlap(
-    const void *a, const tensor_size *a_size, const void *b, const tensor_size *b_size) {
-    const gatun__view a_view = view_of(a, a_size), b_view = view_of(b, b_size);
+typedef struct placed {
+    const void *data;
+    const tensor_size *size;
+    gatun__range range;
+} placed;
+
+static placed place(const void *data, const tensor_size *size) {
+    return (placed){data, size, range_of(data, size)};
+}
+
+/* Mostly their ranges tell already. */
+static inline int overlap(const placed *a, const placed *b) {
+    if (!gatun__ranges_meet(&a->range, &b->range))
+        return 0;
+    const gatun__view a_view = view_of(a->data, a->size), b_view = view_of(b->data, b->size);
     return gatun__views_overlap(&a_view, &b_view);
 }
 
@@ -337,13 +348,12 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
         const tensor_size *size;
     } inputs[] = {{c->q, &q}, {c->k, &k}, {c->v, &v}, {c->key_lengths, &lengths}, {c->query_lengths, &lengths},
         {c->cu_seqlens_q, &offsets}, {c->cu_seqlens_k, &offsets}, {c->slopes, &slopes}, {c->relative, &relative}};
-    const gatun__range out_range = range_of(c->out, &out), lse_range = range_of(c->lse, &lse);
+    const placed out_there = place(c->out, &out), lse_there = place(c->lse, &lse);
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         if (inputs[i].data == NULL)
             continue;
-        const gatun__range range = range_of(inputs[i].data, inputs[i].size);
-        if ((gatun__ranges_meet(&out_range, &range) && overlap(c->out, &out, inputs[i].data, inputs[i].size)) ||
-            (gatun__ranges_meet(&lse_range, &range) && overlap(c->lse, &lse, inputs[i].data, inputs[i].size)))
+        const placed input = place(inputs[i].data, inputs[i].size);
+        if (overlap(&out_there, &input) || overlap(&lse_there, &input))
             return GATUN_E_OVERLAP;
     }
     if (packed) { /* gatun_attention_check does not know their rows */
@@ -353,8 +363,7 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     }
     if (c->lse != NULL) {
         const gatun__view view = view_of(c->lse, &lse);
-        if (gatun__view_overlaps_itself(&view) ||
-            (gatun__ranges_meet(&out_range, &lse_range) && overlap(c->out, &out, c->lse, &lse)))
+        if (gatun__view_overlaps_itself(&view) || overlap(&out_there, &lse_there))
             return GATUN_E_OVERLAP;
     }
     return GATUN_OK;

@@ -21,6 +21,11 @@ static inline int64_t gatun__divide_up(int64_t a, int64_t b) {
     return a <= b ? a > 0 : a / b + (a % b != 0);
 }
 
+/* ---- clock.c ---- */
+
+/* Of a clock that never goes back; takes some 30 ns. */
+int64_t gatun__nanoseconds(void);
+
 /* ---- cpu.c ---- */
 
 typedef struct gatun__caches {
@@ -189,16 +194,10 @@ typedef struct gatun__plan_choices {
 void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
     int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
 
-static inline gatun__attention_plan gatun__attention_plan_make(const gatun_attention_desc *desc, int32_t tier,
-    int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
-    gatun__attention_plan plan;
-    gatun__attention_plan_to(&plan, desc, tier, block_lanes, threads, caches, choices);
-    return plan;
-}
-
-/* FMAs of the tier in a cycle, and cycles in a nanosecond, about. */
-double gatun__fmas_a_cycle(int32_t tier);
-#define GATUN__CYCLES_A_NS 3.0
+/* About how many cycles one thread takes for so many FMAs and for so many bytes that it reads, whichever is more; and for
+ * how long that is. */
+double gatun__cycles(int32_t tier, double fmas, double bytes);
+int64_t gatun__cycles_ns(double cycles);
 
 /* ---- predict.c ---- */
 

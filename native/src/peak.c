@@ -1,13 +1,4 @@
-#define _POSIX_C_SOURCE 199309L
 #include "internal.h"
-
-#include <time.h>
-
-static int64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second) {
     int32_t status = gatun__context_usable(context);
@@ -19,13 +10,13 @@ int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double
         return GATUN_E_INVALID;
     const int64_t steps = 100; /* below a microsecond on any CPU, above the clock's resolution */
     double flops = 0;
-    int64_t begin = now(), elapsed;
+    int64_t begin = gatun__nanoseconds(), elapsed;
     do {
         for (int i = 0; i < 8; i++) {
             float io[2] = {1.0f, 0.0f};
             flops += (double)steps * context->kernels->peak_f32(steps, io);
         }
-        elapsed = now() - begin;
+        elapsed = gatun__nanoseconds() - begin;
     } while (elapsed < nanoseconds);
     *flops_per_second = flops / ((double)elapsed * 1e-9);
     return GATUN_OK;

@@ -43,18 +43,24 @@ static int rows_collide(int64_t stride, int64_t dim) {
 /* Cycles that a thread needs to have for itself, to be worth the bookkeeping and the shared lines. */
 static const double THREAD_CYCLES = 20000;
 
-double gatun__fmas_a_cycle(int32_t tier) {
-    return tier == GATUN_TIER_AVX512 ? 32 : tier == GATUN_TIER_AVX2 ? 16 : 8;
+double gatun__cycles(int32_t tier, double fmas, double bytes) {
+    const double fmas_a_cycle = tier == GATUN_TIER_AVX512 ? 32 : tier == GATUN_TIER_AVX2 ? 16 : 8, bytes_a_cycle = 8;
+    const double by_fmas = fmas / fmas_a_cycle, by_bytes = bytes / bytes_a_cycle;
+    return by_fmas > by_bytes ? by_fmas : by_bytes;
 }
 
-/* Cycles of one thread, about: by the FMAs of full rows and by the bytes of keys and values. */
+int64_t gatun__cycles_ns(double cycles) {
+    const double cycles_a_ns = 3;
+    return cycles < 1e15 ? (int64_t)(cycles / cycles_a_ns) : INT64_MAX / 2;
+}
+
+/* Of full rows. */
 static double cycles_of(const gatun_attention_desc *desc, int32_t tier) {
-    const double elements = (double)(desc->head_dim + desc->head_dim_v), bytes_a_cycle = 8;
+    const double elements = (double)(desc->head_dim + desc->head_dim_v);
     const double fmas =
         (double)desc->batch * (double)desc->heads * (double)desc->seq_q * (double)desc->seq_k * elements;
     const double bytes = (double)desc->batch * (double)desc->kv_heads * (double)desc->seq_k * elements * sizeof(float);
-    const double by_fmas = fmas / gatun__fmas_a_cycle(tier), by_bytes = bytes / bytes_a_cycle;
-    return by_fmas > by_bytes ? by_fmas : by_bytes;
+    return gatun__cycles(tier, fmas, bytes);
 }
 
 /* How many threads find work. */
@@ -98,7 +104,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
         plan->threads = desc->max_threads;
     const double cycles = cycles_of(desc, tier);
     plan->threads = useful_threads(cycles, plan->threads);
-    plan->work_ns = cycles < 1e15 ? (int64_t)(cycles / GATUN__CYCLES_A_NS) : INT64_MAX / 2;
+    plan->work_ns = gatun__cycles_ns(cycles);
     int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);

@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     IDLE_NS = 100 * 1000,  /* a worker looks for the next call before it sleeps */
@@ -58,7 +57,7 @@ struct gatun__pool {
     _Atomic int32_t seats;  /* helpers that open jobs still want; read without the lock */
     int32_t sleeping, busy; /* workers; the others look for work */
     int64_t alone_ns;       /* work of calls in a row for which nobody was woken */
-    int64_t last_end;       /* of a call, on the clock of nanoseconds() */
+    int64_t last_end;       /* of a call, on the clock of gatun__nanoseconds() */
     _Atomic int stop;
     _Atomic uint64_t helped; /* tasks that workers ran */
     int32_t workers;
@@ -138,12 +137,6 @@ static void close_seats(gatun__pool *pool, job *j) {
     atomic_fetch_sub_explicit(&pool->seats, j->helpers_wanted - j->helpers_joined, memory_order_relaxed);
 }
 
-static int64_t nanoseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* With the lock: how many workers shall be woken for a job that wants so many helpers. Those that are awake and idle come by
  * themselves. */
 static int32_t to_wake(gatun__pool *pool, int32_t helpers, int64_t work_ns) {
@@ -152,7 +145,7 @@ static int32_t to_wake(gatun__pool *pool, int32_t helpers, int64_t work_ns) {
         pool->alone_ns = 0;
         return 0;
     }
-    if (nanoseconds() - pool->last_end > IDLE_NS)
+    if (gatun__nanoseconds() - pool->last_end > IDLE_NS)
         pool->alone_ns = 0;
     pool->alone_ns += work_ns < WAKE_NS ? work_ns : WAKE_NS;
     if (pool->alone_ns < WAKE_NS)
@@ -161,7 +154,7 @@ static int32_t to_wake(gatun__pool *pool, int32_t helpers, int64_t work_ns) {
     return missing < pool->sleeping ? missing : pool->sleeping;
 }
 
-/* Reading the clock takes some 30 ns. */
+/* Between looks at the clock. */
 static void relax_some(void) {
     for (int i = 0; i < 8; i++)
         relax();
@@ -170,27 +163,27 @@ static void relax_some(void) {
 /* Without the lock: an idle worker must not slow the callers down. */
 static void look_for_seats(gatun__pool *pool, int64_t until) {
     while (atomic_load_explicit(&pool->seats, memory_order_relaxed) == 0 &&
-           !atomic_load_explicit(&pool->stop, memory_order_relaxed) && nanoseconds() < until)
+           !atomic_load_explicit(&pool->stop, memory_order_relaxed) && gatun__nanoseconds() < until)
         relax_some();
 }
 
 /* Returns with the lock: a job, or NULL for the end. */
 static job *next_job(gatun__pool *pool) {
-    for (int64_t until = nanoseconds() + IDLE_NS;;) {
+    for (int64_t until = gatun__nanoseconds() + IDLE_NS;;) {
         look_for_seats(pool, until);
         pthread_mutex_lock(&pool->lock);
         job *j = job_to_help(pool);
         if (j != NULL || atomic_load_explicit(&pool->stop, memory_order_relaxed))
             return j;
         /* With time left it came too late for a seat; perhaps not for the next one. */
-        if (nanoseconds() >= until) {
+        if (gatun__nanoseconds() >= until) {
             pool->sleeping++;
             pthread_cond_wait(&pool->wake, &pool->lock);
             pool->sleeping--;
             j = job_to_help(pool);
             if (j != NULL || atomic_load_explicit(&pool->stop, memory_order_relaxed))
                 return j;
-            until = nanoseconds() + IDLE_NS;
+            until = gatun__nanoseconds() + IDLE_NS;
         }
         pthread_mutex_unlock(&pool->lock);
     }
@@ -223,11 +216,11 @@ static void *worker(void *argument) {
 /* A helper's last task usually ends before a sleeping caller could be woken. The lock that is taken afterwards makes the
  * helper's results visible, and keeps the job alive until the helper has let go of it. */
 static void wait_awake(const job *j) {
-    const int64_t begin = nanoseconds();
+    const int64_t begin = gatun__nanoseconds();
     int64_t waited = 0;
     while (atomic_load_explicit(&j->helpers_active, memory_order_relaxed) > 0 && waited < WAIT_NS) {
         relax_some();
-        waited = nanoseconds() - begin;
+        waited = gatun__nanoseconds() - begin;
         if (waited > IDLE_NS)
             sched_yield(); /* to a helper that has no CPU of its own */
     }
@@ -292,7 +285,7 @@ int64_t gatun__pool_run_grains(gatun__pool *pool, int32_t threads, int64_t tasks
     if (j.next_job != NULL)
         j.next_job->previous_job = j.previous_job;
     atomic_fetch_add_explicit(&pool->helped, (uint64_t)j.helped, memory_order_relaxed);
-    pool->last_end = nanoseconds();
+    pool->last_end = gatun__nanoseconds();
     pthread_mutex_unlock(&pool->lock);
     return j.helped;
 }

@@ -134,12 +134,8 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     if (fmas > 2e6)
         cut(&p);
     p.column_blocks = gatun__divide_up(d->n, p.block_columns);
-    /* Few rows take as long as reading the matrix does. */
-    const double bytes_a_cycle = 8, by_fmas = fmas / gatun__fmas_a_cycle(context->kernels->tier),
-                 by_bytes = (m * k + k * n + m * n) * sizeof(float) / bytes_a_cycle,
-                 cycles = by_fmas > by_bytes ? by_fmas : by_bytes;
-    const int64_t work_ns = cycles < 1e15 ? (int64_t)(cycles / GATUN__CYCLES_A_NS) : INT64_MAX / 2;
-    gatun__context_run(context, d->max_threads, blocks(&p), work_ns, run_block, &p);
+    const double cycles = gatun__cycles(context->kernels->tier, fmas, (m * k + k * n + m * n) * sizeof(float));
+    gatun__context_run(context, d->max_threads, blocks(&p), gatun__cycles_ns(cycles), run_block, &p);
     return GATUN_OK;
 }
 

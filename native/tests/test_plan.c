@@ -16,6 +16,13 @@ enum { KIB = 1024, MIB = 1024 * KIB };
 
 static const gatun__caches caches = {48 * KIB, 2 * MIB, 32 * MIB};
 
+static gatun__attention_plan make_plan(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
+    int32_t threads, const gatun__caches *sizes, const gatun__plan_choices *choices) {
+    gatun__attention_plan plan;
+    gatun__attention_plan_to(&plan, desc, tier, block_lanes, threads, sizes, choices);
+    return plan;
+}
+
 static gatun_attention_desc shape(
     int64_t batch, int64_t heads, int64_t kv_heads, int64_t seq_q, int64_t seq_k, int64_t dim) {
     const problem p = {.batch = batch,
@@ -40,7 +47,7 @@ static gatun_attention_desc by_head(gatun_attention_desc desc) {
 }
 
 static gatun__attention_plan plan_of(const gatun_attention_desc *desc, int32_t threads) {
-    return gatun__attention_plan_make(desc, GATUN_TIER_AVX512, 32, threads, &caches, NULL);
+    return make_plan(desc, GATUN_TIER_AVX512, 32, threads, &caches, NULL);
 }
 
 static int32_t kernel_of(const gatun_attention_desc *desc) {
@@ -134,10 +141,8 @@ static void invariants(void) {
         const int i = (int)rng_below(&random, 4);
         const gatun__caches sizes = {32 * KIB, l2[rng_below(&random, 4)], 8 * MIB};
         const int32_t threads = 1 + (int32_t)rng_below(&random, 16), lanes = tiers[i].block_lanes;
-        const gatun__attention_plan plan =
-            gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
-        const gatun__attention_plan again =
-            gatun__attention_plan_make(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
+        const gatun__attention_plan plan = make_plan(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
+        const gatun__attention_plan again = make_plan(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
         CHECK(plan.kernel == again.kernel && plan.threads == again.threads && plan.blocks == again.blocks &&
                   plan.task_lanes == again.task_lanes && plan.row_tasks == again.row_tasks &&
                   plan.tasks == again.tasks && plan.keys_stay == again.keys_stay && plan.copy == again.copy &&
@@ -386,7 +391,7 @@ static void kernels(void) {
         CHECK(
             kernel_of(&desc) == GATUN_KERNEL_GENERAL, "case %d with biases: kernel %d", (int)n, (int)kernel_of(&desc));
         desc.flags = 0;
-        CHECK(gatun__attention_plan_make(&desc, GATUN_TIER_AVX2, 24, 1, &caches, NULL).kernel == GATUN_KERNEL_GENERAL,
+        CHECK(make_plan(&desc, GATUN_TIER_AVX2, 24, 1, &caches, NULL).kernel == GATUN_KERNEL_GENERAL,
             "case %d: avx2 has a tiny kernel", (int)n);
     }
 }
@@ -420,7 +425,7 @@ static double predict(int32_t tier, int64_t seq, int64_t dim, int32_t causal, in
     gatun_attention_desc desc = shape(1, 1, 1, seq, seq, dim);
     desc.causal = causal;
     const gatun__caches sizes = {48 * KIB, l2, 32 * MIB};
-    const gatun__attention_plan plan = gatun__attention_plan_make(&desc, GATUN_TIER_AVX512, 32, 1, &sizes, NULL);
+    const gatun__attention_plan plan = make_plan(&desc, GATUN_TIER_AVX512, 32, 1, &sizes, NULL);
     return gatun__attention_predict(&desc, &plan, tier);
 }
 
@@ -518,7 +523,7 @@ static void info_is_the_plan(void) {
                 test_note("%s, %s, causal %d", gatun_tier_name(tiers[t]), examples[n].name, causal);
                 REQUIRE_STATUS(gatun_attention_plan(context, &desc, &info), GATUN_OK);
                 const gatun__attention_plan plan =
-                    gatun__attention_plan_make(&desc, tiers[t], info.block_lanes, about.threads, &sizes, NULL);
+                    make_plan(&desc, tiers[t], info.block_lanes, about.threads, &sizes, NULL);
                 CHECK(info.tier == tiers[t] && info.kernel == plan.kernel && info.threads == plan.threads,
                     "tier %d, kernel %d, threads %d", (int)info.tier, (int)info.kernel, (int)info.threads);
                 CHECK(info.block_lanes >= 4 && info.block_lanes <= GATUN__MAX_BLOCK_LANES, "block_lanes %d",

@@ -72,7 +72,7 @@ $(TEST_OUT)/standalone.o: fuzz/standalone.c $(BUILD)/flags
 	$(Q)$(CC) $(TEST_BASE) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
 # What the library does not export, and test_plan.c and test_pool.c call.
-$(TEST_OUT)/gatun-tests: $(call test_objects,$(TEST_SUPPORT) $(TEST_PROGRAM)) $(addprefix $(BUILD)/obj/,plan.o predict.o pool.o) $(LIB)
+$(TEST_OUT)/gatun-tests: $(call test_objects,$(TEST_SUPPORT) $(TEST_PROGRAM)) $(addprefix $(BUILD)/obj/,plan.o predict.o pool.o clock.o) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -ldl -o $@
 

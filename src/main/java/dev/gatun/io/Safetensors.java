@@ -2,6 +2,7 @@ package dev.gatun.io;
 
 import dev.gatun.GatunException;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Json;
 import dev.gatun.io.SafetensorsHeader.Entry;
 import dev.gatun.io.SafetensorsHeader.Type;
 import java.io.IOException;
@@ -40,9 +41,8 @@ import java.util.TreeMap;
  * over.
  *
  * <p>The JSON is read and written by {@code com.fasterxml.jackson.core:jackson-core} 2.16 or newer,
- * which is an optional dependency: only programs that use this class need it, on the class path or
- * on the module path. There it needs {@code --add-modules com.fasterxml.jackson.core}, unless
- * another module asks for it.
+ * on the class path or on the module path. There it needs {@code --add-modules
+ * com.fasterxml.jackson.core}, unless another module asks for it.
  */
 public final class Safetensors {
   private static final int LENGTH_BYTES = Long.BYTES;
@@ -51,9 +51,7 @@ public final class Safetensors {
   private static final int ALIGNMENT = 8;
 
   static {
-    // jackson-core may lie on the class path, which a module does not read unless it asks to.
-    Module self = Safetensors.class.getModule();
-    self.addReads(Safetensors.class.getClassLoader().getUnnamedModule());
+    Json.allowClassPath();
   }
 
   private Safetensors() {}
@@ -131,7 +129,7 @@ public final class Safetensors {
     try {
       return SafetensorsJson.read(in, file);
     } catch (LinkageError e) {
-      throw noJson(e);
+      throw Json.missing("a safetensors file", e);
     }
   }
 
@@ -249,7 +247,7 @@ public final class Safetensors {
     try {
       text = SafetensorsJson.text(entries, metadata).getBytes(StandardCharsets.UTF_8);
     } catch (LinkageError e) {
-      throw noJson(e);
+      throw Json.missing("a safetensors file", e);
     }
     int length = Math.ceilDiv(text.length, ALIGNMENT) * ALIGNMENT;
     if (length > SafetensorsHeader.MAX_LENGTH) {
@@ -279,13 +277,5 @@ public final class Safetensors {
           "%s: expected Unicode, got half a surrogate pair for %s"
               .formatted(argument, SafetensorsHeader.quoted(name)));
     }
-  }
-
-  private static GatunException noJson(LinkageError cause) {
-    return new GatunException(
-        "safetensors files need com.fasterxml.jackson.core:jackson-core 2.16 or newer: add it to"
-            + " the class path, or to the module path with --add-modules"
-            + " com.fasterxml.jackson.core",
-        cause);
   }
 }

@@ -1,0 +1,357 @@
+package dev.gatun.internal;
+
+import dev.gatun.GatunException;
+import java.io.IOException;
+import java.math.BigInteger;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * A value of a JSON document that knows where it stands, so that what is wrong with it can be said:
+ * {@code truncation.stride: expected a whole number from 0 to 510, got 600}.
+ *
+ * <p>Documents are a stranger's: a key that stands twice, text that is no Unicode and nesting
+ * deeper than 500 are refused. Immutable. Every accessor throws IllegalArgumentException where the
+ * value is of another type.
+ */
+public final class Json {
+
+  /** Files larger than this are no description of a model. */
+  private static final long MAX_BYTES = 1L << 29;
+
+  private static final int MAX_SHOWN = 40;
+
+  static {
+    allowClassPath();
+  }
+
+  /** Where the value stands; empty for the document itself. */
+  private final String path;
+
+  /** A Map, List, String, BigInteger, BigDecimal, Boolean or null. */
+  private final Object value;
+
+  private Json(String path, Object value) {
+    this.path = path;
+    this.value = value;
+  }
+
+  /** Lets this module use jackson-core where it lies on the class path. */
+  public static void allowClassPath() {
+    Json.class.getModule().addReads(Json.class.getClassLoader().getUnnamedModule());
+  }
+
+  // ---- reading -------------------------------------------------------------------------------
+
+  /**
+   * Reads a document.
+   *
+   * @param utf8 its bytes
+   * @return the document
+   * @throws IllegalArgumentException where it is no JSON, and why
+   */
+  public static Json parse(byte[] utf8) {
+    try {
+      return parse(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString());
+    } catch (CharacterCodingException e) {
+      throw new IllegalArgumentException("expected JSON in UTF-8, got other bytes", e);
+    }
+  }
+
+  /**
+   * Reads a document.
+   *
+   * @param text the document
+   * @return the document
+   * @throws IllegalArgumentException where it is no JSON, and why
+   * @throws GatunException if jackson-core is missing
+   */
+  public static Json parse(String text) {
+    try {
+      return new Json("", JsonText.read(text));
+    } catch (LinkageError e) {
+      throw missing("JSON", e);
+    }
+  }
+
+  /**
+   * Reads a file.
+   *
+   * @param file a JSON document
+   * @return the document
+   * @throws IOException if the file cannot be read or is no JSON; the message names it
+   */
+  public static Json read(Path file) throws IOException {
+    long size = Files.size(file);
+    if (size > MAX_BYTES) {
+      throw new FileSystemException(
+          file.toString(),
+          null,
+          "expected JSON of at most %d bytes, got %d".formatted(MAX_BYTES, size));
+    }
+    try {
+      return parse(Files.readAllBytes(file));
+    } catch (IllegalArgumentException e) {
+      FileSystemException named = new FileSystemException(file.toString(), null, e.getMessage());
+      named.initCause(e);
+      throw named;
+    }
+  }
+
+  /**
+   * Makes the exception for a JVM without jackson-core.
+   *
+   * @param what needs it
+   * @param cause the class that was not found
+   * @return to be thrown
+   */
+  public static GatunException missing(String what, LinkageError cause) {
+    return new GatunException(
+        what
+            + " needs com.fasterxml.jackson.core:jackson-core 2.16 or newer: add it to the class"
+            + " path, or to the module path with --add-modules com.fasterxml.jackson.core",
+        cause);
+  }
+
+  // ---- what it is ----------------------------------------------------------------------------
+
+  /**
+   * Returns where the value stands.
+   *
+   * @return such as {@code normalizer.normalizers[2]}; empty for the document itself
+   */
+  public String path() {
+    return path;
+  }
+
+  /**
+   * Tells whether this is null, or a member that {@link #find} did not find.
+   *
+   * @return true if there is no value
+   */
+  public boolean isNull() {
+    return value == null;
+  }
+
+  /**
+   * Tells whether this is an object.
+   *
+   * @return true if it has members
+   */
+  public boolean isObject() {
+    return value instanceof Map;
+  }
+
+  /**
+   * Tells whether this is an array.
+   *
+   * @return true if it has elements
+   */
+  public boolean isArray() {
+    return value instanceof List;
+  }
+
+  /**
+   * Tells whether this is a string.
+   *
+   * @return true if {@link #string} returns it
+   */
+  public boolean isString() {
+    return value instanceof String;
+  }
+
+  // ---- objects and arrays --------------------------------------------------------------------
+
+  /**
+   * Returns the names of an object's members.
+   *
+   * @return in the order of the document
+   */
+  public Set<String> names() {
+    return Collections.unmodifiableSet(members().keySet());
+  }
+
+  /**
+   * Finds a member of an object.
+   *
+   * @param name its name
+   * @return the member; one that {@link #isNull} if there is none
+   */
+  public Json find(String name) {
+    return new Json(path.isEmpty() ? name : path + "." + name, members().get(name));
+  }
+
+  /**
+   * Returns a member of an object that must be there and must not be null.
+   *
+   * @param name its name
+   * @return the member
+   */
+  public Json get(String name) {
+    Json member = find(name);
+    if (member.isNull()) {
+      throw member.expected("a value", members().containsKey(name) ? "null" : "none");
+    }
+    return member;
+  }
+
+  /**
+   * Returns the elements of an array.
+   *
+   * @return in the order of the document
+   */
+  public List<Json> elements() {
+    if (!(value instanceof List<?> list)) {
+      throw expected("an array");
+    }
+    List<Json> elements = new ArrayList<>(list.size());
+    for (int i = 0; i < list.size(); i++) {
+      elements.add(new Json("%s[%d]".formatted(path, i), list.get(i)));
+    }
+    return elements;
+  }
+
+  /**
+   * Refuses members that nobody knows.
+   *
+   * @param known the names that an object may have
+   */
+  public void only(Set<String> known) {
+    for (String name : members().keySet()) {
+      if (!known.contains(name)) {
+        throw expected("only the keys " + known, quoted(name));
+      }
+    }
+  }
+
+  @SuppressWarnings("unchecked") // as read() makes them
+  private Map<String, Object> members() {
+    if (!(value instanceof Map<?, ?> members)) {
+      throw expected("an object");
+    }
+    return (Map<String, Object>) members;
+  }
+
+  // ---- strings, numbers, booleans ------------------------------------------------------------
+
+  /**
+   * Returns a string.
+   *
+   * @return its characters
+   */
+  public String string() {
+    if (!(value instanceof String string)) {
+      throw expected("a string");
+    }
+    return string;
+  }
+
+  /**
+   * Returns a whole number.
+   *
+   * @param least the smallest that is allowed
+   * @param most the largest
+   * @return the number
+   */
+  public long integer(long least, long most) {
+    if (!(value instanceof BigInteger number)
+        || number.compareTo(BigInteger.valueOf(least)) < 0
+        || number.compareTo(BigInteger.valueOf(most)) > 0) {
+      throw expected("a whole number from %d to %d".formatted(least, most));
+    }
+    return number.longValue();
+  }
+
+  /**
+   * Returns a number.
+   *
+   * @return the nearest double, which is finite
+   */
+  public double number() {
+    if (value instanceof Number number && Double.isFinite(number.doubleValue())) {
+      return number.doubleValue();
+    }
+    throw expected("a number");
+  }
+
+  /**
+   * Returns a boolean.
+   *
+   * @return true or false
+   */
+  public boolean bool() {
+    if (!(value instanceof Boolean bool)) {
+      throw expected("true or false");
+    }
+    return bool;
+  }
+
+  // ---- messages and writing ------------------------------------------------------------------
+
+  /**
+   * Makes the exception for a value that is not what it should be.
+   *
+   * @param what what was expected
+   * @return to be thrown
+   */
+  public IllegalArgumentException expected(String what) {
+    return expected(what, shown());
+  }
+
+  private IllegalArgumentException expected(String what, String got) {
+    String where = path.isEmpty() ? "the document" : path.replaceAll("\\p{Cntrl}", "?");
+    return new IllegalArgumentException("%s: expected %s, got %s".formatted(where, what, got));
+  }
+
+  private String shown() {
+    return switch (value) {
+      case null -> "none";
+      case Map<?, ?> members -> "an object of %d members".formatted(members.size());
+      case List<?> elements -> "an array of %d elements".formatted(elements.size());
+      case String string -> quoted(string);
+      default -> shortened(value.toString());
+    };
+  }
+
+  static String quoted(String text) {
+    return "\"" + shortened(text.replaceAll("\\p{Cntrl}", "?")) + "\"";
+  }
+
+  private static String shortened(String text) {
+    return text.length() <= MAX_SHOWN
+        ? text
+        : text.substring(
+                0,
+                text.offsetByCodePoints(
+                    0, Math.min(MAX_SHOWN, text.codePointCount(0, text.length()))))
+            + "…";
+  }
+
+  /**
+   * Copies an object without some of its members.
+   *
+   * @param names those left out
+   * @return an object
+   */
+  public Json without(String... names) {
+    Map<String, Object> members = new LinkedHashMap<>(members());
+    members.keySet().removeAll(Set.of(names));
+    return new Json(path, members);
+  }
+
+  /** Returns the value as JSON, without blanks. Numbers are equal to those that were read. */
+  @Override
+  public String toString() {
+    return JsonText.write(value);
+  }
+}

@@ -18,11 +18,15 @@ mvn = { command -v $(firstword $(MVN)) >/dev/null \
 	&& JAVA_GATUN_HOME="$$jdk" MAKEFLAGS='$(filter-out -j% --jobserver-%,$(MAKEFLAGS))' \
 	$(MVN) -Dnative.jobs=$(JOBS) $(MVNFLAGS)
 
+# The benchmarks are a project of their own, which takes the library that is built in the same run.
+with-benchmarks := -f benchmarks/reactor.xml
+
 # Not Maven's plugin for it, which reads module-info.class with the JDK that Maven runs on.
 javadoc = jdk=$$($(find-jdk)) && "$$jdk/bin/javadoc" -quiet -encoding UTF-8 -notimestamp -Xdoclint:all -Werror
 
 format-jar := target/tools/google-java-format-all-deps.jar
-format-java = jdk=$$($(find-jdk)) && find $(wildcard src examples) -name '*.java' -print0 \
+format-artifact := com.google.googlejavaformat:google-java-format:1.35.0:jar:all-deps
+format-java = jdk=$$($(find-jdk)) && find $(wildcard src examples benchmarks/src) -name '*.java' -print0 \
 	| xargs -0r "$$jdk/bin/java" -jar $(format-jar)
 c-sources = find $(wildcard native/include native/src native/tests native/fuzz native/bench) -name '*.[ch]'
 # Without native/.clang-format there is nothing to hold the C sources to.
@@ -38,7 +42,7 @@ native-platform := linux-$(shell uname -m)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: all run test check check-full test-asan bench bench-jmh bench-report bench-c bench-plan native bindings install docs format format-check clean help
+.PHONY: all run test check check-full test-asan bench bench-jmh bench-report bench-c bench-plan native bindings example-data install docs format format-check clean help
 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
@@ -52,14 +56,14 @@ run: all ## see it work: every kernel against a double reference, a real attenti
 
 test: ## the tests, in C and in Java
 	@$(MAKE) -C native test
-	@$(mvn) verify
+	@$(mvn) $(with-benchmarks) verify
 
 check: ## what .ci/run does beside the tests: sanitizers, valgrind, neon, bindings, format, docs
 	.ci/run --checks-only
 
 check-full: ## the tests with the full product of tiers, shapes and features (long)
 	@$(MAKE) -C native test FULL=1
-	@$(mvn) verify -DexcludedGroups=
+	@$(mvn) $(with-benchmarks) verify -DexcludedGroups=
 
 test-asan: ## the Java tests tagged asan, on a C library with address and undefined-behaviour sanitizers
 	@$(MAKE) -C native CONFIG=asan
@@ -73,19 +77,19 @@ bench-mode = -Dbench.mode=$(if $(QUICK),quick,full)
 bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $($(v)),$(v)=$($(v)))))'; \
 	unset $(openblas-choices); \
 	$(MAKE) -C native -j$(JOBS) OUT='$(CURDIR)/target/native/$(native-platform)' lib bench-lib bench-program && \
-	profiles=jmh && \
-	{ $(mvn) -q -Pdjl dependency:resolve >target/djl.log 2>&1 && profiles=jmh,djl \
+	profiles=bench && \
+	{ $(mvn) $(with-benchmarks) -q -Pdjl process-classes dependency:resolve >target/djl.log 2>&1 && profiles=bench,djl \
 	  || echo "gatun: DJL's PyTorch cannot be had, see target/djl.log; its rows will say that it is not there" >&2; } && \
-	$(mvn) -q -P$$profiles $(bench-mode)
+	$(mvn) $(with-benchmarks) -q -P$$profiles $(bench-mode)
 
 bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,memory,embedding,encoder,gc,jmh)
-	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-test-classes
+	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-classes
 
 bench-jmh: ## a call from Java against one from C, by JMH, in target/bench (QUICK=1: a look)
-	@$(bench) -Dbench.steps=jmh process-test-classes
+	@$(bench) -Dbench.steps=jmh process-classes
 
 bench-report: ## docs/benchmarks from the results in target/bench, or its own anew (QUICK=1: of a quick run as well)
-	@$(mvn) -q -Pjmh -Dbench.main=dev.gatun.bench.Publish $(bench-mode) -Dbench.steps=docs/benchmarks process-test-classes
+	@$(mvn) $(with-benchmarks) -q -Pbench -Dbench.main=dev.gatun.bench.Publish $(bench-mode) -Dbench.steps=docs/benchmarks process-classes
 
 bench-c: ## the C benchmark alone: share of the FMA peak (BENCH_ARGS="--help" for options)
 	@$(MAKE) -C native bench
@@ -98,9 +102,14 @@ native: ## the C library alone, in native/build
 
 bindings: ## generate jextract-bindings anew: make bindings JEXTRACT=/path/to/jextract
 	@[ -n '$(JEXTRACT)' ] || { echo "gatun: say where jextract is: make bindings JEXTRACT=/path/to/jextract" >&2; exit 1; }
-	@$(mvn) -q dependency:unpack@openblas-headers
+	@$(mvn) -q dependency:unpack-dependencies -DincludeArtifactIds=openblas '-Dmdep.unpack.includes=**/include/*.h' \
+	  -DoutputDirectory=target/openblas
 	jextract-bindings/generate.sh '$(JEXTRACT)' jextract-bindings \
 	  "$$(dirname target/openblas/org/bytedeco/openblas/*/include/cblas.h)"
+
+example-data: all ## make examples/data anew with ONNX Runtime
+	@jdk=$$($(find-jdk)) && "$$jdk/bin/java" --enable-native-access=ALL-UNNAMED --class-path 'target/lib/classpath/*' \
+	  src/test/java/dev/gatun/tools/ExampleData.java examples/data
 
 install: ## C library and header to PREFIX (with DESTDIR), the jar to the local Maven repository
 	@$(MAKE) -C native install
@@ -124,12 +133,13 @@ ifneq ($(c-style),)
 	  done; exit $${bad:-0}' sh {} + || $(say-format)
 endif
 
-$(format-jar): pom.xml
-	@$(mvn) -q dependency:copy@format-tool
+$(format-jar): Makefile
+	@$(mvn) -q dependency:copy -Dartifact=$(format-artifact) -DoutputDirectory=$(@D) -Dmdep.stripVersion=true \
+	  -Dmdep.overWriteReleases=true
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf target native/build examples/*/target
+	rm -rf target native/build benchmarks/target examples/*/target
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

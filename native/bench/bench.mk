@@ -13,7 +13,7 @@ bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 # jni.h is the only thing here that comes from a JDK.
 JNI_HOME ?= $(shell ../src/main/scripts/find-jdk.sh --javac)
 
-BENCH_OBJ := $(patsubst %,$(BUILD)/bench/%.o,gatunbench workload neighbour jni_twin $(addprefix softmax_,$(TIERS)) \
+BENCH_OBJ := $(patsubst %,$(BUILD)/bench/%.o,gatunbench workload core_contention jni_twin $(addprefix softmax_,$(TIERS)) \
 	$(addprefix read_,$(TIERS)))
 
 $(BUILD)/bench/%.o: bench/%.c $(BUILD)/flags
@@ -29,7 +29,7 @@ $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared $(BENCH_OBJ) $(LDLIBS) -o $@
 
-$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUILD)/bench/neighbour.o $(BUILD)/libgatun.a
+$(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUILD)/bench/core_contention.o $(BUILD)/libgatun.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -o $@
 

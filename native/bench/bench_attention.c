@@ -3,13 +3,13 @@
  * calls between two windows of the FMA loop of the same tier and about the same length; the share is attention / mean
  * of the two. Clocks wander, so only such paired ratios say anything; median and quartiles over the pairs are printed.
  * A pair is undisturbed if nobody else used the core right before its calls and right after them, by the gauge of
- * neighbour.h, which looks at no time of ours; median and quartiles are of the undisturbed pairs if there are enough, and
- * each row says how many there were.
+ * core_contention.h, which looks at no time of ours; median and quartiles are of the undisturbed pairs if there are
+ * enough, and each row says how many there were.
  * Shapes, inputs and flop formula: workload.h. Before a shape is timed its result is compared with a double reference
  * on some rows.
  */
 #define _GNU_SOURCE
-#include "neighbour.h"
+#include "core_contention.h"
 #include "workload.h"
 
 #include <getopt.h>
@@ -50,17 +50,17 @@ static float *tensor(int64_t elements) {
 }
 
 /* A sorted sample: median and quartiles. */
-typedef struct spread {
+typedef struct quartiles {
     double low, mid, high;
     int count;
-} spread;
+} quartiles;
 
-static spread sorted(double *x, int count) {
+static quartiles sorted(double *x, int count) {
     qsort(x, (size_t)count, sizeof *x, by_value);
-    return (spread){x[count / 4], x[count / 2], x[count - 1 - count / 4], count};
+    return (quartiles){x[count / 4], x[count / 2], x[count - 1 - count / 4], count};
 }
 
-static void write_json(FILE *json, const char *name, const char *unit, spread s, const char *end) {
+static void write_json(FILE *json, const char *name, const char *unit, quartiles s, const char *end) {
     fprintf(json, "\"%s\": {\"unit\": \"%s\", \"median\": %.9g, \"q1\": %.9g, \"q3\": %.9g, \"count\": %d}%s", name,
         unit, s.mid, s.low, s.high, s.count, end);
 }
@@ -97,7 +97,7 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
     }
     double flops = workload_flops(&d);
 
-    const double threshold = neighbour_threshold();
+    const double threshold = contention_threshold();
     const int most = 2 * o->pairs;
     double *share = malloc((size_t)most * 5 * sizeof *share + (size_t)most);
     if (share == NULL)
@@ -106,7 +106,7 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
     unsigned char *undisturbed = (unsigned char *)(gauges + 2 * most);
 
     if (o->pin)
-        neighbour_settle(NEIGHBOUR_SECONDS);
+        contention_settle(CONTENTION_SECONDS);
     gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
     /* The second of two calls tells how many make a window. */
     double begin = now();
@@ -117,19 +117,19 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
     window = peak_window(window * (double)repeat);
     gatun_peak_f32(ctx, (int64_t)(window * 1e9), &before);
     int pairs = 0, known = 0;
-    for (; neighbour_wants_more(undisturbed, pairs, o->pairs); pairs++) {
-        double first = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+    for (; contention_wants_more(undisturbed, pairs, o->pairs); pairs++) {
+        double first = contention_instructions_a_cycle(CONTENTION_SECONDS);
         known = !isnan(first);
-        if (o->pin && first < threshold && neighbour_settle(NEIGHBOUR_SECONDS)) {
+        if (o->pin && first < threshold && contention_settle(CONTENTION_SECONDS)) {
             gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL); /* warm, not counted */
             gatun_peak_f32(ctx, (int64_t)(window * 1e9), &before);
-            first = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+            first = contention_instructions_a_cycle(CONTENTION_SECONDS);
         }
         begin = now();
         for (int64_t r = 0; r < repeat; r++)
             gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
         time[pairs] = (now() - begin) / (double)repeat;
-        const double second = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+        const double second = contention_instructions_a_cycle(CONTENTION_SECONDS);
         undisturbed[pairs] = first >= threshold && second >= threshold;
         gauges[2 * pairs] = first;
         gauges[2 * pairs + 1] = second;
@@ -141,13 +141,13 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
         before = after;
     }
     if (o->pin)
-        neighbour_unpin();
-    const int quiet = neighbour_count(undisturbed, pairs);
-    const int used = neighbour_select(time, undisturbed, pairs, o->pairs);
-    neighbour_select(rate, undisturbed, pairs, o->pairs);
-    neighbour_select(share, undisturbed, pairs, o->pairs);
-    spread times = sorted(time, used), rates = sorted(rate, used), shares = sorted(share, used),
-           gauge = sorted(gauges, 2 * pairs);
+        contention_unpin();
+    const int quiet = contention_count(undisturbed, pairs);
+    const int used = contention_select(time, undisturbed, pairs, o->pairs);
+    contention_select(rate, undisturbed, pairs, o->pairs);
+    contention_select(share, undisturbed, pairs, o->pairs);
+    quartiles times = sorted(time, used), rates = sorted(rate, used), shares = sorted(share, used),
+              gauge = sorted(gauges, 2 * pairs);
     printf("%-11s %-6s %2d thr  %10.3f us  %7.1f GFLOP/s  %5.1f %% of peak (quartiles %.1f .. %.1f)", s->name,
         o->causal ? "causal" : "full", o->threads, times.mid * 1e-3, rates.mid * 1e-9, 100 * shares.mid,
         100 * shares.low, 100 * shares.high);
@@ -233,7 +233,7 @@ int main(int argc, char **argv) {
     gatun_info info = {.struct_size = sizeof info};
     gatun_context_info(ctx, &info);
     printf("libgatun %s, %s, tier %s, %d pairs a row, undisturbed from %.1f instructions a cycle%s\n", gatun_version(),
-        info.cpu, gatun_tier_name(info.tier), o.pairs, neighbour_threshold(),
+        info.cpu, gatun_tier_name(info.tier), o.pairs, contention_threshold(),
         o.threads == 1 ? "" : " on the CPU of the caller, the others not known");
     FILE *json = NULL;
     if (o.json != NULL && (json = fopen(o.json, "w")) == NULL) {

@@ -2,10 +2,10 @@
  * Whether the plan chooses well: every shape of workload.h, in both layouts, full and causal, is timed with the plan's own
  * choice and with others (blocks of a task, copies of keys and values), which take turns, on one thread. The others' time
  * is told as a ratio to the choice's of the same round; its median over the rounds counts: over those in which nobody else
- * used the core before, between and after the two (neighbour.h), if there are enough. Fails if some other choice is faster
- * than the plan's by more than the tolerance.
+ * used the core before, between and after the two (core_contention.h), if there are enough. Fails if some other choice is
+ * faster than the plan's by more than the tolerance.
  */
-#include "neighbour.h"
+#include "core_contention.h"
 #include "workload.h"
 
 #include "../src/internal.h"
@@ -98,14 +98,14 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
         return 2;
     static double time[MOST_CHOICES][MOST_ROUNDS], ratio[MOST_ROUNDS], own[MOST_ROUNDS];
     static unsigned char undisturbed[MOST_CHOICES][MOST_ROUNDS], both[MOST_ROUNDS];
-    const double threshold = neighbour_threshold();
+    const double threshold = contention_threshold();
     int64_t repeat = 1;
-    int known = 0, rounds = -1, moved = o->pin && neighbour_settle(NEIGHBOUR_SECONDS);
-    for (; rounds < 0 || neighbour_wants_more(undisturbed[0], rounds, o->rounds); rounds++) {
-        double before = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
-        if (o->pin && before < threshold && neighbour_settle(NEIGHBOUR_SECONDS)) {
+    int known = 0, rounds = -1, moved = o->pin && contention_settle(CONTENTION_SECONDS);
+    for (; rounds < 0 || contention_wants_more(undisturbed[0], rounds, o->rounds); rounds++) {
+        double before = contention_instructions_a_cycle(CONTENTION_SECONDS);
+        if (o->pin && before < threshold && contention_settle(CONTENTION_SECONDS)) {
             moved = 1;
-            before = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+            before = contention_instructions_a_cycle(CONTENTION_SECONDS);
         }
         for (int c = 0; c < count; c++) {
             ctx->choices = c == 0 ? NULL : &choices[c];
@@ -121,7 +121,7 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
                     return 2;
                 }
             const double taken = (now() - begin) / (double)repeat,
-                         after = neighbour_instructions_a_cycle(NEIGHBOUR_SECONDS);
+                         after = contention_instructions_a_cycle(CONTENTION_SECONDS);
             if (rounds >= 0) {
                 time[c][rounds] = taken;
                 undisturbed[c][rounds] = before >= threshold && after >= threshold;
@@ -132,7 +132,7 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
         }
     }
     if (o->pin)
-        neighbour_unpin();
+        contention_unpin();
     ctx->choices = NULL;
     int best = 0, best_quiet = 0;
     double best_ratio = 1;
@@ -141,16 +141,16 @@ static int run(gatun_context *ctx, const workload_shape *s, int bshd, int causal
             ratio[r] = time[c][r] / time[0][r];
             both[r] = undisturbed[0][r] && undisturbed[c][r];
         }
-        const double m = median(ratio, neighbour_select(ratio, both, rounds, o->rounds));
+        const double m = median(ratio, contention_select(ratio, both, rounds, o->rounds));
         if (m < best_ratio) {
             best = c;
             best_ratio = m;
-            best_quiet = neighbour_count(both, rounds);
+            best_quiet = contention_count(both, rounds);
         }
     }
     memcpy(own, time[0], (size_t)rounds * sizeof *own);
-    const int quiet = neighbour_count(undisturbed[0], rounds);
-    const double own_time = median(own, neighbour_select(own, undisturbed[0], rounds, o->rounds));
+    const int quiet = contention_count(undisturbed[0], rounds);
+    const double own_time = median(own, contention_select(own, undisturbed[0], rounds, o->rounds));
     const int good = best_ratio >= 1 - o->tolerance;
     printf("%-11s %-9s %-6s %d blocks, copies %-5s %12.3f us", s->name, bshd ? "[B,S,H,D]" : "[B,H,S,D]",
         causal ? "causal" : "full", (int)choices[0].blocks, copy_names[choices[0].copy], 1e6 * own_time);

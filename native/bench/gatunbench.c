@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "gatunbench.h"
 
-#include "neighbour.h"
+#include "core_contention.h"
 #include "workload.h"
 
 #include <math.h>
@@ -130,21 +130,21 @@ GATUNBENCH_API float gatunbench_read(
 }
 
 GATUNBENCH_API double gatunbench_instructions_a_cycle(double seconds) {
-    return neighbour_instructions_a_cycle(seconds);
+    return contention_instructions_a_cycle(seconds);
 }
 
 GATUNBENCH_API double gatunbench_undisturbed(void) {
-    return neighbour_threshold();
+    return contention_threshold();
 }
 
 GATUNBENCH_API int32_t gatunbench_settle(double seconds) {
-    return neighbour_settle(seconds);
+    return contention_settle(seconds);
 }
 
 GATUNBENCH_API int32_t gatunbench_pin(int32_t cpu) {
-    return neighbour_pin(cpu);
+    return contention_pin(cpu);
 }
 
 GATUNBENCH_API void gatunbench_unpin(void) {
-    neighbour_unpin();
+    contention_unpin();
 }

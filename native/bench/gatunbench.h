@@ -47,7 +47,7 @@ GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, c
 GATUNBENCH_API float gatunbench_read(
     int32_t tier, const float *x, int64_t floats, int64_t nanoseconds, double *bytes_per_second);
 
-/** neighbour.h for Java: instructions a cycle of a loop that wants the whole core, NaN where there is none. */
+/** core_contention.h for Java: instructions a cycle of a loop that wants the whole core, NaN where there is none. */
 GATUNBENCH_API double gatunbench_instructions_a_cycle(double seconds);
 
 /** From how many instructions a cycle on a sample is undisturbed. */

@@ -1,6 +1,6 @@
 /*
  * gatun_attention_forward through JNI, for the comparison with the Foreign Function API: by addresses as there, and
- * from arrays on the heap. Class dev.gatun.bench.JniTwin.
+ * from arrays on the heap. Class dev.gatun.bench.peer.JniTwin.
  */
 #include "gatunbench.h"
 
@@ -9,8 +9,8 @@
 
 static gatunbench_forward *forward;
 
-JNIEXPORT void JNICALL Java_dev_gatun_bench_JniTwin_bind(JNIEnv *env, jclass type, jlong address);
-JNIEXPORT void JNICALL Java_dev_gatun_bench_JniTwin_bind(JNIEnv *env, jclass type, jlong address) {
+JNIEXPORT void JNICALL Java_dev_gatun_bench_peer_JniTwin_bind(JNIEnv *env, jclass type, jlong address);
+JNIEXPORT void JNICALL Java_dev_gatun_bench_peer_JniTwin_bind(JNIEnv *env, jclass type, jlong address) {
     (void)env, (void)type;
     memcpy(&forward, &address, sizeof forward);
 }
@@ -19,19 +19,19 @@ static void *pointer(jlong address) {
     return (void *)(uintptr_t)address;
 }
 
-JNIEXPORT jint JNICALL Java_dev_gatun_bench_JniTwin_forward(JNIEnv *env, jclass type, jlong context, jlong desc,
+JNIEXPORT jint JNICALL Java_dev_gatun_bench_peer_JniTwin_forward(JNIEnv *env, jclass type, jlong context, jlong desc,
     jlong workspace, jlong size, jlong q, jlong k, jlong v, jlong out);
-JNIEXPORT jint JNICALL Java_dev_gatun_bench_JniTwin_forward(JNIEnv *env, jclass type, jlong context, jlong desc,
+JNIEXPORT jint JNICALL Java_dev_gatun_bench_peer_JniTwin_forward(JNIEnv *env, jclass type, jlong context, jlong desc,
     jlong workspace, jlong size, jlong q, jlong k, jlong v, jlong out) {
     (void)env, (void)type;
     return forward(pointer(context), pointer(desc), pointer(workspace), size, pointer(q), pointer(k), pointer(v), NULL,
         NULL, pointer(out), NULL);
 }
 
-JNIEXPORT jint JNICALL Java_dev_gatun_bench_JniTwin_forwardArrays(JNIEnv *env, jclass type, jlong context, jlong desc,
-    jlong workspace, jlong size, jfloatArray q, jfloatArray k, jfloatArray v, jfloatArray out);
-JNIEXPORT jint JNICALL Java_dev_gatun_bench_JniTwin_forwardArrays(JNIEnv *env, jclass type, jlong context, jlong desc,
-    jlong workspace, jlong size, jfloatArray q, jfloatArray k, jfloatArray v, jfloatArray out) {
+JNIEXPORT jint JNICALL Java_dev_gatun_bench_peer_JniTwin_forwardArrays(JNIEnv *env, jclass type, jlong context,
+    jlong desc, jlong workspace, jlong size, jfloatArray q, jfloatArray k, jfloatArray v, jfloatArray out);
+JNIEXPORT jint JNICALL Java_dev_gatun_bench_peer_JniTwin_forwardArrays(JNIEnv *env, jclass type, jlong context,
+    jlong desc, jlong workspace, jlong size, jfloatArray q, jfloatArray k, jfloatArray v, jfloatArray out) {
     (void)type;
     jfloatArray arrays[4] = {q, k, v, out};
     void *data[4];

@@ -1,6 +1,6 @@
 /*
- * What every benchmark computes: shapes, inputs and flop formula. Kept equal to src/jmh/java/dev/gatun/bench/Shape.java
- * and Workload.java; a unit test compares the two.
+ * What every benchmark computes: shapes, inputs and flop formula. Kept equal to Shape.java and
+ * Workload.java in benchmarks/src/main/java/dev/gatun/bench/measure; a unit test compares the two.
  *
  * Inputs: element n, counted in row-major order of [batch][heads][seq][dim] whatever the layout in memory, is the
  * n-th output of splitmix64 (Steele et al. 2014) as a float in [-1, 1): see workload_value. q, k and v have the seeds

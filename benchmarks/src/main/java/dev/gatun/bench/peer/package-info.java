@@ -1,0 +1,2 @@
+/** Gatun and what it is compared with, each as a {@link dev.gatun.bench.measure.Peer}. */
+package dev.gatun.bench.peer;

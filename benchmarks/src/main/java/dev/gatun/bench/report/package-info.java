@@ -1,0 +1,2 @@
+/** Results as Markdown and plots. */
+package dev.gatun.bench.report;

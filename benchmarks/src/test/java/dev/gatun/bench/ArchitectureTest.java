@@ -29,7 +29,8 @@ class ArchitectureTest {
 
   /** A class of the benchmarks, by itself or in a descriptor. */
   private static final Pattern CLASS =
-      Pattern.compile("(?:^|[L;])" + ROOT + "(?:([a-z_]+)/)?(?:[a-z_]+/)*(?:[A-Z]\\w*|package-info)");
+      Pattern.compile(
+          "(?:^|[L;])" + ROOT + "(?:([a-z_]+)/)?(?:[a-z_]+/)*(?:[A-Z]\\w*|package-info)");
 
   private static List<Path> classes() throws IOException, URISyntaxException {
     Path root = Path.of(Bench.class.getProtectionDomain().getCodeSource().getLocation().toURI());

@@ -101,7 +101,7 @@ public record PeerSpec(
               shape -> BOTH),
           new PeerSpec(
               "openblas",
-              "OpenBLAS sgemm for each head, vectorised softmax in C, scratch used again",
+              "OpenBLAS sgemm for each head, vectorized softmax in C, scratch used again",
               NaivePeer::new,
               () -> null,
               point -> null,

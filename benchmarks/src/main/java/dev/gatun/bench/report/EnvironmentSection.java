@@ -44,10 +44,10 @@ final class EnvironmentSection {
             + " an FMA loop keeps its rate, but kernels lose some percent, not all of them alike."
             + " So a gauge runs right before and right after every pair of samples: how many"
             + " instructions a cycle a loop of independent additions and no-ops comes to. From %s"
-            + " on at both ends a pair is undisturbed (`native/bench/neighbour.h` says why). With"
-            + " one thread the calls run on the least disturbed CPU of those allowed, and move when"
-            + " it is not any more; with more threads only the caller's CPU is gauged, and nothing"
-            + " is kept in its place.",
+            + " on at both ends a pair is undisturbed (`native/bench/core_contention.h` says why)."
+            + " With one thread the calls run on the least disturbed CPU of those allowed, and move"
+            + " when it is not any more; with more threads only the caller's CPU is gauged, and"
+            + " nothing is kept in its place.",
         ((Map<?, ?>) results.get("environment")).get("undisturbedFrom"));
     page.line("");
     page.line(

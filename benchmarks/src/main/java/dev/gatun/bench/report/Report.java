@@ -58,7 +58,7 @@ public final class Report {
     models.model(
         results.rows("embedding"),
         "all-MiniLM-L6-v2, one text",
-        "From token ids to the normalised vector. float[] is the same native code with an array"
+        "From token ids to the normalized vector. float[] is the same native code with an array"
             + " between any two layers.");
     models.model(
         results.rows("encoder"),

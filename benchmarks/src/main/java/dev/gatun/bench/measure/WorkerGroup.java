@@ -24,7 +24,7 @@ public final class WorkerGroup implements AutoCloseable {
     this.threads = new Thread[parts.length - 1];
     for (int i = 0; i < threads.length; i++) {
       Runnable part = parts[i + 1];
-      threads[i] = new Thread(() -> work(part), "team-" + (i + 1));
+      threads[i] = new Thread(() -> work(part), "worker-" + (i + 1));
       threads[i].setDaemon(true);
       threads[i].start();
     }
@@ -74,7 +74,7 @@ public final class WorkerGroup implements AutoCloseable {
     }
     Throwable e = failure.getAndSet(null);
     if (e != null) {
-      throw new IllegalStateException("a thread of the team failed", e);
+      throw new IllegalStateException("a worker failed", e);
     }
   }
 

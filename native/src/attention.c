@@ -66,7 +66,7 @@ typedef struct call {
     /* What lengths and offsets were when they were checked; whoever reads them again keeps to it. Of packed sequences: rows
      * and keys of all, of the longest; else of a batch row. */
     int64_t all_rows, all_keys, most_rows, most_keys;
-    const float *slopes, *relative;             /* biases, or NULL */
+    const float *slopes, *relative; /* biases, or NULL */
     char *workspace;
     _Atomic int32_t *parts_left; /* of each row task, where keys are cut into parts */
     char *partials;
@@ -492,8 +492,8 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     if (workspace_size < plan.workspace_bytes)
         return GATUN_E_WORKSPACE;
     if (packed)
-        gatun__attention_plan_bound(&plan, d, context->kernels->tier, context->kernels->block_lanes, rows.longest, pairs,
-            (double)(keys.end - keys.first));
+        gatun__attention_plan_bound(&plan, d, context->kernels->tier, context->kernels->block_lanes, rows.longest,
+            pairs, (double)(keys.end - keys.first));
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));

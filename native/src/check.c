@@ -120,7 +120,8 @@ int32_t gatun_attention_check(
     int64_t lanes;
     if (packed && (__builtin_mul_overflow(d->batch * d->heads, d->seq_q, &lanes) || lanes > (int64_t)1 << 58))
         return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "batch, heads, seq_q: expected at most 2^58 rows of all heads and sequences together, got %lld * %lld * %lld",
+            "batch, heads, seq_q: expected at most 2^58 rows of all heads and sequences together, got %lld * %lld * "
+            "%lld",
             (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
     /* How many rows packed sequences have together, only their offsets tell. */
     const gatun__view out =

@@ -63,7 +63,10 @@ typedef struct call {
     float *out, *lse;
     const int32_t *key_lengths, *query_lengths;
     const int32_t *cu_seqlens_q, *cu_seqlens_k; /* packed sequences, or NULL */
-    const float *slopes, *relative;             /* biases, or NULL */
+    /* What lengths and offsets were when they were checked; whoever reads them again keeps to it. Of packed sequences: rows
+     * and keys of all, of the longest; else of a batch row. */
+    int64_t all_rows, all_keys, most_rows, most_keys;
+    const float *slopes, *relative; /* biases, or NULL */
     char *workspace;
     _Atomic int32_t *parts_left; /* of each row task, where keys are cut into parts */
     char *partials;
@@ -89,6 +92,13 @@ static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64
         if (t->lse != NULL)
             t->lse[row * t->lse_row + head * t->lse_head] = -INFINITY;
     }
+}
+
+/* The length of a packed sequence, and its first row. */
+static int64_t sequence(const int32_t *offsets, int64_t all, int64_t most, int64_t *first) {
+    *first = gatun__load_within(&offsets[0], 0, all);
+    const int64_t length = gatun__load_index(&offsets[1]) - *first;
+    return gatun__within(length, 0, all - *first < most ? all - *first : most);
 }
 
 /* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane; *end: of its lanes, those
@@ -118,17 +128,15 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
     if (d->causal != GATUN_CAUSAL_NONE)
         part = plan->row_tasks - 1 - part;
 
-    int64_t keys = d->seq_k, rows = d->seq_q, first_key = 0, first_row = 0;
+    int64_t keys = c->most_keys, rows = c->most_rows, first_key = 0, first_row = 0;
     if (c->cu_seqlens_q != NULL) {
-        first_row = c->cu_seqlens_q[batch];
-        rows = c->cu_seqlens_q[batch + 1] - first_row;
-        first_key = c->cu_seqlens_k[batch];
-        keys = c->cu_seqlens_k[batch + 1] - first_key;
+        rows = sequence(&c->cu_seqlens_q[batch], c->all_rows, c->most_rows, &first_row);
+        keys = sequence(&c->cu_seqlens_k[batch], c->all_keys, c->most_keys, &first_key);
     }
     if (c->key_lengths != NULL)
-        keys = c->key_lengths[batch];
+        keys = gatun__load_within(&c->key_lengths[batch], 0, c->most_keys);
     if (c->query_lengths != NULL)
-        rows = c->query_lengths[batch];
+        rows = gatun__load_within(&c->query_lengths[batch], 0, c->most_rows);
     int64_t group = d->heads == d->kv_heads ? 1 : d->heads / d->kv_heads, head = kv_head * group;
     int64_t begin = part * plan->task_lanes, end = begin + plan->task_lanes;
     /* Past the end of a packed sequence lies the next one. */
@@ -287,7 +295,8 @@ static void run_task(void *argument, const gatun__turn *turn) {
 
 static int32_t check_lengths(const int32_t *lengths, int64_t batch, int64_t most) {
     for (int64_t b = 0; lengths != NULL && b < batch; b++) {
-        if (lengths[b] < 0 || lengths[b] > most)
+        const int64_t length = gatun__load_index(&lengths[b]);
+        if (length < 0 || length > most)
             return GATUN_E_LENGTH;
     }
     return GATUN_OK;
@@ -333,7 +342,7 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     /* Packed sequences are one batch row of all rows: their batch strides are 0. */
     int packed = c->cu_seqlens_q != NULL;
     int64_t batch = packed ? d->batch > 0 : d->batch;
-    int64_t rows = packed ? c->cu_seqlens_q[d->batch] : d->seq_q, keys = packed ? c->cu_seqlens_k[d->batch] : d->seq_k;
+    int64_t rows = c->all_rows, keys = c->all_keys;
     const tensor_size q = {batch, rows, d->heads, d->head_dim, d->q_stride};
     const tensor_size k = {batch, keys, d->kv_heads, d->head_dim, d->k_stride};
     const tensor_size v = {batch, keys, d->kv_heads, d->head_dim_v, d->v_stride};
@@ -369,23 +378,51 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
     return GATUN_OK;
 }
 
-/* Offsets that do not fall, sequences no longer than most, and rows that the strides can reach without overflow. */
-static int32_t check_offsets(
-    const int32_t *offsets, int64_t batch, int64_t most, const int64_t *row_strides[], int tensors) {
-    if (offsets[0] < 0)
-        return GATUN_E_INDEX;
-    for (int64_t b = 0; b < batch; b++) {
-        if (offsets[b + 1] < offsets[b])
-            return GATUN_E_INDEX;
-        if (offsets[b + 1] - offsets[b] > most)
-            return GATUN_E_LENGTH;
-    }
+/* Rows that the strides can reach without overflow. */
+static int32_t check_reach(int64_t rows, const int64_t *row_strides[], int tensors) {
     for (int i = 0; i < tensors; i++) {
         int64_t extent;
-        if (__builtin_mul_overflow(row_strides[i][1], (int64_t)offsets[batch], &extent) || extent > (int64_t)1 << 58)
+        if (__builtin_mul_overflow(row_strides[i][1], rows, &extent) || extent > (int64_t)1 << 58)
             return GATUN_E_INVALID;
     }
     return GATUN_OK;
+}
+
+/* What packed sequences hold. */
+typedef struct sequences {
+    int64_t first, end; /* rows */
+    int64_t longest;
+} sequences;
+
+/* The sequence after those that s knows, which ends at this offset. */
+static int32_t add_sequence(sequences *s, int64_t end, int64_t most, int64_t *length) {
+    if (end < s->end)
+        return GATUN_E_INDEX;
+    *length = end - s->end;
+    if (*length > most)
+        return GATUN_E_LENGTH;
+    s->end = end;
+    s->longest = *length > s->longest ? *length : s->longest;
+    return GATUN_OK;
+}
+
+/* Offsets that do not fall and sequences no longer than declared. *pairs: of a query and a key. */
+static int32_t check_offsets(const call *c, sequences *rows, sequences *keys, double *pairs) {
+    const gatun_attention_desc *d = c->desc;
+    rows->first = rows->end = gatun__load_index(c->cu_seqlens_q);
+    keys->first = keys->end = gatun__load_index(c->cu_seqlens_k);
+    if (rows->first < 0 || keys->first < 0)
+        return GATUN_E_INDEX;
+    for (int64_t b = 1; b <= d->batch; b++) {
+        int64_t row_count, key_count;
+        TRY(add_sequence(rows, gatun__load_index(&c->cu_seqlens_q[b]), d->seq_q, &row_count));
+        TRY(add_sequence(keys, gatun__load_index(&c->cu_seqlens_k[b]), d->seq_k, &key_count));
+        *pairs += (double)row_count * (double)key_count;
+    }
+    const int64_t *row_tensors[] = {d->q_stride, d->out_stride, d->lse_stride};
+    const int64_t *key_tensors[] = {d->k_stride, d->v_stride};
+    TRY(check_reach(rows->end, row_tensors, 3));
+    return check_reach(keys->end, key_tensors, 2);
 }
 
 static int32_t forward(gatun_context *context, const gatun_attention_desc *d, void *workspace, int64_t workspace_size,
@@ -407,6 +444,10 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
         .query_lengths = query_lengths,
         .cu_seqlens_q = cu_seqlens_q,
         .cu_seqlens_k = cu_seqlens_k,
+        .all_rows = d->seq_q,
+        .all_keys = d->seq_k,
+        .most_rows = d->seq_q,
+        .most_keys = d->seq_k,
         .slopes = slopes,
         .relative = relative,
         .workspace = workspace,
@@ -417,17 +458,20 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
     if (packed != (cu_seqlens_q != NULL) || packed != (cu_seqlens_k != NULL))
         return packed ? GATUN_E_NULL : GATUN_E_INVALID;
+    sequences rows = {0}, keys = {0};
+    double pairs = 0;
     if (packed) {
         if (key_lengths != NULL || query_lengths != NULL)
             return GATUN_E_INVALID;
         TRY(gatun__pointer_check(cu_seqlens_q, 1, _Alignof(int32_t)));
         TRY(gatun__pointer_check(cu_seqlens_k, 1, _Alignof(int32_t)));
-        const int64_t *row_tensors[] = {d->q_stride, d->out_stride, d->lse_stride};
-        const int64_t *key_tensors[] = {d->k_stride, d->v_stride};
-        TRY(check_offsets(cu_seqlens_q, d->batch, d->seq_q, row_tensors, 3));
-        TRY(check_offsets(cu_seqlens_k, d->batch, d->seq_k, key_tensors, 2));
-        has_rows = has_rows && cu_seqlens_q[d->batch] > cu_seqlens_q[0];
-        has_keys = has_keys && cu_seqlens_k[d->batch] > cu_seqlens_k[0];
+        TRY(check_offsets(&c, &rows, &keys, &pairs));
+        c.all_rows = rows.end;
+        c.all_keys = keys.end;
+        c.most_rows = rows.longest;
+        c.most_keys = keys.longest;
+        has_rows = rows.longest > 0;
+        has_keys = keys.longest > 0;
     }
     int biased = (d->flags & GATUN_ATTENTION_BIASED) != 0;
     if (biased != (slopes != NULL || relative != NULL))
@@ -447,6 +491,9 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     make_plan(context, d, &plan);
     if (workspace_size < plan.workspace_bytes)
         return GATUN_E_WORKSPACE;
+    if (packed)
+        gatun__attention_plan_bound(&plan, d, context->kernels->tier, context->kernels->block_lanes, rows.longest,
+            pairs, (double)(keys.end - keys.first));
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));

@@ -116,6 +116,13 @@ int32_t gatun_attention_check(
             "batch strides: expected 0 for packed sequences, got q %lld, k %lld, v %lld, out %lld, lse %lld",
             (long long)d->q_stride[0], (long long)d->k_stride[0], (long long)d->v_stride[0],
             (long long)d->out_stride[0], (long long)d->lse_stride[0]);
+    /* Strides of sequences in rows of their own bound this product. */
+    int64_t lanes;
+    if (packed && (__builtin_mul_overflow(d->batch * d->heads, d->seq_q, &lanes) || lanes > (int64_t)1 << 58))
+        return gatun__fail(GATUN_E_INVALID, message, message_size,
+            "batch, heads, seq_q: expected at most 2^58 rows of all heads and sequences together, got %lld * %lld * "
+            "%lld",
+            (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
     /* How many rows packed sequences have together, only their offsets tell. */
     const gatun__view out =
         gatun__tensor_view(NULL, packed ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);

@@ -107,6 +107,11 @@ static inline int32_t gatun__pointer_check(const void *pointer, int needed, uint
         return needed ? GATUN_E_NULL : GATUN_OK;
     return ((uintptr_t)pointer & (alignment - 1)) != 0 ? GATUN_E_ALIGNMENT : GATUN_OK;
 }
+/* Whether rows of this stride end below 2^58 elements, so that no later sum, in elements or bytes, overflows. Both are in
+ * 0 .. 2^31 - 1. */
+static inline int gatun__fits(int64_t rows, int64_t stride) {
+    return rows * stride <= (int64_t)1 << 58;
+}
 /* Whether a reserved member is set. */
 static inline int gatun__any_set(const int64_t *reserved, size_t count) {
     int64_t set = 0;
@@ -193,6 +198,11 @@ typedef struct gatun__plan_choices {
  * return it would be a copy of what has just been stored, which takes longer than the plan. */
 void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
     int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
+
+/* The plan of a call whose packed sequences hold less than desc says: the longest so many rows, all together so many pairs of
+ * a query and a key, and so many keys. Fewer tasks, work and threads; the workspace is as before. */
+void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attention_desc *desc, int32_t tier,
+    int32_t block_lanes, int64_t longest, double pairs, double keys);
 
 /* About how many cycles one thread takes for so many FMAs and for so many bytes that it reads, whichever is more; and for
  * how long that is. */

@@ -26,6 +26,23 @@ enum { GATUN__FEW_ROWS = 4 };
 /* Head dimensions up to this one have a short way for a few keys. */
 enum { GATUN__TINY_DIM = 128 };
 
+/*
+ * Lengths, offsets, ids and positions are the caller's memory, and may change while a call runs. Each use reads them anew,
+ * once and as a whole, and keeps to the range that was checked: whatever another thread writes, no address lies beyond it.
+ */
+static inline int64_t gatun__within(int64_t value, int64_t least, int64_t most) {
+    const int64_t below = value < most ? value : most;
+    return below > least ? below : least;
+}
+
+static inline int64_t gatun__load_index(const int32_t *index) {
+    return __atomic_load_n(index, __ATOMIC_RELAXED);
+}
+
+static inline int64_t gatun__load_within(const int32_t *index, int64_t least, int64_t most) {
+    return gatun__within(gatun__load_index(index), least, most);
+}
+
 /* What a thread's copy of a head begins with: which head it is. */
 enum { GATUN__COPY_HEADER = 64 };
 
@@ -105,6 +122,7 @@ typedef struct gatun__rows_task {
     float *sum, *out;
     const int32_t *offsets;
     int64_t begin, end, dim;
+    int64_t total; /* rows of x that offsets may reach */
     int64_t x_row, other_row, sum_row, out_row;
     int32_t activation;
     float epsilon;
@@ -116,7 +134,7 @@ typedef struct gatun__rotary_task {
     const float *x, *cosines, *sines;
     const int32_t *positions;
     float *out;
-    int64_t begin, end, heads, head_dim, rotary_dim;
+    int64_t begin, end, heads, head_dim, rotary_dim, table_rows;
     int64_t x_row, x_head, out_row, out_head;
     int interleaved;
 } gatun__rotary_task;

@@ -54,12 +54,11 @@ int64_t gatun__cycles_ns(double cycles) {
     return cycles < 1e15 ? (int64_t)(cycles / cycles_a_ns) : INT64_MAX / 2;
 }
 
-/* Of full rows. */
-static double cycles_of(const gatun_attention_desc *desc, int32_t tier) {
+/* Of so many pairs of a query and a key, and so many keys. */
+static double cycles_of(const gatun_attention_desc *desc, int32_t tier, double pairs, double keys) {
     const double elements = (double)(desc->head_dim + desc->head_dim_v);
-    const double fmas =
-        (double)desc->batch * (double)desc->heads * (double)desc->seq_q * (double)desc->seq_k * elements;
-    const double bytes = (double)desc->batch * (double)desc->kv_heads * (double)desc->seq_k * elements * sizeof(float);
+    const double fmas = pairs * (double)desc->heads * elements;
+    const double bytes = keys * (double)desc->kv_heads * elements * sizeof(float);
     return gatun__cycles(tier, fmas, bytes);
 }
 
@@ -102,7 +101,8 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->copy_bytes = 0;
     if (desc->max_threads > 0 && desc->max_threads < plan->threads)
         plan->threads = desc->max_threads;
-    const double cycles = cycles_of(desc, tier);
+    const double keys = (double)desc->batch * (double)desc->seq_k;
+    const double cycles = cycles_of(desc, tier, keys * (double)desc->seq_q, keys);
     plan->threads = useful_threads(cycles, plan->threads);
     plan->work_ns = gatun__cycles_ns(cycles);
     int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
@@ -167,6 +167,16 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
                                plan->copy == GATUN_COPY_TILES);
     plan->parts_offset = plan->workspace_bytes = plan->scratch_bytes * plan->threads;
     cut_keys(desc, plan);
+}
+
+void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attention_desc *desc, int32_t tier,
+    int32_t block_lanes, int64_t longest, double pairs, double keys) {
+    const double cycles = cycles_of(desc, tier, pairs, keys);
+    plan->threads = useful_threads(cycles, plan->threads);
+    plan->work_ns = gatun__cycles_ns(cycles);
+    const int64_t row_blocks = gatun__divide_up(longest * (desc->heads / desc->kv_heads), block_lanes);
+    plan->row_tasks = gatun__divide_up(row_blocks, plan->blocks);
+    plan->tasks = desc->batch * plan->head_tasks * plan->row_tasks * plan->key_splits;
 }
 
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,

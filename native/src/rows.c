@@ -57,8 +57,9 @@ static int32_t check_desc(
     return GATUN_OK;
 }
 
-static int32_t check_row(int64_t stride, int64_t dim) {
-    return stride >= dim && stride <= INT32_MAX ? GATUN_OK : GATUN_E_INVALID;
+/* A row's stride, and an extent in which no later sum overflows. */
+static int32_t check_row(int64_t stride, int64_t dim, int64_t rows) {
+    return stride >= dim && stride <= INT32_MAX && gatun__fits(rows, stride) ? GATUN_OK : GATUN_E_INVALID;
 }
 
 static int32_t check_pointer(const void *pointer, int needed) {
@@ -81,12 +82,12 @@ static int clash(
 int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
     const float *residual, const float *gamma, const float *beta, float *sum, float *out) {
     TRY(check_desc(context, d, GATUN_NORM_RMS, 0, 0));
-    TRY(check_row(d->x_row, d->dim));
-    TRY(check_row(d->out_row, d->dim));
+    TRY(check_row(d->x_row, d->dim, d->rows));
+    TRY(check_row(d->out_row, d->dim, d->rows));
     if (residual != NULL)
-        TRY(check_row(d->other_row, d->dim));
+        TRY(check_row(d->other_row, d->dim, d->rows));
     if (sum != NULL)
-        TRY(check_row(d->sum_row, d->dim));
+        TRY(check_row(d->sum_row, d->dim, d->rows));
     int needed = d->rows > 0;
     TRY(check_pointer(x, needed));
     TRY(check_pointer(bias, 0));
@@ -126,10 +127,10 @@ int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float
 int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
     const float *gate, float *out) {
     TRY(check_desc(context, d, 0, GATUN_ACTIVATION_QUICK_GELU, 0));
-    TRY(check_row(d->x_row, d->dim));
-    TRY(check_row(d->out_row, d->dim));
+    TRY(check_row(d->x_row, d->dim, d->rows));
+    TRY(check_row(d->out_row, d->dim, d->rows));
     if (gate != NULL)
-        TRY(check_row(d->other_row, d->dim));
+        TRY(check_row(d->other_row, d->dim, d->rows));
     int needed = d->rows > 0;
     TRY(check_pointer(x, needed));
     TRY(check_pointer(bias, 0));
@@ -151,9 +152,19 @@ int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *d, const
     return run(context, d, &task, context->kernels->rows->activation_f32, d->dim);
 }
 
+static int32_t check_indices(const int32_t *indices, int64_t rows, int64_t entries) {
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t index = gatun__load_index(&indices[r]);
+        if (index < 0 || index >= entries)
+            return GATUN_E_INDEX;
+    }
+    return GATUN_OK;
+}
+
 typedef struct embedding {
     const int32_t *ids[3];
     const float *table[3];
+    int64_t last[3]; /* rows of the tables */
     float *out;
     float scale; /* of the first table */
     int64_t rows, dim, out_row, rows_per_task;
@@ -166,7 +177,8 @@ static void embed(void *argument, const gatun__turn *turn) {
     for (int64_t r = begin; r < end; r++) {
         float *out = e->out + r * e->out_row;
         for (int t = 0; t < 3 && e->table[t] != NULL; t++) {
-            const float *row = e->table[t] + (e->ids[t] == NULL ? 0 : e->ids[t][r]) * e->dim;
+            const int64_t id = e->ids[t] == NULL ? 0 : gatun__load_within(&e->ids[t][r], 0, e->last[t]);
+            const float *row = e->table[t] + id * e->dim;
             if (t == 0 && e->scale == 1)
                 memcpy(out, row, (size_t)e->dim * sizeof(float));
             else if (t == 0)
@@ -182,7 +194,7 @@ static void embed(void *argument, const gatun__turn *turn) {
 int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const int32_t *ids0, const float *table0,
     const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out) {
     TRY(check_desc(context, d, 0, 0, FLT_MAX));
-    TRY(check_row(d->out_row, d->dim));
+    TRY(check_row(d->out_row, d->dim, d->rows));
     embedding e = {.ids = {ids0, ids1, ids2},
         .table = {table0, table1, table2},
         .out = out,
@@ -201,11 +213,11 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
             continue;
         }
         int64_t entries = d->table_rows[t];
-        if (entries < 1 || entries > INT32_MAX)
+        if (entries < 1 || entries > INT32_MAX || !gatun__fits(entries, d->dim))
             return GATUN_E_INVALID;
-        for (int64_t r = 0; e.ids[t] != NULL && r < d->rows; r++)
-            if (e.ids[t][r] < 0 || e.ids[t][r] >= entries)
-                return GATUN_E_INDEX;
+        e.last[t] = entries - 1;
+        if (e.ids[t] != NULL)
+            TRY(check_indices(e.ids[t], d->rows, entries));
         gatun__view to = view_of(out, d->rows, d->out_row, d->dim);
         gatun__view from = view_of(e.table[t], entries, d->dim, d->dim), ids = view_of(e.ids[t], 1, d->rows, d->rows);
         if (gatun__views_overlap(&to, &from) || (e.ids[t] != NULL && gatun__views_overlap(&to, &ids)))
@@ -222,16 +234,22 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
 int32_t gatun_pool(
     gatun_context *context, const gatun_rows_desc *d, const float *x, const int32_t *cu_seqlens, float *out) {
     TRY(check_desc(context, d, GATUN_POOL_NORMALIZE, GATUN_POOL_FIRST, 0));
-    TRY(check_row(d->x_row, d->dim));
-    TRY(check_row(d->out_row, d->dim));
+    TRY(check_row(d->x_row, d->dim, 0));
+    TRY(check_row(d->out_row, d->dim, d->rows));
     TRY(check_pointer(cu_seqlens, 1));
     TRY(check_pointer(out, d->rows > 0));
-    if (cu_seqlens[0] < 0)
+    const int64_t first = gatun__load_index(cu_seqlens);
+    int64_t total = first;
+    if (first < 0)
         return GATUN_E_INDEX;
-    for (int64_t b = 0; b < d->rows; b++)
-        if (cu_seqlens[b + 1] < cu_seqlens[b])
+    for (int64_t b = 1; b <= d->rows; b++) {
+        const int64_t end = gatun__load_index(&cu_seqlens[b]);
+        if (end < total)
             return GATUN_E_INDEX;
-    int64_t total = cu_seqlens[d->rows];
+        total = end;
+    }
+    if (!gatun__fits(total, d->x_row))
+        return GATUN_E_INVALID;
     TRY(check_pointer(x, total > 0));
     gatun__view to = view_of(out, d->rows, d->out_row, d->dim), from = view_of(x, total, d->x_row, d->dim);
     gatun__view offsets = view_of(cu_seqlens, 1, d->rows + 1, d->rows + 1);
@@ -240,19 +258,20 @@ int32_t gatun_pool(
     const gatun__rows_task task = {.x = x,
         .out = out,
         .offsets = cu_seqlens,
+        .total = total,
         .dim = d->dim,
         .x_row = d->x_row,
         .out_row = d->out_row,
         .pool_first = d->activation == GATUN_POOL_FIRST,
         .normalize = (d->flags & GATUN_POOL_NORMALIZE) != 0};
-    int64_t average = d->rows > 0 ? (total - cu_seqlens[0]) / d->rows + 1 : 1;
+    int64_t average = d->rows > 0 ? (total - first) / d->rows + 1 : 1;
     return run(context, d, &task, context->kernels->rows->pool_f32, average * d->dim);
 }
 
 int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *d, const float *x, float *out) {
     TRY(check_desc(context, d, GATUN_SOFTMAX_LOG, 0, 0));
-    TRY(check_row(d->x_row, d->dim));
-    TRY(check_row(d->out_row, d->dim));
+    TRY(check_row(d->x_row, d->dim, d->rows));
+    TRY(check_row(d->out_row, d->dim, d->rows));
     TRY(check_pointer(x, d->rows > 0));
     TRY(check_pointer(out, d->rows > 0));
     if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1))
@@ -321,9 +340,7 @@ int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const f
     TRY(check_pointer(out, needed));
     if (d->rows == 0)
         return GATUN_OK;
-    for (int64_t r = 0; r < d->rows; r++)
-        if (positions[r] < 0 || positions[r] >= d->table_rows)
-            return GATUN_E_INDEX;
+    TRY(check_indices(positions, d->rows, d->table_rows));
     const int64_t x_stride[3] = {0, d->x_row, d->x_head}, out_stride[3] = {0, d->out_row, d->out_head};
     const gatun__view from = gatun__tensor_view(x, 1, d->rows, d->heads, d->head_dim, x_stride);
     const gatun__view to = gatun__tensor_view(out, 1, d->rows, d->heads, d->head_dim, out_stride);
@@ -343,6 +360,7 @@ int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const f
                          .heads = d->heads,
                          .head_dim = d->head_dim,
                          .rotary_dim = d->rotary_dim,
+                         .table_rows = d->table_rows,
                          .x_row = d->x_row,
                          .x_head = d->x_head,
                          .out_row = d->out_row,

@@ -104,6 +104,8 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     if (d->lda < a_columns || d->lda < 1 || d->lda > most || d->ldb < b_columns || d->ldb < 1 || d->ldb > most ||
         d->ldc < d->n || d->ldc < 1 || d->ldc > most)
         return GATUN_E_INVALID;
+    if (!gatun__fits(a_rows, d->lda) || !gatun__fits(b_rows, d->ldb) || !gatun__fits(d->m, d->ldc))
+        return GATUN_E_INVALID;
     if (d->m == 0 || d->n == 0)
         return GATUN_OK;
     if (c == NULL || (d->k > 0 && (a == NULL || b == NULL)))

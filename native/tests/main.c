@@ -7,7 +7,7 @@ int main(int argc, char **argv) {
         {"plan", plan_tests}, {"overlap", overlap_tests}, {"numbers", numbers_tests}, {"special", special_tests},
         {"bits", bits_tests}, {"sgemm", sgemm_tests}, {"linear", linear_tests}, {"rows", rows_tests},
         {"rows_refused", rows_refused_tests}, {"tables", tables_tests}, {"packed", packed_tests}, {"bias", bias_tests},
-        {"rotary", rotary_tests}, {"pool", pool_tests}, {"threads", threads_tests}, {"matrix", matrix_tests},
+        {"rotary", rotary_tests}, {"pool", pool_tests}, {"threads", threads_tests}, {"races", races_tests}, {"sizes", sizes_tests}, {"matrix", matrix_tests},
         {"full", full_tests}, {NULL, NULL}};
     return test_main(argc, argv, suites);
 }

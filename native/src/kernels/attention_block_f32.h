@@ -164,7 +164,13 @@ static void take_merged(const gatun__attention_task *t, const block_state *b) {
         b->out[i] = (float)b->merged_out[i];
 }
 
-/* Rows out[lane][:] / sum. Returns nonzero if a result is not finite. */
+/* Whether a lane that sees keys has no weight: all its scores are -inf. */
+INLINE int has_lost(vec sum, vmask sees) {
+    const vec lost = v_select(v_equal(sum, v_zero()), v_set1(1.0f), v_zero());
+    return !v_every(v_equal(v_select(sees, lost, v_zero()), v_zero()));
+}
+
+/* Rows out[lane][:] / sum. Returns nonzero if a result is not finite, or lost. */
 static int write_rows(const gatun__attention_task *t, const block_state *b, int canonical_nan) {
     int bad = 0;
     for (int32_t x = 0; x < b->vectors; x++) {
@@ -173,6 +179,7 @@ static int write_rows(const gatun__attention_task *t, const block_state *b, int 
         find_rows(t, t->out_row, t->out_head, b->lane_begin + x * VW, lanes, at);
         vec sum = v_load(b->sum + x * VW);
         vec inverse = v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum));
+        bad |= has_lost(sum, v_int_above(v_load_int(b->limit + x * VW), 0));
         /* 0, or NaN where a result is not finite; several, so that none waits for the one before. */
         vec check[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         for (int32_t c = 0; c < t->head_dim_v; c += VW) {

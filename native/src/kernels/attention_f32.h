@@ -26,7 +26,8 @@
  * below the limit of its last lane only. Chains of keys that all lanes see are dense; in the others the weight of a
  * masked place is 0 by selection, whatever its score is. A score of -inf has p = 0 as well. 0 * v is harmless unless v
  * is Inf or NaN: so a block whose result is not finite is run again with every key multiplied in by selection
- * (select(key below limit and score > -inf, fma, old)); the other lanes get the same bits again.
+ * (select(key below limit and score > -inf, fma, old)); the other lanes get the same bits again. A row without a finite
+ * largest score is then computed in double (attention_wide_f32.h).
  *
  * Biases. A second copy of the tile code, chosen once per tile, adds them to each score before anything else sees it.
  * They depend on row - key and head only, so that one array (gatun__bias_step) serves a tile of keys and all blocks.
@@ -38,6 +39,7 @@
  * than one vector, with one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns) and PEAK_CHAINS.
  */
 #include "../kernels.h"
+#include "gatun.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -76,6 +78,8 @@ typedef struct block_state {
 #include "attention_tile_f32.h"
 
 #include "attention_block_f32.h"
+
+#include "attention_wide_f32.h"
 
 /* ---- the task ---- */
 
@@ -177,6 +181,7 @@ static void *carve(char **scratch, size_t bytes) {
 /* A task of one head. */
 static void attention_head(gatun__attention_task *t) {
     _Static_assert(LANES <= GATUN__MAX_BLOCK_LANES, "a block fits the arrays of the plan");
+    _Static_assert(LANES * GATUN__TILE_KEYS * sizeof(float) >= GATUN_MAX_HEAD_DIM * sizeof(double), "a row of doubles");
     _Static_assert(QV * sizeof(vmask) <= LANES * sizeof(float), "masks fit the scratch that the plan gives them");
     char *scratch = t->scratch;
     tile_room room = {.scores = carve(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * sizeof(float))};
@@ -208,7 +213,8 @@ static void attention_head(gatun__attention_task *t) {
     }
     run_keys(t, blocks, count, 0, &room);
     for (int32_t i = 0; i < count; i++) {
-        if (write_rows(t, &blocks[i], 0)) {
+        const int again = write_rows(t, &blocks[i], 0);
+        if (again) {
             t->redone++;
             reset(&blocks[i], t->head_dim_v);
             run_keys(t, &blocks[i], 1, 1, &room);
@@ -216,6 +222,8 @@ static void attention_head(gatun__attention_task *t) {
         }
         if (t->lse != NULL)
             write_lse(t, &blocks[i]);
+        if (again)
+            wide_rows(t, blocks[i].lane_begin, blocks[i].lanes, blocks[i].limit, blocks[i].maximum, room.scores);
     }
 }
 

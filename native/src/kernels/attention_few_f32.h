@@ -395,7 +395,7 @@ static void few_parts(const gatun__attention_task *t, const few_state *f, int32_
         few_take_merged(t, f, 0, count);
 }
 
-/* Rows out / sum. Returns nonzero if a result is not finite. */
+/* Rows out / sum. Returns nonzero if a result is not finite, or lost (has_lost). */
 static int few_write(const gatun__attention_task *t, const few_state *f, int32_t i, int canonical_nan) {
     const place p = place_of(t, t->lane_begin + i);
     float *row = t->out + p.row * t->out_row + p.head * t->out_head;
@@ -418,7 +418,7 @@ static int few_write(const gatun__attention_task *t, const few_state *f, int32_t
     for (int32_t x = 0; x < VW; x++)
         if (checks[x] != 0)
             return 1;
-    return 0;
+    return f->sum[i] == 0 && f->limit[i] > 0;
 }
 
 static void attention_few_f32(gatun__attention_task *t) {
@@ -457,16 +457,21 @@ static void attention_few_f32(gatun__attention_task *t) {
     else
         few_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
-        if (few_write(t, &f, i, 0)) {
+        const int again = few_write(t, &f, i, 0);
+        if (again) {
             t->redone++;
             few_reset(t, &f, i, 1);
             few_keys(t, &f, i, 1, 1);
             few_write(t, &f, i, 1);
         }
-        if (t->lse == NULL)
-            continue;
-        const place p = place_of(t, t->lane_begin + i);
-        float *to = t->lse + p.row * t->lse_row + p.head * t->lse_head, sum = f.sum[i];
-        *to = sum == 0 ? -INFINITY : sum != sum ? NAN : (float)((double)f.maximum[i] * GATUN__LOG_2 + log((double)sum));
+        if (t->lse != NULL) {
+            const place p = place_of(t, t->lane_begin + i);
+            float *to = t->lse + p.row * t->lse_row + p.head * t->lse_head, sum = f.sum[i];
+            *to = sum == 0     ? -INFINITY
+                  : sum != sum ? NAN
+                               : (float)((double)f.maximum[i] * GATUN__LOG_2 + log((double)sum));
+        }
+        if (again)
+            wide_rows(t, t->lane_begin + i, 1, f.limit + i, f.maximum + i, f.scores);
     }
 }

@@ -10,7 +10,7 @@
  * the products of the next one's scores, so that only the last head's have nothing beside them.
  */
 
-/* One head. Returns 0, what it wrote being worth nothing, if a result is not finite. */
+/* One head. Returns 0, what it wrote being worth nothing, if a result is not finite, or lost (has_lost). */
 static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
     enum { KEYS = ROWS_SINGLE, ROWS = COLUMNS_FULL, WIDE = 2 };
     const int32_t lanes = (int32_t)(t->lane_end - t->lane_begin), keys = (int32_t)t->keys;
@@ -53,6 +53,8 @@ static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
             sum = v_add(sum, weight);
             v_store(p + j * VW, weight);
         }
+    if (has_lost(sum, v_int_above(seen, 0)))
+        return 0;
     float inverse[VW] __attribute__((aligned(64)));
     v_store(inverse, v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum)));
 
@@ -189,7 +191,7 @@ INLINE void tiny_scores(const gatun__attention_task *t, const int masked, const 
         tiny_weigh_rest(masked, beside, done, sum);
 }
 
-/* Rows of a head's result, meanwhile the same. Returns whether all are finite. */
+/* Rows of a head's result, meanwhile the same. Returns whether all are finite and none is lost. */
 INLINE int tiny_values(const gatun__attention_task *t, const int masked, const float *v, const tiny_weights *w,
     float *out, tiny_weights *beside) {
     enum { ROWS = COLUMNS_FULL, WIDE = 2 };
@@ -239,7 +241,8 @@ INLINE int tiny_values(const gatun__attention_task *t, const int masked, const f
         }
     if (beside != NULL)
         tiny_weigh_rest(masked, beside, done, sum);
-    return v_every(v_equal(v_add(check[0], check[1]), v_zero()));
+    const int lost = has_lost(total, masked ? v_int_above(v_load_int(w->limit), 0) : v_equal(v_zero(), v_zero()));
+    return v_every(v_equal(v_add(check[0], check[1]), v_zero())) && !lost;
 }
 
 /* Copies of both without and with a mask, with nothing beside and with weights. */

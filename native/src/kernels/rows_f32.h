@@ -177,7 +177,8 @@ static void norm_f32(const gatun__rows_task *t) {
 static void pool_f32(const gatun__rows_task *t) {
     enum { GROUP = 32 };
     for (int64_t b = t->begin; b < t->end; b++) {
-        int64_t first = t->offsets[b], rows = t->offsets[b + 1] - first;
+        const int64_t first = gatun__load_within(&t->offsets[b], 0, t->total);
+        int64_t rows = gatun__load_within(&t->offsets[b + 1], first, t->total) - first;
         float *out = t->out + b * t->out_row;
         if (rows > 0 && t->pool_first)
             rows = 1;
@@ -302,7 +303,8 @@ INLINE void rotate_neighbours(const float *x, const float *cosines, const float 
 static void rotary_f32(const gatun__rotary_task *t) {
     const int64_t half = t->rotary_dim / 2;
     for (int64_t r = t->begin; r < t->end; r++) {
-        const float *cosines = t->cosines + t->positions[r] * half, *sines = t->sines + t->positions[r] * half;
+        const int64_t entry = gatun__load_within(&t->positions[r], 0, t->table_rows - 1) * half;
+        const float *cosines = t->cosines + entry, *sines = t->sines + entry;
         for (int64_t h = 0; h < t->heads; h++) {
             const float *x = t->x + r * t->x_row + h * t->x_head;
             float *out = t->out + r * t->out_row + h * t->out_head;

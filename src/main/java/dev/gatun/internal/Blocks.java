@@ -141,7 +141,9 @@ public final class Blocks implements AutoCloseable {
       buffers.add(new Buffer());
     }
     Buffer buffer = buffers.get(taken++);
-    long bytes = Math.max(floats, 16) * Float.BYTES;
+    // A product of sizes that has overflowed asks for more than there is.
+    boolean fits = floats >= 0 && floats <= Long.MAX_VALUE / Float.BYTES;
+    long bytes = fits ? Math.max(floats, 16) * Float.BYTES : Long.MAX_VALUE;
     if (buffer.memory.byteSize() < bytes) {
       buffer.resize(bytes);
     }

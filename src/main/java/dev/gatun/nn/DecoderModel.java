@@ -103,17 +103,12 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
     }
     Rows.checkOutput("logits", logits, batch, output.out());
     MemorySegment counts = MultiHeadAttention.lengths("lengths", lengths, batch, seq);
-    if (lengths != null) {
-      for (long b = 0; b < batch; b++) {
-        if (counts.getAtIndex(ValueLayout.JAVA_INT, b) < 1) {
-          throw new IllegalArgumentException("lengths[%d]: expected 1 or more, got 0".formatted(b));
-        }
-      }
-    }
+    Indices.check("lengths", counts, batch, 1, seq);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
       int mark = blocks.mark();
+      counts = Indices.copy(blocks, "lengths", counts, batch, 1, seq);
       MemorySegment hidden = decode(blocks, state, seq, ids, counts);
       long dim = decoder.dim();
       MemorySegment last = hidden;

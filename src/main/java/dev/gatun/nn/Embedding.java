@@ -188,6 +188,8 @@ public final class Embedding {
 
   /** To rows without gaps. */
   void run(Blocks blocks, long rows, MemorySegment ids, MemorySegment places, MemorySegment to) {
+    int mark = blocks.mark();
+    MemorySegment own = Indices.copy(blocks, "ids", ids, rows, 0, vocabulary() - 1);
     // The second table is skipped by giving the third its place.
     boolean placed = positions != null;
     Tensor second = placed ? positions : types;
@@ -196,7 +198,7 @@ public final class Embedding {
         factor,
         rows,
         dim(),
-        ids,
+        own,
         table.segment(),
         table.size(0),
         placed ? places : MemorySegment.NULL,
@@ -210,5 +212,6 @@ public final class Embedding {
     if (norm != null) {
       norm.run(blocks, rows, to, MemorySegment.NULL, MemorySegment.NULL, to);
     }
+    blocks.giveBackTo(mark);
   }
 }

@@ -108,6 +108,7 @@ public final class GatedCrossAttention {
       int mark = blocks.mark();
       long rows = batch * seq;
       if (rows > 0) {
+        lengths = Indices.copy(blocks, "mediaLengths", lengths, batch, 0, mediaSeq);
         long heads = attention.kvHeads();
         MemorySegment normal = blocks.take(rows * dim).segment();
         MemorySegment change = blocks.take(rows * dim).segment();

@@ -216,6 +216,8 @@ public final class MultiHeadAttention {
     try {
       Blocks blocks = Access.get().blocks(taken);
       int mark = blocks.mark();
+      keyLens = Indices.copy(blocks, "keyLengths", keyLens, batch, 0, seqK);
+      queryLens = Indices.copy(blocks, "queryLengths", queryLens, batch, 0, seqQ);
       if (self) {
         self(blocks, batch, seqQ, seqQ, 1, x.segment(), keyLens, queryLens, out.segment());
       } else {
@@ -245,7 +247,10 @@ public final class MultiHeadAttention {
     }
   }
 
-  /** Lengths are checked before anything is computed, since projections come before attention. */
+  /**
+   * Lengths are checked before anything is computed, since projections come before attention. They
+   * are still the caller's: a call copies them before it uses them.
+   */
   static MemorySegment lengths(String name, Tensor lengths, long batch, long most) {
     if (lengths == null) {
       return MemorySegment.NULL;
@@ -256,15 +261,8 @@ public final class MultiHeadAttention {
         || !lengths.isContiguous()) {
       throw Rows.bad(name, "[%d] int32, contiguous".formatted(batch), lengths);
     }
-    MemorySegment segment = lengths.segment();
-    for (long i = 0; i < batch; i++) {
-      int length = segment.getAtIndex(ValueLayout.JAVA_INT, i);
-      if (length < 0 || length > most) {
-        throw new IllegalArgumentException(
-            "%s[%d]: expected 0 .. %d, got %d".formatted(name, i, most, length));
-      }
-    }
-    return segment;
+    Indices.check(name, lengths.segment(), batch, 0, most);
+    return lengths.segment();
   }
 
   // ---- stages, also for the blocks of a Transformer -------------------------------------------
@@ -560,8 +558,8 @@ public final class MultiHeadAttention {
                 positions.distances() == null ? 0 : positions.distances().size(1) / 2,
                 context)
             : blocks.attention(q, k, v, keyLengths, queryLengths, context);
-    if (status != Native.Abi.OK) { // a length that another thread has changed since it was checked
-      throw Native.failure(status, "keyLengths, queryLengths: changed during the call");
+    if (status != Native.Abi.OK) {
+      throw Native.failure(status, null);
     }
   }
 

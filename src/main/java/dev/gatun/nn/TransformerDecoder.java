@@ -154,6 +154,8 @@ public final class TransformerDecoder {
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
+      int mark = blocks.mark();
+      MemorySegment own = Indices.copy(blocks, "lengths", lens, count, 0, seq);
       state.setMemory(0, 0, MemorySegment.NULL);
       state.reset();
       for (int n = 0; n < stack.size(); n++) {
@@ -163,7 +165,8 @@ public final class TransformerDecoder {
             .project(
                 blocks, count * seq, memory.segment(), state.memoryKeys(n), state.memoryValues(n));
       }
-      state.setMemory(count, seq, lens);
+      state.setMemory(count, seq, own);
+      blocks.giveBackTo(mark);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }
@@ -192,7 +195,11 @@ public final class TransformerDecoder {
     checkStep(state, seq);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
-      run(Access.get().blocks(taken), state, seq, x.segment(), counts, null, out.segment());
+      Blocks blocks = Access.get().blocks(taken);
+      int mark = blocks.mark();
+      counts = Indices.copy(blocks, "lengths", counts, x.size(0), 0, seq);
+      run(blocks, state, seq, x.segment(), counts, null, out.segment());
+      blocks.giveBackTo(mark);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }

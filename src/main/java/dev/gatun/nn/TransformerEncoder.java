@@ -4,6 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
+import dev.gatun.internal.Blocks;
 import java.util.List;
 import java.util.Objects;
 
@@ -66,16 +67,11 @@ public final class TransformerEncoder {
     var lens = MultiHeadAttention.lengths("lengths", lengths, batch, seq);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
-      stack.run(
-          Access.get().blocks(taken),
-          batch,
-          seq,
-          x.segment(),
-          lens,
-          lens,
-          null,
-          null,
-          out.segment());
+      Blocks blocks = Access.get().blocks(taken);
+      int mark = blocks.mark();
+      var own = Indices.copy(blocks, "lengths", lens, batch, 0, seq);
+      stack.run(blocks, batch, seq, x.segment(), own, own, null, null, out.segment());
+      blocks.giveBackTo(mark);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }

@@ -44,6 +44,18 @@ class BlocksTest {
     return Tensor.copyOf(arena, data, rows, columns);
   }
 
+  /** A product of sizes that overflows must not end in a buffer that is too small. */
+  @Test
+  void moreThanThereIs() {
+    with(
+        (arena, blocks) -> {
+          for (long floats : new long[] {1L << 61, (1L << 61) + 4, Long.MAX_VALUE, -1, 1L << 63}) {
+            assertThrows(GatunException.class, () -> blocks.take(floats), "" + floats);
+          }
+          assertEquals(64 * Float.BYTES, blocks.take(64).segment().byteSize());
+        });
+  }
+
   @Test
   void softmax() {
     with(

@@ -11,6 +11,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.LayersCalls;
+import dev.gatun.nn.RaceCalls;
 import dev.gatun.nn.TransformerCalls;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -42,6 +43,7 @@ public final class ChildMain {
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);
       case "first-layer" -> LayersCalls.first();
+      case "race" -> RaceCalls.run(arguments[1], Double.parseDouble(arguments[2]));
       case "safetensors" -> safetensors(Path.of(arguments[1]));
       default -> throw new IllegalArgumentException(arguments[0]);
     }

@@ -1,0 +1,70 @@
+/*
+ * Rows whose scores leave the range of float, in double, one by one: part of attention_f32.h.
+ *
+ * Scores are taken to base 2, of queries times scale * log2(e): what a float holds may not be held so, and a query may
+ * overflow whose scores would not. Then the largest score of the row is not finite, and where that comes from -inf alone
+ * nothing would be left of it. A row that is run again and has no finite largest score comes here, unless its query is
+ * not finite itself. Doubles hold every product of floats and every sum of them.
+ */
+
+/* Of key `key`, to base 2; -inf if its bias says so. */
+static double wide_score(const gatun__attention_task *t, const float *q, int64_t row, int64_t head, int64_t key) {
+    const double log2e = 1.4426950408889634, scale = (double)t->q_factor * (double)t->q_power;
+    double bias = 0, sum = 0;
+    if (is_biased(t)) {
+        const int64_t distance = row + t->first_position - key, span = t->relative_span;
+        if (t->relative != NULL)
+            bias = (double)t->relative[head * (2 * span + 1) + span -
+                                       (distance < -span     ? -span
+                                           : distance > span ? span
+                                                             : distance)];
+        if (t->slopes != NULL)
+            bias -= (double)t->slopes[head] * fabs((double)distance);
+        if (bias == -(double)INFINITY)
+            return bias;
+    }
+    const float *k = t->k + key * t->k_row;
+    for (int32_t d = 0; d < t->head_dim; d++)
+        sum += (double)q[d] * (double)k[d];
+    return sum * scale + bias * log2e;
+}
+
+/* Row and LSE anew; out: scratch for head_dim_v doubles. */
+static void wide_row(const gatun__attention_task *t, place p, int32_t keys, double *out) {
+    const float *q = t->q + p.row * t->q_row + p.head * t->q_head;
+    float *to = t->out + p.row * t->out_row + p.head * t->out_head;
+    double maximum = -INFINITY, total = 0;
+    for (int32_t d = 0; d < t->head_dim; d++)
+        if (!isfinite(q[d]))
+            return;
+    memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
+    for (int64_t key = 0; key < keys; key++) {
+        const double score = wide_score(t, q, p.row, p.head, key);
+        if (score == -(double)INFINITY)
+            continue;
+        if (!isfinite(score))
+            return; /* the row is NaN already */
+        const double fresh = score > maximum ? score : maximum, old = total > 0 ? exp2(maximum - fresh) : 0;
+        const double weight = exp2(score - fresh);
+        const float *v = t->v + key * t->v_row;
+        for (int32_t c = 0; c < t->head_dim_v; c++)
+            out[c] = out[c] * old + weight * (double)v[c];
+        total = total * old + weight;
+        maximum = fresh;
+    }
+    for (int32_t c = 0; c < t->head_dim_v; c++) {
+        const float result = total > 0 ? (float)(out[c] / total) + 0.0f : 0;
+        to[c] = result == result ? result : NAN;
+    }
+    if (t->lse != NULL)
+        t->lse[p.row * t->lse_row + p.head * t->lse_head] =
+            total > 0 ? (float)(maximum * GATUN__LOG_2 + log(total)) : -INFINITY;
+}
+
+/* Of count lanes that have been run again, those that see keys and have no largest score. */
+static void wide_rows(const gatun__attention_task *t, int64_t lane_begin, int32_t count, const int32_t *limit,
+    const float *maximum, float *scratch) {
+    for (int32_t i = 0; i < count; i++)
+        if (limit[i] > 0 && !isfinite(maximum[i]))
+            wide_row(t, place_of(t, lane_begin + i), limit[i], (double *)(void *)scratch);
+}

@@ -126,7 +126,7 @@ final class SimilarCommand implements Callable<Integer> {
             out,
             (number, text, tokens, vectors, row) -> {
               EmbedCommand.reportCut(err, number, tokens);
-              best.add(dot(wanted, vectors, row), number, text);
+              best.add(cosine(wanted, vectors, row), number, text);
             });
       }
     }
@@ -155,13 +155,18 @@ final class SimilarCommand implements Callable<Integer> {
     }
   }
 
-  /** Vectors have the length 1, so that this is the cosine. */
-  private static double dot(double[] wanted, Tensor vectors, int row) {
+  /** Not all models give vectors of length 1. A vector of zeros is like nothing. */
+  private static double cosine(double[] wanted, Tensor vectors, int row) {
     MemorySegment memory = vectors.segment();
     double sum = 0;
+    double length = 0;
+    double wantedLength = 0;
     for (int i = 0; i < wanted.length; i++) {
-      sum += wanted[i] * memory.getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * wanted.length + i);
+      float x = memory.getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * wanted.length + i);
+      sum += wanted[i] * x;
+      length += (double) x * x;
+      wantedLength += wanted[i] * wanted[i];
     }
-    return sum;
+    return sum == 0 ? 0 : sum / Math.sqrt(length * wantedLength);
   }
 }

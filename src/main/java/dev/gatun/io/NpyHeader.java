@@ -32,6 +32,9 @@ final class NpyHeader {
    */
   private static final int MAX_LENGTH = 1 << 20;
 
+  /** NumPy's limit. */
+  private static final int MAX_RANK = 64;
+
   final DType dtype;
   final long[] shape;
   final long dataOffset;
@@ -185,7 +188,7 @@ final class NpyHeader {
             file, "expected the header to have the key '" + missing + "', came " + quoted(text));
       }
       DType dtype = dtype();
-      if (fortranOrder) {
+      if (fortranOrder && !isBothOrders()) {
         throw new NpyException(
             file,
             "expected C order ('fortran_order': False), came Fortran order (True);"
@@ -214,6 +217,12 @@ final class NpyHeader {
                 + (size - dataOffset));
       }
       return new NpyHeader(dtype, shape, dataOffset, bytes);
+    }
+
+    /** Whether numbers lie the same in both orders: in one row, or not at all. */
+    private boolean isBothOrders() {
+      return Arrays.stream(shape).filter(extent -> extent > 1).count() <= 1
+          || Arrays.stream(shape).anyMatch(extent -> extent == 0);
     }
 
     private void value(String key) throws NpyException {
@@ -278,6 +287,10 @@ final class NpyHeader {
       int count = 0;
       expect('(');
       while (peek() != ')') {
+        if (count == MAX_RANK) {
+          throw new NpyException(
+              file, "expected a shape of at most " + MAX_RANK + " extents, came more");
+        }
         if (count == extents.length) {
           extents = Arrays.copyOf(extents, 2 * count);
         }

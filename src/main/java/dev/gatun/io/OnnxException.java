@@ -10,13 +10,22 @@ import java.nio.file.FileSystemException;
 public final class OnnxException extends FileSystemException {
   private static final long serialVersionUID = 1L;
 
+  /** Names of a file may have 4096 bytes, and a message several. */
+  private static final int SHOWN_CHARACTERS = 1000;
+
   /**
    * Makes an exception.
    *
    * @param source the file, or what the bytes came from
-   * @param reason what was expected and what came
+   * @param reason what was expected and what came; shown on one line, of at most 1000 characters
    */
   public OnnxException(String source, String reason) {
-    super(source, null, reason);
+    super(source, null, shown(reason));
+  }
+
+  /** On one line and not too long, whatever the names in it are. */
+  private static String shown(String reason) {
+    String line = reason.replaceAll("\\p{Cntrl}", "?");
+    return line.length() <= SHOWN_CHARACTERS ? line : line.substring(0, SHOWN_CHARACTERS) + "…";
   }
 }

@@ -69,29 +69,23 @@ public final class OnnxFile {
           "INT4",
           "FLOAT4E2M1");
 
-  private static final int FLOAT = 1;
-  private static final int INT32 = 6;
-  private static final int INT64 = 7;
-
   private final MemorySegment data;
   private final String source;
-  private final Arena arena;
-
-  /** True if the memory is this object's own, to be written to. */
-  private final boolean owned;
+  private final OnnxNumbers numbers;
 
   private final List<Node> nodes = new ArrayList<>();
   private final Map<String, Node> nodesByName = new HashMap<>();
   private final Map<String, Node> producers = new HashMap<>();
   private final Map<String, Initializer> initializers = new LinkedHashMap<>();
+  private final List<String> inputs = new ArrayList<>();
+  private final List<String> outputs = new ArrayList<>();
   private int items;
 
   private OnnxFile(MemorySegment data, String source, Arena arena, boolean owned)
       throws OnnxException {
     this.data = data;
     this.source = source;
-    this.arena = arena;
-    this.owned = owned;
+    this.numbers = new OnnxNumbers(data, source, arena, owned);
     boolean graph = false;
     Wire model = new Wire(data, source, 0, data.byteSize());
     while (model.next()) {
@@ -102,6 +96,13 @@ public final class OnnxFile {
     }
     if (!graph) {
       throw new OnnxException(source, "expected an ONNX model, found no graph in it");
+    }
+    for (String output : producers.keySet()) {
+      if (initializers.containsKey(output)) {
+        throw new OnnxException(
+            source,
+            "the value %s is an initialiser and computed as well".formatted(quoted(output)));
+      }
     }
   }
 
@@ -225,6 +226,48 @@ public final class OnnxFile {
   }
 
   /**
+   * Returns the names of the graph's inputs.
+   *
+   * @return unmodifiable, in the order of the file; may have names of initialisers
+   */
+  public List<String> inputs() {
+    return Collections.unmodifiableList(inputs);
+  }
+
+  /**
+   * Returns the names of the graph's outputs.
+   *
+   * @return unmodifiable, in the order of the file
+   */
+  public List<String> outputs() {
+    return Collections.unmodifiableList(outputs);
+  }
+
+  /**
+   * Follows Identity nodes, which exporters put between a tensor that several parts share and all
+   * but one of its uses.
+   *
+   * @param value name of a value, an input of a node
+   * @return the name of the value that it is a copy of; the same name if it is none
+   * @throws OnnxException if Identity nodes lead back to themselves
+   */
+  public String origin(String value) throws OnnxException {
+    String name = value;
+    for (int steps = 0; steps <= nodes.size(); steps++) {
+      Node producer = producers.get(name);
+      if (producer == null
+          || !producer.opType.equals("Identity")
+          || producer.inputs.size() != 1
+          || producer.outputs.size() != 1) {
+        return name;
+      }
+      name = producer.inputs.getFirst();
+    }
+    throw new OnnxException(
+        source, "Identity nodes behind %s lead back to themselves".formatted(quoted(value)));
+  }
+
+  /**
    * Returns what is known about all initialisers, without their numbers.
    *
    * @return unmodifiable, in the order of the file
@@ -257,26 +300,51 @@ public final class OnnxFile {
   public Tensor initializer(String name) throws OnnxException {
     Initializer initializer = initializers.get(name);
     if (initializer == null) {
-      throw new OnnxException(source, "no initialiser '%s'".formatted(name));
+      throw new OnnxException(source, "no initialiser %s".formatted(quoted(name)));
     }
     return tensor(initializer);
   }
 
   /**
    * Returns a value that is fixed in the file: an initialiser, or the output of a Constant node
-   * with a tensor.
+   * with a tensor, behind any number of Identity nodes.
    *
    * @param name name of the value, an input of a node
    * @return a tensor as of {@link #initializer}, or null if the value is neither
    * @throws OnnxException if it is of another type, or its data do not fit its shape
    */
   public Tensor constant(String name) throws OnnxException {
-    Initializer initializer = initializers.get(name);
-    if (initializer == null) {
-      Node producer = producers.get(name);
-      initializer = producer == null ? null : producer.constant;
-    }
+    Initializer initializer = describe(name);
     return initializer == null ? null : tensor(initializer);
+  }
+
+  /**
+   * Returns what is known about a value that is fixed in the file, without its numbers.
+   *
+   * @param name name of the value, an input of a node
+   * @return what {@link #constant} returns the numbers of, of any type; null if it returns null
+   * @throws OnnxException if Identity nodes lead back to themselves
+   */
+  public Initializer describe(String name) throws OnnxException {
+    String origin = origin(name);
+    Initializer initializer = initializers.get(origin);
+    if (initializer == null) {
+      Node producer = producers.get(origin);
+      initializer = producer == null || !producer.opType.equals("Constant") ? null : producer.value;
+    }
+    return initializer;
+  }
+
+  /**
+   * Returns the TENSOR attribute {@code value} of a node: what a Constant is, and what
+   * ConstantOfShape fills its output with.
+   *
+   * @param node a node of this file
+   * @return a tensor as of {@link #initializer}, or null if the node has none
+   * @throws OnnxException if it is of another type, or its data do not fit its shape
+   */
+  public Tensor value(Node node) throws OnnxException {
+    return node.value == null ? null : tensor(node.value);
   }
 
   // ---- structure -----------------------------------------------------------------------------
@@ -288,7 +356,7 @@ public final class OnnxFile {
     private final List<String> inputs = new ArrayList<>();
     private final List<String> outputs = new ArrayList<>();
     private Map<String, Float> floats = Map.of();
-    private Initializer constant;
+    private Initializer value;
 
     private Node() {}
 
@@ -342,7 +410,7 @@ public final class OnnxFile {
     /** Returns operator and name. */
     @Override
     public String toString() {
-      return opType + " '" + name + "'";
+      return opType + " " + quoted(name);
     }
   }
 
@@ -351,17 +419,19 @@ public final class OnnxFile {
     private String name = "";
     private long[] shape = new long[4];
     private int rank;
-    private int dataType;
-    private boolean external;
+    private Tensor tensor;
+    int dataType;
+    boolean external;
 
-    private final long start;
-    private final long end;
+    /** Where its message is in the file. */
+    final long start;
+
+    final long end;
 
     /** Where the raw bytes are, or -1. */
-    private long raw = -1;
+    long raw = -1;
 
-    private long rawBytes;
-    private Tensor tensor;
+    long rawBytes;
 
     private Initializer(long start, long end) {
       this.start = start;
@@ -400,7 +470,7 @@ public final class OnnxFile {
     /** Returns name, shape and type. */
     @Override
     public String toString() {
-      return "'%s' %s %s".formatted(name, Arrays.toString(shape()), dataType());
+      return "%s %s %s".formatted(quoted(name), Arrays.toString(shape()), dataType());
     }
   }
 
@@ -413,21 +483,39 @@ public final class OnnxFile {
           nodes.add(node);
           nodesByName.putIfAbsent(node.name, node);
           for (String output : node.outputs) {
-            producers.putIfAbsent(output, node);
+            // An output that nobody uses may have no name.
+            if (!output.isEmpty() && producers.putIfAbsent(output, node) != null) {
+              throw graph.error(graph.start, "a second node computes %s".formatted(quoted(output)));
+            }
           }
         }
         case 5 -> {
           Initializer initializer = readTensor(graph.message(), graph.start, graph.length);
           count(graph);
           if (initializers.putIfAbsent(initializer.name, initializer) != null) {
-            throw graph.error(graph.start, "a second initialiser '%s'".formatted(initializer.name));
+            throw graph.error(
+                graph.start, "a second initialiser %s".formatted(quoted(initializer.name)));
           }
         }
+        case 11 -> inputs.add(readValueName(graph));
+        case 12 -> outputs.add(readValueName(graph));
         default -> {
-          // names, inputs, outputs and documentation of the graph
+          // name and documentation of the graph
         }
       }
     }
+  }
+
+  private String readValueName(Wire graph) throws OnnxException {
+    count(graph);
+    String name = "";
+    Wire value = graph.message();
+    while (value.next()) {
+      if (value.field == 1) {
+        name = value.expectName();
+      }
+    }
+    return name;
   }
 
   private Node readNode(Wire wire) throws OnnxException {
@@ -476,7 +564,7 @@ public final class OnnxFile {
     }
     if (tensor != null && name.equals("value")) {
       tensor.name = node.name;
-      node.constant = tensor;
+      node.value = tensor;
     }
   }
 
@@ -531,145 +619,13 @@ public final class OnnxFile {
 
   private synchronized Tensor tensor(Initializer initializer) throws OnnxException {
     if (initializer.tensor == null) {
-      initializer.tensor = readNumbers(initializer);
+      initializer.tensor = numbers.read(initializer);
     }
     return initializer.tensor;
   }
 
-  private Tensor readNumbers(Initializer initializer) throws OnnxException {
-    if (initializer.external) {
-      throw error(initializer, "its data are in another file, which is not supported");
-    }
-    DType dtype =
-        switch (initializer.dataType) {
-          case FLOAT -> DType.FLOAT32;
-          case INT32 -> DType.INT32;
-          case INT64 -> DType.INT64;
-          default -> throw error(initializer, "expected the type FLOAT, INT32 or INT64");
-        };
-    long bytes = byteSize(initializer, dtype);
-    MemorySegment numbers;
-    if (initializer.raw >= 0) {
-      if (initializer.rawBytes != bytes) {
-        throw error(
-            initializer, "expected %d bytes, got %d".formatted(bytes, initializer.rawBytes));
-      }
-      numbers = aligned(initializer, dtype);
-    } else {
-      numbers = readList(initializer, dtype, bytes);
-    }
-    try {
-      return Tensor.of(numbers.asReadOnly(), dtype, initializer.shape());
-    } catch (IllegalArgumentException e) {
-      throw error(initializer, e.getMessage());
-    }
-  }
-
-  private long byteSize(Initializer initializer, DType dtype) throws OnnxException {
-    long bytes = dtype.byteSize();
-    for (long size : initializer.shape()) {
-      if (size < 0) {
-        throw error(initializer, "expected sizes >= 0");
-      }
-      if (Math.multiplyHigh(bytes, size) != 0 || bytes * size < 0) {
-        throw error(initializer, "more than 2^63 bytes");
-      }
-      bytes *= size;
-    }
-    return bytes;
-  }
-
-  /** The raw bytes at an address that suits the type. Both platforms are little-endian, as ONNX. */
-  private MemorySegment aligned(Initializer initializer, DType dtype) {
-    MemorySegment raw = data.asSlice(initializer.raw, initializer.rawBytes);
-    long shift = raw.address() & (dtype.byteSize() - 1);
-    if (shift == 0) {
-      return raw;
-    }
-    if (owned && initializer.raw - shift >= initializer.start) {
-      // Over tag, length and name, which have been read.
-      initializer.raw -= shift;
-      return data.asSlice(initializer.raw, initializer.rawBytes).copyFrom(raw);
-    }
-    return allocate(dtype, raw.byteSize()).copyFrom(raw);
-  }
-
-  private MemorySegment readList(Initializer initializer, DType dtype, long bytes)
-      throws OnnxException {
-    int field =
-        switch (dtype) {
-          case FLOAT32 -> 4;
-          case INT32 -> 5;
-          case INT64 -> 7;
-        };
-    // Counted before memory is taken: the shape may promise anything.
-    long count = 0;
-    Wire wire = new Wire(data, source, initializer.start, initializer.end);
-    while (wire.next()) {
-      if (wire.field == field) {
-        count += listLength(wire, dtype);
-      }
-    }
-    if (count != bytes / dtype.byteSize()) {
-      throw error(
-          initializer, "expected %d numbers, got %d".formatted(bytes / dtype.byteSize(), count));
-    }
-    MemorySegment numbers = allocate(dtype, bytes);
-    long index = 0;
-    wire = new Wire(data, source, initializer.start, initializer.end);
-    while (wire.next()) {
-      if (wire.field != field) {
-        continue;
-      }
-      if (dtype == DType.FLOAT32) {
-        MemorySegment.copy(data, wire.start, numbers, index * Float.BYTES, wire.length);
-        index += wire.length / Float.BYTES;
-      } else if (wire.type == Wire.VARINT) {
-        set(numbers, dtype, index++, wire.number);
-      } else {
-        for (Wire list = wire.message(); list.hasMore(); ) {
-          set(numbers, dtype, index++, list.varint());
-        }
-      }
-    }
-    return numbers;
-  }
-
-  private static long listLength(Wire wire, DType dtype) throws OnnxException {
-    if (dtype == DType.FLOAT32) {
-      if (wire.type != Wire.FIXED32) {
-        wire.expect(Wire.BYTES);
-      }
-      if (wire.length % Float.BYTES != 0) {
-        throw wire.error(
-            wire.start, "expected a multiple of 4 bytes, got %d".formatted(wire.length));
-      }
-      return wire.length / Float.BYTES;
-    }
-    if (wire.type == Wire.VARINT) {
-      return 1;
-    }
-    long count = 0;
-    for (Wire list = wire.message(); list.hasMore(); count++) {
-      list.varint();
-    }
-    return count;
-  }
-
-  private static void set(MemorySegment numbers, DType dtype, long index, long value) {
-    if (dtype == DType.INT32) {
-      numbers.setAtIndex(ValueLayout.JAVA_INT, index, (int) value);
-    } else {
-      numbers.setAtIndex(ValueLayout.JAVA_LONG, index, value);
-    }
-  }
-
-  private MemorySegment allocate(DType dtype, long bytes) {
-    return Tensor.allocate(arena, dtype, bytes / dtype.byteSize()).segment();
-  }
-
-  private OnnxException error(Initializer initializer, String reason) {
-    return new OnnxException(
-        source, "initialiser %s at byte %d: %s".formatted(initializer, initializer.start, reason));
+  /** As messages show a name of the file. */
+  private static String quoted(String name) {
+    return SafetensorsHeader.quoted(name);
   }
 }

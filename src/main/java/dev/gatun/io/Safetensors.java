@@ -47,6 +47,9 @@ import java.util.TreeMap;
 public final class Safetensors {
   private static final int LENGTH_BYTES = Long.BYTES;
 
+  /** Those of models with thousands of tensors have some hundred kilobytes. */
+  private static final int MAX_INDEX = 16 << 20;
+
   /** Of the data in the file, when written. */
   private static final int ALIGNMENT = 8;
 
@@ -105,6 +108,9 @@ public final class Safetensors {
     }
     long length = start.getLong(0);
     if (length < 0 || length > SafetensorsHeader.MAX_LENGTH) {
+      if (start.get(0) == '{') {
+        refuseJson(channel, size, file);
+      }
       throw new SafetensorsException(
           file,
           "expected a header of at most %d bytes, got %s"
@@ -123,6 +129,27 @@ public final class Safetensors {
               + (length == 0 ? "none" : "byte 0x%02x".formatted(start.get(LENGTH_BYTES))));
     }
     return length;
+  }
+
+  /** An index, model.safetensors.index.json, only says which file has which tensor. */
+  private static void refuseJson(FileChannel channel, long size, Path file) throws IOException {
+    if (size > MAX_INDEX) {
+      return;
+    }
+    ByteBuffer text = ByteBuffer.allocate((int) size);
+    while (text.hasRemaining() && channel.read(text, text.position()) >= 0) {}
+    Json json;
+    try {
+      json = Json.parse(Arrays.copyOf(text.array(), text.position()));
+    } catch (IllegalArgumentException e) {
+      return;
+    }
+    throw new SafetensorsException(
+        file,
+        "expected a safetensors file, got JSON"
+            + (json.find("weight_map").isObject()
+                ? ": an index, which says in which files the tensors are; map those"
+                : " of another kind"));
   }
 
   private static SafetensorsHeader readHeader(InputStream in, Path file) throws IOException {

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
@@ -30,7 +31,12 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
           .with(Part.SELF_NORM, BLOCK + "attention.output.LayerNorm.{p}")
           .with(Part.FIRST, BLOCK + "intermediate.dense.{p}")
           .with(Part.SECOND, BLOCK + "output.dense.{p}")
-          .with(Part.FEED_FORWARD_NORM, BLOCK + "output.LayerNorm.{p}");
+          .with(Part.FEED_FORWARD_NORM, BLOCK + "output.LayerNorm.{p}")
+          .beside("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight")
+          .beside("embeddings.token_type_embeddings.weight")
+          .beside("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
+          // buffers of 0, 1, 2, … and of zeros; heads of pretraining
+          .beside("embeddings.position_ids", "embeddings.token_type_ids", "pooler.*", "cls.*");
 
   /**
    * Puts a model together.
@@ -42,6 +48,7 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
    * @return embedding and encoder
    */
   public static Bert of(GatunRuntime runtime, Weights weights, int layers, int heads) {
+    refuseRoberta(weights);
     float epsilon = 1e-12f;
     Embedding embedding =
         new Embedding(
@@ -57,5 +64,17 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
                 epsilon));
     BlockConfig config = BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, epsilon);
     return new Bert(embedding, new BlockLoader(runtime, weights, NAMES, config).encoder());
+  }
+
+  /** It has the same names, but counts positions from behind that of padding. */
+  private static void refuseRoberta(Weights weights) {
+    String name = "embeddings.token_type_embeddings.weight";
+    Tensor types = weights.find(name);
+    if (types != null && types.rank() == 2 && types.size(0) == 1) {
+      throw new IllegalArgumentException(
+          name
+              + ": expected 2 rows or more as in BERT, got 1 as in RoBERTa, whose positions do not"
+              + " begin at 0");
+    }
   }
 }

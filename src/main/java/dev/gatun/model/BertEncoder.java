@@ -76,11 +76,10 @@ public final class BertEncoder {
     this.config = weights.config();
     this.width = config.hidden();
     this.intermediate = config.intermediate();
-    if (config.layers() != weights.layers().size()
-        || config.hidden() != config.heads() * config.headDim()) {
+    if (config.layers() != weights.layers().size()) {
       throw new IllegalArgumentException(
-          "weights: expected %d layers, and heads that make up the hidden size, got %s"
-              .formatted(weights.layers().size(), config));
+          "weights: expected %d layers, got %d"
+              .formatted(config.layers(), weights.layers().size()));
     }
     PackedWeights sizes = new PackedWeights(null);
     embeddings(weights, sizes);
@@ -99,11 +98,19 @@ public final class BertEncoder {
   private MemorySegment[] embeddings(BertWeights weights, PackedWeights to) {
     return new MemorySegment[] {
       to.copy("wordEmbeddings", weights.wordEmbeddings(), config.vocabulary(), width),
-      to.copy("positionEmbeddings", weights.positionEmbeddings(), config.positions(), width),
+      to.copy("positionEmbeddings", positions(weights), config.positionRows(), width),
       to.copy("tokenTypeEmbeddings", weights.tokenTypeEmbeddings(), config.tokenTypes(), width),
       to.copy("embeddingNorm.weight", weights.embeddingNorm().weight(), width),
       to.copy("embeddingNorm.bias", weights.embeddingNorm().bias(), width)
     };
+  }
+
+  /** The rows that a text can have; a table may have more. */
+  private Tensor positions(BertWeights weights) {
+    Tensor table = weights.positionEmbeddings();
+    return table.rank() == 2 && table.size(0) > config.positionRows()
+        ? table.slice(0, 0, config.positionRows())
+        : table;
   }
 
   private Layer[] layers(BertWeights weights, PackedWeights to) {
@@ -288,8 +295,9 @@ public final class BertEncoder {
     long row = 0;
     for (long n = 1; n <= texts; n++) {
       int end = offsets.getAtIndex(ValueLayout.JAVA_INT, n);
-      for (int place = 0; row < end; row++, place++) {
-        places.setAtIndex(ValueLayout.JAVA_INT, row, place);
+      for (int place = config.firstPosition(); row < end; row++) {
+        boolean counts = ids.getAtIndex(ValueLayout.JAVA_INT, row) != config.paddingId();
+        places.setAtIndex(ValueLayout.JAVA_INT, row, counts ? place++ : config.paddingId());
       }
     }
     MemorySegment x = blocks.take(total * width).segment();
@@ -306,7 +314,7 @@ public final class BertEncoder {
         config.vocabulary(),
         places,
         positions,
-        config.positions(),
+        config.positionRows(),
         MemorySegment.NULL,
         tokenType,
         config.tokenTypes(),

@@ -9,263 +9,456 @@ import dev.gatun.model.BertWeights.Layer;
 import dev.gatun.model.BertWeights.Linear;
 import dev.gatun.model.BertWeights.Norm;
 import java.lang.foreign.Arena;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.function.Predicate;
 
-/** Finds the weights and sizes of an encoder in the graph that PyTorch exports. */
+/**
+ * Finds the weights and sizes of an encoder in the graph that PyTorch exports. Nodes are found by
+ * their names, which are PyTorch's; weights are what those nodes use. That each node takes what the
+ * one before has made is checked, and at the end that nothing is left over.
+ */
 final class BertReader {
   private static final String FIRST_QUERY = "/encoder/layer.0/attention/self/query/MatMul";
 
-  private final OnnxFile file;
+  /** What attention is exported as, masks and shapes included; nothing with a weight. */
+  private static final Set<String> OF_ATTENTION =
+      Set.of(
+          "Add",
+          "And",
+          "Cast",
+          "Concat",
+          "Constant",
+          "ConstantOfShape",
+          "Div",
+          "Equal",
+          "Expand",
+          "Gather",
+          "IsNaN",
+          "MatMul",
+          "Mul",
+          "Not",
+          "Reshape",
+          "Slice",
+          "Softmax",
+          "Sqrt",
+          "Squeeze",
+          "Sub",
+          "Transpose",
+          "Unsqueeze",
+          "Where");
+
+  private static final Set<String> OF_GELU = Set.of("Add", "Constant", "Div", "Erf", "Mul");
+
+  /** The numbers of x/2 · (1 + erf(x/√2)). */
+  private static final double[] NUMBERS_OF_GELU = {Math.sqrt(2), Math.sqrt(0.5), 1, 0.5};
+
+  private final OnnxGraph graph;
   private final Arena arena;
+  private final ModelConfig config;
 
   /** What the encoder is called inside a bigger model: "", or "/bert" in names of nodes. */
-  private final String prefix;
+  private final String scope;
 
-  private final String weightPrefix;
   private int hidden;
+  private long headDim;
   private float eps = Float.NaN;
 
-  BertReader(OnnxFile file, Arena arena) throws OnnxException {
-    this.file = file;
+  /** A part of the encoder with the name of the value that it computes. */
+  private record Computed<T>(T part, String value) {}
+
+  /**
+   * Prepares to read.
+   *
+   * @param file the model
+   * @param arena gets copies of matrices that the file transposes when it runs
+   * @param config what else is known about the model, or null
+   */
+  BertReader(OnnxFile file, Arena arena, ModelConfig config) throws OnnxException {
+    this.graph = new OnnxGraph(file);
     this.arena = arena;
-    this.prefix = prefix();
-    this.weightPrefix = prefix.isEmpty() ? "" : prefix.substring(1).replace('/', '.') + ".";
+    this.config = config;
+    this.scope = scope();
   }
 
-  private String prefix() throws OnnxException {
-    for (Node node : file.nodes()) {
+  private String scope() throws OnnxException {
+    for (Node node : graph.file.nodes()) {
       if (node.name().endsWith(FIRST_QUERY)) {
         return node.name().substring(0, node.name().length() - FIRST_QUERY.length());
       }
     }
-    throw error(
+    throw graph.error(
         "expected a BERT encoder as PyTorch exports it, found no node %s".formatted(FIRST_QUERY));
   }
 
   BertWeights read() throws OnnxException {
-    Tensor words = weight("embeddings.word_embeddings.weight", -1, -1);
-    hidden = Math.toIntExact(words.size(1));
-    Tensor positions = weight("embeddings.position_embeddings.weight", -1, hidden);
-    Tensor types = weight("embeddings.token_type_embeddings.weight", -1, hidden);
-    Norm embeddingNorm = norm("embeddings.LayerNorm");
-    int headDim = headDim();
+    BertEmbeddings embeddings = new BertEmbeddings(graph, scope, config);
+    hidden = (int) embeddings.words.size(1);
+    Computed<Norm> embeddingNorm = norm("embeddings.LayerNorm", null);
+    embeddings.requireSum(normalized("embeddings.LayerNorm"));
+    Set<String> states = new HashSet<>(Set.of(embeddingNorm.value));
     int intermediate = -1;
     List<Layer> layers = new ArrayList<>();
-    String name = "encoder.layer.0.";
-    while (node(name + "attention.self.query", "MatMul") != null) {
-      Layer layer = readLayer(name, intermediate);
-      intermediate = Math.toIntExact(layer.intermediate().weight().size(1));
-      layers.add(layer);
-      name = "encoder.layer.%d.".formatted(layers.size());
+    String x = embeddingNorm.value;
+    while (node("encoder.layer.%d.attention.self.query".formatted(layers.size()), "MatMul")
+        != null) {
+      Computed<Layer> layer = readLayer(layers.size(), x, intermediate);
+      intermediate = (int) layer.part.intermediate().weight().size(1);
+      layers.add(layer.part);
+      x = layer.value;
+      states.add(x);
     }
-    BertConfig config =
+    new OnnxLeftovers(graph, scope).refuse(x, states);
+    BertConfig sizes =
         new BertConfig(
             layers.size(),
             hidden,
-            hidden / headDim,
-            headDim,
+            (int) (hidden / headDim),
+            (int) headDim,
             intermediate,
-            Math.toIntExact(words.size(0)),
-            Math.toIntExact(positions.size(0)),
-            Math.toIntExact(types.size(0)),
-            eps);
-    return new BertWeights(config, words, positions, types, embeddingNorm, layers);
+            (int) embeddings.words.size(0),
+            embeddings.longest(),
+            (int) embeddings.tokenTypes.size(0),
+            eps,
+            embeddings.first(),
+            embeddings.paddingId());
+    if (config != null) {
+      config.require(sizes, embeddings.positions.size(0));
+    }
+    return new BertWeights(
+        sizes,
+        embeddings.words,
+        embeddings.positions,
+        embeddings.tokenTypes,
+        embeddingNorm.part,
+        layers);
   }
 
-  private Layer readLayer(String name, int intermediate) throws OnnxException {
-    requireErf(name);
-    return new Layer(
-        linear(name + "attention.self.query", hidden, hidden),
-        linear(name + "attention.self.key", hidden, hidden),
-        linear(name + "attention.self.value", hidden, hidden),
-        linear(name + "attention.output.dense", hidden, hidden),
-        norm(name + "attention.output.LayerNorm"),
-        linear(name + "intermediate.dense", hidden, intermediate),
-        linear(name + "output.dense", intermediate, hidden),
-        norm(name + "output.LayerNorm"));
+  private Computed<Layer> readLayer(int n, String x, int inner) throws OnnxException {
+    String name = "encoder.layer.%d.".formatted(n);
+    Computed<Linear> query = linear(name + "attention.self.query", x, hidden, hidden);
+    Computed<Linear> key = linear(name + "attention.self.key", x, hidden, hidden);
+    Computed<Linear> value = linear(name + "attention.self.value", x, hidden, hidden);
+    readHeads(name, query.value);
+    String context = inputOf(name + "attention.output.dense");
+    requireAttention(name, context, Set.of(query.value, key.value, value.value));
+    Computed<Linear> output = linear(name + "attention.output.dense", context, hidden, hidden);
+    Computed<Norm> attended = norm(name + "attention.output.LayerNorm", residual(output.value, x));
+    Computed<Linear> first = linear(name + "intermediate.dense", attended.value, hidden, inner);
+    int width = (int) first.part.weight().size(1);
+    String activated = inputOf(name + "output.dense");
+    requireGelu(name, activated, first.value);
+    Computed<Linear> second = linear(name + "output.dense", activated, width, hidden);
+    Computed<Norm> last = norm(name + "output.LayerNorm", residual(second.value, attended.value));
+    return new Computed<>(
+        new Layer(
+            query.part,
+            key.part,
+            value.part,
+            output.part,
+            attended.part,
+            first.part,
+            second.part,
+            last.part),
+        last.value);
   }
 
-  private Linear linear(String name, int in, int out) throws OnnxException {
+  // ---- linear layers and norms ---------------------------------------------------------------
+
+  private Node product(String name) throws OnnxException {
     Node product = node(name, "MatMul");
     if (product == null) {
-      throw error(
+      throw graph.error(
           "no node %s, whose second input is the weight %s"
               .formatted(nodeName(name, "MatMul"), name));
     }
     if (product.inputs().size() != 2) {
-      throw error("%s: expected 2 inputs, got %s".formatted(product, product.inputs()));
+      throw graph.error("%s: expected 2 inputs, got %s".formatted(product, product.inputs()));
     }
-    String input = product.inputs().get(1);
-    Node transpose = file.producer(input);
-    boolean transposed = transpose != null && transpose.opType().equals("Transpose");
-    Tensor weight = file.constant(transposed ? transpose.inputs().getFirst() : input);
-    if (weight == null) {
-      throw error(
-          "%s: expected a weight as second input, '%s' is computed".formatted(product, input));
-    }
-    if (transposed) {
-      Tensor turned = Tensor.allocate(arena, DType.FLOAT32, weight.size(1), weight.size(0));
-      turned.copyFrom(weight.transpose(0, 1));
-      weight = turned.asReadOnly();
-    }
-    check(name + ".weight", weight, in, out);
-    return new Linear(weight, weight(name + ".bias", Math.toIntExact(weight.size(1))));
+    return product;
   }
 
-  private Norm norm(String name) throws OnnxException {
+  private String inputOf(String name) throws OnnxException {
+    return graph.input(product(name), 0);
+  }
+
+  private Computed<Linear> linear(String name, String x, int in, int out) throws OnnxException {
+    Node product = product(name);
+    require(product, graph.input(product, 0), x);
+    String input = graph.input(product, 1);
+    Node transpose = graph.producer(input);
+    Tensor weight;
+    if (transpose != null && transpose.opType().equals("Transpose")) {
+      Tensor turned = graph.weight(name + ".weight", graph.input(transpose, 0), out, in);
+      weight = Tensor.allocate(arena, DType.FLOAT32, turned.size(1), turned.size(0));
+      weight.copyFrom(turned.transpose(0, 1));
+      weight = weight.asReadOnly();
+    } else {
+      weight = graph.weight(name + ".weight", input, in, out);
+    }
     Node add = node(name, "Add");
-    Node fused = node(name, "LayerNormalization");
-    float value = Float.NaN;
-    if (fused != null) {
-      value = fused.floatAttribute("epsilon", 1e-5f);
-    } else if (add != null && add.inputs().size() == 2) {
-      value = number(add.inputs().get(1));
+    if (add == null) {
+      throw graph.error(
+          "no node %s, which adds the weight %s.bias".formatted(nodeName(name, "Add"), name));
     }
-    if (Float.isNaN(value)) {
-      throw error(
-          "%s: expected the epsilon as a constant of node %s"
-              .formatted(name, nodeName(name, "Add")));
-    }
-    if (Float.isNaN(eps)) {
-      eps = value;
-    } else if (eps != value) {
-      throw error("%s: expected the epsilon %s as elsewhere, got %s".formatted(name, eps, value));
-    }
-    return new Norm(weight(name + ".weight", hidden), weight(name + ".bias", hidden));
+    String bias = graph.other(add, graph.output(product));
+    return new Computed<>(
+        new Linear(weight, graph.weight(name + ".bias", bias, (int) weight.size(1))),
+        graph.output(add));
   }
 
-  private void requireErf(String layer) throws OnnxException {
-    String start = nodeName(layer + "intermediate", "");
-    for (Node node : file.nodes()) {
-      if (node.opType().equals("Erf") && node.name().startsWith(start)) {
-        return;
+  /** The value that adds x to the output of a layer, which nothing else uses. */
+  private String residual(String layer, String x) throws OnnxException {
+    Set<Node> nodes = graph.consumers(layer);
+    if (nodes.size() != 1 || !nodes.iterator().next().opType().equals("Add")) {
+      throw graph.error("expected the value '%s' in one Add, got %s".formatted(layer, nodes));
+    }
+    Node add = nodes.iterator().next();
+    require(add, graph.other(add, layer), x);
+    return graph.output(add);
+  }
+
+  private void require(Node node, String value, String expected) throws OnnxException {
+    if (!graph.same(value, expected)) {
+      throw graph.error("%s: expected the input '%s', got '%s'".formatted(node, expected, value));
+    }
+  }
+
+  /** What a norm takes. */
+  private String normalized(String name) throws OnnxException {
+    Node fused = node(name, "LayerNormalization");
+    if (fused != null) {
+      return graph.input(fused, 0);
+    }
+    Node mul = normNode(name, "Mul");
+    Node div = graph.producer(graph.other(mul, normWeight(mul)), "Div");
+    return graph.input(graph.producer(graph.input(div, 0), "Sub"), 0);
+  }
+
+  private String normWeight(Node mul) throws OnnxException {
+    for (String input : mul.inputs()) {
+      Node node = graph.producer(input);
+      if (node == null || node.opType().equals("Constant")) {
+        return graph.file.origin(input);
       }
     }
-    throw error("expected an exact GELU, found no Erf below %s".formatted(start));
+    throw graph.error("%s: expected a weight as one input".formatted(mul));
+  }
+
+  private Node normNode(String name, String operation) throws OnnxException {
+    Node node = node(name, operation);
+    if (node == null) {
+      throw graph.error(
+          "%s: expected a layer norm, found no node %s".formatted(name, nodeName(name, operation)));
+    }
+    return node;
+  }
+
+  /** Reads a norm of x; x is null if it is looked at elsewhere. */
+  private Computed<Norm> norm(String name, String x) throws OnnxException {
+    Node fused = node(name, "LayerNormalization");
+    String gamma;
+    String beta;
+    String value;
+    float epsilon;
+    if (fused != null) {
+      gamma = graph.input(fused, 1);
+      beta = graph.input(fused, 2);
+      value = graph.output(fused);
+      epsilon = fused.floatAttribute("epsilon", 1e-5f);
+    } else {
+      Node mul = normNode(name, "Mul");
+      gamma = normWeight(mul);
+      Node shift = normNode(name, "Add_1");
+      beta = graph.other(shift, graph.output(mul));
+      value = graph.output(shift);
+      epsilon = epsilon(name, graph.producer(graph.other(mul, gamma), "Div"));
+    }
+    String input = normalized(name);
+    if (x != null) {
+      require(fused != null ? fused : node(name, "Mul"), input, x);
+    }
+    if (!(epsilon > 0) || Float.isInfinite(epsilon)) {
+      throw graph.error(
+          "%s: expected an epsilon that is finite and above 0, got %s".formatted(name, epsilon));
+    }
+    if (Float.isNaN(eps)) {
+      eps = epsilon;
+    } else if (eps != epsilon) {
+      throw graph.error(
+          "%s: expected the epsilon %s as elsewhere, got %s".formatted(name, eps, epsilon));
+    }
+    return new Computed<>(
+        new Norm(
+            graph.weight(name + ".weight", gamma, hidden),
+            graph.weight(name + ".bias", beta, hidden)),
+        value);
+  }
+
+  /** Of (x - mean) / sqrt(mean((x - mean)²) + epsilon), all of which is checked. */
+  private float epsilon(String name, Node div) throws OnnxException {
+    String centered = graph.input(div, 0);
+    Node sub = graph.producer(centered, "Sub");
+    requireMean(graph.input(sub, 1), graph.input(sub, 0));
+    Node sum = graph.producer(graph.input(graph.producer(graph.input(div, 1), "Sqrt"), 0), "Add");
+    for (int i = 0; i < 2; i++) {
+      if (graph.isConstant(graph.input(sum, i))) {
+        Node mean = graph.producer(graph.input(sum, 1 - i), "ReduceMean");
+        Node square = graph.producer(graph.input(mean, 0), "Pow", "Mul");
+        require(square, graph.input(square, 0), centered);
+        boolean twice = graph.same(graph.input(square, 1), centered);
+        if (square.opType().equals("Mul") ? !twice : graph.number(graph.input(square, 1)) != 2) {
+          throw graph.error("%s: expected the square of '%s'".formatted(square, centered));
+        }
+        return graph.number(graph.input(sum, i));
+      }
+    }
+    throw graph.error(
+        "%s: expected the epsilon as a constant of node %s".formatted(name, nodeName(name, "Add")));
+  }
+
+  private void requireMean(String value, String x) throws OnnxException {
+    Node mean = graph.producer(value, "ReduceMean");
+    require(mean, graph.input(mean, 0), x);
+  }
+
+  // ---- attention and GELU --------------------------------------------------------------------
+
+  private void requireAttention(String layer, String context, Set<String> projections)
+      throws OnnxException {
+    String scope = nodeName(layer + "attention.self", "");
+    Set<String> reached = new HashSet<>();
+    int products = 0;
+    int softmax = 0;
+    Set<Node> nodes = graph.between(context, stop(projections, scope), reached);
+    for (Node node : nodes) {
+      if (!OF_ATTENTION.contains(node.opType())) {
+        throw graph.error("%s: expected plain attention below %s".formatted(node, scope));
+      }
+      products += node.opType().equals("MatMul") ? 1 : 0;
+      softmax += node.opType().equals("Softmax") ? 1 : 0;
+      if (node.opType().equals("Mul") || node.opType().equals("Div")) {
+        requireNumbers(node, numbersOfScores());
+      }
+    }
+    if (products != 2 || softmax != 1 || !reached.containsAll(projections)) {
+      throw graph.error(
+          ("expected softmax(QKᵀ)·V of the layer's query, key and value below %s, got %d products"
+                  + " and %d softmax")
+              .formatted(scope, products, softmax));
+    }
+  }
+
+  /** The scale, its square root where queries and keys are scaled both, and what these divide. */
+  private double[] numbersOfScores() {
+    double root = Math.sqrt(headDim);
+    return new double[] {root, 1 / root, Math.sqrt(root), 1 / Math.sqrt(root), 1};
+  }
+
+  /** Ends at the projections, and at what is made elsewhere: masks and sizes. */
+  private Predicate<String> stop(Set<String> projections, String scope) {
+    return value -> {
+      Node node = graph.file.producer(value);
+      return projections.contains(value)
+          || node == null
+          || !node.name().startsWith(scope) && !node.opType().equals("Constant");
+    };
+  }
+
+  private void requireGelu(String layer, String value, String x) throws OnnxException {
+    String scope = nodeName(layer + "intermediate", "");
+    Set<String> reached = new HashSet<>();
+    boolean erf = false;
+    for (Node node : graph.between(value, x::equals, reached)) {
+      if (!OF_GELU.contains(node.opType())) {
+        throw graph.error("expected an exact GELU, got %s".formatted(node));
+      }
+      erf |= node.opType().equals("Erf");
+      requireNumbers(node, NUMBERS_OF_GELU);
+    }
+    if (!erf || reached.isEmpty()) {
+      throw graph.error("expected an exact GELU, found no Erf below %s".formatted(scope));
+    }
+  }
+
+  /** Refuses a node with another constant number. */
+  private void requireNumbers(Node node, double... expected) throws OnnxException {
+    for (String input : node.inputs()) {
+      float number = graph.number(input);
+      boolean known = Float.isNaN(number);
+      for (double one : expected) {
+        known |= Math.abs(number - one) <= 1e-3 * one;
+      }
+      if (!known) {
+        throw graph.error(
+            "%s: expected one of the numbers %s, got %s"
+                .formatted(node, Arrays.toString(expected), number));
+      }
+    }
   }
 
   /**
    * Reads the width of a head from the shape that the query is given, which is one constant or is
    * put together of constants; from the divisor of the scores where that is computed.
    */
-  private int headDim() throws OnnxException {
-    long[] tail = queryShape();
-    float divisor = scoreDivisor();
-    long headDim = tail[1] > 0 ? tail[1] : tail[0] > 0 ? hidden / tail[0] : -1;
-    if (headDim < 0 && divisor > 0) {
-      headDim = Math.round(divisor * divisor);
+  private void readHeads(String layer, String query) throws OnnxException {
+    long[] tail = queryShape(query);
+    Node div = node(layer + "attention.self", "Div");
+    float divisor =
+        div == null || div.inputs().size() != 2 ? Float.NaN : graph.number(div.inputs().get(1));
+    long size = tail[1] > 0 ? tail[1] : tail[0] > 0 ? hidden / tail[0] : -1;
+    if (size < 0 && divisor > 0) {
+      size = Math.round((double) divisor * divisor);
     }
-    if (headDim <= 0
-        || headDim > hidden
-        || hidden % headDim != 0
-        || tail[0] > 0 && tail[0] * headDim != hidden) {
-      throw error(
+    if (size <= 0
+        || size > hidden
+        || hidden % size != 0
+        || tail[0] > 0 && tail[0] != hidden / size
+        || headDim > 0 && headDim != size) {
+      throw graph.error(
           "cannot tell the number of heads: hidden size %d, query shape […, %d, %d], divisor of"
                   .formatted(hidden, tail[0], tail[1])
-              + " the scores %s".formatted(divisor));
+              + " the scores %s, in %s".formatted(divisor, layer));
     }
-    if (divisor > 0 && Math.abs(divisor * divisor - headDim) > 1e-3 * headDim) {
-      throw error(
-          "expected scores divided by sqrt(%d), the head size, got %s".formatted(headDim, divisor));
+    if (divisor > 0 && Math.abs(divisor * divisor - size) > 1e-3 * size) {
+      throw graph.error(
+          "expected scores divided by sqrt(%d), the head size, got %s".formatted(size, divisor));
     }
-    return (int) headDim;
+    headDim = size;
   }
 
   /** Number and width of heads, -1 for what is not fixed. */
-  private long[] queryShape() throws OnnxException {
+  private long[] queryShape(String query) throws OnnxException {
     long[] unknown = {-1, -1};
-    Node add = node("encoder.layer.0.attention.self.query", "Add");
-    Node reshape = add == null ? null : consumer(add, "Reshape");
-    if (reshape == null || reshape.inputs().size() != 2) {
-      return unknown;
-    }
-    Tensor shape = file.constant(reshape.inputs().get(1));
-    if (shape != null) {
-      return shape.dtype() == DType.INT64 && shape.rank() == 1 && shape.size(0) == 4
-          ? new long[] {shape.getLong(2), shape.getLong(3)}
-          : unknown;
-    }
-    Node concat = file.producer(reshape.inputs().get(1));
-    if (concat == null || !concat.opType().equals("Concat") || concat.inputs().size() != 4) {
-      return unknown;
-    }
-    return new long[] {size(concat.inputs().get(2)), size(concat.inputs().get(3))};
-  }
-
-  private Node consumer(Node producer, String opType) {
-    for (Node node : file.nodes()) {
-      if (node.opType().equals(opType)
-          && !node.inputs().isEmpty()
-          && producer.outputs().contains(node.inputs().getFirst())) {
-        return node;
+    for (Node reshape : graph.consumers(query)) {
+      if (reshape.opType().equals("Reshape") && reshape.inputs().size() == 2) {
+        String value = graph.input(reshape, 1);
+        long[] shape = graph.wholes(value);
+        if (shape != null) {
+          return shape.length == 4 ? new long[] {shape[2], shape[3]} : unknown;
+        }
+        Node concat = graph.producer(value);
+        if (concat != null && concat.opType().equals("Concat") && concat.inputs().size() == 4) {
+          return new long[] {
+            graph.whole(graph.input(concat, 2), -1), graph.whole(graph.input(concat, 3), -1)
+          };
+        }
       }
     }
-    return null;
+    return unknown;
   }
 
-  /** What the scores are divided by, NaN if that is not one constant. */
-  private float scoreDivisor() throws OnnxException {
-    Node div = node("encoder.layer.0.attention.self", "Div");
-    return div == null || div.inputs().size() != 2 ? Float.NaN : number(div.inputs().get(1));
-  }
-
-  private float number(String name) throws OnnxException {
-    Tensor tensor = file.constant(name);
-    return tensor == null || tensor.dtype() != DType.FLOAT32 || tensor.elements() != 1
-        ? Float.NaN
-        : tensor.segment().get(ValueLayout.JAVA_FLOAT, 0);
-  }
-
-  private long size(String name) throws OnnxException {
-    Tensor tensor = file.constant(name);
-    return tensor == null || tensor.dtype() != DType.INT64 || tensor.elements() != 1
-        ? -1
-        : tensor.segment().get(ValueLayout.JAVA_LONG, 0);
-  }
-
-  // ---- names and checks ----------------------------------------------------------------------
+  // ---- names ---------------------------------------------------------------------------------
 
   private Node node(String name, String operation) {
-    return file.node(nodeName(name, operation));
+    return graph.file.node(nodeName(name, operation));
   }
 
   /** {@code encoder.layer.0.output} is {@code /encoder/layer.0/output} in names of nodes. */
   private String nodeName(String name, String operation) {
-    return "%s/%s/%s".formatted(prefix, name.replaceAll("\\.(?!\\d)", "/"), operation);
-  }
-
-  /** A weight that has its PyTorch name; a size of -1 may be anything. */
-  private Tensor weight(String name, int... shape) throws OnnxException {
-    String full = weightPrefix + name;
-    if (!file.hasInitializer(full)) {
-      throw error("no weight " + full);
-    }
-    Tensor weight = file.initializer(full);
-    check(full, weight, shape);
-    return weight;
-  }
-
-  private void check(String name, Tensor weight, int... shape) throws OnnxException {
-    boolean fits = weight.dtype() == DType.FLOAT32 && weight.rank() == shape.length;
-    for (int dim = 0; fits && dim < shape.length; dim++) {
-      long size = weight.size(dim);
-      fits = shape[dim] < 0 ? size > 0 && size <= Integer.MAX_VALUE : size == shape[dim];
-    }
-    if (!fits) {
-      throw error(
-          "weight %s: expected %s float32, got %s %s"
-              .formatted(
-                  name,
-                  Arrays.toString(shape).replace("-1", "any"),
-                  Arrays.toString(weight.shape()),
-                  weight.dtype()));
-    }
-  }
-
-  private OnnxException error(String reason) {
-    return new OnnxException(file.source(), reason);
+    return "%s/%s/%s".formatted(scope, name.replaceAll("\\.(?!\\d)", "/"), operation);
   }
 }

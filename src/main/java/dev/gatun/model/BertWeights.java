@@ -17,7 +17,7 @@ import java.util.function.UnaryOperator;
  *
  * @param config the sizes
  * @param wordEmbeddings {@code [vocabulary, hidden]}
- * @param positionEmbeddings {@code [positions, hidden]}
+ * @param positionEmbeddings {@code [firstPosition + positions, hidden]}, or more rows
  * @param tokenTypeEmbeddings {@code [tokenTypes, hidden]}
  * @param embeddingNorm layer norm of their sum
  * @param layers from the first to the last
@@ -77,19 +77,33 @@ public record BertWeights(
   }
 
   /**
-   * Finds the weights in a PyTorch export. Biases and embeddings have their PyTorch names; matrices
-   * have none, and are found through the node that multiplies by them, such as {@code
-   * /encoder/layer.0/attention/self/query/MatMul}. What is not used (position ids, pooler) is left
-   * alone.
+   * Finds the weights in a PyTorch export of BERT, RoBERTa, XLM-RoBERTa or CamemBERT. They are what
+   * the nodes of PyTorch's names use, such as {@code /encoder/layer.0/attention/self/query/MatMul},
+   * behind Identity nodes as well. Where positions begin is read from how the graph makes position
+   * ids.
+   *
+   * <p>A weight that nothing uses, a node behind the last layer and an output that is something
+   * else than the last hidden state are refused. Left alone are the pooler, the heads of
+   * pretraining ({@code cls}, {@code lm_head}), and constants that are whole numbers or a single
+   * number.
    *
    * @param file the model
    * @param arena gets copies of matrices that the file transposes when it runs
    * @return the weights, for the most part views of the file
-   * @throws OnnxException if a weight is missing or has another shape or type, or the graph
-   *     computes something else than {@link BertConfig} describes; the message names it
+   * @throws OnnxException if a weight is missing, is left over or has another shape or type, or the
+   *     graph computes something else than {@link BertConfig} describes; the message names it
    */
   public static BertWeights from(OnnxFile file, Arena arena) throws OnnxException {
-    return new BertReader(file, arena).read();
+    return from(file, arena, null);
+  }
+
+  /**
+   * The same, held against what else is known about the model.
+   *
+   * @param config or null
+   */
+  static BertWeights from(OnnxFile file, Arena arena, ModelConfig config) throws OnnxException {
+    return new BertReader(file, arena, config).read();
   }
 
   /**

@@ -24,7 +24,7 @@ import java.util.function.Supplier;
 
 /**
  * Blocks of a configuration, with the weights that its names find. Weights are used where they lie,
- * mapped ones included.
+ * mapped ones included. One that nothing reads is refused, see {@link WeightNames#beside}.
  */
 public final class BlockLoader {
 
@@ -72,6 +72,7 @@ public final class BlockLoader {
    * @return as many as the configuration says
    */
   public List<TransformerLayer> layers() {
+    names.refuseUnread(weights, config.layers(), config.rms());
     List<TransformerLayer> layers = new ArrayList<>();
     for (int n = 0; n < config.layers(); n++) {
       layers.add(layer(n));

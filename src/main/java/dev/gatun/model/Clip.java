@@ -46,7 +46,18 @@ public record Clip(
         .with(Part.FEED_FORWARD_NORM, block + "layer_norm2.{p}")
         .with(Part.FIRST, block + "mlp.fc1.{p}")
         .with(Part.SECOND, block + "mlp.fc2.{p}")
-        .with(Part.FINAL_NORM, tower + "." + lastNorm + ".{p}");
+        .with(Part.FINAL_NORM, tower + "." + lastNorm + ".{p}")
+        .beside("text_projection.weight", "visual_projection.weight", "logit_scale")
+        .beside((tower.startsWith("text") ? "vision" : "text") + "_model.*")
+        .beside("text_model.embeddings.token_embedding.weight")
+        .beside("text_model.embeddings.position_embedding.weight")
+        .beside("vision_model.embeddings.patch_embedding.weight")
+        .beside("vision_model.embeddings.patch_embedding.bias")
+        .beside("vision_model.embeddings.class_embedding")
+        .beside("vision_model.embeddings.position_embedding.weight")
+        .beside("vision_model.pre_layrnorm.weight", "vision_model.pre_layrnorm.bias")
+        // a buffer of 0, 1, 2, …
+        .beside(tower + ".embeddings.position_ids");
   }
 
   /**

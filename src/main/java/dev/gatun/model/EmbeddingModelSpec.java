@@ -8,20 +8,18 @@ import java.io.OutputStream;
 import java.lang.foreign.Arena;
 import java.net.URL;
 import java.net.URLConnection;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
-import java.util.regex.Pattern;
 
 /**
- * An embedding model: where its files are, and what its authors do with the encoder's output. All
- * divide the pooled vector by its L2 norm.
+ * An embedding model: where its files are, and what its authors do with the encoder's output.
  *
  * <p>The models with a name come in jars of LangChain4j, which only have to be on the class path.
- * Any other BERT-family model is a folder with {@code model.onnx} and {@code tokenizer.json}.
+ * Any other model of the families BERT, RoBERTa, XLM-RoBERTa and CamemBERT is a folder; {@link
+ * #folder} says what is read of it.
  */
 public final class EmbeddingModelSpec {
 
@@ -42,12 +40,6 @@ public final class EmbeddingModelSpec {
   private static final String MODEL = "model.onnx";
   private static final String TOKENIZER = "tokenizer.json";
 
-  /** Of sentence-transformers. A flat object of numbers and booleans needs no JSON library. */
-  private static final String POOLING = "1_Pooling/config.json";
-
-  private static final Pattern POOLING_MODE =
-      Pattern.compile("\"pooling_mode_(\\w+)\"\\s*:\\s*true");
-
   private final String name;
 
   /** The folder, or null for resources. */
@@ -56,7 +48,7 @@ public final class EmbeddingModelSpec {
   private final String model;
   private final String tokenizer;
   private final String artifact;
-  private final Pooling pooling;
+  private final ModelFolder described;
   private final String queryPrefix;
   private final String passagePrefix;
 
@@ -66,7 +58,7 @@ public final class EmbeddingModelSpec {
       String model,
       String tokenizer,
       String artifact,
-      Pooling pooling,
+      ModelFolder described,
       String queryPrefix,
       String passagePrefix) {
     this.name = name;
@@ -74,7 +66,7 @@ public final class EmbeddingModelSpec {
     this.model = model;
     this.tokenizer = tokenizer;
     this.artifact = artifact;
-    this.pooling = pooling;
+    this.described = described;
     this.queryPrefix = queryPrefix;
     this.passagePrefix = passagePrefix;
   }
@@ -92,18 +84,33 @@ public final class EmbeddingModelSpec {
         file + ".onnx",
         file + "-tokenizer.json",
         "dev.langchain4j:langchain4j-embeddings-" + artifact,
-        pooling,
+        ModelFolder.known(pooling),
         queryPrefix,
         passagePrefix);
   }
 
   /**
-   * Describes the model in a folder. It pools by the mean, unless {@code 1_Pooling/config.json} (of
-   * sentence-transformers) says CLS.
+   * Describes the model in a folder, as sentence-transformers lays it out. Needed are {@code
+   * model.onnx} and {@code tokenizer.json}. Read as well, where they are, and followed or refused:
+   *
+   * <ul>
+   *   <li>{@code modules.json}: a Transformer whose files are beside it, a Pooling by the mean or
+   *       the first token, then any number of Dense (with {@code model.safetensors}; Tanh,
+   *       Identity, ReLU, GELU or SiLU) and Normalize, in that order. <b>Without it</b> the pooling
+   *       is what {@code 1_Pooling/config.json} says, or the mean, and the vector is divided by its
+   *       L2 norm.
+   *   <li>{@code sentence_bert_config.json} (or its siblings for other families): {@code
+   *       max_seq_length}, what texts are cut to whatever tokenizer.json says. Where it says
+   *       nothing, {@code model_max_length} of {@code tokenizer_config.json}.
+   *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
+   *   <li>{@code config_sentence_transformers.json}: a prompt that the authors put before each text
+   *       is refused, as texts are embedded as they are given.
+   * </ul>
    *
    * @param folder with {@code model.onnx} and {@code tokenizer.json}
    * @return its description
-   * @throws IOException if one of the two is missing, or the folder asks for another way of pooling
+   * @throws IOException if one of the two is missing, or a file asks for what Gatun does not do;
+   *     the message names file and key
    */
   public static EmbeddingModelSpec folder(Path folder) throws IOException {
     for (String file : List.of(MODEL, TOKENIZER)) {
@@ -113,23 +120,7 @@ public final class EmbeddingModelSpec {
       }
     }
     return new EmbeddingModelSpec(
-        folder.toString(), folder, MODEL, TOKENIZER, null, pooling(folder), "", "");
-  }
-
-  private static Pooling pooling(Path folder) throws IOException {
-    Path config = folder.resolve(POOLING);
-    if (!Files.exists(config)) {
-      return Pooling.MEAN;
-    }
-    List<String> modes =
-        POOLING_MODE.matcher(Files.readString(config)).results().map(m -> m.group(1)).toList();
-    return switch (String.join("+", modes)) {
-      case "mean_tokens" -> Pooling.MEAN;
-      case "cls_token" -> Pooling.CLS;
-      default ->
-          throw new FileSystemException(
-              config.toString(), null, "expected mean_tokens or cls_token, got " + modes);
-    };
+        folder.toString(), folder, MODEL, TOKENIZER, null, ModelFolder.read(folder), "", "");
   }
 
   /**
@@ -172,12 +163,27 @@ public final class EmbeddingModelSpec {
   }
 
   /**
-   * Returns how the vector of a text is made.
+   * Returns how the vectors of a text's tokens become one.
    *
-   * @return to be followed by a division by the L2 norm
+   * @return what comes before Dense layers and the division by the L2 norm, where there are any
    */
   public Pooling pooling() {
-    return pooling;
+    return described.pooling();
+  }
+
+  /**
+   * Tells whether vectors have the length 1, so that the dot product of two is their cosine.
+   *
+   * @return true if the last thing done is to divide by the L2 norm
+   */
+  public boolean isNormalized() {
+    List<ModelFolder.Step> steps = described.steps();
+    return !steps.isEmpty() && steps.getLast() instanceof ModelFolder.Normalize;
+  }
+
+  /** What the folder says, apart from weights. */
+  ModelFolder described() {
+    return described;
   }
 
   /**
@@ -217,6 +223,21 @@ public final class EmbeddingModelSpec {
       long size = connection.getContentLengthLong();
       return OnnxFile.read(in, size >= 0 ? size : count(url), url.toString(), arena);
     }
+  }
+
+  /** The bytes of tokenizer.json. */
+  byte[] tokenizerBytes() throws IOException {
+    if (folder != null) {
+      return Files.readAllBytes(folder.resolve(tokenizer));
+    }
+    try (InputStream in = Resources.open(resource(tokenizer)).getInputStream()) {
+      return in.readAllBytes();
+    }
+  }
+
+  /** What messages call tokenizer.json. */
+  String tokenizerName() {
+    return folder != null ? folder.resolve(tokenizer).toString() : tokenizer;
   }
 
   /**

@@ -3,9 +3,15 @@ package dev.gatun.model;
 import dev.gatun.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** Weights of files: each is looked for until it is found, and loaded once. */
 final class FoundWeights implements Weights {
@@ -16,11 +22,23 @@ final class FoundWeights implements Weights {
     Tensor load(String name) throws IOException;
   }
 
+  /** Lists weights. */
+  @FunctionalInterface
+  interface Names {
+    Set<String> list() throws IOException;
+  }
+
+  private static final String NPY = ".npy";
+
   private final Map<String, Tensor> found = new ConcurrentHashMap<>();
+  private final Path source;
+  private final Names names;
   private final Predicate<String> exists;
   private final Loader loader;
 
-  FoundWeights(Predicate<String> exists, Loader loader) {
+  FoundWeights(Path source, Names names, Predicate<String> exists, Loader loader) {
+    this.source = source;
+    this.names = names;
     this.exists = exists;
     this.loader = loader;
   }
@@ -28,6 +46,32 @@ final class FoundWeights implements Weights {
   @Override
   public Tensor find(String name) {
     return found.computeIfAbsent(name, this::load);
+  }
+
+  @Override
+  public Set<String> names() {
+    try {
+      return names.list();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** The names of a folder's files, without their ending. */
+  static Set<String> npyNames(Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files
+          .map(file -> file.getFileName().toString())
+          .filter(name -> name.endsWith(NPY))
+          .map(name -> name.substring(0, name.length() - NPY.length()))
+          .collect(Collectors.toCollection(TreeSet::new));
+    }
+  }
+
+  /** Returns what messages call it. */
+  @Override
+  public String toString() {
+    return source.toString();
   }
 
   private Tensor load(String name) {

@@ -24,7 +24,10 @@ public final class Gpt2 {
           .with(Part.FEED_FORWARD_NORM, BLOCK + "ln_2.{p}")
           .with(Part.FIRST, BLOCK + "mlp.c_fc.{p}")
           .with(Part.SECOND, BLOCK + "mlp.c_proj.{p}")
-          .with(Part.FINAL_NORM, "ln_f.{p}");
+          .with(Part.FINAL_NORM, "ln_f.{p}")
+          .beside("wte.weight", "wpe.weight", "lm_head.weight")
+          // buffers with the causal mask and what it adds
+          .beside(BLOCK + "attn.bias", BLOCK + "attn.masked_bias");
 
   private Gpt2() {}
 
@@ -38,6 +41,7 @@ public final class Gpt2 {
    * @return the model
    */
   public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
+    UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
     Embedding embedding =
         new Embedding(
             runtime,

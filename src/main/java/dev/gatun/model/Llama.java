@@ -30,7 +30,10 @@ public final class Llama {
           .with(Part.FIRST, BLOCK + "mlp.gate_proj.{p}")
           .with(Part.GATE, BLOCK + "mlp.up_proj.{p}")
           .with(Part.SECOND, BLOCK + "mlp.down_proj.{p}")
-          .with(Part.FINAL_NORM, "model.norm.{p}");
+          .with(Part.FINAL_NORM, "model.norm.{p}")
+          .beside("model.embed_tokens.weight", "lm_head.weight")
+          // a buffer with the frequencies of Rotary
+          .beside(BLOCK + "self_attn.rotary_emb.inv_freq");
 
   private Llama() {}
 

@@ -109,6 +109,16 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
    * @return the model
    */
   public Transformer of(GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
+    UnreadWeights.refuseOthers(
+        weights,
+        "encoder.layers.*",
+        "encoder.norm.*",
+        "decoder.layers.*",
+        "decoder.norm.*",
+        "source_embedding.weight",
+        "target_embedding.weight",
+        "output.weight",
+        "output.bias");
     Tensor table = weights.matrix("target_embedding.weight");
     Tensor source = weights.find("source_embedding.weight");
     float factor = (float) Math.sqrt(table.size(1));

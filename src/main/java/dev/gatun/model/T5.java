@@ -40,6 +40,13 @@ public final class T5 {
             .with(Part.FIRST, last + "DenseReluDense." + (gated ? "wi_0" : "wi") + ".{p}")
             .with(Part.SECOND, last + "DenseReluDense.wo.{p}")
             .with(Part.FINAL_NORM, side + "final_layer_norm.{p}");
+    String bias = ".block.0.layer.%d.%s.relative_attention_bias.weight";
+    names
+        .beside("shared.weight", "lm_head.weight", side + "embed_tokens.weight")
+        .beside((decoder ? "encoder" : "decoder") + ".*")
+        .beside((decoder ? "decoder" : "encoder") + bias.formatted(0, "SelfAttention"))
+        // of early files, and never used: cross-attention has no positions
+        .beside("decoder" + bias.formatted(1, "EncDecAttention"));
     if (gated) {
       names.with(Part.GATE, last + "DenseReluDense.wi_1.{p}");
     }
@@ -56,8 +63,9 @@ public final class T5 {
 
   /**
    * Puts a model together. Version 1.1 is known by its {@code wi_1}. Without an {@code
-   * lm_head.weight} the output is tied, and the hidden state is divided by {@code sqrt(dim)} before
-   * it, which is done to a copy of the last norm's weight.
+   * lm_head.weight}, or if that has the numbers of {@code shared.weight}, the output is tied, and
+   * the hidden state is divided by {@code sqrt(dim)} before it, which is done to a copy of the last
+   * norm's weight.
    *
    * @param runtime where it runs
    * @param arena where position biases and that copy lie
@@ -68,8 +76,10 @@ public final class T5 {
    */
   public static Transformer of(
       GatunRuntime runtime, Arena arena, Weights weights, int layers, int heads) {
+    UnreadWeights.requireSame(weights, "encoder.embed_tokens.weight", "shared.weight");
+    UnreadWeights.requireSame(weights, "decoder.embed_tokens.weight", "shared.weight");
     boolean gated = weights.find("encoder.block.0.layer.1.DenseReluDense.wi_1.weight") != null;
-    Tensor head = weights.find("lm_head.weight");
+    Tensor head = untied(weights);
     Embedding embedding =
         new Embedding(runtime, weights.get("shared.weight"), 1, PositionalEncoding.none());
     Map<String, Tensor> scaled = new HashMap<>();
@@ -81,7 +91,7 @@ public final class T5 {
       }
       scaled.put(name, Tensor.copyOf(arena, gamma, gamma.length));
     }
-    Weights all = name -> scaled.containsKey(name) ? scaled.get(name) : weights.find(name);
+    Weights all = UnreadWeights.replaced(weights, scaled);
     return new Transformer(
         runtime,
         embedding,
@@ -91,6 +101,13 @@ public final class T5 {
         head == null
             ? embedding.output()
             : BlockLoader.linear(runtime, weights, "lm_head.weight", null));
+  }
+
+  /** The output's own weight, null if it is tied: some files have it though it is. */
+  private static Tensor untied(Weights weights) {
+    Tensor head = weights.find("lm_head.weight");
+    Tensor table = weights.find("shared.weight");
+    return head != null && table != null && UnreadWeights.same(head, table) ? null : head;
   }
 
   private static BlockLoader blocks(

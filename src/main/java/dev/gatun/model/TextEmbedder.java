@@ -12,12 +12,14 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.FileSystemException;
 import java.util.List;
 import java.util.Objects;
 
 /**
- * From text to a vector of length 1: tokeniser, encoder, pooling and division by the L2 norm, as
- * the authors of a model do it. The cosine of two texts is the dot product of their vectors.
+ * From text to a vector: tokeniser, encoder, pooling and what follows it, as the authors of a model
+ * do it. Most divide by the L2 norm at the end ({@link EmbeddingModelSpec#isNormalized} tells), so
+ * that the cosine of two texts is the dot product of their vectors.
  *
  * {@snippet :
  * try (GatunRuntime runtime = GatunRuntime.create();
@@ -59,6 +61,7 @@ public final class TextEmbedder implements AutoCloseable {
   private final EmbeddingModelSpec spec;
   private final Arena arena;
   private final BertEncoder encoder;
+  private final VectorHead head;
   private final Tokenizer tokenizer;
   private final int maxTokens;
 
@@ -69,11 +72,22 @@ public final class TextEmbedder implements AutoCloseable {
     this.spec = spec;
     this.tokenizer = tokenizer;
     this.arena = arena;
+    ModelFolder described = spec.described();
     try (Arena reading = Arena.ofConfined()) {
       OnnxFile file = spec.openModel(reading);
-      this.encoder = new BertEncoder(runtime, BertWeights.from(file, reading), arena);
+      BertWeights weights = BertWeights.from(file, reading, described.config());
+      TokenIds.requireWithin(spec, weights.config().vocabulary());
+      this.encoder = new BertEncoder(runtime, weights, arena);
     }
-    this.maxTokens = Math.min(tokenizer.maxTokens(), encoder.config().positions());
+    this.head = new VectorHead(spec.name(), described, encoder.config().hidden(), arena);
+    int length = described.maxTokens() < 0 ? tokenizer.maxTokens() : described.maxTokens();
+    this.maxTokens = Math.min(length, encoder.config().positions());
+    try {
+      tokenizer.encode("", maxTokens);
+    } catch (IllegalArgumentException e) {
+      throw new FileSystemException(
+          spec.name(), null, "max_seq_length or positions: " + e.getMessage());
+    }
   }
 
   /**
@@ -122,12 +136,13 @@ public final class TextEmbedder implements AutoCloseable {
    * @return elements
    */
   public int dimension() {
-    return encoder.config().hidden();
+    return head.dimension();
   }
 
   /**
-   * Returns what texts are cut to: what tokenizer.json says, or 512 where it says nothing, and no
-   * more than the model has positions.
+   * Returns what texts are cut to: what a folder's sentence_bert_config.json or
+   * tokenizer_config.json says, else tokenizer.json, or 512 where none says anything; and no more
+   * than the model has positions.
    *
    * @return tokens, those of the template ({@code [CLS]}, {@code [SEP]}) included
    */
@@ -173,7 +188,7 @@ public final class TextEmbedder implements AutoCloseable {
    * @param workspace what the call writes besides out, or null to be lent one
    * @param tokenIds {@code [total]} int32, the tokens of all texts
    * @param cuSeqlens {@code [texts + 1]} int32: 0, then where each text ends; the last is total. A
-   *     text without tokens gets a vector of zeros
+   *     text without tokens is pooled to zeros
    * @param out receives {@code [texts, dimension]}
    * @throws IllegalArgumentException naming the argument, what was expected and what came; nothing
    *     was written
@@ -281,11 +296,10 @@ public final class TextEmbedder implements AutoCloseable {
       long row) {
     ModelEvent event = ModelEvent.start();
     int mark = blocks.mark();
-    long width = dimension();
+    long width = encoder.config().hidden();
     MemorySegment hidden = blocks.take(total * width).segment();
     encoder.run(blocks, ids, total, offsets, texts, hidden, width);
-    boolean first = spec.pooling() == Pooling.CLS;
-    blocks.pool(first, true, texts, width, hidden, width, offsets, out, row);
+    head.run(blocks, hidden, offsets, texts, out, row);
     blocks.giveBackTo(mark);
     ModelEvent.finish(event, spec.name(), (int) texts, total);
   }

@@ -34,7 +34,13 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
           .with(Part.FEED_FORWARD_NORM, BLOCK + "layernorm_after.{p}")
           .with(Part.FIRST, BLOCK + "intermediate.dense.{p}")
           .with(Part.SECOND, BLOCK + "output.dense.{p}")
-          .with(Part.FINAL_NORM, "layernorm.{p}");
+          .with(Part.FINAL_NORM, "layernorm.{p}")
+          .beside("embeddings.patch_embeddings.projection.weight")
+          .beside("embeddings.patch_embeddings.projection.bias")
+          .beside("embeddings.cls_token", "embeddings.position_embeddings")
+          .beside("classifier.weight", "classifier.bias")
+          // of pretraining by masked patches; a layer that the classifier does without
+          .beside("embeddings.mask_token", "pooler.*");
 
   /**
    * Puts a model together.

@@ -1,8 +1,12 @@
 package dev.gatun.model;
 
+import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 
 /**
  * What the weights of a block are called in a family's files. In a pattern {@code {n}} stands for
@@ -50,6 +54,7 @@ public final class WeightNames {
   }
 
   private final Map<Part, String> patterns = new EnumMap<>(Part.class);
+  private final List<String> beside = new ArrayList<>();
   private final boolean inputMajor;
 
   private WeightNames(boolean inputMajor) {
@@ -85,6 +90,45 @@ public final class WeightNames {
   public WeightNames with(Part part, String pattern) {
     patterns.put(part, Objects.requireNonNull(pattern, "pattern"));
     return this;
+  }
+
+  /**
+   * Says what else a file may have: weights that something else than blocks reads, and what no part
+   * of the model needs. A weight of any other name is then refused by {@link BlockLoader}; without
+   * a call of this, only one whose name begins as those of blocks do up to their number. Not
+   * thread-safe, unlike everything else here.
+   *
+   * @param patterns with {@code {n}} for any number and {@code *} for anything
+   * @return this
+   */
+  public WeightNames beside(String... patterns) {
+    beside.addAll(List.of(patterns));
+    return this;
+  }
+
+  /** Refuses what nothing reads of a file with so many blocks. */
+  void refuseUnread(Weights weights, int blocks, boolean rms) {
+    Set<String> read = new HashSet<>();
+    Set<String> scopes = new HashSet<>();
+    for (Part part : patterns.keySet()) {
+      String pattern = patterns.get(part);
+      int number = pattern.indexOf("{n}");
+      if (number >= 0) {
+        scopes.add(pattern.substring(0, number));
+      }
+      boolean biased = !(rms && part.name().endsWith("NORM"));
+      for (int n = 0; n < (number < 0 ? 1 : blocks); n++) {
+        read.add(name(part, n, "weight"));
+        if (biased) {
+          read.add(name(part, n, "bias"));
+        }
+      }
+    }
+    UnreadWeights.refuse(
+        weights,
+        name -> !beside.isEmpty() || scopes.stream().anyMatch(name::startsWith),
+        read,
+        beside);
   }
 
   boolean has(Part part) {

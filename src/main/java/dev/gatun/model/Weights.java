@@ -7,7 +7,10 @@ import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
 
 /** Where a model's weights are found by name: a file, a folder, or a map. */
 @FunctionalInterface
@@ -22,13 +25,35 @@ public interface Weights {
   Tensor find(String name);
 
   /**
+   * Lists the weights. Loaders of families refuse those that nothing reads, since a model that has
+   * them computes something else without them; {@link WeightNames#beside} says what they know.
+   *
+   * @return all names that {@link #find} finds; empty, as here, where they cannot be listed, which
+   *     a lambda cannot: then nothing is refused
+   */
+  default Set<String> names() {
+    return Set.of();
+  }
+
+  /**
    * Weights of a map.
    *
    * @param map name to tensor
    * @return what the map holds when it is asked
    */
   static Weights of(Map<String, Tensor> map) {
-    return map::get;
+    Objects.requireNonNull(map, "map");
+    return new Weights() {
+      @Override
+      public Tensor find(String name) {
+        return map.get(name);
+      }
+
+      @Override
+      public Set<String> names() {
+        return Collections.unmodifiableSet(map.keySet());
+      }
+    };
   }
 
   /**
@@ -42,6 +67,8 @@ public interface Weights {
    */
   static Weights of(SafetensorsFile file, Arena arena) {
     return new FoundWeights(
+        file.file(),
+        file::names,
         name -> file.names().contains(name),
         name -> file.isView(name) ? file.tensor(name) : file.tensor(name, arena));
   }
@@ -52,10 +79,12 @@ public interface Weights {
    * @param folder where the files are
    * @param arena closes the mappings
    * @return the folder's weights; {@link #find} throws UncheckedIOException for a file that is no
-   *     npy file
+   *     npy file, and {@link #names} where the folder cannot be read
    */
   static Weights npy(Path folder, Arena arena) {
     return new FoundWeights(
+        folder,
+        () -> FoundWeights.npyNames(folder),
         name -> Files.exists(folder.resolve(name + ".npy")),
         name -> Npy.map(folder.resolve(name + ".npy"), arena));
   }

@@ -149,6 +149,18 @@ class NpyTest {
         Arrays.toString(tensor.shape()).replace('[', '(').replace(']', ')'));
   }
 
+  /** Numbers lie the same in both orders. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"(6,)", "(6, 1)", "(1, 6)", "(1, 6, 1, 1)", "(0, 3)", "(2, 0, 3)", "(1, 1)", "()"})
+  void fortranOrderThatMakesNoDifference(String shape) throws IOException {
+    String header = "{'descr': '<f4', 'fortran_order': %s, 'shape': " + shape + ", }";
+    Tensor fortran = map(concat(start(1, header.formatted("True")), data(6)));
+    Tensor c = map(concat(start(1, header.formatted("False")), data(6)));
+    assertArrayEquals(c.shape(), fortran.shape());
+    assertArrayEquals(c.toFloatArray(), fortran.toFloatArray());
+  }
+
   @Test
   void scalarShape() throws IOException {
     Tensor tensor =
@@ -224,8 +236,12 @@ class NpyTest {
         bad("data too short", concat(start(1, HEADER), new byte[23]), "came 23"),
         header(
             "Fortran order",
-            "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+            "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 1, 3), }",
             "C order"),
+        header(
+            "65 extents",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }".formatted("1, ".repeat(65)),
+            "at most 64 extents"),
         header(
             "big-endian",
             "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }",

@@ -120,6 +120,93 @@ class OnnxFileTest {
     assertEquals(1, file.node("norm").floatAttribute("axis", 1));
   }
 
+  @Test
+  void inputsAndOutputs() throws OnnxException {
+    OnnxFile file =
+        open(
+            model(
+                new OnnxWriter()
+                    .message(11, new OnnxWriter().text(1, "x"))
+                    .message(11, new OnnxWriter().text(1, "y"))
+                    .message(12, new OnnxWriter().text(1, "z"))));
+    assertEquals(List.of("x", "y"), file.inputs());
+    assertEquals(List.of("z"), file.outputs());
+    assertThrows(UnsupportedOperationException.class, () -> file.inputs().clear());
+    assertThrows(UnsupportedOperationException.class, () -> file.outputs().clear());
+  }
+
+  @Test
+  void identityNodesAreFollowed() throws OnnxException {
+    OnnxFile file =
+        open(
+            model(
+                new OnnxWriter()
+                    .message(1, node("i", "Identity", List.of("w"), List.of("a")))
+                    .message(1, node("j", "Identity", List.of("a"), List.of("b")))
+                    .message(1, node("k", "Identity", List.of("c"), List.of("d")))
+                    .message(1, node("l", "Identity", List.of("x"), List.of("y")))
+                    .message(1, constant("c", longTensor("", new long[] {12}, 1)))
+                    .message(5, floatTensor("w", new float[] {3}))));
+    assertEquals("w", file.origin("b"));
+    assertEquals("x", file.origin("y"));
+    assertEquals("z", file.origin("z"));
+    assertSame(file.initializer("w"), file.constant("b"));
+    assertEquals("FLOAT", file.describe("b").dataType());
+    assertEquals(12, file.constant("d").getLong(0));
+    assertNull(file.constant("y"));
+    assertNull(file.describe("y"));
+    OnnxFile circle =
+        open(
+            model(
+                new OnnxWriter()
+                    .message(1, node("i", "Identity", List.of("b"), List.of("a")))
+                    .message(1, node("j", "Identity", List.of("a"), List.of("b")))));
+    assertMessage("lead back to themselves", () -> circle.origin("a"));
+    assertMessage("lead back to themselves", () -> circle.constant("b"));
+  }
+
+  /** What ConstantOfShape fills with is no constant of that shape. */
+  @Test
+  void onlyConstantNodesAreConstants() throws OnnxException {
+    OnnxWriter fill =
+        node("f", "ConstantOfShape", List.of("shape"), List.of("zeros"))
+            .message(
+                5,
+                new OnnxWriter()
+                    .text(1, "value")
+                    .message(5, longTensor("", new long[] {7}, 1))
+                    .number(20, 4));
+    OnnxFile file = open(model(new OnnxWriter().message(1, fill)));
+    assertNull(file.constant("zeros"));
+    assertEquals(7, file.value(file.node("f")).getLong(0));
+  }
+
+  @Test
+  void aValueIsComputedOnce() {
+    OnnxWriter twice =
+        new OnnxWriter()
+            .message(1, node("a", "Add", List.of("x", "y"), List.of("z")))
+            .message(1, node("b", "Mul", List.of("x", "y"), List.of("z")));
+    assertMessage("a second node computes 'z'", () -> open(model(twice)));
+    OnnxWriter both =
+        new OnnxWriter()
+            .message(1, node("a", "Add", List.of("x", "y"), List.of("z")))
+            .message(5, floatTensor("z", new float[] {3}));
+    assertMessage("'z' is an initialiser and computed as well", () -> open(model(both)));
+  }
+
+  @Test
+  void messagesAreOneShortLine() {
+    String name = "a\nb\u001b[2J" + "x".repeat(4000);
+    OnnxWriter twice = new OnnxWriter().message(5, tensor(name, 1)).message(5, tensor(name, 1));
+    String message = assertThrows(OnnxException.class, () -> open(model(twice))).getMessage();
+    assertFalse(message.chars().anyMatch(Character::isISOControl), message);
+    assertTrue(message.length() < 1200, message);
+    message = new OnnxException(SOURCE, name).getMessage();
+    assertFalse(message.chars().anyMatch(Character::isISOControl), message);
+    assertTrue(message.length() < 1200, message);
+  }
+
   // ---- numbers
 
   @ParameterizedTest

@@ -381,6 +381,31 @@ class SafetensorsTest {
 
   // ---- refusals
 
+  @Test
+  void anIndexIsNamedAsWhatItIs() {
+    String index =
+        """
+        {
+          "metadata": {"total_size": 8},
+          "weight_map": {
+            "a": "model-00001-of-00002.safetensors",
+            "b": "model-00002-of-00002.safetensors"
+          }
+        }
+        """;
+    for (String text : new String[] {index, index.replaceAll("\\s", "")}) {
+      assertRefused(
+          "got JSON: an index, which says in which files the tensors are",
+          () -> map(text.getBytes(StandardCharsets.UTF_8)));
+    }
+    assertRefused(
+        "got JSON of another kind",
+        () -> map("{\"weight_map\": 1}".getBytes(StandardCharsets.UTF_8)));
+    assertRefused(
+        "expected a header of at most 100000000 bytes",
+        () -> map("{\"weight_map\": ".getBytes(StandardCharsets.UTF_8)));
+  }
+
   static Stream<Arguments> malformed() {
     byte[] pair = floats(1, 2);
     String one = entry("a", "F32", "[1]", 0, 4);

@@ -1,9 +1,7 @@
 package dev.gatun.model;
 
-import static dev.gatun.support.OnnxWriter.constant;
 import static dev.gatun.support.OnnxWriter.floatTensor;
 import static dev.gatun.support.OnnxWriter.longTensor;
-import static dev.gatun.support.OnnxWriter.model;
 import static dev.gatun.support.OnnxWriter.node;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -19,6 +17,7 @@ import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.support.OnnxWriter;
 import dev.gatun.support.ReferenceBert;
+import dev.gatun.support.TinyBert;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
@@ -27,7 +26,6 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -158,82 +156,22 @@ class BertWeightsTest {
 
   // ---- a tiny model: 2 layers, 8 wide, 2 heads of 4, 6 between
 
-  /** Its parts by the name that a message should have when the part is missing. */
-  private final Map<String, OnnxWriter> weights = new LinkedHashMap<>();
+  private static final BertConfig TINY = new BertConfig(2, 8, 2, 4, 6, 11, 5, 2, 1e-6f);
 
-  private final Map<String, OnnxWriter> nodes = new LinkedHashMap<>();
-  private String prefix = "";
-  private int seed;
-
-  private void weight(String name, int... shape) {
-    String dotted = prefix.isEmpty() ? name : prefix.substring(1) + "." + name;
-    weights.put(dotted, random(dotted, shape));
-  }
-
-  private OnnxWriter random(String name, int... shape) {
-    float[] values = new float[Arrays.stream(shape).reduce(1, (a, b) -> a * b)];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = seed++;
-    }
-    return floatTensor(name, values, Arrays.stream(shape).asLongStream().toArray());
-  }
-
-  private void put(String name, String opType, String in, String other) {
-    nodes.put(
-        prefix + name,
-        node(prefix + name, opType, List.of(in, other), List.of(prefix + name + "_output_0")));
-  }
-
-  private void linear(String path, String name, int in, int out) {
-    weight(name + ".bias", out);
-    String matrix = "onnx::MatMul_" + weights.size();
-    weights.put(matrix, random(matrix, in, out));
-    put(path + "/MatMul", "MatMul", "x", matrix);
-    put(path + "/Add", "Add", name + ".bias", prefix + path + "/MatMul_output_0");
-  }
-
-  private void norm(String path, String name) {
-    weight(name + ".weight", 8);
-    weight(name + ".bias", 8);
-    String eps = prefix + path + "/Constant_1_output_0";
-    nodes.put(eps, constant(eps, floatTensor("", new float[] {1e-6f})));
-    put(path + "/Add", "Add", "variance", eps);
-  }
+  private TinyBert tiny = TinyBert.bert("", 11, 5);
 
   private void tiny() {
-    weight("embeddings.word_embeddings.weight", 11, 8);
-    weight("embeddings.position_embeddings.weight", 5, 8);
-    weight("embeddings.token_type_embeddings.weight", 2, 8);
-    norm("/embeddings/LayerNorm", "embeddings.LayerNorm");
-    for (int l = 0; l < 2; l++) {
-      String path = "/encoder/layer." + l;
-      String name = "encoder.layer." + l;
-      for (String part : List.of("query", "key", "value")) {
-        linear(path + "/attention/self/" + part, name + ".attention.self." + part, 8, 8);
-      }
-      linear(path + "/attention/output/dense", name + ".attention.output.dense", 8, 8);
-      norm(path + "/attention/output/LayerNorm", name + ".attention.output.LayerNorm");
-      linear(path + "/intermediate/dense", name + ".intermediate.dense", 8, 6);
-      put(path + "/intermediate/intermediate_act_fn/Erf", "Erf", "x", "");
-      linear(path + "/output/dense", name + ".output.dense", 6, 8);
-      norm(path + "/output/LayerNorm", name + ".output.LayerNorm");
-    }
-    String self = prefix + "/encoder/layer.0/attention/self";
-    nodes.put("shape", constant("shape", longTensor("", new long[] {0, 0, 2, 4}, 4)));
-    nodes.put(
-        "reshape",
-        node("r", "Reshape", List.of(self + "/query/Add_output_0", "shape"), List.of("q")));
-    nodes.put("divisor", constant("divisor", floatTensor("", new float[] {2})));
-    put("/encoder/layer.0/attention/self/Div", "Div", "scores", "divisor");
+    tiny = TinyBert.bert("", 11, 5);
+  }
+
+  private OnnxFile file() throws OnnxException {
+    byte[] bytes = tiny.bytes();
+    MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
+    return OnnxFile.of(memory, "tiny.onnx", arena);
   }
 
   private BertWeights read() throws OnnxException {
-    OnnxWriter graph = new OnnxWriter();
-    nodes.values().forEach(node -> graph.message(1, node));
-    weights.values().forEach(weight -> graph.message(5, weight));
-    byte[] bytes = model(graph);
-    MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
-    return BertWeights.from(OnnxFile.of(memory, "tiny.onnx", arena), arena);
+    return BertWeights.from(file(), arena);
   }
 
   private void assertRefused(String part) {
@@ -242,52 +180,45 @@ class BertWeightsTest {
     assertTrue(message.contains(part), message);
   }
 
-  private static final BertConfig TINY = new BertConfig(2, 8, 2, 4, 6, 11, 5, 2, 1e-6f);
-
   @Test
   void tinyModel() throws OnnxException {
-    tiny();
     BertWeights read = read();
     assertEquals(TINY, read.config());
     assertEquals(3 + 2 + 2 * 16, tensors(read).size());
-    assertEquals(37, read.wordEmbeddings().getFloat(4, 5));
-    assertEquals(weights.size(), tensors(read).size(), "all are used");
+    assertArrayEquals(
+        tiny.numbers.get("embeddings.word_embeddings.weight"),
+        read.wordEmbeddings().toFloatArray());
+    assertEquals(tiny.weights.size(), tensors(read).size(), "all are used");
     long distinct =
         tensors(read).stream()
             .map(t -> t.segment().getAtIndex(ValueLayout.JAVA_FLOAT, 0))
             .distinct()
             .count();
-    assertEquals(weights.size(), distinct, "none is used twice");
+    assertEquals(tiny.weights.size(), distinct, "none is used twice");
   }
 
   @Test
   void encoderInsideABiggerModel() throws OnnxException {
-    prefix = "/bert";
-    tiny();
+    tiny = TinyBert.bert("/bert", 11, 5);
     assertEquals(TINY, read().config());
-    assertTrue(weights.containsKey("bert.embeddings.LayerNorm.bias"));
+    assertTrue(tiny.weights.containsKey("bert.embeddings.LayerNorm.bias"));
   }
 
   static Stream<String> names() {
-    BertWeightsTest test = new BertWeightsTest();
-    test.tiny();
-    test.arena.close();
-    return test.weights.keySet().stream();
+    return TinyBert.bert("", 11, 5).weights.keySet().stream();
   }
 
   @ParameterizedTest
   @MethodSource("names")
   void aMissingWeightIsNamed(String name) {
-    tiny();
-    weights.remove(name);
+    tiny.weights.remove(name);
     assertRefused(name);
   }
 
   @ParameterizedTest
   @MethodSource("names")
   void aWeightOfAnotherShapeIsRefused(String name) {
-    tiny();
-    weights.put(name, floatTensor(name, new float[9], 3, 3));
+    tiny.weights.put(name, floatTensor(name, new float[9], 3, 3));
     String message = assertThrows(OnnxException.class, this::read).getMessage();
     assertTrue(message.contains("expected"), message);
   }
@@ -296,60 +227,102 @@ class BertWeightsTest {
   void aMissingNodeIsNamed() {
     for (String path :
         List.of(
+            "/embeddings/position_embeddings/Gather",
             "/encoder/layer.0/attention/self/key/MatMul",
             "/encoder/layer.0/attention/self/query/MatMul",
+            "/encoder/layer.1/attention/self/value/Add",
             "/encoder/layer.1/output/dense/MatMul",
             "/encoder/layer.1/attention/output/LayerNorm/Add",
-            "/embeddings/LayerNorm/Add")) {
+            "/embeddings/LayerNorm/Mul")) {
       tiny();
-      nodes.remove(path);
+      tiny.nodes.remove(path);
       assertRefused(path);
     }
     tiny();
-    nodes.remove("/encoder/layer.1/intermediate/intermediate_act_fn/Erf");
+    tiny.add("/encoder/layer.1/intermediate/intermediate_act_fn/Erf", "Tanh", "x");
+    assertRefused("expected an exact GELU, got Tanh");
+    tiny();
+    tiny.add(
+        "/encoder/layer.1/intermediate/intermediate_act_fn/Mul_1",
+        "Mul",
+        "/encoder/layer.1/intermediate/dense/Add_output_0",
+        "/encoder/layer.1/intermediate/intermediate_act_fn/Constant_2_output_0");
     assertRefused("no Erf below /encoder/layer.1/intermediate/");
   }
 
   @Test
   void otherNormsAndScalesAreRefused() {
+    String eps = "/encoder/layer.1/output/LayerNorm/Constant_1";
+    for (float wrong : new float[] {1e-5f, -1, 0, Float.NaN, Float.POSITIVE_INFINITY}) {
+      tiny();
+      tiny.constant(eps, floatTensor("", new float[] {wrong}));
+      assertRefused("encoder.layer.1.output.LayerNorm: expected");
+    }
     tiny();
-    String eps = "/encoder/layer.1/output/LayerNorm/Constant_1_output_0";
-    nodes.put(eps, constant(eps, floatTensor("", new float[] {1e-5f})));
-    assertRefused("encoder.layer.1.output.LayerNorm: expected the epsilon");
-    tiny();
-    nodes.put("divisor", constant("divisor", floatTensor("", new float[] {3})));
+    tiny.constant("/encoder/layer.0/attention/self/Constant_1", floatTensor("", new float[] {3}));
     assertRefused("sqrt(4)");
+    tiny();
+    tiny.constant(
+        "/encoder/layer.1/attention/self/Constant", longTensor("", new long[] {0, 0, 4, 2}, 4));
+    assertRefused("number of heads");
   }
 
   @Test
   void headsFromWhatTheFileHas() throws OnnxException {
-    for (long[] shape : new long[][] {{0, 0, -1, 4}, {1, -1, 2, 4}, {0, 0, 2, -1}}) {
+    String shape = "/encoder/layer.0/attention/self/Constant";
+    for (long[] sizes : new long[][] {{0, 0, -1, 4}, {1, -1, 2, 4}, {0, 0, 2, -1}}) {
       tiny();
-      nodes.remove("divisor");
-      nodes.put("shape", constant("shape", longTensor("", shape, 4)));
+      tiny.constant(shape, longTensor("", sizes, 4));
       assertEquals(TINY, read().config());
     }
     tiny();
-    nodes.put("shape", constant("two", longTensor("", new long[] {2}, 1)));
-    nodes.put("four", constant("four", longTensor("", new long[] {4}, 1)));
-    nodes.put("concat", node("c", "Concat", List.of("b", "s", "two", "four"), List.of("shape")));
+    tiny.nodes.put(
+        shape,
+        node(
+            shape,
+            "Concat",
+            List.of(
+                "b",
+                "s",
+                tiny.constant("/two", longTensor("", new long[] {2}, 1)),
+                tiny.constant("/four", longTensor("", new long[] {4}, 1))),
+            List.of(shape + "_output_0")));
     assertEquals(TINY, read().config());
     tiny();
-    nodes.remove("reshape");
+    tiny.nodes.remove(shape);
     assertEquals(TINY, read().config(), "from the divisor");
-    nodes.remove("divisor");
+    tiny.add(
+        "/encoder/layer.0/attention/self/Div",
+        "Mul",
+        "/encoder/layer.0/attention/self/MatMul_output_0",
+        "/encoder/layer.0/attention/self/Constant_1_output_0");
+    tiny.nodes.put(
+        "/encoder/layer.0/attention/self/Div",
+        node(
+            "/encoder/layer.0/attention/self/Mul",
+            "Mul",
+            List.of(
+                "/encoder/layer.0/attention/self/MatMul_output_0",
+                "/encoder/layer.0/attention/self/Constant_1_output_0"),
+            List.of("/encoder/layer.0/attention/self/Div_output_0")));
     assertRefused("number of heads");
   }
 
   @Test
   void fusedNormsAndTransposedMatrices() throws OnnxException {
-    tiny();
     BertWeights expected = read();
-    nodes.remove("/embeddings/LayerNorm/Add");
-    String fused = "/embeddings/LayerNorm/LayerNormalization";
-    nodes.put(
-        fused,
-        node(fused, "LayerNormalization", List.of("x"), List.of("y"))
+    String norm = "/embeddings/LayerNorm/";
+    tiny.nodes.keySet().removeIf(name -> name.startsWith(norm));
+    tiny.nodes.put(
+        norm,
+        node(
+                norm + "LayerNormalization",
+                "LayerNormalization",
+                List.of(
+                    "/embeddings/Add_2_output_0",
+                    "embeddings.LayerNorm.weight",
+                    "embeddings.LayerNorm.bias"),
+                List.of(norm + "Add_1_output_0"))
             .message(5, new OnnxWriter().text(1, "epsilon").fixed32(2, 1e-6f)));
     // The matrix as PyTorch has it, [out, in], and a node that turns it.
     Tensor matrix = expected.layers().get(1).intermediate().weight();
@@ -359,9 +332,20 @@ class BertWeightsTest {
         turned[out * 8 + in] = matrix.getFloat(in, out);
       }
     }
-    weights.put("w", floatTensor("w", turned, 6, 8));
-    nodes.put("t", node("t", "Transpose", List.of("w"), List.of("wt")));
-    put("/encoder/layer.1/intermediate/dense/MatMul", "MatMul", "x", "wt");
+    String product = "/encoder/layer.1/intermediate/dense/MatMul";
+    tiny.weights.put("w", floatTensor("w", turned, 6, 8));
+    tiny.weights
+        .keySet()
+        .removeIf(name -> Arrays.equals(tiny.numbers.get(name), matrix.toFloatArray()));
+    String x = "/encoder/layer.1/attention/output/LayerNorm/Add_1_output_0";
+    tiny.add(product, "MatMul", x, tiny.add("/t", "Transpose", "w"));
     assertSame(expected, read());
+    for (OnnxWriter bad :
+        List.of(floatTensor("w", turned, 48), floatTensor("w", turned, 6, 2, 4))) {
+      tiny.weights.put("w", bad);
+      assertRefused("encoder.layer.1.intermediate.dense.weight");
+    }
+    tiny.add("/t", "Transpose");
+    assertRefused("expected 1 inputs or more");
   }
 }

@@ -23,6 +23,7 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.function.Function;
 
 /** What a {@link ChildJvm} runs: the first argument says which. */
@@ -45,6 +46,7 @@ public final class ChildMain {
       case "first-layer" -> LayersCalls.first();
       case "race" -> RaceCalls.run(arguments[1], Double.parseDouble(arguments[2]));
       case "safetensors" -> safetensors(Path.of(arguments[1]));
+      case "mutations" -> Mutations.main(Arrays.copyOfRange(arguments, 1, arguments.length));
       default -> throw new IllegalArgumentException(arguments[0]);
     }
   }

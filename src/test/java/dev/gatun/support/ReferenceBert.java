@@ -18,11 +18,13 @@ public final class ReferenceBert {
   public double[][] forward(int... ids) {
     int hidden = weights.config().hidden();
     double[][] x = new double[ids.length][hidden];
+    int place = weights.config().firstPosition();
     for (int t = 0; t < ids.length; t++) {
+      int row = ids[t] == weights.config().paddingId() ? ids[t] : place++;
       for (int i = 0; i < hidden; i++) {
         x[t][i] =
             (double) weights.wordEmbeddings().getFloat(ids[t], i)
-                + weights.positionEmbeddings().getFloat(t, i)
+                + weights.positionEmbeddings().getFloat(row, i)
                 + weights.tokenTypeEmbeddings().getFloat(0, i);
       }
     }

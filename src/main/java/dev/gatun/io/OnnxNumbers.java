@@ -1,0 +1,168 @@
+package dev.gatun.io;
+
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import dev.gatun.io.OnnxFile.Initializer;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** The numbers of an initialiser: where they lie in the file, moved a little, or copied. */
+final class OnnxNumbers {
+  /** TensorProto.DataType. */
+  private static final int FLOAT = 1;
+
+  private static final int INT32 = 6;
+  private static final int INT64 = 7;
+
+  private final MemorySegment data;
+  private final String source;
+  private final Arena arena;
+
+  /** True if the memory is the file's own, to be written to. */
+  private final boolean owned;
+
+  OnnxNumbers(MemorySegment data, String source, Arena arena, boolean owned) {
+    this.data = data;
+    this.source = source;
+    this.arena = arena;
+    this.owned = owned;
+  }
+
+  Tensor read(Initializer initializer) throws OnnxException {
+    if (initializer.external) {
+      throw error(initializer, "its data are in another file, which is not supported");
+    }
+    DType dtype =
+        switch (initializer.dataType) {
+          case FLOAT -> DType.FLOAT32;
+          case INT32 -> DType.INT32;
+          case INT64 -> DType.INT64;
+          default -> throw error(initializer, "expected the type FLOAT, INT32 or INT64");
+        };
+    long bytes = byteSize(initializer, dtype);
+    MemorySegment numbers;
+    if (initializer.raw >= 0) {
+      if (initializer.rawBytes != bytes) {
+        throw error(
+            initializer, "expected %d bytes, got %d".formatted(bytes, initializer.rawBytes));
+      }
+      numbers = aligned(initializer, dtype);
+    } else {
+      numbers = readList(initializer, dtype, bytes);
+    }
+    try {
+      return Tensor.of(numbers.asReadOnly(), dtype, initializer.shape());
+    } catch (IllegalArgumentException e) {
+      throw error(initializer, e.getMessage());
+    }
+  }
+
+  private long byteSize(Initializer initializer, DType dtype) throws OnnxException {
+    long bytes = dtype.byteSize();
+    for (long size : initializer.shape()) {
+      if (size < 0) {
+        throw error(initializer, "expected sizes >= 0");
+      }
+      if (Math.multiplyHigh(bytes, size) != 0 || bytes * size < 0) {
+        throw error(initializer, "more than 2^63 bytes");
+      }
+      bytes *= size;
+    }
+    return bytes;
+  }
+
+  /** The raw bytes at an address that suits the type. Both platforms are little-endian, as ONNX. */
+  private MemorySegment aligned(Initializer initializer, DType dtype) {
+    MemorySegment raw = data.asSlice(initializer.raw, initializer.rawBytes);
+    long shift = raw.address() & (dtype.byteSize() - 1);
+    if (shift == 0) {
+      return raw;
+    }
+    if (owned && initializer.raw - shift >= initializer.start) {
+      // Over tag, length and name, which have been read.
+      initializer.raw -= shift;
+      return data.asSlice(initializer.raw, initializer.rawBytes).copyFrom(raw);
+    }
+    return allocate(dtype, raw.byteSize()).copyFrom(raw);
+  }
+
+  private MemorySegment readList(Initializer initializer, DType dtype, long bytes)
+      throws OnnxException {
+    int field =
+        switch (dtype) {
+          case FLOAT32 -> 4;
+          case INT32 -> 5;
+          case INT64 -> 7;
+        };
+    // Counted before memory is taken: the shape may promise anything.
+    long count = 0;
+    Wire wire = new Wire(data, source, initializer.start, initializer.end);
+    while (wire.next()) {
+      if (wire.field == field) {
+        count += listLength(wire, dtype);
+      }
+    }
+    if (count != bytes / dtype.byteSize()) {
+      throw error(
+          initializer, "expected %d numbers, got %d".formatted(bytes / dtype.byteSize(), count));
+    }
+    MemorySegment numbers = allocate(dtype, bytes);
+    long index = 0;
+    wire = new Wire(data, source, initializer.start, initializer.end);
+    while (wire.next()) {
+      if (wire.field != field) {
+        continue;
+      }
+      if (dtype == DType.FLOAT32) {
+        MemorySegment.copy(data, wire.start, numbers, index * Float.BYTES, wire.length);
+        index += wire.length / Float.BYTES;
+      } else if (wire.type == Wire.VARINT) {
+        set(numbers, dtype, index++, wire.number);
+      } else {
+        for (Wire list = wire.message(); list.hasMore(); ) {
+          set(numbers, dtype, index++, list.varint());
+        }
+      }
+    }
+    return numbers;
+  }
+
+  private static long listLength(Wire wire, DType dtype) throws OnnxException {
+    if (dtype == DType.FLOAT32) {
+      if (wire.type != Wire.FIXED32) {
+        wire.expect(Wire.BYTES);
+      }
+      if (wire.length % Float.BYTES != 0) {
+        throw wire.error(
+            wire.start, "expected a multiple of 4 bytes, got %d".formatted(wire.length));
+      }
+      return wire.length / Float.BYTES;
+    }
+    if (wire.type == Wire.VARINT) {
+      return 1;
+    }
+    long count = 0;
+    for (Wire list = wire.message(); list.hasMore(); count++) {
+      list.varint();
+    }
+    return count;
+  }
+
+  private static void set(MemorySegment numbers, DType dtype, long index, long value) {
+    if (dtype == DType.INT32) {
+      numbers.setAtIndex(ValueLayout.JAVA_INT, index, (int) value);
+    } else {
+      numbers.setAtIndex(ValueLayout.JAVA_LONG, index, value);
+    }
+  }
+
+  private MemorySegment allocate(DType dtype, long bytes) {
+    return Tensor.allocate(arena, dtype, bytes / dtype.byteSize()).segment();
+  }
+
+  private OnnxException error(Initializer initializer, String reason) {
+    return new OnnxException(
+        source, "initialiser %s at byte %d: %s".formatted(initializer, initializer.start, reason));
+  }
+}

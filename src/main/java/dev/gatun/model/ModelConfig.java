@@ -1,0 +1,121 @@
+package dev.gatun.model;
+
+import dev.gatun.internal.Json;
+import dev.gatun.io.OnnxException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+
+/**
+ * What {@code config.json} of Hugging Face says about a BERT-family encoder. The graph is what is
+ * computed; this is held against it. Keys that say nothing about the computation, of which there is
+ * no end, are left alone.
+ */
+final class ModelConfig {
+  private static final String FILE = "config.json";
+
+  /** Of RobertaConfig, where a file does not say. */
+  private static final int ROBERTA_PADDING = 1;
+
+  /** Families by what their positions begin behind: -1, or the id of padding. */
+  private static final Map<String, Boolean> BEHIND_PADDING =
+      Map.of("bert", false, "roberta", true, "xlm-roberta", true, "camembert", true);
+
+  private final Path file;
+  private final Json json;
+  private final Integer paddingId;
+
+  private ModelConfig(Path file, Json json) {
+    this.file = file;
+    this.json = json;
+    this.paddingId = readFamily();
+    requireText("hidden_act", "gelu");
+    requireText("position_embedding_type", "absolute");
+    for (String key : new String[] {"is_decoder", "add_cross_attention"}) {
+      if (!json.find(key).isNull() && json.find(key).bool()) {
+        throw json.find(key).expected("false");
+      }
+    }
+  }
+
+  /**
+   * Reads a folder's.
+   *
+   * @return null if the folder has none
+   */
+  static ModelConfig read(Path folder) throws IOException {
+    Path file = folder.resolve(FILE);
+    if (!Files.exists(file)) {
+      return null;
+    }
+    return Descriptions.read(file, json -> new ModelConfig(file, json));
+  }
+
+  private Integer readFamily() {
+    Json type = json.find("model_type");
+    if (type.isNull()) {
+      return null;
+    }
+    Boolean behindPadding = BEHIND_PADDING.get(type.string());
+    if (behindPadding == null) {
+      throw type.expected("one of bert, camembert, roberta and xlm-roberta");
+    }
+    if (!behindPadding) {
+      return -1;
+    }
+    Json padding = json.find("pad_token_id");
+    return padding.isNull() ? ROBERTA_PADDING : (int) padding.integer(0, Integer.MAX_VALUE - 1);
+  }
+
+  private void requireText(String key, String expected) {
+    Json value = json.find(key);
+    if (!value.isNull() && !value.string().equals(expected)) {
+      throw value.expected('"' + expected + '"');
+    }
+  }
+
+  /** What messages call it. */
+  String source() {
+    return file.toString();
+  }
+
+  /** What positions begin behind, -1 where they begin at 0; null if the file does not say. */
+  Integer paddingId() {
+    return paddingId;
+  }
+
+  /**
+   * Refuses sizes that are not those of the file.
+   *
+   * @param positionRows of the table of positions
+   */
+  void require(BertConfig sizes, long positionRows) throws OnnxException {
+    requireSize("num_hidden_layers", sizes.layers());
+    requireSize("hidden_size", sizes.hidden());
+    requireSize("num_attention_heads", sizes.heads());
+    requireSize("intermediate_size", sizes.intermediate());
+    requireSize("vocab_size", sizes.vocabulary());
+    requireSize("max_position_embeddings", positionRows);
+    requireSize("type_vocab_size", sizes.tokenTypes());
+    try {
+      Json epsilon = json.find("layer_norm_eps");
+      if (!epsilon.isNull() && (float) epsilon.number() != sizes.layerNormEps()) {
+        throw epsilon.expected("%s as the model has it".formatted(sizes.layerNormEps()));
+      }
+    } catch (IllegalArgumentException e) {
+      throw new OnnxException(source(), e.getMessage());
+    }
+  }
+
+  private void requireSize(String key, long expected) throws OnnxException {
+    try {
+      Json size = json.find(key);
+      if (!size.isNull() && size.integer(Long.MIN_VALUE, Long.MAX_VALUE) != expected) {
+        throw size.expected("%d as the model has it".formatted(expected));
+      }
+    } catch (IllegalArgumentException e) {
+      throw new OnnxException(source(), e.getMessage());
+    }
+  }
+}

@@ -1,0 +1,279 @@
+package dev.gatun.model;
+
+import dev.gatun.internal.Json;
+import java.io.IOException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * What the files of a sentence-transformers folder say about the way from a text to its vector,
+ * apart from weights. Everything in them is either followed or refused.
+ *
+ * @param config of the encoder, or null if the folder has none
+ * @param maxTokens what texts are cut to whatever tokenizer.json says; -1 if nothing else says so
+ * @param pooling how rows become one
+ * @param width that pooling expects of a row, or -1
+ * @param steps what follows, in this order
+ */
+record ModelFolder(
+    ModelConfig config, int maxTokens, Pooling pooling, int width, List<Step> steps) {
+
+  /** What is done with a pooled vector. */
+  sealed interface Step {}
+
+  /** Division by the L2 norm. */
+  record Normalize() implements Step {}
+
+  /** A linear layer, whose files are in a folder of its own. */
+  record Dense(Path folder, DenseConfig config) implements Step {}
+
+  private static final String MODULES = "modules.json";
+  private static final String POOLING = "1_Pooling";
+  private static final String CONFIG = "config.json";
+
+  /** In the order in which sentence-transformers looks for them; the first one counts. */
+  private static final List<String> SENTENCE_CONFIGS =
+      Stream.of("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+          .map("sentence_%s_config.json"::formatted)
+          .toList();
+
+  private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
+  private static final String SENTENCE_TRANSFORMERS = "config_sentence_transformers.json";
+  private static final String TYPES = "sentence_transformers.models.";
+
+  /** Keys of pooling, with what a file that has no such key means by it. */
+  private static final String MODE = "pooling_mode_";
+
+  private static final Set<String> MODES =
+      Set.of(
+          "cls_token",
+          "mean_tokens",
+          "max_tokens",
+          "mean_sqrt_len_tokens",
+          "weightedmean_tokens",
+          "lasttoken");
+
+  /** What is known about a model in a jar. */
+  static ModelFolder known(Pooling pooling) {
+    return new ModelFolder(null, -1, pooling, -1, List.of(new Normalize()));
+  }
+
+  /**
+   * Reads what is there.
+   *
+   * @param folder a folder with a model
+   * @return its description
+   * @throws IOException if a file cannot be read, or says what Gatun does not do; the message names
+   *     it
+   */
+  static ModelFolder read(Path folder) throws IOException {
+    ModelConfig config = ModelConfig.read(folder);
+    int maxTokens = maxTokens(folder);
+    requireNoPrompt(folder);
+    Path modules = folder.resolve(MODULES);
+    if (Files.exists(modules)) {
+      return Descriptions.read(modules, json -> described(folder, config, maxTokens, json));
+    }
+    refuseUnnamedModules(folder);
+    Path pooling = folder.resolve(POOLING).resolve(CONFIG);
+    PoolingConfig pooled =
+        Files.exists(pooling)
+            ? Descriptions.read(pooling, PoolingConfig::read)
+            : new PoolingConfig(Pooling.MEAN, -1);
+    return new ModelFolder(
+        config, maxTokens, pooled.pooling, pooled.width, List.of(new Normalize()));
+  }
+
+  // ---- modules -------------------------------------------------------------------------------
+
+  private static ModelFolder described(Path folder, ModelConfig config, int maxTokens, Json modules)
+      throws IOException {
+    List<Json> all = modules.elements();
+    PoolingConfig pooling = null;
+    List<Step> steps = new ArrayList<>();
+    for (int i = 0; i < all.size(); i++) {
+      Json module = all.get(i);
+      module.only(Set.of("idx", "name", "path", "type"));
+      if (!module.find("idx").isNull()
+          && module.find("idx").integer(Integer.MIN_VALUE, Integer.MAX_VALUE) != i) {
+        throw module.find("idx").expected("%d, its place".formatted(i));
+      }
+      String type = module.get("type").string();
+      Path path = path(folder, module.get("path"));
+      String kind = type.startsWith(TYPES) ? type.substring(TYPES.length()) : type;
+      if (i == 0 && kind.equals("Transformer")) {
+        requireRoot(folder, path, module);
+      } else if (i == 1 && kind.equals("Pooling")) {
+        pooling = Descriptions.read(path.resolve(CONFIG), PoolingConfig::read);
+      } else if (i > 1 && kind.equals("Normalize")) {
+        steps.add(new Normalize());
+      } else if (i > 1 && kind.equals("Dense")) {
+        steps.add(new Dense(path, Descriptions.read(path.resolve(CONFIG), DenseConfig::read)));
+      } else {
+        String expected = i == 0 ? "Transformer" : i == 1 ? "Pooling" : "Dense or Normalize";
+        throw module.get("type").expected(TYPES + expected + " in place %d".formatted(i));
+      }
+    }
+    if (pooling == null) {
+      throw modules.expected("a Transformer and a Pooling");
+    }
+    return new ModelFolder(config, maxTokens, pooling.pooling, pooling.width, steps);
+  }
+
+  private static Path path(Path folder, Json path) {
+    String text = path.string();
+    if (!text.matches("[\\w.-]*") || text.startsWith(".")) {
+      throw path.expected("the name of a folder beside it");
+    }
+    return folder.resolve(text);
+  }
+
+  private static void requireRoot(Path folder, Path path, Json module) {
+    if (!path.equals(folder.resolve(""))) {
+      throw module.get("path").expected("\"\": the encoder's files beside modules.json");
+    }
+  }
+
+  /** Nothing says what they are for, and the vector would be another one with them. */
+  private static void refuseUnnamedModules(Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(folder)) {
+      for (Path file : files.toList()) {
+        String name = file.getFileName().toString();
+        if (name.matches("\\d+_\\w+")
+            && !name.equals(POOLING)
+            && !name.endsWith("_Normalize")
+            && Files.isDirectory(file)) {
+          throw new FileSystemException(
+              file.toString(),
+              null,
+              "expected a %s beside it that says what the module is for".formatted(MODULES));
+        }
+      }
+    }
+  }
+
+  /**
+   * What a Pooling module says.
+   *
+   * @param pooling the one mode
+   * @param width of a row, or -1
+   */
+  private record PoolingConfig(Pooling pooling, int width) {
+    static PoolingConfig read(Json json) {
+      List<String> modes = new ArrayList<>();
+      for (String key : json.names()) {
+        Json value = json.find(key);
+        if (key.startsWith(MODE) && MODES.contains(key.substring(MODE.length()))) {
+          if (value.bool()) {
+            modes.add(key.substring(MODE.length()));
+          }
+        } else if (!Set.of("word_embedding_dimension", "include_prompt").contains(key)) {
+          throw new IllegalArgumentException(
+              "%s: expected the keys of a Pooling module, got %s".formatted(key, value));
+        }
+      }
+      if (!json.names().contains(MODE + "mean_tokens")) {
+        modes.add("mean_tokens"); // what sentence-transformers does where nothing is said
+      }
+      if (!json.find("include_prompt").isNull()) {
+        json.find("include_prompt").bool(); // of prompts, which requireNoPrompt looks at
+      }
+      Json width = json.find("word_embedding_dimension");
+      return new PoolingConfig(
+          switch (String.join("+", modes)) {
+            case "mean_tokens" -> Pooling.MEAN;
+            case "cls_token" -> Pooling.CLS;
+            default ->
+                throw new IllegalArgumentException(
+                    "pooling_mode: expected mean_tokens or cls_token, got " + modes);
+          },
+          width.isNull() ? -1 : (int) width.integer(1, Integer.MAX_VALUE));
+    }
+  }
+
+  // ---- texts ---------------------------------------------------------------------------------
+
+  /** sentence-transformers' own word first, then that of the tokenizer's class. */
+  private static int maxTokens(Path folder) throws IOException {
+    int maxTokens = -1;
+    for (String name : SENTENCE_CONFIGS) {
+      Path sentence = folder.resolve(name);
+      if (Files.exists(sentence)) {
+        maxTokens = Descriptions.read(sentence, json -> sentenceTokens(folder, json));
+        break;
+      }
+    }
+    Path tokenizer = folder.resolve(TOKENIZER_CONFIG);
+    if (maxTokens < 0 && Files.exists(tokenizer)) {
+      maxTokens = Descriptions.read(tokenizer, ModelFolder::tokenizerTokens);
+    }
+    return maxTokens;
+  }
+
+  private static int sentenceTokens(Path folder, Json json) throws IOException {
+    json.only(Set.of("max_seq_length", "do_lower_case"));
+    Json lower = json.find("do_lower_case");
+    if (!lower.isNull() && lower.bool() && !lowersAnyway(folder)) {
+      throw lower.expected("false, or a tokenizer.json that lowers letters itself");
+    }
+    Json length = json.find("max_seq_length");
+    return length.isNull() ? -1 : (int) length.integer(1, Integer.MAX_VALUE);
+  }
+
+  private static boolean lowersAnyway(Path folder) throws IOException {
+    Path tokenizer = folder.resolve("tokenizer.json");
+    return Files.exists(tokenizer)
+        && Descriptions.read(
+            tokenizer,
+            json -> {
+              Json normalizer = json.find("normalizer");
+              return !normalizer.isNull()
+                  && normalizer.get("type").string().equals("BertNormalizer")
+                  && normalizer.get("lowercase").bool();
+            });
+  }
+
+  /** Hugging Face writes 10³⁰ where there is no limit. */
+  private static int tokenizerTokens(Json json) {
+    Json length = json.find("model_max_length");
+    if (length.isNull() || length.number() > Integer.MAX_VALUE) {
+      return -1;
+    }
+    return (int) length.integer(1, Integer.MAX_VALUE);
+  }
+
+  /** Texts are embedded as they are given: nothing is put before them. */
+  private static void requireNoPrompt(Path folder) throws IOException {
+    Path file = folder.resolve(SENTENCE_TRANSFORMERS);
+    if (Files.exists(file)) {
+      Descriptions.read(
+          file,
+          json -> {
+            json.only(
+                Set.of(
+                    "__version__",
+                    "model_type",
+                    "prompts",
+                    "default_prompt_name",
+                    "similarity_fn_name"));
+            Json type = json.find("model_type");
+            if (!type.isNull() && !type.string().equals("SentenceTransformer")) {
+              throw type.expected("\"SentenceTransformer\"");
+            }
+            Json name = json.find("default_prompt_name");
+            if (!name.isNull()) {
+              Json prompt = json.get("prompts").get(name.string());
+              if (!prompt.string().isEmpty()) {
+                throw name.expected("null: Gatun puts no prompt before texts");
+              }
+            }
+            return null;
+          });
+    }
+  }
+}

@@ -1,0 +1,216 @@
+package dev.gatun.model;
+
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import dev.gatun.io.OnnxException;
+import dev.gatun.io.OnnxFile;
+import dev.gatun.io.OnnxFile.Initializer;
+import dev.gatun.io.OnnxFile.Node;
+import java.util.ArrayDeque;
+import java.util.Arrays;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Predicate;
+
+/**
+ * The graph of an ONNX file as a reader of weights walks it: values behind Identity nodes, who uses
+ * them, and which constants have been read. A value is called by the name of its origin.
+ */
+final class OnnxGraph {
+
+  /** What computes sizes, and nothing of what is multiplied or added. */
+  private static final Set<String> SHAPES = Set.of("Shape", "Size");
+
+  final OnnxFile file;
+
+  private final Map<String, Set<Node>> consumers = new HashMap<>();
+
+  /** Origins of the constants that have been read. */
+  private final Set<String> read = new HashSet<>();
+
+  OnnxGraph(OnnxFile file) throws OnnxException {
+    this.file = file;
+    for (Node node : file.nodes()) {
+      if (!node.opType().equals("Identity")) {
+        for (String input : node.inputs()) {
+          consumers.computeIfAbsent(file.origin(input), name -> new HashSet<>()).add(node);
+        }
+      }
+    }
+  }
+
+  // ---- values --------------------------------------------------------------------------------
+
+  /** The node that computes a value, behind Identity nodes; null if none does. */
+  Node producer(String value) throws OnnxException {
+    return file.producer(file.origin(value));
+  }
+
+  /** The nodes that use a value, those behind Identity nodes as well. */
+  Set<Node> consumers(String value) throws OnnxException {
+    return consumers.getOrDefault(file.origin(value), Set.of());
+  }
+
+  boolean same(String one, String other) throws OnnxException {
+    return file.origin(one).equals(file.origin(other));
+  }
+
+  boolean isConstant(String value) throws OnnxException {
+    return file.describe(value) != null;
+  }
+
+  /** An input of a node that must be there. */
+  String input(Node node, int index) throws OnnxException {
+    if (index >= node.inputs().size()) {
+      throw error("%s: expected %d inputs or more".formatted(node, index + 1));
+    }
+    return file.origin(node.inputs().get(index));
+  }
+
+  /** The first output of a node that must have one. */
+  String output(Node node) throws OnnxException {
+    if (node.outputs().isEmpty() || node.outputs().getFirst().isEmpty()) {
+      throw error("%s: expected an output".formatted(node));
+    }
+    return file.origin(node.outputs().getFirst());
+  }
+
+  /** The other input of a node that has two. */
+  String other(Node node, String value) throws OnnxException {
+    if (node.inputs().size() == 2) {
+      if (same(node.inputs().get(0), value)) {
+        return input(node, 1);
+      }
+      if (same(node.inputs().get(1), value)) {
+        return input(node, 0);
+      }
+    }
+    throw error("%s: expected '%s' as one of 2 inputs".formatted(node, value));
+  }
+
+  /** The producer of a value, which must have one of some operators. */
+  Node producer(String value, String... operators) throws OnnxException {
+    Node node = producer(value);
+    if (node == null || !Arrays.asList(operators).contains(node.opType())) {
+      throw error(
+          "expected the value '%s' of %s, got %s"
+              .formatted(value, String.join(" or ", operators), node == null ? "none" : node));
+    }
+    return node;
+  }
+
+  /**
+   * The nodes on all ways from a value back to where a predicate says stop. Sizes of values are no
+   * way.
+   *
+   * @param stops collects the values at which it stopped
+   */
+  Set<Node> between(String value, Predicate<String> stop, Set<String> stops) throws OnnxException {
+    Set<Node> nodes = new HashSet<>();
+    Set<String> seen = new HashSet<>();
+    Deque<String> open = new ArrayDeque<>(List.of(file.origin(value)));
+    while (!open.isEmpty()) {
+      String name = open.pop();
+      if (name.isEmpty() || !seen.add(name)) {
+        continue;
+      }
+      if (stop.test(name)) {
+        stops.add(name);
+        continue;
+      }
+      Node node = producer(name);
+      if (node != null && !SHAPES.contains(node.opType())) {
+        nodes.add(node);
+        for (String input : node.inputs()) {
+          open.push(file.origin(input));
+        }
+      }
+    }
+    return nodes;
+  }
+
+  // ---- constants -----------------------------------------------------------------------------
+
+  /**
+   * Reads a weight.
+   *
+   * @param name what the weight is called in PyTorch
+   * @param value where the graph has it
+   * @param shape a size of -1 may be anything from 1 on
+   */
+  Tensor weight(String name, String value, int... shape) throws OnnxException {
+    Initializer known = file.describe(value);
+    if (known == null) {
+      throw error(
+          "no weight %s: the value '%s' is no constant".formatted(name, file.origin(value)));
+    }
+    Tensor weight = file.constant(value);
+    boolean fits = weight.dtype() == DType.FLOAT32 && weight.rank() == shape.length;
+    for (int dim = 0; fits && dim < shape.length; dim++) {
+      long size = weight.size(dim);
+      fits = shape[dim] < 0 ? size > 0 && size <= Integer.MAX_VALUE : size == shape[dim];
+    }
+    if (!fits) {
+      throw error(
+          "weight %s: expected %s float32, got %s"
+              .formatted(name, Arrays.toString(shape).replace("-1", "any"), known));
+    }
+    markRead(value);
+    return weight;
+  }
+
+  void markRead(String value) throws OnnxException {
+    read.add(file.origin(value));
+  }
+
+  boolean isRead(String value) throws OnnxException {
+    return read.contains(file.origin(value));
+  }
+
+  /** A constant of one number, NaN if the value is none. */
+  float number(String value) throws OnnxException {
+    Tensor tensor = constant(value, DType.FLOAT32);
+    return tensor == null || tensor.elements() != 1 ? Float.NaN : tensor.toFloatArray()[0];
+  }
+
+  /** A constant of one whole number, or what is returned otherwise. */
+  long whole(String value, long otherwise) throws OnnxException {
+    long[] all = wholes(value);
+    return all == null || all.length != 1 ? otherwise : all[0];
+  }
+
+  /** A constant of whole numbers in their order, null if the value is none. */
+  long[] wholes(String value) throws OnnxException {
+    Initializer known = file.describe(value);
+    if (known == null || !(known.dataType().equals("INT64") || known.dataType().equals("INT32"))) {
+      return null;
+    }
+    return wholes(file.constant(value));
+  }
+
+  static long[] wholes(Tensor tensor) {
+    if (tensor.elements() > Integer.MAX_VALUE - 8) {
+      return null;
+    }
+    Tensor flat = tensor.reshape(tensor.elements());
+    long[] numbers = new long[(int) flat.elements()];
+    for (int i = 0; i < numbers.length; i++) {
+      numbers[i] = flat.dtype() == DType.INT64 ? flat.getLong(i) : flat.getInt(i);
+    }
+    return numbers;
+  }
+
+  private Tensor constant(String value, DType dtype) throws OnnxException {
+    Initializer known = file.describe(value);
+    String wanted = dtype == DType.FLOAT32 ? "FLOAT" : "INT64";
+    return known == null || !known.dataType().equals(wanted) ? null : file.constant(value);
+  }
+
+  OnnxException error(String reason) {
+    return new OnnxException(file.source(), reason);
+  }
+}

@@ -1,0 +1,123 @@
+package dev.gatun.model;
+
+import dev.gatun.io.OnnxException;
+import dev.gatun.io.OnnxFile.Initializer;
+import dev.gatun.io.OnnxFile.Node;
+import java.util.Set;
+import java.util.regex.Pattern;
+
+/**
+ * What a graph has beside the encoder that was read. A weight that nobody read and a node behind
+ * the last state that nobody knows would make the result another one: they are refused.
+ *
+ * <p>Known to be unneeded are
+ *
+ * <ul>
+ *   <li>{@code pooler}: a layer on the first token's state for the prediction of next sentences,
+ *       which embeddings do not take;
+ *   <li>{@code cls} and {@code lm_head}: the heads of pretraining, which predict masked words;
+ *   <li>whole numbers and truth values: shapes and indices, of which positions and token types are
+ *       read; no weight of a model in float32 is of these types;
+ *   <li>single numbers: divisors and epsilons, looked at where they are used.
+ * </ul>
+ */
+final class OnnxLeftovers {
+  private static final Pattern HEAD_WEIGHT =
+      Pattern.compile("(?:[\\w.]+\\.)?(?:pooler|cls|lm_head)\\..+");
+  private static final Pattern HEAD_NODE =
+      Pattern.compile("(?:/[\\w.]+)?/(?:pooler|cls|lm_head)/.*");
+
+  private static final Set<String> INDICES = Set.of("INT64", "INT32", "BOOL");
+
+  /** What exporters call the last hidden state. */
+  private static final Set<String> LAST_STATE = Set.of("last_hidden_state", "token_embeddings");
+
+  private final OnnxGraph graph;
+  private final String scope;
+
+  OnnxLeftovers(OnnxGraph graph, String scope) {
+    this.graph = graph;
+    this.scope = scope;
+  }
+
+  /**
+   * Refuses what is left over.
+   *
+   * @param last the value that is the last hidden state
+   * @param states it and those before, which a graph may give out as well
+   */
+  void refuse(String last, Set<String> states) throws OnnxException {
+    for (Node node : graph.consumers(last)) {
+      if (!isHead(node)) {
+        throw graph.error(
+            "%s: expected nothing behind the last layer of %s/encoder".formatted(node, scope));
+      }
+    }
+    refuseOutputs(last, states);
+    for (Initializer initializer : graph.file.initializers()) {
+      refuseUnread(initializer.name(), initializer);
+    }
+    for (Node node : graph.file.nodes()) {
+      if (node.opType().equals("Constant") && !node.outputs().isEmpty()) {
+        String output = graph.output(node);
+        Initializer constant = graph.file.describe(output);
+        if (constant != null) {
+          refuseUnread(output, constant);
+        }
+      }
+    }
+  }
+
+  private void refuseOutputs(String last, Set<String> states) throws OnnxException {
+    boolean found = graph.file.outputs().isEmpty();
+    for (String output : graph.file.outputs()) {
+      String value = graph.file.origin(output);
+      Node producer = graph.producer(value);
+      boolean head = producer != null && isHead(producer);
+      boolean named = producer == null && LAST_STATE.contains(value);
+      if (!head && !named && !states.contains(value)) {
+        throw graph.error(
+            "output '%s': expected the last state of %s/encoder, got %s"
+                .formatted(output, scope, producer == null ? "what nothing computes" : producer));
+      }
+      found |= head || named || value.equals(last);
+    }
+    if (!found) {
+      throw graph.error(
+          "outputs %s: expected the last state of %s/encoder among them"
+              .formatted(graph.file.outputs(), scope));
+    }
+  }
+
+  private static boolean isHead(Node node) {
+    return HEAD_NODE.matcher(node.name()).matches();
+  }
+
+  private void refuseUnread(String value, Initializer constant) throws OnnxException {
+    if (graph.isRead(value)
+        || INDICES.contains(constant.dataType())
+        || isNumber(constant)
+        || HEAD_WEIGHT.matcher(value).matches()
+        || isOfHeads(value)) {
+      return;
+    }
+    throw graph.error(
+        "the weight %s is nothing that Gatun reads: the model computes something else with it"
+            .formatted(constant));
+  }
+
+  private static boolean isNumber(Initializer constant) {
+    for (long size : constant.shape()) {
+      if (size != 1) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** True for a nameless matrix of a head. */
+  private boolean isOfHeads(String value) throws OnnxException {
+    Set<Node> nodes = graph.consumers(value);
+    return !nodes.isEmpty() && nodes.stream().allMatch(OnnxLeftovers::isHead);
+  }
+}

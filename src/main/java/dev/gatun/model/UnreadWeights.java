@@ -1,0 +1,114 @@
+package dev.gatun.model;
+
+import dev.gatun.Tensor;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Predicate;
+import java.util.regex.Pattern;
+
+/**
+ * Weights that a file has and nothing reads: a norm of queries, a block beyond the configured
+ * count, a bias. The model that they belong to computes something else.
+ */
+final class UnreadWeights {
+
+  private UnreadWeights() {}
+
+  /**
+   * Refuses names that are neither read nor known.
+   *
+   * @param weights are not looked at where they cannot be listed
+   * @param scope which names to look at
+   * @param read those that are read
+   * @param beside patterns of others, as of {@link WeightNames#beside}
+   */
+  static void refuse(
+      Weights weights, Predicate<String> scope, Set<String> read, Collection<String> beside) {
+    List<Pattern> known = beside.stream().map(UnreadWeights::pattern).toList();
+    List<String> unread =
+        weights.names().stream()
+            .filter(scope)
+            .filter(name -> !read.contains(name))
+            .filter(name -> known.stream().noneMatch(p -> p.matcher(name).matches()))
+            .sorted()
+            .toList();
+    if (!unread.isEmpty()) {
+      Tensor first = weights.find(unread.getFirst());
+      throw new IllegalArgumentException(
+          "%s: expected weights that the model reads, got %s %s%s"
+              .formatted(
+                  source(weights),
+                  unread.getFirst().replaceAll("\\p{Cntrl}", "?"),
+                  first == null ? "" : Arrays.toString(first.shape()),
+                  unread.size() == 1 ? "" : " and %d more".formatted(unread.size() - 1)));
+    }
+  }
+
+  /** Refuses weights of other names than some patterns have. */
+  static void refuseOthers(Weights weights, String... known) {
+    refuse(weights, name -> true, Set.of(), List.of(known));
+  }
+
+  /**
+   * Refuses a weight that is not the one that a family uses in its place.
+   *
+   * @param name which may be missing
+   * @param used which is not
+   */
+  static void requireSame(Weights weights, String name, String used) {
+    Tensor tensor = weights.find(name);
+    Tensor other = weights.find(used);
+    if (tensor != null && other != null && !same(tensor, other)) {
+      throw new IllegalArgumentException(
+          "%s: expected the numbers of %s, which the model uses in its place, got others"
+              .formatted(name, used));
+    }
+  }
+
+  /** Whether two tensors have the same shape and numbers. */
+  static boolean same(Tensor one, Tensor other) {
+    return one.dtype() == other.dtype()
+        && Arrays.equals(one.shape(), other.shape())
+        && one.isContiguous()
+        && other.isContiguous()
+        && one.segment().mismatch(other.segment()) < 0;
+  }
+
+  /** Weights with others in the places of some. */
+  static Weights replaced(Weights weights, Map<String, Tensor> others) {
+    return new Replaced(weights, others);
+  }
+
+  private record Replaced(Weights weights, Map<String, Tensor> others) implements Weights {
+    @Override
+    public Tensor find(String name) {
+      Tensor other = others.get(name);
+      return other == null ? weights.find(name) : other;
+    }
+
+    @Override
+    public Set<String> names() {
+      return weights.names();
+    }
+  }
+
+  /** What messages call the weights. */
+  private static String source(Weights weights) {
+    return switch (weights) {
+      case FoundWeights found -> found.toString();
+      case Replaced replaced -> source(replaced.weights);
+      default -> "weights";
+    };
+  }
+
+  private static Pattern pattern(String text) {
+    StringBuilder regex = new StringBuilder();
+    for (String part : text.split("(?<=\\{n\\}|\\*)|(?=\\{n\\}|\\*)")) {
+      regex.append(part.equals("{n}") ? "\\d+" : part.equals("*") ? ".*" : Pattern.quote(part));
+    }
+    return Pattern.compile(regex.toString());
+  }
+}

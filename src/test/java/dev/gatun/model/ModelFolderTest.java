@@ -1,0 +1,571 @@
+package dev.gatun.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.io.Safetensors;
+import dev.gatun.io.SafetensorsFile;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Folders as sentence-transformers lays them out, of an encoder with 2 layers, 8 wide, and a
+ * tokenizer of 20 words. Expected vectors come from elsewhere, in double precision.
+ */
+class ModelFolderTest {
+  private static final String TEXT = "the cat sat on a mat";
+  private static final String MODULE =
+      "{\"idx\": %d, \"name\": \"%d\", \"path\": \"%s\", \"type\":"
+          + " \"sentence_transformers.models.%s\"}";
+  private static final String POOLING =
+      "{\"word_embedding_dimension\": 8, \"pooling_mode_cls_token\": %b,"
+          + " \"pooling_mode_mean_tokens\": %b, \"pooling_mode_max_tokens\": false,"
+          + " \"pooling_mode_mean_sqrt_len_tokens\": false,"
+          + " \"pooling_mode_weightedmean_tokens\": false, \"pooling_mode_lasttoken\": false}";
+  private static final String DENSE =
+      "{\"in_features\": 8, \"out_features\": 6, \"bias\": true,"
+          + " \"activation_function\": \"torch.nn.modules.%s\"}";
+
+  private static final double[] PLAIN = {
+    0.1413147933363156, 0.4826584308640199, -0.14677596833799236, -0.09809911552806336,
+    0.09023492114063159, -0.44223808636928635, 0.5232399553157081, -0.48826983327218193
+  };
+  private static final double[] ROBERTA = {
+    0.16291614516484632, 0.05832894064824379, 0.01545917416896432, -0.6775756682088051,
+    0.3684737546961944, -0.33343597867895847, 0.49135121735630755, -0.14943163499692386
+  };
+  private static final double[] DENSE_TANH = {
+    -0.18756306404123216,
+    0.3490755548710583,
+    -0.4395900276625171,
+    -0.4546954530667231,
+    -0.4702410013936077,
+    0.471012109342615
+  };
+  private static final double[] SIX_TOKENS = {
+    0.16365894780358695, 0.448080505247299, -0.15754975481595868, -0.09313819267216282,
+    0.10155943871329982, -0.4941187672958839, 0.5403261099481427, -0.4387744073745478
+  };
+  private static final double[] FIVE_TOKENS = {
+    0.1699099011574111, 0.43662312660848135, -0.15881379715483054, -0.08372851917624623,
+    0.10604041550423521, -0.5024381665546406, 0.5409678377940995, -0.4380909737148293
+  };
+
+  /** The state of the first token. */
+  private static final double[] CLS = {
+    0.4697239546679935, 1.2986271230725124, -0.38078286552173873, -0.2462320893484039,
+    0.20248708948579935, -1.2912015294993313, 1.4458300224020026, -1.3187912386549983
+  };
+
+  @TempDir private Path folder;
+
+  private final GatunRuntime runtime = GatunRuntime.builder().threads(1).build();
+
+  @AfterEach
+  void close() {
+    runtime.close();
+  }
+
+  // ---- folders -------------------------------------------------------------------------------
+
+  private void copy(String resource, String file) throws IOException {
+    Path path = folder.resolve(file);
+    Files.createDirectories(path.getParent());
+    try (InputStream in = ModelFolderTest.class.getResourceAsStream("/folders/" + resource)) {
+      Files.write(path, in.readAllBytes());
+    }
+  }
+
+  private void bert() throws IOException {
+    copy("bert.onnx", "model.onnx");
+    copy("tokenizer.json", "tokenizer.json");
+  }
+
+  private void roberta() throws IOException {
+    copy("roberta.onnx", "model.onnx");
+    copy("tokenizer.json", "tokenizer.json");
+  }
+
+  private void write(String file, String text) throws IOException {
+    Path path = folder.resolve(file);
+    Files.createDirectories(path.getParent());
+    Files.writeString(path, text);
+  }
+
+  /** Writes modules.json, and says that the first token's state is pooled. */
+  private void modules(String... kinds) throws IOException {
+    List<String> modules = new ArrayList<>();
+    for (int i = 0; i < kinds.length; i++) {
+      String path = i == 0 ? "" : i + "_" + kinds[i];
+      modules.add(MODULE.formatted(i, i, path, kinds[i]));
+    }
+    write("modules.json", modules.toString());
+    write("1_Pooling/config.json", POOLING.formatted(true, false));
+  }
+
+  private void dense(int place, String activation) throws IOException {
+    write(place + "_Dense/config.json", DENSE.formatted(activation));
+    copy("dense.safetensors", place + "_Dense/model.safetensors");
+  }
+
+  private float[] embed() throws IOException {
+    try (TextEmbedder model =
+        TextEmbedder.load(runtime, EmbeddingModelSpec.of(folder.toString()))) {
+      return model.embed(TEXT);
+    }
+  }
+
+  private void check(double... want) throws IOException {
+    float[] got = embed();
+    assertEquals(want.length, got.length);
+    for (int i = 0; i < want.length; i++) {
+      assertEquals(want[i], got[i], 2e-6, "element " + i);
+    }
+  }
+
+  private static double[] unit(double... x) {
+    double sum = 0;
+    for (double value : x) {
+      sum += value * value;
+    }
+    double[] y = x.clone();
+    for (int i = 0; i < y.length; i++) {
+      y[i] /= Math.sqrt(sum);
+    }
+    return y;
+  }
+
+  private void assertRefused(String file, String... parts) {
+    String message = assertThrows(IOException.class, this::embed).getMessage();
+    assertTrue(message.startsWith(folder.resolve(file).toString()), message);
+    for (String part : parts) {
+      assertTrue(message.contains(part), message);
+    }
+  }
+
+  // ---- positions -----------------------------------------------------------------------------
+
+  @Test
+  void plain() throws IOException {
+    bert();
+    check(PLAIN);
+    assertTrue(EmbeddingModelSpec.of(folder.toString()).isNormalized());
+  }
+
+  @Test
+  void positionsOfRoberta() throws IOException {
+    roberta();
+    check(ROBERTA);
+    write(
+        "config.json",
+        "{\"model_type\": \"xlm-roberta\", \"pad_token_id\": 1, \"max_position_embeddings\": 66}");
+    check(ROBERTA);
+    write("config.json", "{\"model_type\": \"roberta\"}");
+    check(ROBERTA);
+    try (TextEmbedder model =
+        TextEmbedder.load(runtime, EmbeddingModelSpec.of(folder.toString()))) {
+      // 66 rows, of which the first two are padding's.
+      assertEquals(64, model.maxTokens());
+      assertEquals(64, model.tokenize("a ".repeat(100)).count());
+      model.embed("a ".repeat(100));
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "model_type, '\"bert\"', counts positions from 2",
+    "model_type, '\"mpnet\"', 'expected one of bert, camembert, roberta and xlm-roberta'",
+    "hidden_act, '\"gelu_new\"', 'expected \"gelu\"'",
+    "position_embedding_type, '\"relative_key\"', 'expected \"absolute\"'",
+    "layer_norm_eps, 1e-5, expected 1.0E-12",
+    "num_hidden_layers, 3, expected 2",
+    "num_attention_heads, 4, expected 2",
+    "hidden_size, 16, expected 8",
+    "intermediate_size, 8, expected 16",
+    "vocab_size, 21, expected 20",
+    "max_position_embeddings, 64, expected 66",
+    "type_vocab_size, 2, expected 1",
+    "is_decoder, true, expected false",
+    "add_cross_attention, true, expected false"
+  })
+  void configsThatContradict(String key, String value, String reason) throws IOException {
+    roberta();
+    write("config.json", "{\"%s\": %s}".formatted(key, value));
+    String message = assertThrows(IOException.class, this::embed).getMessage();
+    assertTrue(message.contains("config.json") && message.contains(reason), message);
+    assertTrue(message.contains(key) || key.equals("model_type"), message);
+  }
+
+  @Test
+  void configsThatAgree() throws IOException {
+    bert();
+    write(
+        "config.json",
+        "{\"model_type\": \"bert\", \"pad_token_id\": 0, \"hidden_act\": \"gelu\","
+            + " \"layer_norm_eps\": 1e-12, \"num_hidden_layers\": 2, \"vocab_size\": 20,"
+            + " \"architectures\": [\"BertModel\"], \"position_embedding_type\": null}");
+    check(PLAIN);
+    write("config.json", "{\"model_type\": \"roberta\", \"pad_token_id\": 1}");
+    assertRefused("model.onnx", "counts positions from 0", "config.json");
+  }
+
+  // ---- how long texts may be -----------------------------------------------------------------
+
+  @Test
+  void maxSequenceLength() throws IOException {
+    bert();
+    write("sentence_bert_config.json", "{\"max_seq_length\": 5, \"do_lower_case\": false}");
+    check(FIVE_TOKENS);
+    write("sentence_bert_config.json", "{\"max_seq_length\": 6, \"do_lower_case\": false}");
+    check(SIX_TOKENS);
+    // It counts whatever the tokenizer says.
+    String tokenizer = Files.readString(folder.resolve("tokenizer.json"));
+    write(
+        "tokenizer.json",
+        tokenizer.replace(
+            "\"truncation\": null",
+            "\"truncation\": {\"direction\": \"Right\", \"max_length\": 4,"
+                + " \"strategy\": \"LongestFirst\", \"stride\": 0}"));
+    check(SIX_TOKENS);
+    write("tokenizer_config.json", "{\"model_max_length\": 5}");
+    check(SIX_TOKENS);
+    write("sentence_bert_config.json", "{\"max_seq_length\": null}");
+    check(FIVE_TOKENS);
+    Files.delete(folder.resolve("sentence_bert_config.json"));
+    check(FIVE_TOKENS);
+    write("tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656}");
+    assertEquals(4, maxTokens());
+    write("sentence_xlm-roberta_config.json", "{\"max_seq_length\": 7}");
+    assertEquals(7, maxTokens());
+    write("sentence_bert_config.json", "{\"max_seq_length\": 512}");
+    assertEquals(64, maxTokens(), "no more than there are positions");
+  }
+
+  private int maxTokens() throws IOException {
+    try (TextEmbedder model =
+        TextEmbedder.load(runtime, EmbeddingModelSpec.of(folder.toString()))) {
+      return model.maxTokens();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{\"max_seq_length\": 0}",
+        "{\"max_seq_length\": -1}",
+        "{\"max_seq_length\": 4294967301}",
+        "{\"max_seq_length\": 5.5}",
+        "{\"max_seq_length\": \"5\"}",
+        "{\"do_lower_case\": 1}",
+        "{\"max_sequence_length\": 5}",
+        "[]",
+        "{"
+      })
+  void badSentenceConfigs(String text) throws IOException {
+    bert();
+    write("sentence_bert_config.json", text);
+    assertRefused("sentence_bert_config.json", "expected");
+  }
+
+  @Test
+  void noRoomForTheTemplate() throws IOException {
+    bert();
+    write("sentence_bert_config.json", "{\"max_seq_length\": 1}");
+    String message = assertThrows(IOException.class, this::embed).getMessage();
+    assertTrue(message.contains("max_seq_length"), message);
+  }
+
+  @Test
+  void lowerCase() throws IOException {
+    bert();
+    write("sentence_bert_config.json", "{\"do_lower_case\": true}");
+    check(PLAIN); // as the tokenizer does so itself
+    String tokenizer = Files.readString(folder.resolve("tokenizer.json"));
+    write("tokenizer.json", tokenizer.replace("\"lowercase\": true", "\"lowercase\": false"));
+    assertRefused("sentence_bert_config.json", "do_lower_case: expected false");
+  }
+
+  @Test
+  void prompts() throws IOException {
+    bert();
+    String file = "config_sentence_transformers.json";
+    write(
+        file,
+        "{\"__version__\": {\"pytorch\": \"2\"}, \"prompts\": {\"query\": \"q: \", \"none\": \"\"},"
+            + " \"default_prompt_name\": null, \"similarity_fn_name\": \"cosine\"}");
+    check(PLAIN);
+    write(file, "{\"prompts\": {\"none\": \"\"}, \"default_prompt_name\": \"none\"}");
+    check(PLAIN);
+    write(file, "{\"prompts\": {\"query\": \"q: \"}, \"default_prompt_name\": \"query\"}");
+    assertRefused(file, "default_prompt_name: expected null");
+    write(file, "{\"default_prompt_name\": \"query\"}");
+    assertRefused(file, "prompts: expected");
+    write(file, "{\"model_type\": \"SparseEncoder\"}");
+    assertRefused(file, "model_type: expected \"SentenceTransformer\"");
+    write(file, "{\"truncate_dim\": 4}");
+    assertRefused(file, "\"truncate_dim\"");
+  }
+
+  @Test
+  void tokensBeyondTheTable() throws IOException {
+    bert();
+    String tokenizer = Files.readString(folder.resolve("tokenizer.json"));
+    write("tokenizer.json", tokenizer.replace("\"x\": 19", "\"x\": 20"));
+    assertRefused("tokenizer.json", "expected token ids of 0 .. 19", "got 20");
+    write("tokenizer.json", tokenizer.replace("{\"id\": 4,", "{\"id\": 40,"));
+    assertRefused("tokenizer.json");
+  }
+
+  // ---- modules -------------------------------------------------------------------------------
+
+  @Test
+  void notNormalized() throws IOException {
+    bert();
+    modules("Transformer", "Pooling");
+    check(CLS);
+    assertFalse(EmbeddingModelSpec.of(folder.toString()).isNormalized());
+    modules("Transformer", "Pooling", "Normalize");
+    check(unit(CLS));
+  }
+
+  @Test
+  void denseLayer() throws IOException {
+    bert();
+    modules("Transformer", "Pooling", "Dense", "Normalize");
+    dense(2, "activation.Tanh");
+    check(DENSE_TANH);
+    assertTrue(EmbeddingModelSpec.of(folder.toString()).isNormalized());
+    // From many texts at once, and from one that has no tokens.
+    try (Arena arena = Arena.ofConfined();
+        TextEmbedder model = TextEmbedder.load(runtime, EmbeddingModelSpec.of(folder.toString()))) {
+      assertEquals(6, model.dimension());
+      List<Tokenized> texts = new ArrayList<>();
+      for (int n = 0; n < 9; n++) {
+        texts.add(model.tokenize(n == 4 ? TEXT : "the dog ran " + "far ".repeat(n)));
+      }
+      texts.add(new Tokenized(new int[0], 0));
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 10, 8).slice(1, 0, 6);
+      model.embed(texts, out);
+      for (int i = 0; i < 6; i++) {
+        assertEquals(DENSE_TANH[i], out.getFloat(4, i), 2e-6);
+      }
+      assertArrayEquals(model.embed("the dog ran "), out.select(0, 0).toFloatArray(), 1e-6f);
+    }
+  }
+
+  private double[] linear(double[] x, String activation) throws IOException {
+    try (Arena arena = Arena.ofConfined()) {
+      SafetensorsFile file = Safetensors.map(folder.resolve("2_Dense/model.safetensors"), arena);
+      Tensor weight = file.tensor("linear.weight", arena);
+      double[] y = new double[6];
+      for (int o = 0; o < 6; o++) {
+        double sum =
+            file.names().contains("linear.bias")
+                ? file.tensor("linear.bias", arena).getFloat(o)
+                : 0;
+        for (int i = 0; i < 8; i++) {
+          sum += x[i] * weight.getFloat(o, i);
+        }
+        y[o] =
+            switch (activation) {
+              case "activation.Tanh" -> Math.tanh(sum);
+              case "linear.Identity" -> sum;
+              case "activation.ReLU" -> Math.max(sum, 0);
+              case "activation.SiLU" -> sum / (1 + Math.exp(-sum));
+              default -> throw new AssertionError(activation);
+            };
+      }
+      return y;
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"activation.Tanh", "linear.Identity", "activation.ReLU", "activation.SiLU"})
+  void activationsAndOrders(String activation) throws IOException {
+    bert();
+    modules("Transformer", "Pooling", "Dense");
+    dense(2, activation);
+    check(linear(CLS, activation));
+    assertFalse(EmbeddingModelSpec.of(folder.toString()).isNormalized());
+    // The folder keeps its name whatever its place.
+    write(
+        "modules.json",
+        List.of(
+                MODULE.formatted(0, 0, "", "Transformer"),
+                MODULE.formatted(1, 1, "1_Pooling", "Pooling"),
+                MODULE.formatted(2, 2, "2_Normalize", "Normalize"),
+                MODULE.formatted(3, 3, "2_Dense", "Dense"),
+                MODULE.formatted(4, 4, "4_Normalize", "Normalize"))
+            .toString());
+    check(unit(linear(unit(CLS), activation)));
+    write("1_Pooling/config.json", POOLING.formatted(false, true));
+    double[] pooled = linear(PLAIN, activation);
+    check(unit(pooled));
+  }
+
+  @Test
+  void twoDenseLayersAndNoBias() throws IOException {
+    bert();
+    modules("Transformer", "Pooling", "Dense", "Dense");
+    dense(2, "activation.Tanh");
+    write(
+        "3_Dense/config.json",
+        "{\"in_features\": 6, \"out_features\": 2, \"bias\": false,"
+            + " \"activation_function\": \"torch.nn.modules.linear.Identity\"}");
+    try (Arena arena = Arena.ofConfined()) {
+      float[] weight = new float[12];
+      weight[1] = 2; // twice the second
+      weight[11] = -1; // the last one's negative
+      Safetensors.write(
+          folder.resolve("3_Dense/model.safetensors"),
+          Map.of("linear.weight", Tensor.copyOf(arena, weight, 2, 6)),
+          Map.of());
+    }
+    double[] first = linear(CLS, "activation.Tanh");
+    check(2 * first[1], -first[5]);
+  }
+
+  @Test
+  void denseLayersThatDoNotFit() throws IOException {
+    bert();
+    modules("Transformer", "Pooling", "Dense");
+    String config = "2_Dense/config.json";
+    String weights = "2_Dense/model.safetensors";
+    dense(2, "activation.Sigmoid");
+    assertRefused(config, "activation_function: expected Tanh", "Sigmoid");
+    dense(2, "activation.Tanh");
+    String good = Files.readString(folder.resolve(config));
+    for (String[] wrong :
+        new String[][] {
+          {"\"in_features\": 8", "\"in_features\": 7", "in_features: expected 8"},
+          {"\"in_features\": 8", "\"in_features\": 0", "in_features: expected"},
+          {"\"bias\": true", "\"use_residual\": true", "\"use_residual\""},
+          {"\"bias\": true", "\"module_input_name\": \"token_embeddings\"", "module_input_name"}
+        }) {
+      write(config, good.replace(wrong[0], wrong[1]));
+      assertRefused(config, wrong[2]);
+    }
+    write(config, good.replace("\"out_features\": 6", "\"out_features\": 5"));
+    assertRefused(weights, "linear.weight: expected [5, 8]");
+    write(config, good.replace("\"bias\": true", "\"bias\": false"));
+    assertRefused(weights, "expected the tensors [linear.weight]");
+    write(config, good);
+    try (Arena arena = Arena.ofConfined()) {
+      Map<String, Tensor> tensors = new TreeMap<>();
+      tensors.put("linear.weight", Tensor.allocate(arena, DType.INT32, 6, 8));
+      Safetensors.write(folder.resolve(weights), tensors, Map.of());
+      assertRefused(weights, "linear.bias");
+      tensors.put("linear.bias", Tensor.allocate(arena, DType.FLOAT32, 6));
+      Safetensors.write(folder.resolve(weights), tensors, Map.of());
+      assertRefused(weights, "linear.weight: expected [6, 8] floats, got [6, 8] I32");
+    }
+    Files.delete(folder.resolve(weights));
+    assertRefused(weights);
+    write("2_Dense/pytorch_model.bin", "");
+    assertRefused("2_Dense/pytorch_model.bin", "expected model.safetensors instead");
+    Files.delete(folder.resolve(config));
+    assertRefused(config);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"LayerNorm", "CNN", "LSTM", "WordWeights", "Dropout", "BoW", "Pooling", "Router"})
+  void otherModules(String kind) throws IOException {
+    bert();
+    modules("Transformer", "Pooling", kind, "Normalize");
+    assertRefused("modules.json", "[2].type: expected", "Dense or Normalize", kind);
+  }
+
+  @Test
+  void modulesThatAreNone() throws IOException {
+    bert();
+    modules("Pooling", "Transformer");
+    assertRefused("modules.json", "[0].type: expected");
+    modules("Transformer", "Normalize");
+    assertRefused("modules.json", "[1].type: expected");
+    modules("Transformer");
+    assertRefused("modules.json", "a Transformer and a Pooling");
+    for (String text : new String[] {"[]", "{}", "null", "[1]", "[{}]"}) {
+      write("modules.json", text);
+      assertRefused("modules.json", "expected");
+    }
+    modules("Transformer", "Pooling", "Normalize");
+    String good = Files.readString(folder.resolve("modules.json"));
+    for (String[] wrong :
+        new String[][] {
+          {"\"idx\": 2", "\"idx\": 1", "[2].idx: expected 2, its place"},
+          {"\"path\": \"\"", "\"path\": \"0_Transformer\"", "[0].path: expected \"\""},
+          {"\"1_Pooling\"", "\"../1_Pooling\"", "[1].path: expected"},
+          {"\"1_Pooling\"", "\"/1_Pooling\"", "[1].path: expected"},
+          {"\"idx\": 2", "\"kwargs\": []", "\"kwargs\""},
+          {"sentence_transformers.models.Normalize", "my.Normalize", "[2].type: expected"}
+        }) {
+      write("modules.json", good.replace(wrong[0], wrong[1]));
+      assertRefused("modules.json", wrong[2]);
+    }
+    Files.delete(folder.resolve("1_Pooling/config.json"));
+    write("modules.json", good);
+    assertRefused("1_Pooling/config.json");
+  }
+
+  @Test
+  void pooling() throws IOException {
+    bert();
+    String file = "1_Pooling/config.json";
+    modules("Transformer", "Pooling", "Normalize");
+    write(file, POOLING.formatted(false, true));
+    check(PLAIN);
+    write(file, "{\"word_embedding_dimension\": 8}");
+    check(PLAIN); // what sentence-transformers takes where nothing is said
+    for (String mode :
+        new String[] {"max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"}) {
+      String key = "\"pooling_mode_" + mode + "\": ";
+      write(file, POOLING.formatted(false, false).replace(key + "false", key + "true"));
+      assertRefused(file, "expected mean_tokens or cls_token, got [" + mode + "]");
+    }
+    write(file, POOLING.formatted(true, true));
+    assertRefused(file, "got [cls_token, mean_tokens]");
+    write(file, POOLING.formatted(false, false));
+    assertRefused(file, "got []");
+    write(file, "{\"pooling_mode_cls_token\": true}");
+    assertRefused(file, "got [cls_token, mean_tokens]");
+    write(file, "{\"pooling_mode_median\": true}");
+    assertRefused(file, "pooling_mode_median");
+    write(file, "{\"pooling_mode_mean_tokens\": \"true\"}");
+    assertRefused(file, "pooling_mode_mean_tokens: expected true or false");
+    write(file, POOLING.formatted(true, false).replace(": 8", ": 16"));
+    String message = assertThrows(IOException.class, this::embed).getMessage();
+    assertTrue(message.contains("word_embedding_dimension"), message);
+  }
+
+  @Test
+  void foldersWithoutModules() throws IOException {
+    bert();
+    write("1_Pooling/config.json", POOLING.formatted(true, false));
+    check(unit(CLS));
+    Files.createDirectories(folder.resolve("2_Normalize"));
+    check(unit(CLS));
+    dense(2, "activation.Tanh");
+    assertRefused("2_Dense", "expected a modules.json");
+  }
+}

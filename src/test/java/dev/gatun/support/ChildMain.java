@@ -22,6 +22,7 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.function.Function;
 
 /** What a {@link ChildJvm} runs: the first argument says which. */
@@ -43,6 +44,7 @@ public final class ChildMain {
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);
       case "first-layer" -> LayersCalls.first();
       case "safetensors" -> safetensors(Path.of(arguments[1]));
+      case "mutations" -> Mutations.main(Arrays.copyOfRange(arguments, 1, arguments.length));
       default -> throw new IllegalArgumentException(arguments[0]);
     }
   }

@@ -23,12 +23,8 @@ public final class HuggingFace {
 
   private static final MethodHandle CREATE;
   private static final MethodHandle DELETE;
-  private static final MethodHandle MAX_LENGTH;
-  private static final MethodHandle NO_PADDING;
-  private static final MethodHandle NO_TRUNCATION;
   private static final MethodHandle ENCODE;
   private static final MethodHandle IDS;
-  private static final MethodHandle SPECIAL;
   private static final MethodHandle DELETE_ENCODING;
 
   /** What {@code --enable-native-access} has to name for the JNI class. */
@@ -38,7 +34,7 @@ public final class HuggingFace {
   private static final GatunException FAILURE;
 
   static {
-    MethodHandle[] handles = new MethodHandle[9];
+    MethodHandle[] handles = new MethodHandle[5];
     GatunException failure = null;
     String access = "ALL-UNNAMED";
     try {
@@ -48,13 +44,9 @@ public final class HuggingFace {
       Object library = MethodHandles.publicLookup().findStaticGetter(jni, "LIB", jni).invoke();
       handles[0] = method(library, "createTokenizerFromString", long.class, String.class);
       handles[1] = method(library, "deleteTokenizer", void.class, long.class);
-      handles[2] = method(library, "getMaxLength", int.class, long.class);
-      handles[3] = method(library, "disablePadding", void.class, long.class);
-      handles[4] = method(library, "disableTruncation", void.class, long.class);
-      handles[5] = method(library, "encode", long.class, long.class, String.class, boolean.class);
-      handles[6] = method(library, "getTokenIds", long[].class, long.class);
-      handles[7] = method(library, "getSpecialTokenMask", long[].class, long.class);
-      handles[8] = method(library, "deleteEncoding", void.class, long.class);
+      handles[2] = method(library, "encode", long.class, long.class, String.class, boolean.class);
+      handles[3] = method(library, "getTokenIds", long[].class, long.class);
+      handles[4] = method(library, "deleteEncoding", void.class, long.class);
     } catch (GatunException e) {
       failure = e;
     } catch (Throwable e) {
@@ -62,13 +54,9 @@ public final class HuggingFace {
     }
     CREATE = handles[0];
     DELETE = handles[1];
-    MAX_LENGTH = handles[2];
-    NO_PADDING = handles[3];
-    NO_TRUNCATION = handles[4];
-    ENCODE = handles[5];
-    IDS = handles[6];
-    SPECIAL = handles[7];
-    DELETE_ENCODING = handles[8];
+    ENCODE = handles[2];
+    IDS = handles[3];
+    DELETE_ENCODING = handles[4];
     ACCESS = access;
     FAILURE = failure;
   }
@@ -156,46 +144,6 @@ public final class HuggingFace {
   }
 
   /**
-   * Returns the length that texts are cut to.
-   *
-   * @param tokenizer of {@link #create}
-   * @return tokens, or -1 if texts are not cut
-   */
-  public static int maxLength(long tokenizer) {
-    try {
-      return (int) MAX_LENGTH.invokeExact(tokenizer);
-    } catch (Throwable e) {
-      throw failed(e);
-    }
-  }
-
-  /**
-   * Turns padding off. Nobody may use the tokeniser meanwhile.
-   *
-   * @param tokenizer of {@link #create}
-   */
-  public static void disablePadding(long tokenizer) {
-    try {
-      NO_PADDING.invokeExact(tokenizer);
-    } catch (Throwable e) {
-      throw failed(e);
-    }
-  }
-
-  /**
-   * Turns truncation off. Nobody may use the tokeniser meanwhile.
-   *
-   * @param tokenizer of {@link #create}
-   */
-  public static void disableTruncation(long tokenizer) {
-    try {
-      NO_TRUNCATION.invokeExact(tokenizer);
-    } catch (Throwable e) {
-      throw failed(e);
-    }
-  }
-
-  /**
    * Tokenises a text. Any number of threads may do so with one tokeniser.
    *
    * @param tokenizer of {@link #create}
@@ -219,20 +167,6 @@ public final class HuggingFace {
   public static long[] ids(long encoding) {
     try {
       return (long[]) IDS.invokeExact(encoding);
-    } catch (Throwable e) {
-      throw failed(e);
-    }
-  }
-
-  /**
-   * Says which ids come from the template around the text.
-   *
-   * @param encoding of {@link #encode}
-   * @return 1 for such an id, else 0
-   */
-  public static long[] specialTokenMask(long encoding) {
-    try {
-      return (long[]) SPECIAL.invokeExact(encoding);
     } catch (Throwable e) {
       throw failed(e);
     }

@@ -15,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiConsumer;
 
 /**
  * A value of a JSON document that knows where it stands, so that what is wrong with it can be said:
@@ -35,14 +36,18 @@ public final class Json {
     allowClassPath();
   }
 
-  /** Where the value stands; empty for the document itself. */
-  private final String path;
+  /** The object or array that holds this; null for the document itself. */
+  private final Json holder;
+
+  /** The name or the index in it; only spelled out where a message needs it. */
+  private final Object key;
 
   /** A Map, List, String, BigInteger, BigDecimal, Boolean or null. */
   private final Object value;
 
-  private Json(String path, Object value) {
-    this.path = path;
+  private Json(Json holder, Object key, Object value) {
+    this.holder = holder;
+    this.key = key;
     this.value = value;
   }
 
@@ -78,7 +83,7 @@ public final class Json {
    */
   public static Json parse(String text) {
     try {
-      return new Json("", JsonText.read(text));
+      return new Json(null, null, JsonText.read(text));
     } catch (LinkageError e) {
       throw missing("JSON", e);
     }
@@ -131,7 +136,21 @@ public final class Json {
    * @return such as {@code normalizer.normalizers[2]}; empty for the document itself
    */
   public String path() {
-    return path;
+    StringBuilder path = new StringBuilder();
+    appendPath(path);
+    return path.toString();
+  }
+
+  private void appendPath(StringBuilder path) {
+    if (holder == null) {
+      return;
+    }
+    holder.appendPath(path);
+    if (key instanceof Integer) {
+      path.append('[').append(key).append(']');
+    } else {
+      path.append(path.isEmpty() ? "" : ".").append(key);
+    }
   }
 
   /**
@@ -188,7 +207,7 @@ public final class Json {
    * @return the member; one that {@link #isNull} if there is none
    */
   public Json find(String name) {
-    return new Json(path.isEmpty() ? name : path + "." + name, members().get(name));
+    return new Json(this, name, members().get(name));
   }
 
   /**
@@ -216,9 +235,18 @@ public final class Json {
     }
     List<Json> elements = new ArrayList<>(list.size());
     for (int i = 0; i < list.size(); i++) {
-      elements.add(new Json("%s[%d]".formatted(path, i), list.get(i)));
+      elements.add(new Json(this, i, list.get(i)));
     }
     return elements;
+  }
+
+  /**
+   * Gives every member of an object to a method.
+   *
+   * @param action takes a name and the member
+   */
+  public void forEach(BiConsumer<String, Json> action) {
+    members().forEach((name, member) -> action.accept(name, new Json(this, name, member)));
   }
 
   /**
@@ -309,7 +337,8 @@ public final class Json {
   }
 
   private IllegalArgumentException expected(String what, String got) {
-    String where = path.isEmpty() ? "the document" : path.replaceAll("\\p{Cntrl}", "?");
+    String path = path().replaceAll("\\p{Cntrl}", "?");
+    String where = path.isEmpty() ? "the document" : path;
     return new IllegalArgumentException("%s: expected %s, got %s".formatted(where, what, got));
   }
 
@@ -346,7 +375,7 @@ public final class Json {
   public Json without(String... names) {
     Map<String, Object> members = new LinkedHashMap<>(members());
     members.keySet().removeAll(Set.of(names));
-    return new Json(path, members);
+    return new Json(holder, key, members);
   }
 
   /** Returns the value as JSON, without blanks. Numbers are equal to those that were read. */

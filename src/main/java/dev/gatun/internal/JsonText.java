@@ -70,10 +70,11 @@ final class JsonText {
         yield members;
       }
       case START_ARRAY -> {
-        List<Object> elements = new ArrayList<>();
+        ArrayList<Object> elements = new ArrayList<>();
         while (parser.nextToken() != JsonToken.END_ARRAY) {
           elements.add(read(parser));
         }
+        elements.trimToSize();
         yield elements;
       }
       case VALUE_STRING -> unicode(parser, parser.getText());

@@ -157,6 +157,7 @@ public final class TextEmbedder implements AutoCloseable {
    *
    * @param text any text
    * @return its tokens, and whether it was cut
+   * @throws IllegalArgumentException as of {@link Tokenizer#encode(String, int)}
    */
   public Tokenized tokenize(String text) {
     return tokenizer.encode(text, maxTokens);

@@ -5,7 +5,8 @@ package dev.gatun.model;
  *
  * @param ids the tokens, those of the template around the text ({@code [CLS]}, {@code [SEP]})
  *     included; not copied
- * @param originalCount how many there would be if the text had not been cut
+ * @param originalCount how many there would be if the text had not been cut; of a very long text,
+ *     of which only a part was tokenized ({@link Tokenizer#encode(String, int)}), those of the part
  */
 public record Tokenized(int[] ids, int originalCount) {
 

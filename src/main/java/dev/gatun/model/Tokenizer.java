@@ -2,14 +2,13 @@ package dev.gatun.model;
 
 import dev.gatun.GatunException;
 import dev.gatun.internal.HuggingFace;
+import dev.gatun.internal.Json;
 import java.io.IOException;
 import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -17,8 +16,15 @@ import java.util.Objects;
  * in the optional jar {@code ai.djl.huggingface:tokenizers}. Start the JVM with {@code
  * --enable-native-access=ALL-UNNAMED} for it.
  *
+ * <p>The file is read before the library sees it, and refused if it has a component, a key or a
+ * value that is not known to be safe: the library ends the process where it is surprised. Known are
+ * the models WordPiece, WordLevel, BPE and Unigram and all normalizers, pre-tokenizers,
+ * post-processors and decoders of version 1.0, regular expressions of published tokenizers and ids
+ * of 31 bits. BPE must not drop merges at random.
+ *
  * <p>Padding that the file asks for is left out: models here need none. A text that is too long is
- * cut as the file says, on its side, and {@link Tokenized} tells.
+ * cut as the file says, on its side, whatever its strategy says about pairs of texts, and {@link
+ * Tokenized} tells.
  *
  * <p>Immutable, for any number of threads. A call allocates two arrays of the text's token count,
  * of longs and of ints, on the Java heap, and nothing else but the result. The library's memory
@@ -28,60 +34,67 @@ public final class Tokenizer {
   /** For files that say nothing: the positions that BERT models have. */
   public static final int DEFAULT_MAX_TOKENS = 512;
 
-  /** Nobody cuts at the start of texts that are longer than this. */
-  private static final int MAX_PROBE = 1 << 16;
+  /** A text is tokenized as a whole up to so many characters. */
+  private static final int WHOLE_CHARS = 1 << 16;
+
+  /** And up to so many for each token that it is cut to. */
+  private static final int CHARS_PER_TOKEN = 32;
 
   private static final Cleaner CLEANER = Cleaner.create();
 
   private final long handle;
   private final int maxTokens;
-  private final int templateTokens;
   private final boolean keepsEnd;
+  private final TokenizerTemplate template;
+  private final TextCuts cuts;
 
-  private Tokenizer(String json) {
-    handle = HuggingFace.create(json);
+  private Tokenizer(TokenizerFile file) {
+    checkNormalized(file);
+    handle = HuggingFace.create(file.json().toString());
     long freed = handle;
     CLEANER.register(this, () -> HuggingFace.delete(freed));
-    HuggingFace.disablePadding(handle);
-    int declared = HuggingFace.maxLength(handle);
-    maxTokens = declared < 0 ? DEFAULT_MAX_TOKENS : declared;
-    keepsEnd = declared >= 0 && keepsEnd(declared);
-    HuggingFace.disableTruncation(handle);
-    templateTokens = encodeAll("").length;
-    if (maxTokens < templateTokens) {
-      throw new IllegalArgumentException(
-          "truncation: expected a max_length of at least %d, got %d"
-              .formatted(templateTokens, maxTokens));
-    }
+    maxTokens = file.maxTokens();
+    keepsEnd = file.keepsEnd();
+    template = file.template();
+    cuts = file.cuts();
   }
 
-  /** The library does not tell the side it cuts at, so that two texts are cut to see it. */
-  private boolean keepsEnd(int declared) {
-    if (declared > MAX_PROBE) {
-      return false;
+  /** An added token of which the normalizer leaves nothing would be found everywhere. */
+  private static void checkNormalized(TokenizerFile file) {
+    if (file.probe() == null) {
+      return;
     }
-    String text = "a ".repeat(declared + 1);
-    return !Arrays.equals(encodeAll(text), encodeAll(text + "b"));
+    long probe = HuggingFace.create(file.probe());
+    try {
+      for (Json content : file.normalized()) {
+        if (ids(probe, content.string()).length == 0) {
+          throw content.expected("a text of which the normalizer leaves something");
+        }
+      }
+    } finally {
+      HuggingFace.delete(probe);
+    }
   }
 
   /**
-   * Makes a tokeniser.
+   * Makes a tokenizer.
    *
    * @param json the bytes of a tokenizer.json, UTF-8
-   * @return a tokeniser that cuts to what the file says, or to {@link #DEFAULT_MAX_TOKENS}
-   * @throws IllegalArgumentException if the bytes are no tokeniser, with the library's reason
+   * @return a tokenizer that cuts to what the file says, or to {@link #DEFAULT_MAX_TOKENS}
+   * @throws IllegalArgumentException if the bytes are no tokenizer, or one with something that is
+   *     not known to be safe; the message says where and what was expected
    * @throws GatunException if the library is not on the class path, or cannot be loaded
    */
   public static Tokenizer load(byte[] json) {
-    return new Tokenizer(new String(json, StandardCharsets.UTF_8));
+    return new Tokenizer(TokenizerFile.read(json));
   }
 
   /**
-   * Makes a tokeniser.
+   * Makes a tokenizer.
    *
    * @param file a tokenizer.json
    * @return as of {@link #load(byte[])}
-   * @throws IOException if the file cannot be read or is no tokeniser; the message names it
+   * @throws IOException if the file cannot be read or is refused; the message names it
    * @throws GatunException if the library is not on the class path, or cannot be loaded
    */
   public static Tokenizer load(Path file) throws IOException {
@@ -90,7 +103,7 @@ public final class Tokenizer {
       return load(json);
     } catch (IllegalArgumentException e) {
       FileSystemException named =
-          new FileSystemException(file.toString(), null, "no tokeniser: " + e.getMessage());
+          new FileSystemException(file.toString(), null, "no tokenizer: " + e.getMessage());
       named.initCause(e);
       throw named;
     }
@@ -106,67 +119,104 @@ public final class Tokenizer {
   }
 
   /**
-   * Tokenises a text, cut to {@link #maxTokens}.
+   * Tokenizes a text, cut to {@link #maxTokens}.
    *
-   * @param text any text; unpaired surrogates count as U+FFFD
+   * @param text as of {@link #encode(String, int)}
    * @return its tokens
+   * @throws IllegalArgumentException as of {@link #encode(String, int)}
    */
   public Tokenized encode(String text) {
     return encode(text, maxTokens);
   }
 
   /**
-   * Tokenises a text.
+   * Tokenizes a text.
    *
-   * @param text any text; unpaired surrogates count as U+FFFD
+   * <p>Of a text of more than 65,536 characters and more than 32 for each of maxTokens, only a part
+   * is tokenized that surely has more tokens than are kept: it ends (or begins) before a space
+   * after an ASCII letter or digit, and for BERT before a Chinese character, where the tokens on
+   * one side do not depend on the other. The ids are those of the whole text; {@link
+   * Tokenized#originalCount} counts the part.
+   *
+   * @param text any text; unpaired surrogates count as U+FFFD. The part that is tokenized may have
+   *     up to 1,048,576 characters
    * @param maxTokens what to cut it to, the tokens of the template included; not limited by what
    *     the file says
    * @return its tokens
-   * @throws IllegalArgumentException if maxTokens leaves no room for the template
+   * @throws IllegalArgumentException if maxTokens leaves no room for the template, or the text is
+   *     too long and cannot be cut within the limit
    */
   public Tokenized encode(String text, int maxTokens) {
-    if (maxTokens < templateTokens) {
+    if (maxTokens < template.count()) {
       throw new IllegalArgumentException(
-          "maxTokens: expected at least %d, got %d".formatted(templateTokens, maxTokens));
+          "maxTokens: expected at least %d, got %d".formatted(template.count(), maxTokens));
     }
-    long encoding = HuggingFace.encode(handle, wellFormed(text));
+    Objects.requireNonNull(text, "text");
+    int kept = maxTokens - template.count();
     try {
-      long[] all = HuggingFace.ids(encoding);
-      int[] ids = new int[Math.min(all.length, maxTokens)];
-      if (ids.length == all.length) {
-        copy(all, 0, ids, 0, ids.length);
-      } else {
-        cut(all, HuggingFace.specialTokenMask(encoding), ids);
+      if (text.length() <= Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * maxTokens)) {
+        return cut(ids(handle, limited(text, text)), 0, kept);
       }
-      return new Tokenized(ids, all.length);
+      return keepsEnd ? encodeEnd(text, kept) : encodeStart(text, kept);
     } finally {
-      HuggingFace.deleteEncoding(encoding);
       Reference.reachabilityFence(this);
     }
   }
 
-  /** Leaves out tokens of the text at its end (or start), and none of the template around it. */
-  private void cut(long[] all, long[] special, int[] ids) {
-    int before = 0;
-    while (before < templateTokens && special[before] != 0) {
-      before++;
-    }
-    int after = templateTokens - before;
-    int kept = ids.length - templateTokens;
-    int from = keepsEnd ? all.length - after - kept : before;
-    copy(all, 0, ids, 0, before);
-    copy(all, from, ids, before, kept);
-    copy(all, all.length - after, ids, before + kept, after);
-  }
-
-  private static void copy(long[] from, int start, int[] to, int at, int count) {
-    for (int i = 0; i < count; i++) {
-      to[at + i] = Math.toIntExact(from[start + i]);
+  private Tokenized encodeStart(String text, int kept) {
+    long chars = Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * kept);
+    while (true) {
+      int end = cuts.next(text, (int) Math.min(chars, text.length()));
+      long[] all = ids(handle, limited(text, text.substring(0, end)));
+      if (all.length > kept || end == text.length()) {
+        return cut(all, 0, kept);
+      }
+      chars = 2L * end;
     }
   }
 
-  private long[] encodeAll(String text) {
-    long encoding = HuggingFace.encode(handle, text);
+  /** The first word of the part may be tokenized otherwise than in the text, and is left out. */
+  private Tokenized encodeEnd(String text, int kept) {
+    long chars = Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * kept);
+    while (true) {
+      int second = cuts.previous(text, (int) Math.max(text.length() - chars, 0));
+      int first = cuts.previous(text, second - 1);
+      long[] all = ids(handle, limited(text, text.substring(first)));
+      int other = first == 0 ? 0 : ids(handle, text.substring(first, second)).length;
+      if (all.length - other > kept || first == 0) {
+        return cut(all, other, kept);
+      }
+      chars = 2L * (text.length() - first);
+    }
+  }
+
+  private static String limited(String text, String part) {
+    if (part.length() > TextCuts.MAX_CHARS) {
+      throw new IllegalArgumentException(
+          "text: expected at most %d characters up to a place where it can be cut, got %d of %d"
+              .formatted(TextCuts.MAX_CHARS, part.length(), text.length()));
+    }
+    return part;
+  }
+
+  /** Leaves out tokens of the text at its end (or start), and puts the template around the rest. */
+  private Tokenized cut(long[] all, int from, int most) {
+    int count = all.length - from;
+    int kept = Math.min(count, most);
+    int[] before = template.before();
+    int[] after = template.after();
+    int[] ids = new int[before.length + kept + after.length];
+    System.arraycopy(before, 0, ids, 0, before.length);
+    int start = keepsEnd ? all.length - kept : from;
+    for (int i = 0; i < kept; i++) {
+      ids[before.length + i] = Math.toIntExact(all[start + i]);
+    }
+    System.arraycopy(after, 0, ids, before.length + kept, after.length);
+    return new Tokenized(ids, count + template.count());
+  }
+
+  private static long[] ids(long tokenizer, String text) {
+    long encoding = HuggingFace.encode(tokenizer, wellFormed(text));
     try {
       return HuggingFace.ids(encoding);
     } finally {
@@ -176,7 +226,6 @@ public final class Tokenizer {
 
   /** One unpaired surrogate would make the library misread all other characters beyond U+FFFF. */
   private static String wellFormed(String text) {
-    Objects.requireNonNull(text, "text");
     char[] copy = null;
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);

@@ -1,0 +1,173 @@
+package dev.gatun.model;
+
+import dev.gatun.internal.Json;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * A tokenizer.json, read and checked before the library sees it. The library trusts its files: what
+ * it does not expect ends the process, or gives other tokens. So only what is known to be safe is
+ * let through: types of components with all their keys, each within its range.
+ *
+ * @param json what is left for the library: the parts that make tokens of a text
+ * @param maxTokens what to cut texts to
+ * @param keepsEnd whether they are cut at the start
+ * @param template the tokens around a text
+ * @param cuts where a text that is far too long may be cut before it is tokenized
+ * @param probe a tokenizer that makes no token only of texts whose normal form is empty; null if
+ *     nobody has to know
+ * @param normalized the contents that must have a normal form
+ */
+record TokenizerFile(
+    Json json,
+    int maxTokens,
+    boolean keepsEnd,
+    TokenizerTemplate template,
+    TextCuts cuts,
+    String probe,
+    List<Json> normalized) {
+
+  /** More than twice as many bytes as the largest that are known. */
+  private static final int MAX_BYTES = 1 << 27;
+
+  private static final Set<String> DECODERS =
+      Set.of(
+          "BPEDecoder",
+          "ByteLevel",
+          "WordPiece",
+          "Metaspace",
+          "CTC",
+          "Sequence",
+          "Replace",
+          "Fuse",
+          "Strip",
+          "ByteFallback");
+
+  /**
+   * Reads a file.
+   *
+   * @param bytes a tokenizer.json
+   * @throws IllegalArgumentException if it is none, or has what is not known to be safe; the
+   *     message says where
+   */
+  static TokenizerFile read(byte[] bytes) {
+    if (bytes.length > MAX_BYTES) {
+      throw new IllegalArgumentException(
+          "expected JSON of at most %d bytes, got %d".formatted(MAX_BYTES, bytes.length));
+    }
+    Json document = Json.parse(bytes);
+    document.only(
+        Set.of(
+            "version",
+            "truncation",
+            "padding",
+            "added_tokens",
+            "normalizer",
+            "pre_tokenizer",
+            "post_processor",
+            "decoder",
+            "model"));
+    if (document.names().contains("version") && !document.get("version").string().equals("1.0")) {
+      throw document.get("version").expected("1.0");
+    }
+    checkPadding(document.find("padding"));
+    checkDecoder(document.find("decoder"));
+    Json normalizer = document.find("normalizer");
+    TextCuts cuts = new TextCuts();
+    TokenizerNormalizers.check(normalizer, cuts);
+    TokenizerSplits.check(document.find("pre_tokenizer"), cuts);
+    if (isBert(normalizer, document.find("pre_tokenizer"))) {
+      cuts.splitsBeforeChinese();
+    }
+    TokenizerVocabulary vocabulary = TokenizerVocabulary.read(document, cuts);
+    TokenizerTemplate template = TokenizerTemplate.read(document.find("post_processor"));
+    Json truncation = document.find("truncation");
+    int maxTokens =
+        truncation.isNull()
+            ? Tokenizer.DEFAULT_MAX_TOKENS
+            : checkTruncation(truncation, template.count());
+    return new TokenizerFile(
+        document.without("truncation", "padding", "post_processor", "decoder"),
+        maxTokens,
+        !truncation.isNull()
+            && truncation.names().contains("direction")
+            && truncation.get("direction").string().equals("Left"),
+        template,
+        cuts,
+        normalizer.isNull() || vocabulary.normalized().isEmpty() ? null : probe(normalizer),
+        vocabulary.normalized());
+  }
+
+  private static boolean isBert(Json normalizer, Json splits) {
+    return !normalizer.isNull()
+        && normalizer.get("type").string().equals("BertNormalizer")
+        && normalizer.get("handle_chinese_chars").bool()
+        && !splits.isNull()
+        && splits.get("type").string().equals("BertPreTokenizer");
+  }
+
+  private static String probe(Json normalizer) {
+    return "{\"version\":\"1.0\",\"normalizer\":%s,\"model\":%s}"
+        .formatted(
+            normalizer,
+            "{\"type\":\"BPE\",\"unk_token\":\"?\",\"fuse_unk\":true,\"vocab\":{\"?\":0},"
+                + "\"merges\":[]}");
+  }
+
+  /**
+   * Reads what to cut texts to. The strategy is about pairs of texts and stride about the parts
+   * that are cut off, so that neither decides about the tokens of one text.
+   */
+  private static int checkTruncation(Json truncation, int templateTokens) {
+    truncation.only(Set.of("direction", "max_length", "strategy", "stride"));
+    int maxTokens = (int) truncation.get("max_length").integer(1, Integer.MAX_VALUE);
+    if (maxTokens < templateTokens) {
+      throw truncation
+          .get("max_length")
+          .expected("at least the %d tokens around a text".formatted(templateTokens));
+    }
+    oneOf(truncation.get("strategy"), Set.of("LongestFirst", "OnlyFirst", "OnlySecond"));
+    if (truncation.names().contains("direction")) {
+      oneOf(truncation.get("direction"), Set.of("Left", "Right"));
+    }
+    truncation.get("stride").integer(0, maxTokens - templateTokens);
+    return maxTokens;
+  }
+
+  /** Padding is left out, whatever the file says. */
+  private static void checkPadding(Json padding) {
+    if (padding.isNull()) {
+      return;
+    }
+    padding.only(
+        Set.of(
+            "strategy", "direction", "pad_to_multiple_of", "pad_id", "pad_type_id", "pad_token"));
+    Json strategy = padding.get("strategy");
+    if (strategy.isObject()) {
+      strategy.only(Set.of("Fixed"));
+      strategy.get("Fixed").integer(0, Integer.MAX_VALUE);
+    } else {
+      oneOf(strategy, Set.of("BatchLongest"));
+    }
+    oneOf(padding.get("direction"), Set.of("Left", "Right"));
+    if (!padding.find("pad_to_multiple_of").isNull()) {
+      padding.get("pad_to_multiple_of").integer(0, Integer.MAX_VALUE);
+    }
+    padding.get("pad_id").integer(0, Integer.MAX_VALUE);
+    padding.get("pad_type_id").integer(0, Integer.MAX_VALUE);
+    padding.get("pad_token").string();
+  }
+
+  /** Nothing is made text again here. */
+  private static void checkDecoder(Json decoder) {
+    if (!decoder.isNull() && !DECODERS.contains(decoder.get("type").string())) {
+      throw decoder.get("type").expected("a decoder that is known");
+    }
+  }
+
+  private static void oneOf(Json value, Set<String> names) {
+    if (!names.contains(value.string())) {
+      throw value.expected("one of " + names.stream().sorted().toList());
+    }
+  }
+}

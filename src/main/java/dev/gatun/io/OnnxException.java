@@ -1,5 +1,6 @@
 package dev.gatun.io;
 
+import dev.gatun.internal.Messages;
 import java.nio.file.FileSystemException;
 
 /**
@@ -18,5 +19,11 @@ public final class OnnxException extends FileSystemException {
    */
   public OnnxException(String source, String reason) {
     super(source, null, reason);
+  }
+
+  /** Returns file and reason on one line, whatever the names in them hold. */
+  @Override
+  public String getMessage() {
+    return Messages.line(super.getMessage());
   }
 }

@@ -2,6 +2,7 @@ package dev.gatun.io;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
@@ -257,7 +258,7 @@ public final class OnnxFile {
   public Tensor initializer(String name) throws OnnxException {
     Initializer initializer = initializers.get(name);
     if (initializer == null) {
-      throw new OnnxException(source, "no initialiser '%s'".formatted(name));
+      throw new OnnxException(source, "no initialiser " + Messages.quoted(name));
     }
     return tensor(initializer);
   }
@@ -342,7 +343,7 @@ public final class OnnxFile {
     /** Returns operator and name. */
     @Override
     public String toString() {
-      return opType + " '" + name + "'";
+      return Messages.shortened(opType) + " " + Messages.quoted(name);
     }
   }
 
@@ -400,7 +401,7 @@ public final class OnnxFile {
     /** Returns name, shape and type. */
     @Override
     public String toString() {
-      return "'%s' %s %s".formatted(name, Arrays.toString(shape()), dataType());
+      return "%s %s %s".formatted(Messages.quoted(name), Messages.sizes(shape()), dataType());
     }
   }
 
@@ -420,7 +421,8 @@ public final class OnnxFile {
           Initializer initializer = readTensor(graph.message(), graph.start, graph.length);
           count(graph);
           if (initializers.putIfAbsent(initializer.name, initializer) != null) {
-            throw graph.error(graph.start, "a second initialiser '%s'".formatted(initializer.name));
+            throw graph.error(
+                graph.start, "a second initialiser " + Messages.quoted(initializer.name));
           }
         }
         default -> {

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.io.OnnxFile.Node;
@@ -104,7 +105,8 @@ final class BertReader {
     Tensor weight = file.constant(transposed ? transpose.inputs().getFirst() : input);
     if (weight == null) {
       throw error(
-          "%s: expected a weight as second input, '%s' is computed".formatted(product, input));
+          "%s: expected a weight as second input, %s is computed"
+              .formatted(product, Messages.quoted(input)));
     }
     if (transposed) {
       Tensor turned = Tensor.allocate(arena, DType.FLOAT32, weight.size(1), weight.size(0));
@@ -260,7 +262,7 @@ final class BertReader {
               .formatted(
                   name,
                   Arrays.toString(shape).replace("-1", "any"),
-                  Arrays.toString(weight.shape()),
+                  Messages.sizes(weight.shape()),
                   weight.dtype()));
     }
   }

@@ -10,16 +10,16 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 cc := $(if $(filter default,$(origin CC)),gcc,$(CC))
 find-jdk := src/main/scripts/find-jdk.sh --javac
 
+# Maven's own terminal library writes escape codes even where all else is quiet and nothing is a terminal.
+maven-opts = -Djansi.noreset=true $$([ -t 1 ] || echo -Djansi.mode=strip)
+
 # Maven with the JDK that find-jdk.sh names (pom.xml prefers one that a JAVA…_HOME names), whichever runs Maven itself.
 # A variable given to make (CC=…, V=1) goes on to native/Makefile; this make's jobserver cannot pass through Java.
 mvn = { command -v $(firstword $(MVN)) >/dev/null \
 	|| { echo "gatun: $(firstword $(MVN)) not found; install Maven 3.8 or newer, or set MVN" >&2; exit 1; }; } \
 	&& jdk=$$($(find-jdk)) \
-	&& JAVA_GATUN_HOME="$$jdk" MAKEFLAGS='$(filter-out -j% --jobserver-%,$(MAKEFLAGS))' \
+	&& JAVA_GATUN_HOME="$$jdk" MAVEN_OPTS="$$MAVEN_OPTS $(maven-opts)" MAKEFLAGS='$(filter-out -j% --jobserver-%,$(MAKEFLAGS))' \
 	$(MVN) -Dnative.jobs=$(JOBS) $(MVNFLAGS)
-
-# Not Maven's plugin for it, which reads module-info.class with the JDK that Maven runs on.
-javadoc = jdk=$$($(find-jdk)) && "$$jdk/bin/javadoc" -quiet -encoding UTF-8 -notimestamp -Xdoclint:all -Werror
 
 format-jar := target/tools/google-java-format-all-deps.jar
 format-java = jdk=$$($(find-jdk)) && find $(wildcard src examples) -name '*.java' -print0 \
@@ -102,13 +102,12 @@ bindings: ## generate jextract-bindings anew: make bindings JEXTRACT=/path/to/je
 	jextract-bindings/generate.sh '$(JEXTRACT)' jextract-bindings \
 	  "$$(dirname target/openblas/org/bytedeco/openblas/*/include/cblas.h)"
 
-install: ## C library and header to PREFIX (with DESTDIR), the jar to the local Maven repository
+install: ## C library and header to PREFIX (with DESTDIR), the jar, its sources and Javadoc to the local Maven repository
 	@$(MAKE) -C native install
 	@$(mvn) -q -Dmaven.test.skip=true install
 
 docs: all ## the Javadoc of the exported packages, in target/apidocs; any complaint is an error
-	@$(javadoc) --module-source-path dev.gatun=src/main/java:jextract-bindings --module dev.gatun \
-	  --module-path target/lib/modules -d target/apidocs
+	@$(mvn) -q toolchains:select-jdk-toolchain@jdk exec:exec@javadoc
 
 format: $(format-jar) ## bring Java and C sources into the house's format
 	@$(format-java) --replace

@@ -83,7 +83,8 @@ class TemporaryFileTest {
                 ChildJvm.mainClasses() + ":" + classes,
                 HalfWritten.class.getName(),
                 directory.toString())
-            .redirectError(ProcessBuilder.Redirect.DISCARD) // of the main thread, which may be refused too
+            .redirectError(
+                ProcessBuilder.Redirect.DISCARD) // of the main thread, which may be refused too
             .start();
     try (BufferedReader out = child.inputReader()) {
       assertEquals("ready", out.readLine());

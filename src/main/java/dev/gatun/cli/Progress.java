@@ -18,7 +18,10 @@ final class Progress implements AutoCloseable {
 
   private final Streams streams;
   private String what;
-  private boolean drawn;
+
+  /** What stands on the terminal, or null. */
+  private String drawn;
+
   private boolean closed;
 
   /**
@@ -56,16 +59,18 @@ final class Progress implements AutoCloseable {
     if (line.length() > MOST_CHARACTERS) {
       line = line.substring(0, line.offsetByCodePoints(0, MOST_CHARACTERS / 2)) + "…";
     }
-    streams.err().print(CLEAR + "gatun: " + line);
-    streams.err().flush();
-    drawn = true;
+    if (!line.equals(drawn)) {
+      streams.err().print(CLEAR + "gatun: " + line);
+      streams.err().flush();
+      drawn = line;
+    }
   }
 
   private void clear() {
-    if (drawn) {
+    if (drawn != null) {
       streams.err().print(CLEAR);
       streams.err().flush();
-      drawn = false;
+      drawn = null;
     }
   }
 

@@ -10,19 +10,19 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 cc := $(if $(filter default,$(origin CC)),gcc,$(CC))
 find-jdk := src/main/scripts/find-jdk.sh --javac
 
+# Maven's own terminal library writes escape codes even where all else is quiet and nothing is a terminal.
+maven-opts = -Djansi.noreset=true $$([ -t 1 ] || echo -Djansi.mode=strip)
+
 # Maven with the JDK that find-jdk.sh names (pom.xml prefers one that a JAVA…_HOME names), whichever runs Maven itself.
 # A variable given to make (CC=…, V=1) goes on to native/Makefile; this make's jobserver cannot pass through Java.
 mvn = { command -v $(firstword $(MVN)) >/dev/null \
 	|| { echo "gatun: $(firstword $(MVN)) not found; install Maven 3.8 or newer, or set MVN" >&2; exit 1; }; } \
 	&& jdk=$$($(find-jdk)) \
-	&& JAVA_GATUN_HOME="$$jdk" MAKEFLAGS='$(filter-out -j% --jobserver-%,$(MAKEFLAGS))' \
+	&& JAVA_GATUN_HOME="$$jdk" MAVEN_OPTS="$$MAVEN_OPTS $(maven-opts)" MAKEFLAGS='$(filter-out -j% --jobserver-%,$(MAKEFLAGS))' \
 	$(MVN) -Dnative.jobs=$(JOBS) $(MVNFLAGS)
 
 # The benchmarks are a project of their own, which takes the library that is built in the same run.
 with-benchmarks := -f benchmarks/reactor.xml
-
-# Not Maven's plugin for it, which reads module-info.class with the JDK that Maven runs on.
-javadoc = jdk=$$($(find-jdk)) && "$$jdk/bin/javadoc" -quiet -encoding UTF-8 -notimestamp -Xdoclint:all -Werror
 
 format-jar := target/tools/google-java-format-all-deps.jar
 format-artifact := com.google.googlejavaformat:google-java-format:1.35.0:jar:all-deps
@@ -111,13 +111,12 @@ example-data: all ## make examples/data anew with ONNX Runtime
 	@jdk=$$($(find-jdk)) && "$$jdk/bin/java" --enable-native-access=ALL-UNNAMED --class-path 'target/lib/classpath/*' \
 	  src/test/java/dev/gatun/tools/ExampleData.java examples/data
 
-install: ## C library and header to PREFIX (with DESTDIR), the jar to the local Maven repository
+install: ## C library and header to PREFIX (with DESTDIR), the jar, its sources and Javadoc to the local Maven repository
 	@$(MAKE) -C native install
 	@$(mvn) -q -Dmaven.test.skip=true install
 
 docs: all ## the Javadoc of the exported packages, in target/apidocs; any complaint is an error
-	@$(javadoc) --module-source-path dev.gatun=src/main/java:jextract-bindings --module dev.gatun \
-	  --module-path target/lib/modules -d target/apidocs
+	@$(mvn) -q toolchains:select-jdk-toolchain@jdk exec:exec@javadoc
 
 format: $(format-jar) ## bring Java and C sources into the house's format
 	@$(format-java) --replace

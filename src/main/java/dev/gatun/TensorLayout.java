@@ -1,6 +1,6 @@
 package dev.gatun;
 
-import java.util.Arrays;
+import dev.gatun.internal.Messages;
 
 /**
  * Element type, shape and strides of a tensor, without its memory. Immutable and compared by
@@ -86,7 +86,7 @@ final class TensorLayout {
   }
 
   static String text(long[] numbers) {
-    return Arrays.toString(numbers);
+    return Messages.sizes(numbers);
   }
 
   private static boolean isRowMajor(long[] shape, long[] strides) {

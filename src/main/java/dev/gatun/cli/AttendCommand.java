@@ -12,6 +12,7 @@ import dev.gatun.Workspace;
 import dev.gatun.cli.ReferenceAttention.Comparison;
 import dev.gatun.cli.ReferenceAttention.Problem;
 import dev.gatun.cli.ReferenceAttention.Worst;
+import dev.gatun.internal.Messages;
 import dev.gatun.internal.Native;
 import dev.gatun.io.NpyOutput;
 import java.io.IOException;
@@ -242,17 +243,7 @@ final class AttendCommand implements Callable<Integer> {
       try (GatunRuntime runtime = Runtimes.open(threads, tier);
           NpyOutput outFile = create("--out", out);
           NpyOutput lseFile = lse == null ? null : create("--lse", lse)) {
-        // An interrupt (Ctrl-C) ends the JVM without unwinding this thread.
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> close(outFile, lseFile)));
         return attend(problem, runtime, outFile, lseFile, arena);
-      }
-    }
-  }
-
-  private static void close(NpyOutput... outputs) {
-    for (NpyOutput output : outputs) {
-      if (output != null) {
-        output.close();
       }
     }
   }
@@ -442,9 +433,13 @@ final class AttendCommand implements Callable<Integer> {
     text.printf("q          %s float32%n", queries.shape());
     text.printf("k          %s float32%n", keys.shape());
     text.printf("v          %s float32%n", values.shape());
-    text.printf("out        %s float32 in %s%n", Arrays.toString(result.shape()), out);
+    text.printf(
+        "out        %s float32 in %s%n",
+        Messages.sizes(result.shape()), Messages.line(out.toString()));
     if (lse != null) {
-      text.printf("lse        %s float32 in %s%n", Arrays.toString(sums.shape()), lse);
+      text.printf(
+          "lse        %s float32 in %s%n",
+          Messages.sizes(sums.shape()), Messages.line(lse.toString()));
     }
     String reason = tier != null ? "--tier" : InfoCommand.reason(info);
     text.printf("kernels    %s (%s), %d threads%n", info.tier(), reason, info.threads());
@@ -487,7 +482,7 @@ final class AttendCommand implements Callable<Integer> {
         name,
         worst.error,
         worst.ratio,
-        passed ? "" : " at [batch, seq, head, element] " + Arrays.toString(worst.index),
+        passed ? "" : " at [batch, seq, head, element] " + Messages.sizes(worst.index),
         verdict(passed));
   }
 

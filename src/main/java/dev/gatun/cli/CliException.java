@@ -1,6 +1,7 @@
 package dev.gatun.cli;
 
 import java.io.IOException;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
@@ -23,13 +24,19 @@ final class CliException extends RuntimeException {
 
   /** For a file that cannot be read or written. */
   static CliException of(String option, Path file, IOException e) {
+    return of(option + " " + file, e);
+  }
+
+  /** For an input or an output that has no file name. */
+  static CliException of(String name, IOException e) {
     String reason =
         switch (e) {
           case NoSuchFileException _ -> "no such file";
           case AccessDeniedException _ -> "permission denied";
+          case ClosedByInterruptException _ -> "the thread was interrupted";
           case FileSystemException f when f.getReason() != null -> f.getReason();
           default -> e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         };
-    return new CliException(option + " " + file + ": " + reason, e);
+    return new CliException(name + ": " + reason, e);
   }
 }

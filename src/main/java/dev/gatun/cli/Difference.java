@@ -1,8 +1,8 @@
 package dev.gatun.cli;
 
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 
 /**
  * The worst difference of two arrays of the same shape and where it is. Equal numbers, infinite
@@ -45,6 +45,6 @@ record Difference(double worst, long[] index, float got, float expected) {
   String where() {
     return index.length == 0
         ? ""
-        : " at %s (%s, expected %s)".formatted(Arrays.toString(index), got, expected);
+        : " at %s (%s, expected %s)".formatted(Messages.sizes(index), got, expected);
   }
 }

@@ -7,6 +7,7 @@ import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Blas;
+import dev.gatun.internal.Messages;
 import dev.gatun.model.BertConfig;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
@@ -39,10 +40,6 @@ final class EmbedDemo {
               + " running maximum and a running sum, it never exists, and the time is that of the"
               + " arithmetic rather than that of the memory.");
 
-  /** Variables that make OpenBLAS run other kernels than the best. */
-  private static final List<String> OPENBLAS_CHOICES =
-      List.of("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE");
-
   private static final int ROUNDS = 15;
 
   /** Before the timing, so that it does not meet the JVM's compiler at work. */
@@ -56,12 +53,14 @@ final class EmbedDemo {
 
   private static final int MOST_ROUNDS = 8;
 
+  private final Streams streams;
   private final PrintWriter out;
-  private final PrintWriter err;
+  private final boolean quiet;
 
-  EmbedDemo(PrintWriter out, PrintWriter err) {
-    this.out = out;
-    this.err = err;
+  EmbedDemo(Streams streams, boolean quiet) {
+    this.streams = streams;
+    this.out = streams.out();
+    this.quiet = quiet;
   }
 
   private static final class Sentence {
@@ -82,13 +81,14 @@ final class EmbedDemo {
   /** Returns whether the proof succeeded. */
   boolean run(ModelOptions options) {
     EmbeddingModelSpec spec = EmbeddingModelSpec.MINILM;
-    try (Progress progress = new Progress(err, "loading " + spec);
+    try (Progress progress = new Progress(streams, !quiet, "loading " + spec);
         GatunRuntime runtime = Runtimes.open(options.threads, null)) {
       long begin = System.nanoTime();
       try (TextEmbedder model = options.load(runtime, spec);
           Workspace workspace = runtime.newWorkspace();
           Arena arena = Arena.ofShared()) {
-        describe(runtime.info(), model, System.nanoTime() - begin);
+        long loadNanos = System.nanoTime() - begin;
+        progress.beside(() -> describe(runtime.info(), model, loadNanos));
         Sentence[] sentences = new Sentence[SENTENCES.size()];
         Tensor vectors = Tensor.allocate(arena, DType.FLOAT32, sentences.length, model.dimension());
         for (int n = 0; n < sentences.length; n++) {
@@ -97,8 +97,8 @@ final class EmbedDemo {
         }
         progress.set("timing");
         String missing = time(model, workspace, sentences, runtime.threads());
+        progress.stop(); // what it draws would count
         print(sentences, vectors, missing, runtime.threads());
-        progress.stop(); // its messages would count
         return prove(model, workspace, sentences);
       }
     }
@@ -116,13 +116,10 @@ final class EmbedDemo {
     out.printf(
         "runs on    %s, kernels %s, OpenBLAS %s, %d thread%s%n",
         info.cpu(), info.tier(), Blas.coreName(), info.threads(), info.threads() == 1 ? "" : "s");
-    for (String variable : OPENBLAS_CHOICES) {
-      if (System.getenv(variable) != null) {
-        out.printf(
-            "note       %s=%s is set; without it OpenBLAS chooses its kernels by the CPU%n",
-            variable, System.getenv(variable));
-      }
-    }
+    OpenBlasEnvironment.forced()
+        .forEach(
+            (variable, effect) ->
+                out.printf("note       %s=%s%n", variable, Messages.line(effect)));
     out.println();
     out.flush();
   }

@@ -28,8 +28,50 @@ import picocli.CommandLine.Spec;
       "Prints the kernel, how the call is cut into tasks, blocks and tiles, its scratch memory, its"
           + " floating-point operations (2 for each multiplication that the mask leaves) and the"
           + " share of the FMA peak that one thread should reach, in 0 .. 1, where that is known."
-          + " Nothing is computed.",
+          + " Nothing is computed. What the words mean stands below.",
       ""
+    },
+    footerHeading = "%nWhat is printed:%n",
+    footer = {
+      "  shape           batch, heads of Q, heads of K and V, seq of Q, seq of K and V, headDim,",
+      "                  as --shape has them",
+      "  causal          which keys a query sees: none (all), bottom-right or top-left, as",
+      "                  --causal has it",
+      "  layout          the order of the dimensions in memory, as --layout has it",
+      "  tier            the kernels' instruction set, and tierReason: who has chosen it",
+      "  kernel          general: a vector holds queries; few-rows: at most 4 queries, as in",
+      "                  decoding, a vector holds elements of a head; tiny: one vector of queries",
+      "                  and a few keys, in registers",
+      "  threads         threads that may work on the call, the caller's included",
+      "  tasks           a task is a piece of the call that one thread computes from beginning to",
+      "                  end: some queries of one key/value head, or several tiny heads; threads",
+      "                  take tasks until there are none left",
+      "  taskBlocks      blocks of a task: they use each tile of keys and values while it is in",
+      "                  the level 2 cache",
+      "  taskLanes       a lane is one query of one head; heads that share keys and values stand",
+      "                  side by side; this is how many lanes a task has",
+      "  blockLanes      a block is the lanes that are computed together, in the registers; this",
+      "                  is how many it has",
+      "  tileKeys        a tile is the keys and values of one step of the softmax; scores exist",
+      "                  for one tile at a time, never for all keys; this is how many keys it has",
+      "  chainKeys       a chain is the keys whose weighted values are summed in registers, one",
+      "                  after the other",
+      "  splitKeys       a split is the keys whose result is kept in float; results of splits are",
+      "                  merged in double",
+      "  keysStay        whether keys and values of a head stay in the level 2 cache from one",
+      "                  task to the next",
+      "  copies          keys and values whose rows compete for a part of the cache are copied",
+      "                  side by side before use: none; tiles: each task copies a tile at a time;",
+      "                  heads: a thread copies a whole head once",
+      "  keySplits       with few queries the keys are cut into so many parts, each a task, so",
+      "                  that no thread is idle",
+      "  scratchBytes    memory beside the tensors that one thread writes to",
+      "  workspaceBytes  that of all threads, and the results of parts of the keys",
+      "  flops           floating-point operations: 2 for each multiplication that the causal",
+      "                  mask leaves",
+      "  predictedShare  the part of the FMA peak (the most that independent multiply-adds reach",
+      "                  on one core) that one thread should reach, in 0 .. 1; unknown where",
+      "                  nobody has measured the tier"
     })
 final class ExplainCommand implements Callable<Integer> {
   /** Sizes of one call; values have the dimension of keys. */

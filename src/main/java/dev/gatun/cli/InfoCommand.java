@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tier;
 import dev.gatun.internal.Blas;
+import dev.gatun.internal.Messages;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.Arrays;
@@ -24,7 +25,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
     description =
-        "Shows versions, the kernels in use and why, caches, threads, and the libraries in use.")
+        "Shows versions, the kernels in use and why, caches, threads, the libraries in use, and"
+            + " what variables of the environment force on them.")
 final class InfoCommand implements Callable<Integer> {
   @Option(names = "--json", description = "Print a JSON object.")
   private boolean json;
@@ -92,6 +94,7 @@ final class InfoCommand implements Callable<Integer> {
     try {
       Blas.load();
       facts.put("core", Blas.coreName());
+      facts.put("forced", OpenBlasEnvironment.forced());
       facts.put("config", Blas.config());
       facts.put("threads", Blas.threads());
       facts.putAll(library(Blas.library(), Blas.libraryOrigin()));
@@ -126,7 +129,7 @@ final class InfoCommand implements Callable<Integer> {
                 value instanceof List<?> list
                     ? String.join(" ", list.stream().map(String::valueOf).toList())
                     : value == null ? "unknown" : String.valueOf(value);
-            out.printf("%-17s %s%n", prefix + name, text);
+            out.printf("%-17s %s%n", prefix + name, Messages.line(text));
           }
         });
   }

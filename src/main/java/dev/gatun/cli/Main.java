@@ -1,6 +1,7 @@
 package dev.gatun.cli;
 
 import dev.gatun.GatunException;
+import dev.gatun.internal.Messages;
 import dev.gatun.internal.Native;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
@@ -54,7 +55,16 @@ public final class Main implements Runnable {
 
   @Spec private CommandSpec spec;
 
-  private Main() {}
+  private final Streams streams;
+
+  private Main(Streams streams) {
+    this.streams = streams;
+  }
+
+  /** Those of the command that is run. */
+  Streams streams() {
+    return streams;
+  }
 
   /**
    * Runs a command and exits.
@@ -65,7 +75,7 @@ public final class Main implements Runnable {
     Stdout stdout = new Stdout();
     PrintWriter out = new PrintWriter(stdout, false, System.out.charset());
     PrintWriter err = new PrintWriter(System.err, true);
-    int code = run(args, out, err);
+    int code = run(args, new Streams(System.in, out, err, Streams::isTerminal));
     out.flush();
     if (stdout.failure != null && !"Broken pipe".equals(stdout.failure.getMessage())) {
       err.println(line("standard output: " + stdout.failure.getMessage()));
@@ -74,10 +84,17 @@ public final class Main implements Runnable {
     System.exit(code);
   }
 
-  /** Runs a command with these streams and returns its exit code. */
+  /** Runs a command that gets no input. */
   static int run(String[] args, PrintWriter out, PrintWriter err) {
+    return run(args, Streams.withoutInput(out, err));
+  }
+
+  /** Runs a command with these streams and returns its exit code. */
+  static int run(String[] args, Streams streams) {
+    PrintWriter out = streams.out();
+    PrintWriter err = streams.err();
     CommandLine command =
-        new CommandLine(new Main())
+        new CommandLine(new Main(streams))
             .setOut(out)
             .setErr(err)
             .setExpandAtFiles(false) // a file name may begin with @
@@ -124,17 +141,7 @@ public final class Main implements Runnable {
 
   /** One line whatever the message is: a file name may hold a line break. */
   private static String line(String message) {
-    StringBuilder line = new StringBuilder("gatun: ");
-    for (char c : String.valueOf(message).toCharArray()) {
-      if (c == '\n') {
-        line.append("\\n");
-      } else if (Character.isISOControl(c)) {
-        line.append(String.format("\\u%04x", (int) c));
-      } else {
-        line.append(c);
-      }
-    }
-    return line.toString();
+    return "gatun: " + Messages.line(message);
   }
 
   /** The version of the native library in use. */

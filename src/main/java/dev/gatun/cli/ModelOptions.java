@@ -7,6 +7,7 @@ import dev.gatun.model.Tokenized;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.InvalidPathException;
+import java.nio.file.NoSuchFileException;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
@@ -30,10 +31,19 @@ final class ModelOptions {
       names = "--model",
       paramLabel = "MODEL",
       description =
-          "minilm, bge-small or e5-small, whose jar is on the class path, or a folder with"
-              + " model.onnx and tokenizer.json of a BERT-family encoder; minilm without this"
-              + " option.")
+          "minilm, bge-small or e5-small, or what they are called on the Hub (all-MiniLM-L6-v2,"
+              + " BAAI/bge-small-en-v1.5, intfloat/e5-small-v2), or a folder with model.onnx and"
+              + " tokenizer.json of a BERT-family encoder; minilm without this option. The jars of"
+              + " the other two are not built in: --class-path says where they are.")
   String model;
+
+  @Option(
+      names = ModelJars.OPTION,
+      paramLabel = "JARS",
+      description =
+          "Where jars of models are: jars, or folders of jars, with ':' between them; what the"
+              + " environment variable GATUN_CLASS_PATH holds without this option.")
+  private String classPath;
 
   @Option(
       names = "--max-tokens",
@@ -65,10 +75,11 @@ final class ModelOptions {
     }
   }
 
-  private static CliException refused(IOException e) {
+  static CliException refused(IOException e) {
     String reason = String.valueOf(e.getMessage());
     if (e instanceof FileSystemException f) {
-      reason = f.getFile() + ": " + (f.getReason() == null ? "cannot be read" : f.getReason());
+      String file = f.getFile() == null ? "" : f.getFile() + ": ";
+      reason = file + (f.getReason() == null ? "cannot be read" : f.getReason());
     }
     return new CliException("--model " + reason, e);
   }
@@ -76,8 +87,10 @@ final class ModelOptions {
   /** Loads the model, and checks what texts are to be cut to. */
   TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
     TextEmbedder embedder;
-    try {
+    try (ModelJars _ = ModelJars.open(classPath)) {
       embedder = TextEmbedder.load(runtime, spec);
+    } catch (NoSuchFileException e) {
+      throw spec.artifact() == null ? refused(e) : ModelJars.missing(spec, e);
     } catch (IOException e) {
       throw refused(e);
     }
@@ -90,7 +103,12 @@ final class ModelOptions {
     return embedder;
   }
 
+  /** What texts are cut to. */
+  int maxTokens(TextEmbedder embedder) {
+    return maxTokens == null ? embedder.maxTokens() : maxTokens;
+  }
+
   Tokenized tokenize(TextEmbedder embedder, String text) {
-    return embedder.tokenize(text, maxTokens == null ? embedder.maxTokens() : maxTokens);
+    return embedder.tokenize(text, maxTokens(embedder));
   }
 }

@@ -2,6 +2,7 @@ package dev.gatun.cli;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import dev.gatun.io.Npy;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -55,7 +56,7 @@ record NpyInput(String option, Path file, Tensor tensor) {
   }
 
   String shape() {
-    return Arrays.toString(tensor.shape());
+    return Messages.sizes(tensor.shape());
   }
 
   @Override

@@ -1,170 +1,213 @@
 package dev.gatun.cli;
 
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
-import dev.gatun.model.Tokenized;
 import java.io.PrintWriter;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.PriorityQueue;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
+import picocli.CommandLine.ParentCommand;
 
-/** {@code gatun similar}: the lines of a file that mean most nearly what a query means. */
+/** {@code gatun similar}: the lines of a file that mean most nearly what queries mean. */
 @Command(
     name = "similar",
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
-    header = "Ranks the lines of a file by the cosine of their vectors with that of a query.",
+    header = "Ranks the lines of a file by the cosine of their vectors with those of queries.",
     sortOptions = false,
     description = {
       "",
       "Prints the best lines, best first, as cosine, line number and text with tabs between them."
-          + " Lines of the same cosine keep their order. A text that is too long is cut, which is"
-          + " said on standard error. e5-small expects \"query: \" at the beginning of the query"
-          + " and \"passage: \" at that of each line, and it is yours to put them there.",
+          + " Lines of the same cosine keep their order. With several QUERY or with --queries the"
+          + " number of the query comes first, from 1 on; the lines are embedded once for all of"
+          + " them. With --json there is an object for each query: {\"query\":…,"
+          + " \"truncated\":false, \"results\":[{\"cosine\":0.8, \"line\":3, \"text\":…}]}.",
+      "",
+      "A text that is too long is cut; how many were is said on standard error. e5-small expects"
+          + " \"query: \" at the beginning of a query and \"passage: \" at that of each line, and"
+          + " it is yours to put them there.",
+      "",
+      "Without --file, lines are read from standard input: gatun similar 'a cat' <texts.txt",
       ""
     })
 final class SimilarCommand implements Callable<Integer> {
   private static final int DEFAULT_COUNT = 10;
 
-  private record Line(double cosine, long number, String text) {}
+  /** A query, and what was found for it. */
+  private static final class Search {
+    final String query;
+    final boolean truncated;
+    final double[] wanted;
+    final BestLines best;
 
-  /** The best first. */
-  private static final Comparator<Line> ORDER =
-      Comparator.comparingDouble(Line::cosine).reversed().thenComparingLong(Line::number);
-
-  /**
-   * The best lines so far. The last place of a cosine depends on the place in a batch: what would
-   * shuffle equal lines, so that those get the cosine of the first.
-   */
-  private static final class Best {
-    private final int most;
-    private final PriorityQueue<Line> lines = new PriorityQueue<>(ORDER.reversed());
-    private final Map<String, Line> first = new HashMap<>();
-
-    Best(int most) {
-      this.most = most;
-    }
-
-    void add(double cosine, long number, String text) {
-      Line equal = first.get(text);
-      Line line = new Line(equal == null ? cosine : equal.cosine, number, text);
-      first.putIfAbsent(text, line);
-      lines.add(line);
-      if (lines.size() > most) {
-        Line worst = lines.remove();
-        first.remove(worst.text, worst); // of equal lines the first is the last to go
-      }
-    }
-
-    List<Line> ranked() {
-      List<Line> ranked = new ArrayList<>(lines);
-      ranked.sort(ORDER);
-      return ranked;
+    Search(String query, boolean truncated, double[] wanted, int most) {
+      this.query = query;
+      this.truncated = truncated;
+      this.wanted = wanted;
+      this.best = new BestLines(most);
     }
   }
 
-  @Parameters(paramLabel = "QUERY", description = "What to look for.")
-  private String query;
+  @Parameters(paramLabel = "QUERY", arity = "0..*", description = "What to look for.")
+  private List<String> queries;
+
+  @Option(
+      names = "--queries",
+      paramLabel = "FILE",
+      converter = Converters.File.class,
+      description = "Queries, one a line as in --file, instead of QUERY; - for standard input.")
+  private Path queriesFile;
 
   @Option(
       names = "--file",
-      required = true,
       paramLabel = "FILE",
       converter = Converters.File.class,
       description =
-          "Texts, one a line: UTF-8, a line ends at \\n and nowhere else, blank lines count.")
+          "Texts, one a line: UTF-8, a line ends at \\n and nowhere else, blank lines count; - for"
+              + " standard input.")
   private Path file;
 
   @Option(
       names = "-k",
       paramLabel = "N",
       converter = ModelOptions.Count.class,
-      description = "How many lines to print; 10 without this option.")
+      description = "How many lines to print for a query; 10 without this option.")
   private Integer count;
 
   @Mixin private ModelOptions model;
 
-  @Spec private CommandSpec spec;
+  @Option(names = "--json", description = "Print a JSON object for each query.")
+  private boolean json;
+
+  @Mixin private Verbosity verbosity;
+
+  @ParentCommand private Main main;
 
   @Override
   public Integer call() {
-    PrintWriter out = spec.commandLine().getOut();
-    PrintWriter err = spec.commandLine().getErr();
-    Best best = new Best(count == null ? DEFAULT_COUNT : count);
+    Streams streams = main.streams();
+    if ((queries == null) == (queriesFile == null)) {
+      throw new CliException(
+          "expected QUERY or --queries, came " + (queries == null ? "neither" : "both"));
+    }
+    Path from = TextLines.fileOrInput(file, streams);
+    if (from == null) {
+      throw new CliException(
+          "expected --file, or lines on standard input, which is a terminal; for example"
+              + " gatun similar 'a cat' --file texts.txt");
+    }
+    if (queriesFile != null
+        && TextLines.isStandardInput(queriesFile)
+        && TextLines.isStandardInput(from)) {
+      throw new CliException(
+          "--queries and --file: expected one of them from standard input, came both");
+    }
+    List<Search> searches = new ArrayList<>();
     EmbeddingModelSpec chosen = model.spec();
-    try (Progress progress = new Progress(err, "reading " + file)) {
-      long total = TextLines.check(file);
+    try (Progress progress = new Progress(streams, !verbosity.isQuiet(), "reading " + from)) {
+      long total = TextLines.check("--file", from, streams);
+      List<String> wanted = queries != null ? queries : readQueries(streams);
       progress.set("loading " + chosen);
       try (GatunRuntime runtime = Runtimes.open(model.threads, null);
           TextEmbedder embedder = model.load(runtime, chosen);
-          TextLines lines = TextLines.open(file)) {
-        double[] wanted = embedQuery(embedder, err);
-        TextBatches.run(
-            model,
-            embedder,
+          TextLines lines = TextLines.open("--file", from, streams)) {
+        TextBatches batches = new TextBatches(model, verbosity, embedder, streams, progress);
+        batches.run(
+            "query",
+            TextBatches.Source.of(wanted),
+            wanted.size(),
+            (_, text, tokens, vectors, row) ->
+                searches.add(
+                    new Search(
+                        text,
+                        tokens.truncated(),
+                        row(vectors, row),
+                        count == null ? DEFAULT_COUNT : count)));
+        batches.run(
+            "text",
             lines::next,
             total,
-            progress,
-            out,
-            (number, text, tokens, vectors, row) -> {
-              EmbedCommand.reportCut(err, number, tokens);
-              best.add(cosine(wanted, vectors, row), number, text);
+            (number, text, _, vectors, row) -> {
+              double[] vector = row(vectors, row);
+              for (Search search : searches) {
+                search.best.add(cosine(search.wanted, vector), number, text);
+              }
             });
+        progress.beside(() -> print(streams.out(), searches));
+        batches.reportCuts();
+        batches.reportRates();
       }
-    }
-    for (Line line : best.ranked()) {
-      out.printf(Locale.ROOT, "%.4f\t%d\t", line.cosine, line.number);
-      out.println(line.text);
     }
     return Main.OK;
   }
 
-  private double[] embedQuery(TextEmbedder embedder, PrintWriter err) {
-    Tokenized tokens = model.tokenize(embedder, query);
-    if (tokens.truncated()) {
-      err.printf(
-          "gatun: the query was cut from %d to %d tokens%n",
-          tokens.originalCount(), tokens.count());
-    }
-    try (Arena arena = Arena.ofConfined()) {
-      Tensor vector = Tensor.allocate(arena, DType.FLOAT32, 1, embedder.dimension());
-      embedder.embed(List.of(tokens), vector);
-      double[] wanted = new double[embedder.dimension()];
-      for (int i = 0; i < wanted.length; i++) {
-        wanted[i] = vector.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
+  private List<String> readQueries(Streams streams) {
+    List<String> read = new ArrayList<>();
+    try (TextLines lines = TextLines.open("--queries", queriesFile, streams)) {
+      for (String line = lines.next(); line != null; line = lines.next()) {
+        read.add(line);
       }
-      return wanted;
+    }
+    return read;
+  }
+
+  private void print(PrintWriter out, List<Search> searches) {
+    for (int n = 0; n < searches.size(); n++) {
+      Search search = searches.get(n);
+      if (json) {
+        out.println(json(search));
+        continue;
+      }
+      for (BestLines.Line line : search.best.ranked()) {
+        if (queriesFile != null || queries.size() > 1) {
+          out.print((n + 1) + "\t");
+        }
+        out.printf(Locale.ROOT, "%.4f\t%d\t", line.cosine(), line.number());
+        out.println(line.text());
+      }
     }
   }
 
-  /** Not all models give vectors of length 1. A vector of zeros is like nothing. */
-  private static double cosine(double[] wanted, Tensor vectors, int row) {
+  private static StringBuilder json(Search search) {
+    StringBuilder line = TextJson.quote(new StringBuilder("{\"query\":"), search.query);
+    line.append(",\"truncated\":").append(search.truncated).append(",\"results\":[");
+    String separator = "";
+    for (BestLines.Line found : search.best.ranked()) {
+      line.append(separator).append("{\"cosine\":").append((float) found.cosine());
+      line.append(",\"line\":").append(found.number()).append(",\"text\":");
+      TextJson.quote(line, found.text()).append('}');
+      separator = ",";
+    }
+    return line.append("]}");
+  }
+
+  private static double[] row(Tensor vectors, int row) {
     MemorySegment memory = vectors.segment();
+    double[] numbers = new double[Math.toIntExact(vectors.size(1))];
+    for (int i = 0; i < numbers.length; i++) {
+      numbers[i] = memory.getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * numbers.length + i);
+    }
+    return numbers;
+  }
+
+  /** Not all models give vectors of length 1. A vector of zeros is like nothing. */
+  private static double cosine(double[] wanted, double[] vector) {
     double sum = 0;
     double length = 0;
     double wantedLength = 0;
     for (int i = 0; i < wanted.length; i++) {
-      float x = memory.getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * wanted.length + i);
-      sum += wanted[i] * x;
-      length += (double) x * x;
+      sum += wanted[i] * vector[i];
+      length += vector[i] * vector[i];
       wantedLength += wanted[i] * wanted[i];
     }
     return sum == 0 ? 0 : sum / Math.sqrt(length * wantedLength);

@@ -13,14 +13,18 @@ import java.nio.file.Path;
 import java.util.Arrays;
 
 /**
- * The lines of a UTF-8 file: split at \n and nowhere else, blank ones included. A \n at the end
- * begins no further line. One line at a time is in memory.
+ * The lines of a UTF-8 file or of standard input: split at \n and nowhere else, blank ones
+ * included. A \n at the end begins no further line. One line at a time is in memory.
  */
 final class TextLines implements AutoCloseable {
   private static final int MOST_BYTES = 16 << 20;
   private static final int BUFFER_BYTES = 1 << 16;
 
-  private final Path file;
+  private static final String STANDARD_INPUT = "-";
+
+  /** The option that named it, and the file. */
+  private final String name;
+
   private final InputStream in;
   private final byte[] buffer = new byte[BUFFER_BYTES];
   private int begin;
@@ -34,16 +38,40 @@ final class TextLines implements AutoCloseable {
           .onMalformedInput(CodingErrorAction.REPORT)
           .onUnmappableCharacter(CodingErrorAction.REPORT);
 
-  private TextLines(Path file) throws IOException {
-    this.file = file;
-    this.in = Files.newInputStream(file);
+  private TextLines(String name, InputStream in) {
+    this.name = name;
+    this.in = in;
   }
 
-  static TextLines open(Path file) {
+  /** Whether a file's name stands for standard input. */
+  static boolean isStandardInput(Path file) {
+    return file.toString().equals(STANDARD_INPUT);
+  }
+
+  /**
+   * The file that an option names, or standard input where there is no such option and something
+   * may come from there: nobody is left waiting for what is to be typed.
+   *
+   * @return null if there is neither
+   */
+  static Path fileOrInput(Path file, Streams streams) {
+    return file == null && !streams.inIsTerminal() ? Path.of(STANDARD_INPUT) : file;
+  }
+
+  /**
+   * Opens a file.
+   *
+   * @param option that names it
+   * @param file {@code -} for standard input
+   */
+  static TextLines open(String option, Path file, Streams streams) {
+    if (isStandardInput(file)) {
+      return new TextLines("standard input", streams.in());
+    }
     try {
-      return new TextLines(file);
+      return new TextLines(option + " " + file, Files.newInputStream(file));
     } catch (IOException e) {
-      throw CliException.of("--file", file, e);
+      throw CliException.of(option, file, e);
     }
   }
 
@@ -52,11 +80,12 @@ final class TextLines implements AutoCloseable {
    *
    * @return its lines, or -1 if it can be read only once, as a pipe
    */
-  static long check(Path file) {
-    if (Files.exists(file) && !Files.isRegularFile(file) && !Files.isDirectory(file)) {
+  static long check(String option, Path file, Streams streams) {
+    if (isStandardInput(file)
+        || Files.exists(file) && !Files.isRegularFile(file) && !Files.isDirectory(file)) {
       return -1;
     }
-    try (TextLines lines = open(file)) {
+    try (TextLines lines = open(option, file, streams)) {
       while (lines.next() != null) {
         // counted
       }
@@ -69,7 +98,7 @@ final class TextLines implements AutoCloseable {
     try {
       return read();
     } catch (IOException e) {
-      throw CliException.of("--file", file, e);
+      throw CliException.of(name, e);
     }
   }
 
@@ -124,7 +153,7 @@ final class TextLines implements AutoCloseable {
   }
 
   private CliException mistake(long line, String what) {
-    return new CliException("--file %s: line %d: %s".formatted(file, line, what));
+    return new CliException("%s: line %d: %s".formatted(name, line, what));
   }
 
   @Override
@@ -132,7 +161,7 @@ final class TextLines implements AutoCloseable {
     try {
       in.close();
     } catch (IOException e) {
-      throw CliException.of("--file", file, e);
+      throw CliException.of(name, e);
     }
   }
 }

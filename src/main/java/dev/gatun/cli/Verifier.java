@@ -9,6 +9,7 @@ import dev.gatun.cli.ReferenceAttention.Comparison;
 import dev.gatun.cli.ReferenceAttention.Output;
 import dev.gatun.cli.ReferenceAttention.Problem;
 import dev.gatun.cli.ReferenceAttention.Worst;
+import dev.gatun.internal.Messages;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -458,9 +459,9 @@ final class Verifier {
       return "case %d: q %s k %s v %s, %s, scale %s, key lengths %s, query lengths %s, %s numbers in %s views"
           .formatted(
               number,
-              Arrays.toString(problem.q().shape()),
-              Arrays.toString(problem.k().shape()),
-              Arrays.toString(problem.v().shape()),
+              Messages.sizes(problem.q().shape()),
+              Messages.sizes(problem.k().shape()),
+              Messages.sizes(problem.v().shape()),
               problem.causal(),
               problem.scale().isPresent() ? problem.scale().getAsDouble() : "standard",
               Arrays.toString(problem.keyLengths()),

@@ -353,7 +353,7 @@ public final class Json {
   }
 
   static String quoted(String text) {
-    return "\"" + shortened(text.replaceAll("\\p{Cntrl}", "?")) + "\"";
+    return "\"" + Messages.line(shortened(text)) + "\"";
   }
 
   private static String shortened(String text) {

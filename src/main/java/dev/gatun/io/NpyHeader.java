@@ -1,6 +1,7 @@
 package dev.gatun.io;
 
 import dev.gatun.DType;
+import dev.gatun.internal.Messages;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -11,7 +12,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HexFormat;
-import java.util.Locale;
 
 /**
  * What stands before the data of an npy file: six magic bytes, a version, the length of the header,
@@ -185,7 +185,8 @@ final class NpyHeader {
       if (descr == null || fortranOrder == null || shape == null) {
         String missing = descr == null ? "descr" : fortranOrder == null ? "fortran_order" : "shape";
         throw new NpyException(
-            file, "expected the header to have the key '" + missing + "', came " + quoted(text));
+            file,
+            "expected the header to have the key '" + missing + "', came " + Messages.quoted(text));
       }
       DType dtype = dtype();
       if (fortranOrder && !isBothOrders()) {
@@ -248,7 +249,7 @@ final class NpyHeader {
             throw new NpyException(
                 file,
                 "expected the header's keys 'descr', 'fortran_order' and 'shape', came "
-                    + quoted(key));
+                    + Messages.quoted(key));
       }
     }
 
@@ -271,7 +272,8 @@ final class NpyHeader {
             default -> null;
           };
       String expected =
-          "expected float32, int32 or int64 ('<f4', '<i4', '<i8'), came descr " + quoted(descr);
+          "expected float32, int32 or int64 ('<f4', '<i4', '<i8'), came descr "
+              + Messages.quoted(descr);
       if (dtype == null) {
         throw new NpyException(file, expected);
       }
@@ -330,7 +332,8 @@ final class NpyHeader {
         // Too many digits: refused like a negative number.
       }
       throw new NpyException(
-          file, "expected every extent of the shape in 0 .. 2^63 - 1, came " + quoted(digits));
+          file,
+          "expected every extent of the shape in 0 .. 2^63 - 1, came " + Messages.quoted(digits));
     }
 
     private boolean bool() throws NpyException {
@@ -377,21 +380,10 @@ final class NpyHeader {
     }
 
     private NpyException unexpected(String expected) {
-      String came = at < text.length() ? quoted(text.substring(at)) : "the header's end";
+      String came = at < text.length() ? Messages.quoted(text.substring(at)) : "the header's end";
       return new NpyException(
           file,
           "damaged header: expected " + expected + " at its character " + at + ", came " + came);
-    }
-
-    private static String quoted(String text) {
-      StringBuilder quoted = new StringBuilder("'");
-      for (char c : text.substring(0, Math.min(text.length(), 60)).toCharArray()) {
-        quoted.append(
-            c >= ' ' && c < 127
-                ? String.valueOf(c)
-                : String.format(Locale.ROOT, "\\u%04x", (int) c));
-      }
-      return quoted.append(text.length() > 60 ? "…'" : "'").toString();
     }
   }
 }

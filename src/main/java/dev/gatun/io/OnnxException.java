@@ -1,5 +1,6 @@
 package dev.gatun.io;
 
+import dev.gatun.internal.Messages;
 import java.nio.file.FileSystemException;
 
 /**
@@ -27,5 +28,11 @@ public final class OnnxException extends FileSystemException {
   private static String shown(String reason) {
     String line = reason.replaceAll("\\p{Cntrl}", "?");
     return line.length() <= SHOWN_CHARACTERS ? line : line.substring(0, SHOWN_CHARACTERS) + "…";
+  }
+
+  /** Returns file and reason on one line, whatever the names in them hold. */
+  @Override
+  public String getMessage() {
+    return Messages.line(super.getMessage());
   }
 }

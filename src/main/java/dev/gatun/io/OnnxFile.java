@@ -2,6 +2,7 @@ package dev.gatun.io;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
@@ -101,7 +102,7 @@ public final class OnnxFile {
       if (initializers.containsKey(output)) {
         throw new OnnxException(
             source,
-            "the value %s is an initialiser and computed as well".formatted(quoted(output)));
+            "the value %s is an initialiser and computed as well".formatted(Messages.quoted(output)));
       }
     }
   }
@@ -264,7 +265,7 @@ public final class OnnxFile {
       name = producer.inputs.getFirst();
     }
     throw new OnnxException(
-        source, "Identity nodes behind %s lead back to themselves".formatted(quoted(value)));
+        source, "Identity nodes behind %s lead back to themselves".formatted(Messages.quoted(value)));
   }
 
   /**
@@ -300,7 +301,7 @@ public final class OnnxFile {
   public Tensor initializer(String name) throws OnnxException {
     Initializer initializer = initializers.get(name);
     if (initializer == null) {
-      throw new OnnxException(source, "no initialiser %s".formatted(quoted(name)));
+      throw new OnnxException(source, "no initialiser " + Messages.quoted(name));
     }
     return tensor(initializer);
   }
@@ -410,7 +411,7 @@ public final class OnnxFile {
     /** Returns operator and name. */
     @Override
     public String toString() {
-      return opType + " " + quoted(name);
+      return Messages.shortened(opType) + " " + Messages.quoted(name);
     }
   }
 
@@ -470,7 +471,7 @@ public final class OnnxFile {
     /** Returns name, shape and type. */
     @Override
     public String toString() {
-      return "%s %s %s".formatted(quoted(name), Arrays.toString(shape()), dataType());
+      return "%s %s %s".formatted(Messages.quoted(name), Messages.sizes(shape()), dataType());
     }
   }
 
@@ -485,7 +486,7 @@ public final class OnnxFile {
           for (String output : node.outputs) {
             // An output that nobody uses may have no name.
             if (!output.isEmpty() && producers.putIfAbsent(output, node) != null) {
-              throw graph.error(graph.start, "a second node computes %s".formatted(quoted(output)));
+              throw graph.error(graph.start, "a second node computes %s".formatted(Messages.quoted(output)));
             }
           }
         }
@@ -494,7 +495,7 @@ public final class OnnxFile {
           count(graph);
           if (initializers.putIfAbsent(initializer.name, initializer) != null) {
             throw graph.error(
-                graph.start, "a second initialiser %s".formatted(quoted(initializer.name)));
+                graph.start, "a second initialiser " + Messages.quoted(initializer.name));
           }
         }
         case 11 -> inputs.add(readValueName(graph));
@@ -622,10 +623,4 @@ public final class OnnxFile {
       initializer.tensor = numbers.read(initializer);
     }
     return initializer.tensor;
-  }
-
-  /** As messages show a name of the file. */
-  private static String quoted(String name) {
-    return SafetensorsHeader.quoted(name);
-  }
-}
+  }}

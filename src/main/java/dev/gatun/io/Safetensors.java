@@ -3,6 +3,7 @@ package dev.gatun.io;
 import dev.gatun.GatunException;
 import dev.gatun.Tensor;
 import dev.gatun.internal.Json;
+import dev.gatun.internal.Messages;
 import dev.gatun.io.SafetensorsHeader.Entry;
 import dev.gatun.io.SafetensorsHeader.Type;
 import java.io.IOException;
@@ -248,8 +249,7 @@ public final class Safetensors {
           if (tensor.rank() > SafetensorsHeader.MAX_RANK) {
             throw new IllegalArgumentException(
                 "tensors: expected at most %d dimensions, got %d for %s"
-                    .formatted(
-                        SafetensorsHeader.MAX_RANK, tensor.rank(), SafetensorsHeader.quoted(name)));
+                    .formatted(SafetensorsHeader.MAX_RANK, tensor.rank(), Messages.quoted(name)));
           }
           long bytes = tensor.elements() * tensor.dtype().byteSize();
           entries.add(new Entry(name, Type.of(tensor.dtype()), tensor.shape(), 0, bytes));
@@ -297,12 +297,12 @@ public final class Safetensors {
                   SafetensorsHeader.MAX_NAME_LENGTH,
                   SafetensorsHeader.MAX_VALUE_LENGTH,
                   text.length(),
-                  SafetensorsHeader.quoted(name)));
+                  Messages.quoted(name)));
     }
     if (!SafetensorsHeader.isUnicode(text)) {
       throw new IllegalArgumentException(
           "%s: expected Unicode, got half a surrogate pair for %s"
-              .formatted(argument, SafetensorsHeader.quoted(name)));
+              .formatted(argument, Messages.quoted(name)));
     }
   }
 }

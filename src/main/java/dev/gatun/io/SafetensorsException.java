@@ -1,5 +1,6 @@
 package dev.gatun.io;
 
+import dev.gatun.internal.Messages;
 import java.nio.file.FileSystemException;
 import java.nio.file.Path;
 
@@ -19,5 +20,11 @@ public final class SafetensorsException extends FileSystemException {
    */
   public SafetensorsException(Path file, String reason) {
     super(file.toString(), null, reason);
+  }
+
+  /** Returns file and reason on one line, whatever the names in them hold. */
+  @Override
+  public String getMessage() {
+    return Messages.line(super.getMessage());
   }
 }

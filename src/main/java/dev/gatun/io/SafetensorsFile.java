@@ -2,6 +2,7 @@ package dev.gatun.io;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import dev.gatun.io.SafetensorsHeader.Entry;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -246,8 +247,7 @@ public final class SafetensorsFile {
     Entry entry = entries.get(name);
     if (entry == null) {
       throw new SafetensorsException(
-          file,
-          "no tensor %s among its %d".formatted(SafetensorsHeader.quoted(name), entries.size()));
+          file, "no tensor %s among its %d".formatted(Messages.quoted(name), entries.size()));
     }
     return entry;
   }

@@ -1,14 +1,13 @@
 package dev.gatun.io;
 
 import dev.gatun.DType;
+import dev.gatun.internal.Messages;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -32,8 +31,6 @@ final class SafetensorsHeader {
 
   /** The one name that is no tensor's. */
   static final String METADATA = "__metadata__";
-
-  private static final int SHOWN_CHARACTERS = 80;
 
   /**
    * What the format calls the types of elements, in the order in which its own library arranges the
@@ -108,7 +105,7 @@ final class SafetensorsHeader {
     /** Name, shape and type, as messages show them. */
     @Override
     public String toString() {
-      return "%s %s %s".formatted(quoted(name), Arrays.toString(shape), type);
+      return "%s %s %s".formatted(Messages.quoted(name), Messages.sizes(shape), type);
     }
   }
 
@@ -192,22 +189,5 @@ final class SafetensorsHeader {
   /** False for a string with half a surrogate pair, which UTF-8 cannot hold. */
   static boolean isUnicode(String text) {
     return StandardCharsets.UTF_8.newEncoder().canEncode(text);
-  }
-
-  /** As messages show a text of the file: on one line, and not all of a long one. */
-  static String quoted(String text) {
-    StringBuilder quoted = new StringBuilder("'");
-    text.codePoints()
-        .limit(SHOWN_CHARACTERS)
-        .forEach(
-            c -> {
-              if (Character.isLetterOrDigit(c) || c >= ' ' && c < 127) {
-                quoted.appendCodePoint(c);
-              } else {
-                quoted.append(String.format(Locale.ROOT, "\\u%04x", c));
-              }
-            });
-    boolean all = text.codePointCount(0, text.length()) <= SHOWN_CHARACTERS;
-    return quoted.append(all ? "'" : "…'").toString();
   }
 }

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import dev.gatun.internal.Messages;
 import dev.gatun.io.SafetensorsHeader.Entry;
 import dev.gatun.io.SafetensorsHeader.Type;
 import java.io.IOException;
@@ -139,9 +140,7 @@ final class SafetensorsJson {
     while (parser.nextToken() != JsonToken.END_OBJECT) {
       String key = name();
       parser.nextToken();
-      expect(
-          JsonToken.VALUE_STRING,
-          "a string as metadata %s".formatted(SafetensorsHeader.quoted(key)));
+      expect(JsonToken.VALUE_STRING, "a string as metadata %s".formatted(Messages.quoted(key)));
       if (header.metadata.putIfAbsent(key, unicode(parser.getText())) != null) {
         throw twice(key);
       }
@@ -149,7 +148,7 @@ final class SafetensorsJson {
   }
 
   private void readEntry(String name) throws IOException {
-    String tensor = "tensor " + SafetensorsHeader.quoted(name);
+    String tensor = "tensor " + Messages.quoted(name);
     expect(JsonToken.START_OBJECT, "an object as " + tensor);
     Type type = null;
     long[] shape = null;
@@ -193,9 +192,7 @@ final class SafetensorsJson {
           file,
           "%s: expected one of the types %s, got %s"
               .formatted(
-                  tensor,
-                  Arrays.toString(Type.values()),
-                  SafetensorsHeader.quoted(parser.getText())));
+                  tensor, Arrays.toString(Type.values()), Messages.quoted(parser.getText())));
     }
     return type;
   }
@@ -230,7 +227,7 @@ final class SafetensorsJson {
     throw new SafetensorsException(
         file,
         "%s: expected numbers of 0 … 2^63 - 1 as '%s', got %s"
-            .formatted(tensor, key, SafetensorsHeader.quoted(digits)));
+            .formatted(tensor, key, Messages.quoted(digits)));
   }
 
   /** The name of a tensor, or the key of a piece of metadata. */
@@ -249,7 +246,7 @@ final class SafetensorsJson {
       throw new SafetensorsException(
           file,
           "damaged header: expected Unicode, got half a surrogate pair in "
-              + SafetensorsHeader.quoted(text));
+              + Messages.quoted(text));
     }
     return text;
   }
@@ -263,7 +260,7 @@ final class SafetensorsJson {
 
   private SafetensorsException twice(String name) {
     return new SafetensorsException(
-        file, "expected the name %s once, got it twice".formatted(SafetensorsHeader.quoted(name)));
+        file, "expected the name %s once, got it twice".formatted(Messages.quoted(name)));
   }
 
   private void expect(JsonToken token, String what) throws IOException {

@@ -1,10 +1,13 @@
 package dev.gatun.io;
 
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
@@ -20,7 +23,8 @@ import java.util.concurrent.ThreadLocalRandom;
 /**
  * A file on its way: {@link #create} makes a temporary file in the directory of the one that is
  * asked for, {@link #fill} fills it, {@link #commit} renames it, which replaces what was there
- * before in one step. Closing it before that deletes it.
+ * before in one step. Closing it before that deletes it, and so does the end of the JVM, by a
+ * signal too: a shutdown hook, which goes with the file, is there before the file is.
  *
  * <p>The data is not forced to the disk. A symbolic link is followed. A file that is replaced hands
  * its permissions to the new one; other hard links to it keep the old content.
@@ -37,7 +41,11 @@ final class TemporaryFile implements AutoCloseable {
   private final Path file;
   private final Path target;
   private final Path temporary;
-  private final FileChannel channel;
+  private final Thread hook = new Thread(this::delete, "gatun-temporary-file");
+
+  /** Null until the file exists. */
+  private FileChannel channel;
+
   private boolean done;
 
   /** Writes all that the file will hold. */
@@ -45,11 +53,10 @@ final class TemporaryFile implements AutoCloseable {
     void write() throws IOException;
   }
 
-  private TemporaryFile(Path file, Path target, Path temporary, FileChannel channel) {
+  private TemporaryFile(Path file, Path target, Path temporary) {
     this.file = file;
     this.target = target;
     this.temporary = temporary;
-    this.channel = channel;
   }
 
   /** Makes the temporary file, empty. The directory of the file has to exist. */
@@ -75,15 +82,48 @@ final class TemporaryFile implements AutoCloseable {
       // Files.createTempFile is no help: it takes away the permissions that the umask grants.
       String random = HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextLong());
       Path temporary = directory.resolve(".gatun-" + random + ".tmp");
+      TemporaryFile created = new TemporaryFile(file, target, temporary);
       try {
-        FileChannel channel =
-            FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-        return new TemporaryFile(file, target, temporary, channel);
+        created.open();
+        return created;
       } catch (FileAlreadyExistsException e) {
         continue;
       } catch (IOException e) {
         throw failure(file, "cannot create a file in its directory: " + reason(e), e);
       }
+    }
+  }
+
+  private void open() throws IOException {
+    try {
+      Runtime.getRuntime().addShutdownHook(hook);
+    } catch (IllegalStateException e) {
+      throw new IOException("the JVM is shutting down", e);
+    }
+    boolean opened = false;
+    try {
+      openUnlessDone();
+      opened = true;
+    } finally {
+      if (!opened) {
+        forgetHook();
+      }
+    }
+  }
+
+  /** The hook may have run meanwhile: what it did not find it would never delete. */
+  private synchronized void openUnlessDone() throws IOException {
+    if (done) {
+      throw new IOException("the JVM is shutting down");
+    }
+    channel = FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+  }
+
+  private void forgetHook() {
+    try {
+      Runtime.getRuntime().removeShutdownHook(hook);
+    } catch (IllegalStateException e) {
+      // The JVM is shutting down, and the hook finds nothing left to do.
     }
   }
 
@@ -94,10 +134,11 @@ final class TemporaryFile implements AutoCloseable {
    */
   void fill(Content content) throws IOException {
     if (!channel.isOpen()) {
-      throw new IllegalStateException(file + ": written or closed before");
+      throw new IllegalStateException(
+          Messages.line(file.toString()) + ": written or closed before");
     }
     boolean complete = false;
-    try (channel) {
+    try (FileChannel _ = channel) {
       content.write();
       complete = true;
     } catch (IOException e) {
@@ -166,10 +207,16 @@ final class TemporaryFile implements AutoCloseable {
    *
    * @throws IllegalStateException if nothing was written, or if this was committed or closed before
    */
-  synchronized void commit() throws IOException {
+  void commit() throws IOException {
+    putInPlace();
+    forgetHook();
+  }
+
+  private synchronized void putInPlace() throws IOException {
     if (done || channel.isOpen()) {
       throw new IllegalStateException(
-          file + (done ? ": committed or closed before" : ": nothing was written"));
+          Messages.line(file.toString())
+              + (done ? ": committed or closed before" : ": nothing was written"));
     }
     try {
       keepPermissions();
@@ -195,11 +242,19 @@ final class TemporaryFile implements AutoCloseable {
 
   /** Deletes the temporary file unless it was committed. Calling this again does nothing. */
   @Override
-  public synchronized void close() {
+  public void close() {
+    delete();
+    forgetHook();
+  }
+
+  private synchronized void delete() {
     if (done) {
       return;
     }
     done = true;
+    if (channel == null) {
+      return; // it will not be opened any more
+    }
     try {
       channel.close();
     } catch (IOException e) {
@@ -213,17 +268,32 @@ final class TemporaryFile implements AutoCloseable {
   }
 
   private static FileSystemException failure(Path file, String reason, Throwable cause) {
-    FileSystemException failure = new FileSystemException(file.toString(), null, reason);
+    FileSystemException failure = new WriteException(file, reason);
     failure.initCause(cause);
     return failure;
   }
 
   private static String reason(IOException e) {
-    if (e instanceof AccessDeniedException) {
-      return "permission denied";
+    return switch (e) {
+      case AccessDeniedException _ -> "permission denied";
+      case ClosedByInterruptException _ -> "the thread was interrupted while it wrote";
+      case ClosedChannelException _ -> "closed by another thread while it was written";
+      case FileSystemException f when f.getReason() != null -> f.getReason();
+      default -> e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+    };
+  }
+
+  /** Says on one line what could not be written, and why. */
+  private static final class WriteException extends FileSystemException {
+    private static final long serialVersionUID = 1L;
+
+    WriteException(Path file, String reason) {
+      super(file.toString(), null, reason);
     }
-    return e instanceof FileSystemException f && f.getReason() != null
-        ? f.getReason()
-        : String.valueOf(e.getMessage());
+
+    @Override
+    public String getMessage() {
+      return Messages.line(super.getMessage());
+    }
   }
 }

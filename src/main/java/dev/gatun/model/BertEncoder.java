@@ -7,11 +7,11 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.Messages;
 import dev.gatun.nn.Activation;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -209,9 +209,9 @@ public final class BertEncoder {
               .formatted(
                   name,
                   least == 0 ? "total" : "texts + 1",
-                  Arrays.toString(tensor.shape()),
+                  Messages.sizes(tensor.shape()),
                   tensor.dtype(),
-                  Arrays.toString(tensor.strides())));
+                  Messages.sizes(tensor.strides())));
     }
     return tensor.size(0);
   }
@@ -224,12 +224,12 @@ public final class BertEncoder {
         || tensor.size(1) != columns) {
       throw new IllegalArgumentException(
           "%s: expected [%d, %d] float32, got %s %s"
-              .formatted(name, rows, columns, Arrays.toString(tensor.shape()), tensor.dtype()));
+              .formatted(name, rows, columns, Messages.sizes(tensor.shape()), tensor.dtype()));
     }
     if (columns > 1 && tensor.stride(1) != 1 || rows > 1 && tensor.stride(0) < columns) {
       throw new IllegalArgumentException(
           "%s: expected rows that are contiguous and do not overlap, got strides %s"
-              .formatted(name, Arrays.toString(tensor.strides())));
+              .formatted(name, Messages.sizes(tensor.strides())));
     }
     if (tensor.isReadOnly()) {
       throw new IllegalArgumentException(

@@ -4,6 +4,7 @@ import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.FeedForward;
@@ -17,7 +18,6 @@ import dev.gatun.nn.TransformerDecoder;
 import dev.gatun.nn.TransformerEncoder;
 import dev.gatun.nn.TransformerLayer;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.BiFunction;
 import java.util.function.Supplier;
@@ -143,7 +143,7 @@ public final class BlockLoader {
     if (columns % heads != 0 || bias != null && (bias.rank() != 1 || bias.size(0) != columns)) {
       throw new IllegalArgumentException(
           "expected a multiple of %d columns and a bias of as many, got %d and %s"
-              .formatted(heads, columns, bias == null ? "none" : Arrays.toString(bias.shape())));
+              .formatted(heads, columns, bias == null ? "none" : Messages.sizes(bias.shape())));
     }
     long keys = columns / heads * config.heads();
     long values = columns / heads * (config.heads() + config.kvHeads());

@@ -25,15 +25,15 @@ public final class EmbeddingModelSpec {
 
   /** all-MiniLM-L6-v2: 6 layers, 384 wide; the tokeniser cuts at 128 tokens. */
   public static final EmbeddingModelSpec MINILM =
-      inJar("minilm", "all-minilm-l6-v2", "all-minilm-l6-v2", Pooling.MEAN, "", "");
+      inJar("minilm", "all-minilm-l6-v2", "all-minilm-l6-v2:1.20.0-beta30", Pooling.MEAN, "", "");
 
   /** bge-small-en-v1.5: 12 layers, 384 wide. */
   public static final EmbeddingModelSpec BGE_SMALL =
-      inJar("bge-small", "bge-small-en-v1.5", "bge-small-en-v15", Pooling.CLS, "", "");
+      inJar("bge-small", "bge-small-en-v1.5", "bge-small-en-v15:0.36.2", Pooling.CLS, "", "");
 
   /** e5-small-v2: 12 layers, 384 wide; texts need a prefix. */
   public static final EmbeddingModelSpec E5_SMALL =
-      inJar("e5-small", "e5-small-v2", "e5-small-v2", Pooling.MEAN, "query: ", "passage: ");
+      inJar("e5-small", "e5-small-v2", "e5-small-v2:0.36.2", Pooling.MEAN, "query: ", "passage: ");
 
   private static final List<EmbeddingModelSpec> NAMED = List.of(MINILM, BGE_SMALL, E5_SMALL);
 
@@ -124,7 +124,9 @@ public final class EmbeddingModelSpec {
   }
 
   /**
-   * Finds a model.
+   * Finds a model. Its name on Hugging Face's Hub does as well, in any case of letters and with or
+   * without who has put it there ({@code sentence-transformers/all-MiniLM-L6-v2}, {@code
+   * bge-small-en-v1.5}), where no folder is called so.
    *
    * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, or a folder
    * @return its description
@@ -138,10 +140,41 @@ public final class EmbeddingModelSpec {
     }
     Path folder = Path.of(nameOrFolder);
     if (!Files.isDirectory(folder)) {
+      for (EmbeddingModelSpec spec : NAMED) {
+        String hub = spec.hubName();
+        if (nameOrFolder.equalsIgnoreCase(hub)
+            || nameOrFolder.equalsIgnoreCase(hub.substring(hub.indexOf('/') + 1))) {
+          return spec;
+        }
+      }
       throw new NoSuchFileException(
-          nameOrFolder, null, "expected a folder, or one of the models " + NAMED);
+          nameOrFolder,
+          null,
+          "expected a folder, or one of the models "
+              + NAMED
+              + " (on the Hub "
+              + NAMED.stream().map(EmbeddingModelSpec::hubName).toList()
+              + ")");
     }
     return folder(folder);
+  }
+
+  private String hubName() {
+    return switch (name) {
+      case "minilm" -> "sentence-transformers/all-MiniLM-L6-v2";
+      case "bge-small" -> "BAAI/bge-small-en-v1.5";
+      case "e5-small" -> "intfloat/e5-small-v2";
+      default -> throw new AssertionError(name);
+    };
+  }
+
+  /**
+   * Returns which jar has the model.
+   *
+   * @return Maven coordinates, with a version that is known to have it; null for a folder
+   */
+  public String artifact() {
+    return artifact;
   }
 
   /**

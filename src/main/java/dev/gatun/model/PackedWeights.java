@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
@@ -66,7 +67,7 @@ final class PackedWeights {
       throw new IllegalArgumentException(
           "weights: %s: expected %s float32, got %s %s"
               .formatted(
-                  name, Arrays.toString(shape), Arrays.toString(weight.shape()), weight.dtype()));
+                  name, Messages.sizes(shape), Messages.sizes(weight.shape()), weight.dtype()));
     }
   }
 }

@@ -1,12 +1,12 @@
 package dev.gatun.model;
 
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import dev.gatun.io.Npy;
 import dev.gatun.io.SafetensorsFile;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.Map;
 import java.util.Objects;
@@ -99,7 +99,8 @@ public interface Weights {
   default Tensor get(String name) {
     Tensor tensor = find(name);
     if (tensor == null) {
-      throw new IllegalArgumentException("weights: expected " + name + ", got none of that name");
+      throw new IllegalArgumentException(
+          "weights: expected " + Messages.shortened(name) + ", got none of that name");
     }
     return tensor;
   }
@@ -116,7 +117,7 @@ public interface Weights {
     if (tensor.rank() != 2) {
       throw new IllegalArgumentException(
           "weights: expected a matrix %s, got shape %s"
-              .formatted(name, Arrays.toString(tensor.shape())));
+              .formatted(Messages.shortened(name), Messages.sizes(tensor.shape())));
     }
     return tensor;
   }

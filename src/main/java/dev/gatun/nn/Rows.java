@@ -2,8 +2,8 @@ package dev.gatun.nn;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 
 /** Checks of tensors that layers take as rows: {@code [..., columns]}, evenly spaced in memory. */
 final class Rows {
@@ -92,12 +92,12 @@ final class Rows {
   static IllegalArgumentException bad(String name, String expected, Tensor tensor) {
     return new IllegalArgumentException(
         "%s: expected %s, got %s %s"
-            .formatted(name, expected, Arrays.toString(tensor.shape()), tensor.dtype()));
+            .formatted(name, expected, Messages.sizes(tensor.shape()), tensor.dtype()));
   }
 
   private static IllegalArgumentException strides(String name, Tensor tensor) {
     return new IllegalArgumentException(
         "%s: expected evenly spaced rows with a contiguous last dimension, got strides %s for shape %s"
-            .formatted(name, Arrays.toString(tensor.strides()), Arrays.toString(tensor.shape())));
+            .formatted(name, Messages.sizes(tensor.strides()), Messages.sizes(tensor.shape())));
   }
 }

@@ -91,6 +91,28 @@ class ExplainCommandTest {
     }
   }
 
+  /** Every word that is printed is explained, on lines that a terminal does not wrap. */
+  @Test
+  void help_explainsWhatIsPrinted() throws IOException {
+    String help = run("explain", "--help").out;
+    String glossary = help.substring(help.indexOf("What is printed:"));
+    for (String fact : json(SHAPE).keySet()) {
+      assertTrue(glossary.matches("(?s).*\\b" + fact + "\\b.*"), fact);
+    }
+    for (AttentionPlan.Kernel kernel : AttentionPlan.Kernel.values()) {
+      assertTrue(glossary.contains(kernel.toString()), kernel.toString());
+    }
+    for (AttentionPlan.Copies copies : AttentionPlan.Copies.values()) {
+      assertTrue(glossary.contains(copies.toString()), copies.toString());
+    }
+    for (String word :
+        List.of("task is", "block is", "tile is", "chain is", "split is", "lane is")) {
+      assertTrue(glossary.contains(" a " + word) || glossary.contains("A " + word), word);
+    }
+    help.lines().forEach(line -> assertTrue(line.length() <= 110, line));
+    assertTrue(help.endsWith("\n"));
+  }
+
   @Test
   void json_isThePlan() throws IOException {
     for (Tier tier : Tier.values()) {

@@ -98,7 +98,7 @@ class JsonTest {
   void unknownKeysAreRefusedByName() {
     Json json = Json.parse("{\"a\": {\"b\": 1, \"c\\n\": 2}}");
     assertEquals(
-        "a: expected only the keys [b], got \"c?\"",
+        "a: expected only the keys [b], got \"c\\n\"",
         assertThrows(IllegalArgumentException.class, () -> json.get("a").only(Set.of("b")))
             .getMessage());
   }

@@ -1,0 +1,101 @@
+package dev.gatun.internal;
+
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.stream.Collectors;
+
+/**
+ * How messages show what comes from outside: names of files and tensors, texts, shapes. Whatever
+ * those hold, a message stays one line, moves no cursor, and is short enough to be read.
+ */
+public final class Messages {
+  /** Of a name or a text; the rest is an ellipsis. */
+  private static final int SHOWN_CHARACTERS = 80;
+
+  /** Of a shape or an index; of a longer one only the count of the others is said. */
+  private static final int SHOWN_SIZES = 8;
+
+  private Messages() {}
+
+  /**
+   * A shape, an index or strides: {@code [2, 8]}, or {@code [1, 1, 1, 1, 1, 1, 1, 1, … 1000
+   * numbers]}.
+   *
+   * @param numbers any count of them
+   * @return one line
+   */
+  public static String sizes(long[] numbers) {
+    return Arrays.stream(numbers)
+        .limit(SHOWN_SIZES)
+        .mapToObj(Long::toString)
+        .collect(
+            Collectors.joining(
+                ", ",
+                "[",
+                numbers.length <= SHOWN_SIZES ? "]" : ", … %d numbers]".formatted(numbers.length)));
+  }
+
+  /**
+   * A text in single quotes, escaped as {@link #line} does, and not all of a long one.
+   *
+   * @param text may be null
+   * @return one line
+   */
+  public static String quoted(String text) {
+    return text == null ? "null" : "'" + shortened(text) + "'";
+  }
+
+  /**
+   * A text escaped as {@link #line} does, and not all of a long one.
+   *
+   * @param text any
+   * @return one line
+   */
+  public static String shortened(String text) {
+    if (text.codePointCount(0, text.length()) <= SHOWN_CHARACTERS) {
+      return line(text);
+    }
+    return line(text.substring(0, text.offsetByCodePoints(0, SHOWN_CHARACTERS))) + "…";
+  }
+
+  /**
+   * A text on one line: line breaks become {@code \n}, other characters that are not seen but
+   * change what is (control characters, marks that turn the direction of writing, halves of
+   * surrogate pairs) &#92;u and their number.
+   *
+   * @param text may be null
+   * @return one line
+   */
+  public static String line(String text) {
+    String given = String.valueOf(text);
+    if (given.codePoints().noneMatch(Messages::isUnseen)) {
+      return given;
+    }
+    StringBuilder line = new StringBuilder(given.length() + 16);
+    given
+        .codePoints()
+        .forEach(
+            c -> {
+              if (c == '\n') {
+                line.append("\\n");
+              } else if (isUnseen(c)) {
+                line.append(String.format(Locale.ROOT, "\\u%04x", c));
+              } else {
+                line.appendCodePoint(c);
+              }
+            });
+    return line.toString();
+  }
+
+  private static boolean isUnseen(int c) {
+    return switch (Character.getType(c)) {
+      case Character.CONTROL,
+          Character.FORMAT,
+          Character.LINE_SEPARATOR,
+          Character.PARAGRAPH_SEPARATOR,
+          Character.SURROGATE ->
+          true;
+      default -> false;
+    };
+  }
+}

@@ -1,13 +1,22 @@
 package dev.gatun.model;
 
+import java.util.Arrays;
+import java.util.Objects;
+
 /**
- * A text as a model reads it.
+ * A text as a model reads it. Two are equal if they have the same tokens and the same original
+ * count.
  *
  * @param ids the tokens, those of the template around the text ({@code [CLS]}, {@code [SEP]})
  *     included; not copied
  * @param originalCount how many there would be if the text had not been cut
  */
 public record Tokenized(int[] ids, int originalCount) {
+
+  /** Wants the tokens. */
+  public Tokenized {
+    Objects.requireNonNull(ids, "ids");
+  }
 
   /**
    * Returns the number of tokens.
@@ -25,5 +34,23 @@ public record Tokenized(int[] ids, int originalCount) {
    */
   public boolean truncated() {
     return ids.length < originalCount;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof Tokenized that
+        && originalCount == that.originalCount
+        && Arrays.equals(ids, that.ids);
+  }
+
+  @Override
+  public int hashCode() {
+    return 31 * Arrays.hashCode(ids) + originalCount;
+  }
+
+  /** The tokens, and how many there were. */
+  @Override
+  public String toString() {
+    return "Tokenized[ids=%s, originalCount=%d]".formatted(Arrays.toString(ids), originalCount);
   }
 }

@@ -8,9 +8,10 @@ import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
- * Exact scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), computed by tiles of
- * keys with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022), so that the matrix of
- * scores never exists. For every batch row {@code b}, query head {@code h} and query row {@code i}:
+ * Exact scaled dot-product attention (Vaswani et al., 2017, section 3.2.1), computed by tiles of
+ * keys with an online softmax (Milakov and Gimelshein 2018; Dao et al., 2022), so that the matrix
+ * of scores never exists. For every batch row {@code b}, query head {@code h} and query row {@code
+ * i}:
  *
  * <pre>{@code
  * score[j]     = scale * sum_d q[b][i][h][d] * k[b][j][g][d]      g = h / (heads / kvHeads)
@@ -25,7 +26,7 @@ import java.util.Objects;
  * <tr><th>argument</th><th>shape</th></tr>
  * <tr><td>q</td><td>[batch, seqQ, heads, headDim]</td></tr>
  * <tr><td>k</td><td>[batch, seqK, kvHeads, headDim]; kvHeads divides heads (grouped-query
- *     attention, Ainslie et al. 2023)</td></tr>
+ *     attention, Ainslie et al., 2023)</td></tr>
  * <tr><td>v</td><td>[batch, seqK, kvHeads, headDimV]</td></tr>
  * <tr><td>keyLengths</td><td>[batch] INT32, contiguous, each 0 … seqK; null: all are seqK</td></tr>
  * <tr><td>queryLengths</td><td>[batch] INT32, contiguous, each 0 … seqQ; null: all are seqQ</td></tr>

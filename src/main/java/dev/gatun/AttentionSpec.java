@@ -201,7 +201,7 @@ public final class AttentionSpec {
     }
 
     /**
-     * Attention with linear biases (Press et al. 2022): {@code -slopes[h] * |position - j|} is
+     * Attention with linear biases (Press et al., 2022): {@code -slopes[h] * |position - j|} is
      * added to the scaled score of key j. The position of query row i is {@code i + keyLength -
      * queryLength}, so that the last query stands at the last key; under {@link Causal#TOP_LEFT} it
      * is i. The default is none.
@@ -223,7 +223,7 @@ public final class AttentionSpec {
     /**
      * Biases by relative position: {@code biases[h][span + clamp(j - position, -span, span)]} is
      * added to the scaled score of key j; positions are as for {@link #alibiSlopes}, and both may
-     * be given. T5's biases by buckets of distances (Raffel et al. 2020) are expanded to such a
+     * be given. T5's biases by buckets of distances (Raffel et al., 2020) are expanded to such a
      * table once. A bias of minus infinity masks its key. The default is none.
      *
      * @param biases {@code [heads, 2 * span + 1]} FLOAT32, contiguous, not copied; the span is 0 to

@@ -81,7 +81,8 @@ final class Overlap {
     return Arrays.stream(dims).mapToInt(Integer::intValue).toArray();
   }
 
-  private static boolean overlaps(Tensor a, Tensor b) {
+  /** Whether an element of one is an element of the other. */
+  static boolean overlaps(Tensor a, Tensor b) {
     long distance = b.segment.address() - a.segment.address();
     if (a.elements() == 0
         || b.elements() == 0

@@ -59,13 +59,16 @@ public final class Tensor {
   /**
    * Allocates zeroed memory in an arena, aligned to 64 bytes, for a row-major tensor. From 4 MiB on
    * the memory comes from the operating system with huge pages asked for, and is given back when
-   * the arena is closed; this loads the native library.
+   * the arena is closed; this loads the native library. Any implementation of {@link Arena} will
+   * do: smaller memory is what its {@code allocate} gives, checked and set to 0.
    *
    * @param arena owns the memory
    * @param dtype type of the elements
    * @param shape sizes, outermost first; none for a single number
    * @return a tensor whose elements are 0
-   * @throws IllegalArgumentException if a size is negative or the product too big
+   * @throws IllegalArgumentException if a size is negative or the product too big, or if the arena
+   *     gives memory that is too short, on the Java heap, read-only, not aligned or another
+   *     thread's
    * @throws IllegalStateException if the arena is closed
    * @throws WrongThreadException if the arena is confined to another thread
    * @throws GatunException if there is no memory, or the native library cannot be loaded
@@ -74,9 +77,40 @@ public final class Tensor {
     Objects.requireNonNull(arena, "arena");
     TensorLayout layout = TensorLayout.rowMajor(Objects.requireNonNull(dtype, "dtype"), shape);
     long bytes = layout.extentBytes();
-    MemorySegment segment =
-        bytes >= HUGE_BYTES ? Native.allocateHuge(arena, bytes) : arena.allocate(bytes, ALIGNMENT);
-    return new Tensor(segment, layout);
+    return new Tensor(
+        bytes >= HUGE_BYTES
+            ? Native.allocateHuge(arena, bytes)
+            : checked(arena, arena.allocate(bytes, ALIGNMENT), bytes),
+        layout);
+  }
+
+  /** What an arena has given: anyone may implement that interface. */
+  private static MemorySegment checked(Arena arena, MemorySegment segment, long bytes) {
+    String got = null;
+    if (segment == null) {
+      got = "null";
+    } else if (!segment.isNative()) {
+      got = "memory of the Java heap";
+    } else if (segment.byteSize() < bytes) {
+      got = segment.byteSize() + " bytes";
+    } else if (segment.isReadOnly()) {
+      got = "a read-only segment";
+    } else if (!segment.scope().isAlive()) {
+      got = "memory that is closed";
+    } else if (!segment.isAccessibleBy(Thread.currentThread())) {
+      got = "memory of another thread";
+    } else if (bytes > 0 && (segment.address() & (ALIGNMENT - 1)) != 0) {
+      got = "the address 0x" + Long.toHexString(segment.address());
+    }
+    if (got != null) {
+      throw new IllegalArgumentException(
+          "arena: expected %d bytes of native memory that can be written, at a multiple of %d, got %s"
+              .formatted(bytes, ALIGNMENT, got));
+    }
+    if (arena.getClass().getModule() != Arena.class.getModule()) {
+      segment.asSlice(0, bytes).fill((byte) 0); // the JDK's own are zeroed; others recycle
+    }
+    return segment.byteSize() == bytes ? segment : segment.asSlice(0, bytes);
   }
 
   /**
@@ -517,12 +551,21 @@ public final class Tensor {
    *
    * @param source a tensor of the same type and shape with any strides; it must not share memory
    *     with this one, or be the same elements
-   * @throws IllegalArgumentException if type or shape differ, or this tensor is read-only
+   * @throws IllegalArgumentException if type or shape differ, memory is shared, or this tensor is
+   *     read-only
    */
   public void copyFrom(Tensor source) {
     if (source.layout.dtype != layout.dtype || !Arrays.equals(source.layout.shape, layout.shape)) {
       throw new IllegalArgumentException(
           "source: expected %s, got %s".formatted(layout, source.layout));
+    }
+    boolean same =
+        source.segment.address() == segment.address()
+            && Arrays.equals(source.layout.strides, layout.strides);
+    if (!same && Overlap.overlaps(this, source)) {
+      throw new IllegalArgumentException(
+          "source: expected memory of its own or the same elements, got memory shared with others"
+              + " of this tensor");
     }
     Rows rows = new Rows(layout, source.layout.strides);
     long bytes = rows.length * layout.dtype.byteSize();

@@ -348,6 +348,26 @@ class TensorTest {
     }
   }
 
+  /** A row that is read after it was written gives something else than the source was. */
+  @Test
+  void copiesOfItsOwnMemoryAreRefused() {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor tensor = iota(arena, 4, 4);
+      float[] before = tensor.toFloatArray();
+      String part = "source: expected memory of its own or the same elements";
+      assertMessage(part, () -> tensor.copyFrom(tensor.transpose(0, 1)));
+      Tensor lower = tensor.slice(0, 1, 4);
+      assertMessage(part, () -> lower.copyFrom(tensor.slice(0, 0, 3)));
+      assertArrayEquals(before, tensor.toFloatArray());
+      tensor.copyFrom(Tensor.of(tensor.segment(), DType.FLOAT32, 4, 4));
+      assertArrayEquals(before, tensor.toFloatArray());
+      tensor.slice(1, 0, 2).copyFrom(tensor.slice(1, 2, 4)); // side by side
+      assertEquals(2, tensor.getFloat(0, 0));
+      tensor.slice(0, 0, 2).copyFrom(tensor.slice(0, 2, 4));
+      assertEquals(10, tensor.getFloat(0, 0));
+    }
+  }
+
   @Test
   @Timeout(20)
   void toStringNeverThrows() throws InterruptedException {

@@ -339,6 +339,9 @@ public final class Native {
    * @throws GatunException if there is none
    */
   public static MemorySegment allocateHuge(Arena arena, long bytes) {
+    if (arena.scope() == null) { // an implementation of somebody's
+      throw new IllegalArgumentException("arena: expected one with a scope, got null");
+    }
     load();
     MemorySegment memory = allocate(bytes);
     boolean owned = false;

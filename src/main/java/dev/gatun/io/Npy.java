@@ -56,13 +56,13 @@ public final class Npy {
     }
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       NpyHeader header = NpyHeader.read(channel, file);
-      MemorySegment data;
-      if (header.dataOffset % header.dtype.byteSize() == 0) {
-        data = channel.map(MapMode.READ_ONLY, header.dataOffset, header.dataBytes, arena);
-      } else {
-        data = arena.allocate(header.dataBytes, 64);
-        read(channel, header.dataOffset, data, file);
+      if (header.dataOffset % header.dtype.byteSize() != 0) {
+        Tensor copy = Tensor.allocate(arena, header.dtype, header.shape);
+        read(channel, header.dataOffset, copy.segment(), file);
+        return copy.asReadOnly();
       }
+      MemorySegment data =
+          channel.map(MapMode.READ_ONLY, header.dataOffset, header.dataBytes, arena);
       return Tensor.of(data.asReadOnly(), header.dtype, header.shape);
     } catch (IllegalArgumentException e) {
       throw new NpyException(file, e.getMessage());

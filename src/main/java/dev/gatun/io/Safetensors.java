@@ -21,6 +21,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -212,6 +213,12 @@ public final class Safetensors {
   public static void write(Path file, Map<String, Tensor> tensors, Map<String, String> metadata)
       throws IOException {
     Objects.requireNonNull(file, "file");
+    writeOnce(
+        file, new HashMap<>(tensors), new HashMap<>(metadata)); // header and data of one state
+  }
+
+  private static void writeOnce(
+      Path file, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
     if ((long) tensors.size() + metadata.size() > SafetensorsHeader.MAX_ENTRIES) {
       throw new IllegalArgumentException(
           "tensors, metadata: expected at most %d together, got %d and %d"

@@ -8,6 +8,8 @@ import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
 import dev.gatun.internal.Messages;
+import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SharedMemory;
 import dev.gatun.nn.Activation;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -15,7 +17,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
- * A BERT-family encoder (Devlin et al. 2018): from token ids to the last hidden state.
+ * A BERT-family encoder (Devlin et al., 2018): from token ids to the last hidden state.
  *
  * <p>Texts lie packed, one after the other: {@code tokenIds} are those of all texts, and {@code
  * cuSeqlens} says where each begins, and at its end how many tokens there are. There is no padding,
@@ -62,6 +64,9 @@ public final class BertEncoder {
   private final MemorySegment beta;
   private final Layer[] layers;
 
+  /** All weights, for outputs to keep clear of. */
+  private final Tensor memory;
+
   /**
    * Makes an encoder with a copy of the weights, in one piece of memory with huge pages.
    *
@@ -84,15 +89,22 @@ public final class BertEncoder {
     PackedWeights sizes = new PackedWeights(null);
     embeddings(weights, sizes);
     layers(weights, sizes);
-    PackedWeights memory =
-        new PackedWeights(Tensor.allocate(arena, DType.FLOAT32, sizes.used()).segment());
-    MemorySegment[] embeddings = embeddings(weights, memory);
+    this.memory = Tensor.allocate(arena, DType.FLOAT32, sizes.used());
+    PackedWeights packed = new PackedWeights(memory.segment());
+    MemorySegment[] embeddings = embeddings(weights, packed);
     this.words = embeddings[0];
     this.positions = embeddings[1];
     this.tokenType = embeddings[2];
     this.gamma = embeddings[3];
     this.beta = embeddings[4];
-    this.layers = layers(weights, memory);
+    this.layers = layers(weights, packed);
+  }
+
+  /** Refuses an output that has memory of the weights or of what is read. */
+  void refuseShared(String name, Tensor output, Tensor tokenIds, Tensor cuSeqlens) {
+    SharedMemory.refuse(name, output, "tokenIds", tokenIds);
+    SharedMemory.refuse(name, output, "cuSeqlens", cuSeqlens);
+    SharedMemory.refuse(name, output, "the weights", memory);
   }
 
   private MemorySegment[] embeddings(BertWeights weights, PackedWeights to) {
@@ -172,7 +184,8 @@ public final class BertEncoder {
    * @param tokenIds {@code [total]} int32, the tokens of all texts
    * @param cuSeqlens {@code [texts + 1]} int32: 0, then where each text ends; the last is total. A
    *     text has at most {@link BertConfig#positions} tokens, and may have none
-   * @param hidden receives {@code [total, hidden]}
+   * @param hidden receives {@code [total, hidden]}; shares no memory with the other two or the
+   *     weights
    * @throws IllegalArgumentException naming the argument, what was expected and what came; nothing
    *     was written
    * @throws IllegalStateException if an arena, the workspace or the runtime is closed, or the
@@ -182,6 +195,7 @@ public final class BertEncoder {
     long total = ids("tokenIds", tokenIds, 0);
     long texts = ids("cuSeqlens", cuSeqlens, 1) - 1;
     long row = rows("hidden", hidden, total, width);
+    refuseShared("hidden", hidden, tokenIds, cuSeqlens);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -189,7 +203,9 @@ public final class BertEncoder {
       Blocks.Buffer offsets = blocks.take(texts + 1);
       MemorySegment.copy(tokenIds.segment(), 0, ids.segment(), 0, total * Integer.BYTES);
       MemorySegment.copy(cuSeqlens.segment(), 0, offsets.segment(), 0, (texts + 1) * Integer.BYTES);
+      ModelEvent event = ModelEvent.start();
       run(blocks, ids.segment(), total, offsets.segment(), texts, hidden.segment(), row);
+      ModelEvent.finish(event, "BertEncoder", (int) texts, total);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
+import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.internal.Messages;
@@ -12,11 +13,14 @@ import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.Norm;
+import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.RMSNorm;
 import dev.gatun.nn.TransformerDecoder;
 import dev.gatun.nn.TransformerEncoder;
 import dev.gatun.nn.TransformerLayer;
+import dev.gatun.nn.WeightOrder;
+import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BiFunction;
@@ -52,29 +56,35 @@ public final class BlockLoader {
    * Loads an encoder.
    *
    * @return blocks without cross-attention, and the last norm if it has a name
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public TransformerEncoder encoder() {
-    return new TransformerEncoder(runtime, layers(), config.order(), finalNorm());
+    List<TransformerLayer> layers = layers();
+    return new TransformerEncoder(runtime, layers, config.order(), finalNorm(layers));
   }
 
   /**
    * Loads a decoder, with cross-attention if it has names.
    *
    * @return blocks, and the last norm if it has a name
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public TransformerDecoder decoder() {
-    return new TransformerDecoder(runtime, layers(), config.order(), finalNorm());
+    List<TransformerLayer> layers = layers();
+    return new TransformerDecoder(runtime, layers, config.order(), finalNorm(layers));
   }
 
   /**
    * Loads blocks.
    *
    * @return as many as the configuration says
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public List<TransformerLayer> layers() {
     names.refuseUnread(weights, config.layers(), config.rms());
     List<TransformerLayer> layers = new ArrayList<>();
     for (int n = 0; n < config.layers(); n++) {
+      BlockShapes.check(weights, names, config, n);
       layers.add(layer(n));
     }
     return layers;
@@ -93,7 +103,8 @@ public final class BlockLoader {
         () -> new TransformerLayer(self, selfNorm, cross, crossNorm, feedForward, last));
   }
 
-  private Norm finalNorm() {
+  private Norm finalNorm(List<TransformerLayer> layers) {
+    BlockShapes.checkFinalNorm(weights, names, config, layers.getFirst().dim());
     return names.has(Part.FINAL_NORM) ? norm(Part.FINAL_NORM, 0) : null;
   }
 
@@ -178,7 +189,7 @@ public final class BlockLoader {
   }
 
   private Norm norm(Part part, int n) {
-    Tensor gamma = weights.get(names.name(part, n, "weight"));
+    Tensor gamma = require(weights, names.name(part, n, "weight"));
     return named(
         part,
         n,
@@ -208,15 +219,97 @@ public final class BlockLoader {
     }
   }
 
-  /** A layer of its own, whose weight is {@code [out, in]} as PyTorch's Linear has it. */
-  static Linear linear(GatunRuntime runtime, Weights weights, String weight, Tensor bias) {
-    return new Linear(runtime, weights.matrix(weight).transpose(0, 1), bias, Activation.NONE);
+  /**
+   * A layer of its own, whose weight is {@code [out, in]} as PyTorch's Linear has it.
+   *
+   * @param in what its rows have to be
+   */
+  static Linear linear(GatunRuntime runtime, Weights weights, String weight, String bias, long in) {
+    Tensor matrix = requireMatrix(weights, weight);
+    boolean turned = matrix.size(0) == in;
+    long out = turned && matrix.size(1) != in ? matrix.size(1) : matrix.size(0);
+    BlockShapes.checkMatrix(weight, matrix, WeightOrder.OUT_IN, in, out, "");
+    Tensor vector = bias == null ? null : weights.find(bias);
+    if (vector != null) {
+      BlockShapes.checkVector(bias, vector, out);
+    }
+    return named(
+        weight, () -> new Linear(runtime, WeightOrder.OUT_IN, matrix, vector, Activation.NONE));
+  }
+
+  /** A table of embeddings or positions, with rows of a size that is known. */
+  static Tensor table(Weights weights, String name, long dim) {
+    Tensor table = require(weights, name);
+    if (table.dtype() != DType.FLOAT32 || table.rank() != 2 || table.size(1) != dim) {
+      throw new IllegalArgumentException(
+          "%s: expected [rows, %d] float32, got %s %s"
+              .formatted(name, dim, Arrays.toString(table.shape()), table.dtype()));
+    }
+    return table;
+  }
+
+  /** Patches of images as rows of a known size; the bias may be missing. */
+  static PatchEmbedding patches(
+      GatunRuntime runtime,
+      Arena arena,
+      Weights weights,
+      int height,
+      int width,
+      long dim,
+      String projection,
+      String classToken,
+      String positions,
+      Norm norm) {
+    Tensor weight = require(weights, projection + ".weight");
+    Arguments.check(projection + ".weight", weight, DType.FLOAT32, dim, -1, -1, -1);
+    Tensor bias = weights.find(projection + ".bias");
+    if (bias != null) {
+      BlockShapes.checkVector(projection + ".bias", bias, dim);
+    }
+    Tensor token = require(weights, classToken);
+    if (token.dtype() != DType.FLOAT32 || token.elements() != dim) {
+      throw new IllegalArgumentException(
+          "%s: expected %d elements float32, got %s %s"
+              .formatted(classToken, dim, Arrays.toString(token.shape()), token.dtype()));
+    }
+    Tensor places = require(weights, positions);
+    return named(
+        projection + ".weight, " + positions,
+        () -> new PatchEmbedding(runtime, arena, height, width, weight, bias, token, places, norm));
+  }
+
+  /** A norm of its own, of rows of a known size. */
+  static LayerNorm layerNorm(
+      GatunRuntime runtime, Weights weights, String name, long dim, float epsilon) {
+    Tensor gamma = require(weights, name + ".weight");
+    Tensor beta = require(weights, name + ".bias");
+    BlockShapes.checkVector(name + ".weight", gamma, dim);
+    BlockShapes.checkVector(name + ".bias", beta, dim);
+    return named(name + ".weight", () -> new LayerNorm(runtime, gamma, beta, epsilon));
+  }
+
+  /** A weight that must be there, whoever has implemented the interface. */
+  static Tensor require(Weights weights, String name) {
+    Tensor tensor = weights.find(name);
+    if (tensor == null) {
+      throw new IllegalArgumentException("weights: expected " + name + ", got none of that name");
+    }
+    return tensor;
+  }
+
+  /** The same, of two dimensions. */
+  static Tensor requireMatrix(Weights weights, String name) {
+    Tensor tensor = require(weights, name);
+    if (tensor.rank() != 2) {
+      throw new IllegalArgumentException(
+          "weights: expected a matrix %s, got shape %s"
+              .formatted(name, Arrays.toString(tensor.shape())));
+    }
+    return tensor;
   }
 
   private Tensor matrix(Part part, int n) {
-    String name = names.name(part, n, "weight");
-    Tensor tensor = weights.matrix(name);
-    return names.isInputMajor() ? tensor : tensor.transpose(0, 1);
+    return names.order().toInOut(requireMatrix(weights, names.name(part, n, "weight")));
   }
 
   private Tensor bias(Part part, int n) {

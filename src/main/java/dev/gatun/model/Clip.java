@@ -4,10 +4,11 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.PositionalEncoding;
@@ -15,7 +16,7 @@ import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
 
 /**
- * CLIP (Radford et al. 2021): a causal tower for texts and one for images, whose vectors are
+ * CLIP (Radford et al., 2021): a causal tower for texts and one for images, whose vectors are
  * compared by cosine; Hugging Face's names.
  *
  * @param tokens embedding of texts
@@ -72,6 +73,8 @@ public record Clip(
    * @param visionHeads heads of images
    * @param size height and width of an image
    * @return the model
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
+   *     name in the file
    */
   public static Clip of(
       GatunRuntime runtime,
@@ -84,44 +87,53 @@ public record Clip(
       int size) {
     float epsilon = 1e-5f;
     Activation activation = Activation.QUICK_GELU;
-    String text = "text_model.embeddings.";
-    String vision = "vision_model.embeddings.";
-    return new Clip(
-        new Embedding(
-            runtime,
-            weights.get(text + "token_embedding.weight"),
-            1,
-            PositionalEncoding.learned(weights.get(text + "position_embedding.weight"))),
+    String textNames = "text_model.embeddings.";
+    String visionNames = "vision_model.embeddings.";
+    TransformerEncoder text =
         new BlockLoader(
                 runtime,
                 weights,
                 names("text_model", "final_layer_norm"),
                 BlockConfig.preNorm(
                     textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
-            .encoder(),
-        BlockLoader.linear(runtime, weights, "text_projection.weight", null),
-        new PatchEmbedding(
-            runtime,
-            arena,
-            size,
-            size,
-            weights.get(vision + "patch_embedding.weight"),
-            weights.find(vision + "patch_embedding.bias"),
-            weights.get(vision + "class_embedding"),
-            weights.get(vision + "position_embedding.weight"),
-            new LayerNorm(
-                runtime,
-                weights.get("vision_model.pre_layrnorm.weight"), // so spelt in the files
-                weights.get("vision_model.pre_layrnorm.bias"),
-                epsilon)),
+            .encoder();
+    TransformerEncoder vision =
         new BlockLoader(
                 runtime,
                 weights,
                 names("vision_model", "post_layernorm"),
                 BlockConfig.preNorm(visionLayers, visionHeads, Causal.NONE, activation, epsilon))
-            .encoder(),
-        BlockLoader.linear(runtime, weights, "visual_projection.weight", null),
-        (float) Math.exp(weights.get("logit_scale").getFloat()));
+            .encoder();
+    Tensor logitScale = BlockLoader.require(weights, "logit_scale");
+    Arguments.check("logit_scale", logitScale, DType.FLOAT32);
+    return new Clip(
+        new Embedding(
+            runtime,
+            BlockLoader.table(weights, textNames + "token_embedding.weight", text.dim()),
+            1,
+            PositionalEncoding.learned(
+                BlockLoader.table(weights, textNames + "position_embedding.weight", text.dim()))),
+        text,
+        BlockLoader.linear(runtime, weights, "text_projection.weight", null, text.dim()),
+        BlockLoader.patches(
+            runtime,
+            arena,
+            weights,
+            size,
+            size,
+            vision.dim(),
+            visionNames + "patch_embedding",
+            visionNames + "class_embedding",
+            visionNames + "position_embedding.weight",
+            BlockLoader.layerNorm(
+                runtime,
+                weights,
+                "vision_model.pre_layrnorm", // so spelt in the files
+                vision.dim(),
+                epsilon)),
+        vision,
+        BlockLoader.linear(runtime, weights, "visual_projection.weight", null, vision.dim()),
+        (float) Math.exp(logitScale.getFloat()));
   }
 
   /**
@@ -129,39 +141,70 @@ public record Clip(
    *
    * @param ids {@code [batch, seq]} INT32
    * @param ends where each text ends: the place of its end token, whose state becomes the vector
-   * @param vectors receives {@code [batch, dim]}, of length 1
+   * @param vectors receives {@code [batch, dim]}, of length 1; shares no memory with ids and
+   *     weights
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void texts(Tensor ids, int[] ends, Tensor vectors) {
+    Arguments.check("ids", ids, DType.INT32, -1, -1);
+    long batch = ids.size(0);
+    long seq = ids.size(1);
+    int[] places = ends.clone();
+    if (places.length != batch) {
+      throw new IllegalArgumentException(
+          "ends: expected %d of them, got %d".formatted(batch, places.length));
+    }
+    for (int b = 0; b < batch; b++) {
+      if (places[b] < 0 || places[b] >= seq) {
+        throw new IllegalArgumentException(
+            "ends[%d]: expected 0 .. %d, got %d".formatted(b, seq - 1, places[b]));
+      }
+    }
+    Arguments.checkOutput("vectors", vectors, batch, textProjection.out());
+    SharedMemory.refuse("vectors", vectors, "ids", ids);
+    tokens.refuseShared("vectors", vectors);
+    text.refuseShared("vectors", vectors);
+    textProjection.refuseShared("vectors", vectors);
+    ModelEvent event = ModelEvent.start();
     try (Arena arena = Arena.ofShared()) {
-      long batch = ids.size(0);
-      long seq = ids.size(1);
       Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, seq, text.dim());
       tokens.forward(null, ids, hidden);
       text.forward(null, hidden, null, hidden);
       Tensor last = Tensor.allocate(arena, DType.FLOAT32, batch, text.dim());
       for (int b = 0; b < batch; b++) {
-        last.select(0, b).copyFrom(hidden.select(0, b).select(0, ends[b]));
+        last.select(0, b).copyFrom(hidden.select(0, b).select(0, places[b]));
       }
       textProjection.forward(null, last, vectors);
       normalize(vectors);
     }
+    ModelEvent.finish(event, "Clip.texts", (int) batch, batch * seq);
   }
 
   /**
    * Vectors of images. Allocates what lies between in an arena of its own.
    *
    * @param images {@code [batch, channels, size, size]}, contiguous
-   * @param vectors receives {@code [batch, dim]}, of length 1
+   * @param vectors receives {@code [batch, dim]}, of length 1; shares no memory with images and
+   *     weights
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void images(Tensor images, Tensor vectors) {
+    patches.checkImages(images);
+    long batch = images.size(0);
+    Arguments.checkOutput("vectors", vectors, batch, visionProjection.out());
+    SharedMemory.refuse("vectors", vectors, "images", images);
+    patches.refuseShared("vectors", vectors);
+    vision.refuseShared("vectors", vectors);
+    visionProjection.refuseShared("vectors", vectors);
+    ModelEvent event = ModelEvent.start();
     try (Arena arena = Arena.ofShared()) {
-      Tensor hidden =
-          Tensor.allocate(arena, DType.FLOAT32, images.size(0), patches.rows(), vision.dim());
+      Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, patches.rows(), vision.dim());
       patches.forward(null, images, hidden);
       vision.forward(null, hidden, null, hidden);
       visionProjection.forward(null, hidden.select(1, 0), vectors);
       normalize(vectors);
     }
+    ModelEvent.finish(event, "Clip.images", (int) batch, batch * patches.rows());
   }
 
   private static void normalize(Tensor vectors) {
@@ -183,9 +226,15 @@ public record Clip(
    *
    * @param images {@code [images, dim]} vectors
    * @param texts {@code [texts, dim]} vectors
-   * @param logits receives {@code [images, texts]}
+   * @param logits receives {@code [images, texts]}; shares no memory with either
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void compare(Tensor images, Tensor texts, Tensor logits) {
+    Arguments.check("images", images, DType.FLOAT32, -1, -1);
+    Arguments.check("texts", texts, DType.FLOAT32, -1, images.size(1));
+    Arguments.checkOutput("logits", logits, images.size(0), texts.size(0));
+    SharedMemory.refuse("logits", logits, "images", images);
+    SharedMemory.refuse("logits", logits, "texts", texts);
     for (long i = 0; i < images.size(0); i++) {
       for (long t = 0; t < texts.size(0); t++) {
         double sum = 0;

@@ -7,9 +7,10 @@ import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.TransformerDecoder;
 
 /**
- * GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, GELU by tanh, tied output;
+ * GPT-2 (Radford et al., 2019): pre-norm blocks, learned positions, GELU by tanh, tied output;
  * Hugging Face's names.
  */
 public final class Gpt2 {
@@ -39,21 +40,20 @@ public final class Gpt2 {
    * @param layers blocks, 12 in the smallest
    * @param heads of attention, 12 in the smallest
    * @return the model
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
+   *     name in the file
    */
   public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
+    BlockConfig config =
+        BlockConfig.preNorm(layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
+    TransformerDecoder decoder = new BlockLoader(runtime, weights, NAMES, config).decoder();
     Embedding embedding =
         new Embedding(
             runtime,
-            weights.get("wte.weight"),
+            BlockLoader.table(weights, "wte.weight", decoder.dim()),
             1,
-            PositionalEncoding.learned(weights.get("wpe.weight")));
-    BlockConfig config =
-        BlockConfig.preNorm(layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
-    return new LanguageModel(
-        runtime,
-        embedding,
-        new BlockLoader(runtime, weights, NAMES, config).decoder(),
-        embedding.output());
+            PositionalEncoding.learned(BlockLoader.table(weights, "wpe.weight", decoder.dim())));
+    return new LanguageModel("Gpt2", runtime, embedding, decoder, embedding.output());
   }
 }

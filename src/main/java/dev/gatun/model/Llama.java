@@ -10,9 +10,10 @@ import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
+import dev.gatun.nn.TransformerDecoder;
 
 /**
- * LLaMA (Touvron et al. 2023): pre-norm blocks with RMSNorm, rotary positions, grouped queries,
+ * LLaMA (Touvron et al., 2023): pre-norm blocks with RMSNorm, rotary positions, grouped queries,
  * SwiGLU, no biases; Hugging Face's names.
  */
 public final class Llama {
@@ -50,6 +51,8 @@ public final class Llama {
    *     under these names
    * @param epsilon of the norms: 1e-6 in the first LLaMA, 1e-5 since
    * @return the model
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
+   *     name in the file
    */
   public static LanguageModel of(
       GatunRuntime runtime,
@@ -59,9 +62,6 @@ public final class Llama {
       int kvHeads,
       Rotary rotary,
       float epsilon) {
-    Embedding embedding =
-        new Embedding(
-            runtime, weights.get("model.embed_tokens.weight"), 1, PositionalEncoding.none());
     BlockConfig config =
         new BlockConfig(
             layers,
@@ -74,13 +74,17 @@ public final class Llama {
             NormOrder.PRE,
             true,
             epsilon);
+    TransformerDecoder decoder = new BlockLoader(runtime, weights, NAMES, config).decoder();
+    Tensor table = BlockLoader.table(weights, "model.embed_tokens.weight", decoder.dim());
+    Embedding embedding = new Embedding(runtime, table, 1, PositionalEncoding.none());
     Tensor head = weights.find("lm_head.weight");
     return new LanguageModel(
+        "Llama",
         runtime,
         embedding,
-        new BlockLoader(runtime, weights, NAMES, config).decoder(),
+        decoder,
         head == null
             ? embedding.output()
-            : BlockLoader.linear(runtime, weights, "lm_head.weight", null));
+            : BlockLoader.linear(runtime, weights, "lm_head.weight", null, decoder.dim()));
   }
 }

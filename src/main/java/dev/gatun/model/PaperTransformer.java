@@ -13,9 +13,9 @@ import dev.gatun.nn.TransformerDecoder;
 import dev.gatun.nn.TransformerEncoder;
 
 /**
- * The Transformer of "Attention Is All You Need" (Vaswani et al. 2017) under the names of PyTorch's
- * {@code nn.Transformer}. The paper's base model has 6 layers, 8 heads, rows of 512 and 2048
- * between, post-norm and ReLU; the sizes of rows come from the weights.
+ * The Transformer of "Attention Is All You Need" (Vaswani et al., 2017) under the names of
+ * PyTorch's {@code nn.Transformer}. The paper's base model has 6 layers, 8 heads, rows of 512 and
+ * 2048 between, post-norm and ReLU; the sizes of rows come from the weights.
  *
  * @param layers blocks of each side
  * @param heads of attention
@@ -107,6 +107,8 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
    *     source_embedding.weight} and an untied {@code output.weight}
    * @param positions how order is told; {@link PositionalEncoding#sinusoidal} in the paper
    * @return the model
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
+   *     name in the file
    */
   public Transformer of(GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
     UnreadWeights.refuseOthers(
@@ -119,19 +121,26 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
         "target_embedding.weight",
         "output.weight",
         "output.bias");
-    Tensor table = weights.matrix("target_embedding.weight");
-    Tensor source = weights.find("source_embedding.weight");
-    float factor = (float) Math.sqrt(table.size(1));
+    TransformerEncoder encoder = encoder(runtime, weights, positions);
+    TransformerDecoder decoder = decoder(runtime, weights, positions);
+    long dim = decoder.dim();
+    Tensor table = BlockLoader.table(weights, "target_embedding.weight", dim);
+    String sourceName = "source_embedding.weight";
+    boolean shared = weights.find(sourceName) == null;
+    float factor = (float) Math.sqrt(dim);
     Embedding target = new Embedding(runtime, table, factor, positions);
-    Tensor output = weights.find("output.weight");
     return new Transformer(
+        "PaperTransformer",
         runtime,
-        source == null ? target : new Embedding(runtime, source, factor, positions),
-        encoder(runtime, weights, positions),
+        shared
+            ? target
+            : new Embedding(
+                runtime, BlockLoader.table(weights, sourceName, encoder.dim()), factor, positions),
+        encoder,
         target,
-        decoder(runtime, weights, positions),
-        output == null
+        decoder,
+        weights.find("output.weight") == null
             ? target.output()
-            : BlockLoader.linear(runtime, weights, "output.weight", weights.find("output.bias")));
+            : BlockLoader.linear(runtime, weights, "output.weight", "output.bias", dim));
   }
 }

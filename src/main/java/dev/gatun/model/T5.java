@@ -9,12 +9,13 @@ import dev.gatun.nn.Embedding;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Transformer;
+import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
 import java.util.HashMap;
 import java.util.Map;
 
 /**
- * T5 (Raffel et al. 2020): encoder and decoder of pre-norm blocks with RMSNorm, relative position
+ * T5 (Raffel et al., 2020): encoder and decoder of pre-norm blocks with RMSNorm, relative position
  * biases, scores that are not scaled, no biases; ReLU in version 1.0, a gated GELU in 1.1; Hugging
  * Face's names.
  */
@@ -73,19 +74,30 @@ public final class T5 {
    * @param layers blocks of each side
    * @param heads of attention
    * @return the model
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
+   *     name in the file
    */
   public static Transformer of(
       GatunRuntime runtime, Arena arena, Weights weights, int layers, int heads) {
     UnreadWeights.requireSame(weights, "encoder.embed_tokens.weight", "shared.weight");
     UnreadWeights.requireSame(weights, "decoder.embed_tokens.weight", "shared.weight");
     boolean gated = weights.find("encoder.block.0.layer.1.DenseReluDense.wi_1.weight") != null;
-    Tensor head = untied(weights);
+    TransformerEncoder encoder =
+        blocks(runtime, arena, weights, layers, heads, false, gated).encoder();
+    long dim = encoder.dim();
     Embedding embedding =
-        new Embedding(runtime, weights.get("shared.weight"), 1, PositionalEncoding.none());
+        new Embedding(
+            runtime,
+            BlockLoader.table(weights, "shared.weight", dim),
+            1,
+            PositionalEncoding.none());
+    boolean tied = untied(weights) == null;
     Map<String, Tensor> scaled = new HashMap<>();
-    if (head == null) {
+    if (tied) {
       String name = "decoder.final_layer_norm.weight";
-      float[] gamma = weights.get(name).toFloatArray();
+      Tensor norm = BlockLoader.require(weights, name);
+      BlockShapes.checkVector(name, norm, dim);
+      float[] gamma = norm.toFloatArray();
       for (int i = 0; i < gamma.length; i++) {
         gamma[i] = (float) (gamma[i] / Math.sqrt(gamma.length));
       }
@@ -93,14 +105,15 @@ public final class T5 {
     }
     Weights all = UnreadWeights.replaced(weights, scaled);
     return new Transformer(
+        "T5",
         runtime,
         embedding,
-        blocks(runtime, arena, all, layers, heads, false, gated).encoder(),
+        encoder,
         embedding,
         blocks(runtime, arena, all, layers, heads, true, gated).decoder(),
-        head == null
+        tied
             ? embedding.output()
-            : BlockLoader.linear(runtime, weights, "lm_head.weight", null));
+            : BlockLoader.linear(runtime, weights, "lm_head.weight", null, dim));
   }
 
   /** The output's own weight, null if it is tied: some files have it though it is. */
@@ -120,9 +133,11 @@ public final class T5 {
       boolean gated) {
     // Only the first block has the biases; all share them.
     Tensor table =
-        weights.get(
+        BlockLoader.table(
+            weights,
             (decoder ? "decoder" : "encoder")
-                + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+                + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+            heads);
     BlockConfig config =
         new BlockConfig(
             layers,

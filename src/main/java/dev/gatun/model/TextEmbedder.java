@@ -190,7 +190,7 @@ public final class TextEmbedder implements AutoCloseable {
    * @param tokenIds {@code [total]} int32, the tokens of all texts
    * @param cuSeqlens {@code [texts + 1]} int32: 0, then where each text ends; the last is total. A
    *     text without tokens is pooled to zeros
-   * @param out receives {@code [texts, dimension]}
+   * @param out receives {@code [texts, dimension]}; shares no memory with the other two
    * @throws IllegalArgumentException naming the argument, what was expected and what came; nothing
    *     was written
    * @throws IllegalStateException if this, an arena, the workspace or the runtime is closed, or the
@@ -200,6 +200,7 @@ public final class TextEmbedder implements AutoCloseable {
     long total = BertEncoder.ids("tokenIds", tokenIds, 0);
     long texts = BertEncoder.ids("cuSeqlens", cuSeqlens, 1) - 1;
     long row = BertEncoder.rows("out", out, texts, dimension());
+    encoder.refuseShared("out", out, tokenIds, cuSeqlens);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -223,6 +224,7 @@ public final class TextEmbedder implements AutoCloseable {
    */
   public void embed(List<Tokenized> texts, Tensor out) {
     long row = BertEncoder.rows("out", out, texts.size(), dimension());
+    encoder.refuseShared("out", out, null, null);
     for (int n = 0; n < texts.size(); n++) {
       if (texts.get(n).count() > encoder.config().positions()) {
         throw new IllegalArgumentException(

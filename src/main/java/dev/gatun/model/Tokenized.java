@@ -1,7 +1,11 @@
 package dev.gatun.model;
 
+import java.util.Arrays;
+import java.util.Objects;
+
 /**
- * A text as a model reads it.
+ * A text as a model reads it. Two are equal if they have the same tokens and the same original
+ * count.
  *
  * @param ids the tokens, those of the template around the text ({@code [CLS]}, {@code [SEP]})
  *     included; not copied
@@ -9,6 +13,11 @@ package dev.gatun.model;
  *     of which only a part was tokenized ({@link Tokenizer#encode(String, int)}), those of the part
  */
 public record Tokenized(int[] ids, int originalCount) {
+
+  /** Wants the tokens. */
+  public Tokenized {
+    Objects.requireNonNull(ids, "ids");
+  }
 
   /**
    * Returns the number of tokens.
@@ -26,5 +35,23 @@ public record Tokenized(int[] ids, int originalCount) {
    */
   public boolean truncated() {
     return ids.length < originalCount;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof Tokenized that
+        && originalCount == that.originalCount
+        && Arrays.equals(ids, that.ids);
+  }
+
+  @Override
+  public int hashCode() {
+    return 31 * Arrays.hashCode(ids) + originalCount;
+  }
+
+  /** The tokens, and how many there were. */
+  @Override
+  public String toString() {
+    return "Tokenized[ids=%s, originalCount=%d]".formatted(Arrays.toString(ids), originalCount);
   }
 }

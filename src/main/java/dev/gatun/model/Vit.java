@@ -5,6 +5,8 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Activation;
 import dev.gatun.nn.Linear;
@@ -13,7 +15,7 @@ import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
 
 /**
- * The Vision Transformer (Dosovitskiy et al. 2021): patches, a class token, pre-norm blocks, a
+ * The Vision Transformer (Dosovitskiy et al., 2021): patches, a class token, pre-norm blocks, a
  * classifier on the class token's last state; Hugging Face's names.
  *
  * @param embedding of images
@@ -53,6 +55,8 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
    * @param height of an image
    * @param width of an image
    * @return the model
+   * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
+   *     name in the file
    */
   public static Vit of(
       GatunRuntime runtime,
@@ -63,19 +67,23 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       int height,
       int width) {
     BlockConfig config = BlockConfig.preNorm(layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
+    TransformerEncoder encoder = new BlockLoader(runtime, weights, NAMES, config).encoder();
+    String name = "embeddings.";
     return new Vit(
-        new PatchEmbedding(
+        BlockLoader.patches(
             runtime,
             arena,
+            weights,
             height,
             width,
-            weights.get("embeddings.patch_embeddings.projection.weight"),
-            weights.find("embeddings.patch_embeddings.projection.bias"),
-            weights.get("embeddings.cls_token"),
-            weights.get("embeddings.position_embeddings"),
+            encoder.dim(),
+            name + "patch_embeddings.projection",
+            name + "cls_token",
+            name + "position_embeddings",
             null),
-        new BlockLoader(runtime, weights, NAMES, config).encoder(),
-        BlockLoader.linear(runtime, weights, "classifier.weight", weights.find("classifier.bias")));
+        encoder,
+        BlockLoader.linear(
+            runtime, weights, "classifier.weight", "classifier.bias", encoder.dim()));
   }
 
   /**
@@ -83,9 +91,17 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
    * the caller's tensors.
    *
    * @param images {@code [batch, channels, height, width]}, contiguous
-   * @param logits receives {@code [batch, classes]}
+   * @param logits receives {@code [batch, classes]}; shares no memory with images and weights
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Tensor images, Tensor logits) {
+    embedding.checkImages(images);
+    Arguments.checkOutput("logits", logits, images.size(0), classifier.out());
+    SharedMemory.refuse("logits", logits, "images", images);
+    embedding.refuseShared("logits", logits);
+    encoder.refuseShared("logits", logits);
+    classifier.refuseShared("logits", logits);
+    ModelEvent event = ModelEvent.start();
     try (Arena arena = Arena.ofShared()) {
       Tensor hidden =
           Tensor.allocate(arena, DType.FLOAT32, images.size(0), embedding.rows(), encoder.dim());
@@ -93,6 +109,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       embedding.forward(lent, images, hidden);
       encoder.forward(lent, hidden, null, hidden);
       classifier.forward(lent, hidden.select(1, 0), logits);
+      ModelEvent.finish(event, "Vit", (int) images.size(0), images.size(0) * embedding.rows());
     }
   }
 }

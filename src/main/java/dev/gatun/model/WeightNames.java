@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import dev.gatun.nn.WeightOrder;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashSet;
@@ -135,8 +136,8 @@ public final class WeightNames {
     return patterns.containsKey(part);
   }
 
-  boolean isInputMajor() {
-    return inputMajor;
+  WeightOrder order() {
+    return inputMajor ? WeightOrder.IN_OUT : WeightOrder.OUT_IN;
   }
 
   String name(Part part, int block, String kind) {

@@ -16,21 +16,42 @@ import java.util.Objects;
 /**
  * Beam search, as section 6.1 of "Attention Is All You Need" decodes (beam 4, penalty 0.6): the
  * best few continuations go on side by side, and a text's score is its log-probability over the
- * length penalty of Wu et al. 2016, {@code ((5 + length) / 6)^alpha}. It ends when no continuation
+ * length penalty of Wu et al., 2016, {@code ((5 + length) / 6)^alpha}. It ends when no continuation
  * can overtake the finished texts any more.
  *
- * <p>One thread at a time. Its tensors lie in the caller's arena.
+ * <p>One thread at a time: the state is in use during a search, and other calls with it throw
+ * {@link IllegalStateException} meanwhile. Its tensors lie in the caller's arena.
  */
 public final class BeamSearch {
 
   /**
-   * A text that was found.
+   * A text that was found. Two are equal if they have the same tokens and numbers.
    *
    * @param tokens generated tokens, the end token included if it came
    * @param logProbability of the tokens together, natural logarithm
    * @param score the same over the length penalty
    */
-  public record Hypothesis(int[] tokens, double logProbability, double score) {}
+  public record Hypothesis(int[] tokens, double logProbability, double score) {
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof Hypothesis that
+          && Arrays.equals(tokens, that.tokens)
+          && Double.compare(logProbability, that.logProbability) == 0
+          && Double.compare(score, that.score) == 0;
+    }
+
+    @Override
+    public int hashCode() {
+      return Objects.hash(Arrays.hashCode(tokens), logProbability, score);
+    }
+
+    /** The tokens and the numbers. */
+    @Override
+    public String toString() {
+      return "Hypothesis[tokens=%s, logProbability=%s, score=%s]"
+          .formatted(Arrays.toString(tokens), logProbability, score);
+    }
+  }
 
   private final DecoderModel model;
   private final DecoderState state;
@@ -86,13 +107,19 @@ public final class BeamSearch {
   private record Candidate(int beam, int token, double logProbability) {}
 
   /**
-   * Searches the best texts after a prompt. The state's tokens are forgotten first.
+   * Searches the best texts after a prompt. The state's tokens are forgotten before and after, also
+   * where the search fails: beams end in the middle of their texts, so that nothing could go on
+   * from them. To go on from a text, decode it.
    *
    * @param prompt {@code [1, seq]} INT32, 1 token or more
    * @param most tokens to generate at most, 1 or more, as far as the state has room and the model
    *     has positions
    * @param end the token that ends a text
-   * @return at most as many texts as there are beams, best first
+   * @return at most as many texts as there are beams, best first; none has a token whose score is
+   *     −∞
+   * @throws IllegalArgumentException naming the argument that does not fit
+   * @throws IllegalStateException if the state is in use by another call, or if no token can be
+   *     chosen after a beam, since a score is NaN or +∞ or all are −∞
    */
   public List<Hypothesis> search(Tensor prompt, int most, int end) {
     if (most < 1) {
@@ -101,20 +128,30 @@ public final class BeamSearch {
     if (prompt.rank() != 2 || prompt.size(0) != 1 || prompt.dtype() != DType.INT32) {
       throw Rows.bad("prompt", "[1, seq] int32", prompt);
     }
-    checkMemories();
-    state.reset();
+    state.acquire();
+    try {
+      checkMemories();
+      state.forget();
+      return find(prompt, most, end);
+    } finally {
+      state.forget();
+      state.release();
+    }
+  }
+
+  private List<Hypothesis> find(Tensor prompt, int most, int end) {
     try (Arena arena = Arena.ofConfined()) {
       Tensor prompts = Tensor.allocate(arena, DType.INT32, beams, prompt.size(1));
       for (int n = 0; n < beams; n++) {
         prompts.slice(0, n, n + 1).copyFrom(prompt);
       }
-      model.next(workspace, state, prompts, null, logits);
+      model.score("prompt", workspace, state, prompts, null, logits);
     }
     List<Hypothesis> finished = new ArrayList<>();
     List<Beam> alive = List.of(new Beam(new int[0], 0));
     int room = Math.min(most, model.room(state) - state.length(0) + 1);
     while (true) {
-      List<Candidate> candidates = candidates(alive);
+      List<Candidate> candidates = candidates(alive, alive.getFirst().tokens.length);
       List<Beam> next = new ArrayList<>();
       int[] sources = new int[beams];
       for (Candidate candidate : candidates) {
@@ -139,8 +176,8 @@ public final class BeamSearch {
         sources[n] = n < next.size() ? sources[n] : sources[next.size() - 1];
         last.segment().setAtIndex(ValueLayout.JAVA_INT, n, beam.tokens[beam.tokens.length - 1]);
       }
-      state.select(sources);
-      model.next(workspace, state, last, null, logits);
+      state.move(sources);
+      model.score("token", workspace, state, last, null, logits);
       alive = next;
     }
   }
@@ -148,18 +185,22 @@ public final class BeamSearch {
   /**
    * The best continuations, twice as many as beams, so that enough are left if half of them end.
    */
-  private List<Candidate> candidates(List<Beam> alive) {
+  private List<Candidate> candidates(List<Beam> alive, int generated) {
     int count = 2 * beams;
-    logSoftmax();
     MemorySegment scores = logits.segment();
     int vocabulary = model.vocabulary();
+    for (int n = 0; n < alive.size(); n++) {
+      Logits.best(scores, (long) n * vocabulary, vocabulary, "beam " + n, generated);
+    }
+    logSoftmax();
     List<Candidate> best = new ArrayList<>(count + 1);
     for (int n = 0; n < alive.size(); n++) {
       double before = alive.get(n).logProbability;
       for (int token = 0; token < vocabulary; token++) {
         double sum =
             before + scores.getAtIndex(ValueLayout.JAVA_FLOAT, (long) n * vocabulary + token);
-        if (best.size() == count && !(sum > best.getLast().logProbability)) {
+        if (sum == Double.NEGATIVE_INFINITY
+            || best.size() == count && !(sum > best.getLast().logProbability)) {
           continue;
         }
         int place = best.size();

@@ -6,6 +6,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
@@ -26,6 +27,7 @@ public final class Embedding {
   private final Tensor positions;
   private final Tensor types;
   private final Norm norm;
+  private final Parameters parameters;
 
   /**
    * Makes an embedding.
@@ -91,6 +93,28 @@ public final class Embedding {
     if (norm != null) {
       Rows.same("norm", table.size(1), norm.dim());
     }
+    Parameters.Builder all = new Parameters.Builder().add("table", table);
+    all.add("encoding", positions).add("types", types);
+    if (norm != null) {
+      all.add("norm", norm.parameters());
+    }
+    this.parameters = all.build();
+  }
+
+  /**
+   * Refuses a tensor that shares memory with a table or the norm: for models that are put together
+   * from layers and write their result last.
+   *
+   * @param name of the argument, for the message
+   * @param output what is going to be written
+   * @throws IllegalArgumentException if it shares memory
+   */
+  public void refuseShared(String name, Tensor output) {
+    parameters().refuse(name, output);
+  }
+
+  Parameters parameters() {
+    return parameters;
   }
 
   /** Positions that the table tells apart. */
@@ -130,13 +154,15 @@ public final class Embedding {
    *
    * @param workspace what the call writes besides out, or null to be lent one
    * @param ids {@code [batch, seq]} int32, contiguous
-   * @param out receives {@code [batch, seq, dim]}, contiguous
+   * @param out receives {@code [batch, seq, dim]}, contiguous; shares no memory with ids or a table
    * @throws IllegalArgumentException naming the argument, an id outside the table included; nothing
    *     was written
    */
   public void forward(Workspace workspace, Tensor ids, Tensor out) {
     checkIds(ids, 0);
     TransformerDecoder.checkOut(out, ids.size(0), ids.size(1), dim());
+    SharedMemory.refuse("out", out, "ids", ids);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -152,13 +178,18 @@ public final class Embedding {
 
   /** Ids of known tokens at positions that exist; the first of a sequence is at {@code before}. */
   void checkIds(Tensor ids, long before) {
+    checkIds("ids", ids, before);
+  }
+
+  void checkIds(String name, Tensor ids, long before) {
+    Objects.requireNonNull(ids, name);
     if (ids.dtype() != DType.INT32 || ids.rank() != 2 || !ids.isContiguous()) {
-      throw Rows.bad("ids", "[batch, seq] int32, contiguous", ids);
+      throw Rows.bad(name, "[batch, seq] int32, contiguous", ids);
     }
     if (positions != null && before + ids.size(1) > positions.size(0)) {
       throw new IllegalArgumentException(
-          "ids: expected at most %d positions, got %d"
-              .formatted(positions.size(0), before + ids.size(1)));
+          "%s: expected at most %d positions, got %d"
+              .formatted(name, positions.size(0), before + ids.size(1)));
     }
     MemorySegment segment = ids.segment();
     long count = ids.elements();
@@ -166,7 +197,7 @@ public final class Embedding {
       int id = segment.getAtIndex(ValueLayout.JAVA_INT, i);
       if (id < 0 || id >= vocabulary()) {
         throw new IllegalArgumentException(
-            "ids[%d]: expected 0 .. %d, got %d".formatted(i, vocabulary() - 1, id));
+            "%s[%d]: expected 0 .. %d, got %d".formatted(name, i, vocabulary() - 1, id));
       }
     }
   }

@@ -5,7 +5,9 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -23,9 +25,12 @@ public final class FeedForward {
   private final Linear gate;
   private final Activation gated;
   private final Linear second;
+  private final Parameters parameters;
 
   /**
-   * Makes a network.
+   * Makes a network of weights {@code [in, out]}. A square one in the other order cannot be told
+   * from it: {@linkplain #FeedForward(GatunRuntime, WeightOrder, Tensor, Tensor, Activation,
+   * Tensor, Tensor, Tensor, Tensor) another constructor} says the order.
    *
    * @param runtime where it runs
    * @param w1 {@code [dim, hidden]}, as {@link Linear} takes weights
@@ -70,8 +75,61 @@ public final class FeedForward {
     }
     this.second = new Linear(runtime, "w2", w2, "b2", b2, Activation.NONE);
     if (second.in() != first.out()) {
-      throw Rows.bad("w2", "[%d, out] float32".formatted(first.out()), w2);
+      boolean turnedFirst = second.in() == first.in();
+      boolean turnedSecond = second.out() == first.out();
+      String turned =
+          turnedFirst ? turnedSecond ? "one of them" : "w1" : turnedSecond ? "w2" : null;
+      throw new IllegalArgumentException(
+          "w2: expected [%d, out] float32 ([hidden, out], as w1 is [dim, hidden] = [%d, %d]), got %s%s"
+              .formatted(
+                  first.out(),
+                  first.in(),
+                  first.out(),
+                  Arrays.toString(w2.shape()),
+                  turned == null
+                      ? ""
+                      : "; %s looks like [out, in]: give its transpose(0, 1)".formatted(turned)));
     }
+    Parameters.Builder all = new Parameters.Builder().add("w1", w1).add("b1", b1);
+    this.parameters = all.add("v", v).add("c", c).add("w2", w2).add("b2", b2).build();
+  }
+
+  /**
+   * Makes a network of weights in either order.
+   *
+   * @param runtime where it runs
+   * @param order of all weights: {@link WeightOrder#OUT_IN} for a file of PyTorch's
+   * @param w1 {@code [dim, hidden]} or {@code [hidden, dim]}
+   * @param b1 {@code [hidden]}, or null
+   * @param activation of x · W1 + b1
+   * @param v as w1, the gate's weight; null: there is no gate
+   * @param c {@code [hidden]}, the gate's bias, or null
+   * @param w2 {@code [hidden, out]} or {@code [out, hidden]}
+   * @param b2 {@code [out]}, or null
+   */
+  public FeedForward(
+      GatunRuntime runtime,
+      WeightOrder order,
+      Tensor w1,
+      Tensor b1,
+      Activation activation,
+      Tensor v,
+      Tensor c,
+      Tensor w2,
+      Tensor b2) {
+    this(
+        runtime,
+        order.toInOut("w1", w1),
+        b1,
+        activation,
+        v == null ? null : order.toInOut("v", v),
+        c,
+        order.toInOut("w2", w2),
+        b2);
+  }
+
+  Parameters parameters() {
+    return parameters;
   }
 
   /**
@@ -96,7 +154,7 @@ public final class FeedForward {
    * Computes the network with a workspace lent by the runtime.
    *
    * @param x {@code [..., dim]}
-   * @param out receives {@code [..., out]}; shares no memory with x
+   * @param out receives {@code [..., out]}; may be x itself
    */
   public void forward(Tensor x, Tensor out) {
     forward(null, x, out);
@@ -107,11 +165,16 @@ public final class FeedForward {
    *
    * @param workspace what the call writes besides out, or null to be lent one
    * @param x {@code [..., dim]}, rows evenly spaced
-   * @param out receives {@code [..., out]}, as many rows; may be x itself
+   * @param out receives {@code [..., out]}, as many rows; may be x itself, but no other part of its
+   *     memory, and shares none with weights and biases
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, Tensor out) {
+    first.checkRow("x", "w1", x);
     long rows = Rows.count("x", x, first.in());
     Rows.checkOutput("out", out, rows, second.out());
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       run(

@@ -1,16 +1,18 @@
 package dev.gatun.nn;
 
+import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * Flamingo's gated cross-attention block (Alayrac et al. 2022, figure 4), which stands between the
+ * Flamingo's gated cross-attention block (Alayrac et al., 2022, figure 4), which stands between the
  * blocks of a language model and lets it look at images:
  *
  * <pre>{@code
@@ -30,6 +32,7 @@ public final class GatedCrossAttention {
   private final Norm attentionNorm;
   private final FeedForward feedForward;
   private final Norm feedForwardNorm;
+  private final Parameters parameters;
 
   /**
    * Makes a block.
@@ -58,17 +61,27 @@ public final class GatedCrossAttention {
     Rows.same("feedForward.in", dim, feedForward.in());
     Rows.same("feedForward.out", dim, feedForward.out());
     Rows.same("feedForwardNorm", dim, feedForwardNorm.dim());
+    this.parameters =
+        new Parameters.Builder()
+            .add("attention", attention.parameters())
+            .add("attentionNorm", attentionNorm.parameters())
+            .add("feedForward", feedForward.parameters())
+            .add("feedForwardNorm", feedForwardNorm.parameters())
+            .build();
   }
 
   /**
    * A weight times the hyperbolic tangent of its gate.
    *
    * @param arena where the product lies
-   * @param weight any shape
+   * @param weight any shape, float32
    * @param gate the number that was trained
    * @return a copy, contiguous
    */
   public static Tensor gated(Arena arena, Tensor weight, float gate) {
+    if (weight.dtype() != DType.FLOAT32) {
+      throw Rows.bad("weight", "float32", weight);
+    }
     float[] values = weight.toFloatArray();
     double factor = Math.tanh(gate);
     for (int i = 0; i < values.length; i++) {
@@ -85,7 +98,8 @@ public final class GatedCrossAttention {
    * @param media {@code [batch, mediaSeq, mediaDim]}, contiguous: what the images have become
    * @param mediaLengths {@code [batch]} INT32, or null; a text with 0 media gets the feed-forward
    *     network only
-   * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself
+   * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself, but no other part
+   *     of its memory, and shares none with media, mediaLengths and weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(
@@ -102,6 +116,12 @@ public final class GatedCrossAttention {
     TransformerDecoder.checkOut(out, batch, seq, dim);
     MemorySegment lengths =
         MultiHeadAttention.lengths("mediaLengths", mediaLengths, batch, mediaSeq);
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    if (!SharedMemory.same(media, x)) {
+      SharedMemory.refuse("out", out, "media", media);
+    }
+    SharedMemory.refuse("out", out, "mediaLengths", mediaLengths);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);

@@ -15,7 +15,15 @@ import java.util.function.IntPredicate;
  * Generates one sequence token by token: greedily or by drawing. What it needs is allocated once; a
  * token costs no heap bytes. {@link BeamSearch} looks at several continuations at a time.
  *
- * <p>One thread at a time. Its tensors lie in the caller's arena.
+ * <p>A turn is one call of generate. After it the state has all tokens of the turn, the prompt's
+ * and each one that was generated, so that the next turn goes on from there: whether the turn ended
+ * with an end token, the most tokens, or a sink that would not go on or threw. There is one
+ * exception: of a turn that fills the state, or uses up the model's positions, the last token is
+ * handed over and has no place any more.
+ *
+ * <p>One thread at a time: the state is in use from the first token of a turn to its last, and
+ * other calls with it throw {@link IllegalStateException} meanwhile, those of the sink included.
+ * Its tensors lie in the caller's arena.
  */
 public final class Generator {
 
@@ -57,37 +65,75 @@ public final class Generator {
    * @param most tokens to generate at most, 0 or more; fewer if the state is full or the model has
    *     no more positions
    * @param sampling how tokens are chosen
-   * @param sink gets each token, the end token included, and returns whether to go on
+   * @param sink gets each token, the end token included, and returns whether to go on; it may read
+   *     the state, which has all tokens before this one, and change nothing in it. What it throws
+   *     ends the turn and comes to the caller
    * @return how many tokens were generated
+   * @throws IllegalArgumentException naming the argument that does not fit; the state is unchanged
+   * @throws IllegalStateException if the state is in use by another call, or if no token can be
+   *     chosen, since a score is NaN or +∞ or all are −∞; the state then has the prompt and the
+   *     tokens that were handed over
    */
   public int generate(Tensor prompt, int most, Sampling sampling, IntPredicate sink) {
     if (most < 0) {
       throw new IllegalArgumentException("most: expected 0 or more, got " + most);
     }
     SplittableRandom random = new SplittableRandom(sampling.seed());
-    model.next(workspace, state, prompt, null, logits);
+    Objects.requireNonNull(sink, "sink");
+    state.acquire();
+    try {
+      model.score("prompt", workspace, state, prompt, null, logits);
+      return generate(most, sampling, random, sink);
+    } finally {
+      state.release();
+    }
+  }
+
+  private int generate(int most, Sampling sampling, SplittableRandom random, IntPredicate sink) {
     int count = 0;
     while (count < most) {
-      int next = choose(sampling, random);
+      int next = choose(sampling, random, count);
       count++;
-      if (!sink.test(next) || count == most || state.length(0) == model.room(state)) {
+      boolean full = state.length(0) >= model.room(state);
+      boolean goesOn;
+      try {
+        goesOn = sink.test(next);
+      } catch (Throwable thrown) {
+        appendAfter(thrown, next, full);
+        throw thrown;
+      }
+      if (full) {
         break;
       }
-      token.segment().set(ValueLayout.JAVA_INT, 0, next);
-      model.next(workspace, state, token, null, logits);
+      // What comes after the last token is the next turn's to score.
+      append(next, goesOn && count < most ? logits : null);
+      if (!goesOn) {
+        break;
+      }
     }
     return count;
   }
 
-  private int choose(Sampling sampling, SplittableRandom random) {
+  private void append(int next, Tensor scores) {
+    token.segment().set(ValueLayout.JAVA_INT, 0, next);
+    model.score("token", workspace, state, token, null, scores);
+  }
+
+  private void appendAfter(Throwable thrown, int next, boolean full) {
+    if (full) {
+      return;
+    }
+    try {
+      append(next, null);
+    } catch (RuntimeException | Error e) {
+      thrown.addSuppressed(e);
+    }
+  }
+
+  private int choose(Sampling sampling, SplittableRandom random, int generated) {
     MemorySegment scores = logits.segment();
     int size = model.vocabulary();
-    int best = 0;
-    for (int n = 1; n < size; n++) {
-      if (score(scores, n) > score(scores, best)) {
-        best = n;
-      }
-    }
+    int best = Logits.best(scores, 0, size, "sequence 0", generated);
     if (sampling.temperature() == 0) {
       return best;
     }
@@ -123,13 +169,17 @@ public final class Generator {
       sum = reached;
     }
     double point = random.nextDouble() * sum;
-    for (int n = 0; n < count - 1; n++) {
-      point -= weights[order[n]];
-      if (point < 0) {
-        return order[n];
+    int drawn = best;
+    for (int n = 0; n < count; n++) {
+      if (weights[order[n]] > 0) { // rounding may lead past the last token that can be drawn
+        drawn = order[n];
+        point -= weights[drawn];
+        if (point < 0) {
+          break;
+        }
       }
     }
-    return order[count - 1];
+    return drawn;
   }
 
   /** The count heaviest come first; of equals those with the smaller token. */
@@ -197,8 +247,7 @@ public final class Generator {
    * @return the tokens, the end token included if it came
    */
   public int[] generate(Tensor prompt, int most, int end, Sampling sampling) {
-    int room = model.room(state) - state.length(0) + 1; // the last one is not fed back
-    int[] tokens = new int[Math.clamp(most, 0, Math.max(room, 0))];
+    int[] tokens = new int[Math.clamp(most, 0, model.room(state))]; // after a prompt of 1 or more
     int[] count = {0};
     generate(
         prompt,

@@ -6,7 +6,9 @@ import dev.gatun.Tensor;
  * Keys and values of the tokens that a decoder has seen, for each layer. {@link TensorCache} keeps
  * them in tensors that are allocated at once.
  *
- * <p>A cache belongs to one {@link DecoderState} and is used by one thread at a time.
+ * <p>A cache belongs to one {@link DecoderState} and is used by one thread at a time. {@link
+ * TransformerDecoder#newState(java.lang.foreign.Arena, KeyValueCache, int)} asks for sizes and
+ * tensors, once, and refuses those that do not fit; later only {@link #select} is called.
  */
 public interface KeyValueCache {
 
@@ -35,8 +37,8 @@ public interface KeyValueCache {
    * Returns the keys of a layer.
    *
    * @param layer 0 … layers - 1
-   * @return {@code [sequences, capacity, kvHeads, headDim]}, the heads of a token without gaps; the
-   *     same object each time
+   * @return {@code [sequences, capacity, kvHeads, headDim]} float32, the heads of a token without
+   *     gaps, writable, its memory that of no other tensor of the cache
    */
   Tensor keys(int layer);
 
@@ -44,8 +46,8 @@ public interface KeyValueCache {
    * Returns the values of a layer.
    *
    * @param layer 0 … layers - 1
-   * @return {@code [sequences, capacity, kvHeads, headDimV]}, the heads of a token without gaps;
-   *     the same object each time
+   * @return {@code [sequences, capacity, kvHeads, headDimV]} float32, the heads of a token without
+   *     gaps, writable, its memory that of no other tensor of the cache
    */
   Tensor values(int layer);
 
@@ -53,7 +55,7 @@ public interface KeyValueCache {
    * Makes each sequence a copy of another: beams that survive. Sequence n becomes what sequence
    * {@code sources[n]} was.
    *
-   * @param sources a sequence for each sequence
+   * @param sources a sequence for each sequence; checked, and valid during the call only
    * @param tokens how many tokens of each matter
    */
   void select(int[] sources, int tokens);

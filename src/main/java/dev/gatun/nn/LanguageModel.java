@@ -16,7 +16,25 @@ public final class LanguageModel extends DecoderModel {
    */
   public LanguageModel(
       GatunRuntime runtime, Embedding embedding, TransformerDecoder decoder, Linear output) {
-    super(runtime, embedding, decoder, output);
+    this("LanguageModel", runtime, embedding, decoder, output);
+  }
+
+  /**
+   * Puts a model together.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param embedding of its tokens
+   * @param decoder its blocks, without cross-attention
+   * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
+   */
+  public LanguageModel(
+      String name,
+      GatunRuntime runtime,
+      Embedding embedding,
+      TransformerDecoder decoder,
+      Linear output) {
+    super(name, runtime, embedding, decoder, output);
     if (decoder.hasMemory()) {
       throw new IllegalArgumentException(
           "decoder: expected one without cross-attention, got one with it");

@@ -6,7 +6,9 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -14,8 +16,9 @@ import java.util.Objects;
  * runtime's threads, bias and activation on each block while it is in the cache.
  *
  * <p>The weight is {@code [in, out]}, row-major as ONNX stores it, or the {@code transpose(0, 1)}
- * of a row-major {@code [out, in]} as PyTorch stores it. It is not copied: it may be mapped from a
- * file, and its arena must stay open as long as the layer is used.
+ * of a row-major {@code [out, in]} as PyTorch stores it; {@link WeightOrder} gives the order its
+ * name. It is not copied: it may be mapped from a file, and its arena must stay open as long as the
+ * layer is used.
  *
  * <p>Immutable; any number of threads may share it, each call with a workspace of its own or lent.
  * Bits do not depend on the number of threads. Warm calls allocate nothing.
@@ -30,9 +33,11 @@ public final class Linear {
   private final long weightRow;
   private final boolean transposed;
   private final MemorySegment bias;
+  private final Parameters parameters;
 
   /**
-   * Makes a layer.
+   * Makes a layer of a weight {@code [in, out]}. A square one in the other order cannot be told
+   * from it: {@link #Linear(GatunRuntime, WeightOrder, Tensor, Tensor, Activation)} says the order.
    *
    * @param runtime where it runs
    * @param weight {@code [in, out]}, see above
@@ -42,6 +47,21 @@ public final class Linear {
    */
   public Linear(GatunRuntime runtime, Tensor weight, Tensor bias, Activation activation) {
     this(runtime, "weight", weight, "bias", bias, activation);
+  }
+
+  /**
+   * Makes a layer of a weight in either order.
+   *
+   * @param runtime where it runs
+   * @param order of the weight: {@link WeightOrder#OUT_IN} for a file of PyTorch's
+   * @param weight {@code [in, out]} or {@code [out, in]}, rows contiguous
+   * @param bias {@code [out]}, or null
+   * @param activation applied to each element of the result
+   * @throws IllegalArgumentException naming the parameter whose shape or strides do not fit
+   */
+  public Linear(
+      GatunRuntime runtime, WeightOrder order, Tensor weight, Tensor bias, Activation activation) {
+    this(runtime, order.toInOut("weight", weight), bias, activation);
   }
 
   /** The same, under the names that another layer's parameters have. */
@@ -71,7 +91,39 @@ public final class Linear {
     }
     this.weightRow = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;
     this.weight = weight.segment();
+    if (bias != null && in != out && bias.rank() == 1 && bias.size(0) == in) {
+      throw new IllegalArgumentException(
+          "%s: expected [%d] float32, as %s is [in, out] = [%d, %d], got [%d]; if the weight is [out, in], give its transpose(0, 1)"
+              .formatted(biasName, out, weightName, in, out, in));
+    }
     this.bias = Rows.vector(biasName, bias, out);
+    this.parameters = new Parameters.Builder().add(weightName, weight).add(biasName, bias).build();
+  }
+
+  /**
+   * Refuses a tensor that shares memory with the weight or the bias: for models that are put
+   * together from layers and write their result last.
+   *
+   * @param name of the argument, for the message
+   * @param output what is going to be written
+   * @throws IllegalArgumentException if it shares memory
+   */
+  public void refuseShared(String name, Tensor output) {
+    parameters().refuse(name, output);
+  }
+
+  Parameters parameters() {
+    return parameters;
+  }
+
+  /** Elements of a row of x, of which another number may mean that the weight is turned. */
+  void checkRow(String name, String weightName, Tensor x) {
+    int rank = x.rank();
+    if (in != out && rank > 0 && x.size(rank - 1) == out) {
+      throw new IllegalArgumentException(
+          "%s: expected [..., %d] float32, as %s is [in, out] = [%d, %d], got %s; if the weight is [out, in], give its transpose(0, 1)"
+              .formatted(name, in, weightName, in, out, Arrays.toString(x.shape())));
+    }
   }
 
   /**
@@ -96,7 +148,7 @@ public final class Linear {
    * Computes the layer with a workspace lent by the runtime.
    *
    * @param x {@code [..., in]}
-   * @param out receives {@code [..., out]}; shares no memory with x
+   * @param out receives {@code [..., out]}; shares no memory with x, weight or bias
    */
   public void forward(Tensor x, Tensor out) {
     forward(null, x, out);
@@ -107,12 +159,15 @@ public final class Linear {
    *
    * @param workspace what the call writes besides out, or null to be lent one
    * @param x {@code [..., in]}, rows evenly spaced
-   * @param out receives {@code [..., out]}, as many rows; shares no memory with x
+   * @param out receives {@code [..., out]}, as many rows; shares no memory with x, weight or bias
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, Tensor out) {
+    checkRow("x", "weight", x);
     long rows = Rows.count("x", x, in);
     Rows.checkOutput("out", out, rows, this.out);
+    SharedMemory.refuse("out", out, "x", x);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       run(

@@ -9,6 +9,7 @@ import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
 import dev.gatun.internal.Native;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
@@ -22,7 +23,7 @@ import java.util.Objects;
  * }</pre>
  *
  * <p>Self-attention if memory is x, cross-attention otherwise; grouped-query attention (Ainslie et
- * al. 2023) if keys and values have fewer heads. Heads are views: nothing is transposed. Weights
+ * al., 2023) if keys and values have fewer heads. Heads are views: nothing is transposed. Weights
  * are as {@link Linear} takes them, separate or W_Q, W_K and W_V side by side in one matrix, which
  * makes one product of three.
  *
@@ -49,6 +50,7 @@ public final class MultiHeadAttention {
   private final float scale;
   private final int maxThreads;
   private final PositionalEncoding positions;
+  private final Parameters parameters;
 
   private MultiHeadAttention(Builder b) {
     this.runtime = b.runtime;
@@ -96,13 +98,18 @@ public final class MultiHeadAttention {
       this.headDimV = divide("value", value.out(), kvHeads);
       if (divide("key", key.out(), kvHeads) != headDim) {
         throw new IllegalArgumentException(
-            "key: expected %d columns (%d heads of %d), got %d"
-                .formatted(kvHeads * headDim, kvHeads, headDim, key.out()));
+            "key: expected %d columns (%d heads of %d), got %d%s"
+                .formatted(
+                    kvHeads * headDim,
+                    kvHeads,
+                    headDim,
+                    key.out(),
+                    turned(key, kvHeads * headDim)));
       }
       if (key.in() != value.in()) {
         throw new IllegalArgumentException(
-            "value: expected %d rows as the key weight has, got %d"
-                .formatted(key.in(), value.in()));
+            "value: expected %d rows as the key weight has, got %d%s"
+                .formatted(key.in(), value.in(), value.out() == key.in() ? TURNED : ""));
       }
     }
     if (headDim > Native.Abi.MAX_HEAD_DIM || headDimV > Native.Abi.MAX_HEAD_DIM) {
@@ -112,10 +119,40 @@ public final class MultiHeadAttention {
     }
     if (output.in() != heads * headDimV) {
       throw new IllegalArgumentException(
-          "output: expected %d rows (%d heads of %d), got %d"
-              .formatted(heads * headDimV, heads, headDimV, output.in()));
+          "output: expected %d rows (%d heads of %d), got %d%s"
+              .formatted(
+                  heads * headDimV,
+                  heads,
+                  headDimV,
+                  output.in(),
+                  output.out() == heads * headDimV ? TURNED : ""));
     }
     checkPositions();
+    this.parameters = collectParameters();
+  }
+
+  private static final String TURNED =
+      "; the weight looks like [out, in]: give its transpose(0, 1), or say the builder's order";
+
+  private static String turned(Linear weight, long columns) {
+    return weight.in() == columns ? TURNED : "";
+  }
+
+  private Parameters collectParameters() {
+    Parameters.Builder all = new Parameters.Builder();
+    for (Linear linear : new Linear[] {packed, query, key, value, output}) {
+      if (linear != null) {
+        all.addAll(linear.parameters());
+      }
+    }
+    if (positions.rotary() != null) {
+      all.add("positions", positions.rotary().cos()).add("positions", positions.rotary().sin());
+    }
+    return all.add("positions", positions.slopes()).add("positions", positions.distances()).build();
+  }
+
+  Parameters parameters() {
+    return parameters;
   }
 
   private void checkPositions() {
@@ -155,7 +192,8 @@ public final class MultiHeadAttention {
    * Self-attention with a workspace lent by the runtime.
    *
    * @param x {@code [batch, seq, dim]}, contiguous
-   * @param out receives {@code [batch, seq, outDim]}, contiguous; may be x itself
+   * @param out receives {@code [batch, seq, outDim]}, contiguous; may be x itself, but no other
+   *     part of its memory, and shares none with weights and biases
    */
   public void forward(Tensor x, Tensor out) {
     forward(null, x, x, null, null, out);
@@ -172,7 +210,9 @@ public final class MultiHeadAttention {
    * @param keyLengths {@code [batch]} INT32, or null: keys at and past them are not attended to
    * @param queryLengths {@code [batch]} INT32, or null: rows at and past them attend to nothing,
    *     and their out is b_O
-   * @param out receives {@code [batch, seqQ, outDim]}, contiguous; may be x itself
+   * @param out receives {@code [batch, seqQ, outDim]}, contiguous; may be x itself, but no other
+   *     part of its memory, and shares none with memory (where that is not x), lengths, weights and
+   *     biases
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(
@@ -183,7 +223,9 @@ public final class MultiHeadAttention {
       Tensor queryLengths,
       Tensor out) {
     Linear source = packed != null ? packed : query;
+    source.checkRow("x", packed != null ? "packed" : "query", x);
     check("x", x, source.in());
+    Objects.requireNonNull(memory, "memory");
     long batch = x.size(0);
     long seqQ = x.size(1);
     boolean self = memory == x;
@@ -192,6 +234,7 @@ public final class MultiHeadAttention {
         throw new IllegalArgumentException(
             "memory: expected x itself, as the weights are packed, got another tensor");
       }
+      key.checkRow("memory", "key", memory);
       check("memory", memory, key.in());
       if (memory.size(0) != batch) {
         throw Rows.bad("memory", "[%d, seq, %d] float32".formatted(batch, key.in()), memory);
@@ -212,6 +255,13 @@ public final class MultiHeadAttention {
     }
     MemorySegment keyLens = lengths("keyLengths", keyLengths, batch, seqK);
     MemorySegment queryLens = lengths("queryLengths", queryLengths, batch, seqQ);
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    if (!self && !SharedMemory.same(memory, x)) {
+      SharedMemory.refuse("out", out, "memory", memory);
+    }
+    SharedMemory.refuse("out", out, "keyLengths", keyLengths);
+    SharedMemory.refuse("out", out, "queryLengths", queryLengths);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -406,8 +456,8 @@ public final class MultiHeadAttention {
       MemorySegment out) {
     long rows = batch * seq;
     int mark = blocks.mark();
-    Tensor keys = state.cache().keys(layer);
-    Tensor values = state.cache().values(layer);
+    Tensor keys = state.keys(layer);
+    Tensor values = state.values(layer);
     long keySize = kvHeads * headDim;
     long valueSize = kvHeads * headDimV;
     MemorySegment q;
@@ -592,6 +642,7 @@ public final class MultiHeadAttention {
     private Linear value;
     private Linear output;
     private PositionalEncoding positions = PositionalEncoding.none();
+    private WeightOrder order = WeightOrder.IN_OUT;
 
     private Builder(GatunRuntime runtime, int heads) {
       this.runtime = Objects.requireNonNull(runtime, "runtime");
@@ -641,6 +692,24 @@ public final class MultiHeadAttention {
     }
 
     /**
+     * Sets the order of the weights that are given after it; the default is {@link
+     * WeightOrder#IN_OUT}, as the setters' shapes say. A file of PyTorch's has {@link
+     * WeightOrder#OUT_IN}, and a square weight in the wrong order cannot be told from a right one.
+     *
+     * @param value the order
+     * @return this builder
+     */
+    public Builder order(WeightOrder value) {
+      this.order = Objects.requireNonNull(value, "order");
+      return this;
+    }
+
+    private Linear linear(String name, Tensor weight, Tensor bias) {
+      return new Linear(
+          runtime, name, order.toInOut(name, weight), name + " bias", bias, Activation.NONE);
+    }
+
+    /**
      * Sets W_Q, W_K and W_V side by side.
      *
      * @param weight {@code [dim, (heads + 2 · kvHeads) · headDim]}
@@ -648,7 +717,7 @@ public final class MultiHeadAttention {
      * @return this builder
      */
     public Builder packed(Tensor weight, Tensor bias) {
-      packed = new Linear(runtime, weight, bias, Activation.NONE);
+      packed = linear("packed", weight, bias);
       return this;
     }
 
@@ -660,7 +729,7 @@ public final class MultiHeadAttention {
      * @return this builder
      */
     public Builder query(Tensor weight, Tensor bias) {
-      query = new Linear(runtime, weight, bias, Activation.NONE);
+      query = linear("query", weight, bias);
       return this;
     }
 
@@ -672,7 +741,7 @@ public final class MultiHeadAttention {
      * @return this builder
      */
     public Builder key(Tensor weight, Tensor bias) {
-      key = new Linear(runtime, weight, bias, Activation.NONE);
+      key = linear("key", weight, bias);
       return this;
     }
 
@@ -684,7 +753,7 @@ public final class MultiHeadAttention {
      * @return this builder
      */
     public Builder value(Tensor weight, Tensor bias) {
-      value = new Linear(runtime, weight, bias, Activation.NONE);
+      value = linear("value", weight, bias);
       return this;
     }
 
@@ -696,7 +765,7 @@ public final class MultiHeadAttention {
      * @return this builder
      */
     public Builder output(Tensor weight, Tensor bias) {
-      output = new Linear(runtime, weight, bias, Activation.NONE);
+      output = linear("output", weight, bias);
       return this;
     }
 

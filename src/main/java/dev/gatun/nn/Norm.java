@@ -6,6 +6,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
@@ -23,10 +24,12 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
   private final MemorySegment gamma;
   private final MemorySegment beta;
   private final float epsilon;
+  private final Parameters parameters;
 
   Norm(GatunRuntime runtime, boolean rms, Tensor gamma, Tensor beta, float epsilon) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
     this.rms = rms;
+    Objects.requireNonNull(gamma, "gamma");
     if (gamma.dtype() != DType.FLOAT32 || gamma.rank() != 1 || gamma.size(0) < 1) {
       throw Rows.bad("gamma", "[dim] float32", gamma);
     }
@@ -37,6 +40,11 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
       throw new IllegalArgumentException("epsilon: expected a finite number >= 0, got " + epsilon);
     }
     this.epsilon = epsilon;
+    this.parameters = new Parameters.Builder().add("gamma", gamma).add("beta", beta).build();
+  }
+
+  Parameters parameters() {
+    return parameters;
   }
 
   /**
@@ -65,8 +73,11 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
    * @param workspace what the call writes besides its outputs, or null to be lent one
    * @param x {@code [..., dim]}
    * @param residual {@code [..., dim]}, as many rows, or null
-   * @param sum receives x + residual, or null; no memory of out
-   * @param out receives the normalised rows; may be x or residual itself
+   * @param sum receives x + residual, or null; may be x or residual itself, and shares no memory
+   *     with out
+   * @param out receives the normalised rows; may be x or residual itself. Neither output may be
+   *     another part of their memory, or share any with gamma and beta
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, Tensor residual, Tensor sum, Tensor out) {
     long rows = Rows.count("x", x, dim);
@@ -76,7 +87,14 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
     }
     if (sum != null) {
       Rows.checkOutput("sum", sum, rows, dim);
+      SharedMemory.refuseUnlessSame("sum", sum, "x", x);
+      SharedMemory.refuseUnlessSame("sum", sum, "residual", residual);
+      parameters.refuse("sum", sum);
     }
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    SharedMemory.refuseUnlessSame("out", out, "residual", residual);
+    SharedMemory.refuse("out", out, "sum", sum);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Access.get()

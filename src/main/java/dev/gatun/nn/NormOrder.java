@@ -9,7 +9,7 @@ public enum NormOrder {
   POST,
   /**
    * {@code x = x + sublayer(norm(x))}, and usually a last norm after all blocks: GPT-2's, T5's,
-   * LLaMA's (Xiong et al. 2020).
+   * LLaMA's (Xiong et al., 2020).
    */
   PRE
 }

@@ -6,13 +6,14 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
- * Images as sequences (Dosovitskiy et al. 2021, ViT): square patches side by side, each projected
+ * Images as sequences (Dosovitskiy et al., 2021, ViT): square patches side by side, each projected
  * to an embedding, a trained class token before them, and a trained position added to each. The
  * projection is the convolution whose stride is its size.
  *
@@ -28,6 +29,7 @@ public final class PatchEmbedding {
   private final Linear projection;
   private final Tensor table;
   private final Norm norm;
+  private final Parameters parameters;
 
   /**
    * Makes an embedding.
@@ -79,14 +81,14 @@ public final class PatchEmbedding {
             null,
             Activation.NONE);
     int rows = down * across + 1;
-    if (classToken.elements() != dim) {
-      throw Rows.bad("classToken", dim + " elements", classToken);
+    if (classToken.dtype() != DType.FLOAT32 || classToken.elements() != dim) {
+      throw Rows.bad("classToken", dim + " elements float32", classToken);
     }
-    if (positions.elements() != (long) rows * dim) {
-      throw Rows.bad("positions", "[%d, %d]".formatted(rows, dim), positions);
+    if (positions.dtype() != DType.FLOAT32 || positions.elements() != (long) rows * dim) {
+      throw Rows.bad("positions", "[%d, %d] float32".formatted(rows, dim), positions);
     }
-    if (bias != null && bias.elements() != dim) {
-      throw Rows.bad("bias", dim + " elements", bias);
+    if (bias != null && (bias.dtype() != DType.FLOAT32 || bias.elements() != dim)) {
+      throw Rows.bad("bias", dim + " elements float32", bias);
     }
     if (norm != null) {
       Rows.same("norm", dim, norm.dim());
@@ -101,6 +103,28 @@ public final class PatchEmbedding {
     }
     this.table = Tensor.copyOf(arena, sums, rows, dim);
     this.norm = norm;
+    Parameters.Builder all = new Parameters.Builder().add("projection", projection.parameters());
+    all.add("table", table);
+    if (norm != null) {
+      all.add("norm", norm.parameters());
+    }
+    this.parameters = all.build();
+  }
+
+  /**
+   * Refuses a tensor that shares memory with a weight or a table: for models that are put together
+   * from layers and write their result last.
+   *
+   * @param name of the argument, for the message
+   * @param output what is going to be written
+   * @throws IllegalArgumentException if it shares memory
+   */
+  public void refuseShared(String name, Tensor output) {
+    parameters().refuse(name, output);
+  }
+
+  Parameters parameters() {
+    return parameters;
   }
 
   /**
@@ -118,10 +142,30 @@ public final class PatchEmbedding {
    * @param workspace what the call writes besides out, or null to be lent one
    * @param images {@code [batch, channels, height, width]}, contiguous
    * @param out receives {@code [batch, rows, dim]}, contiguous: the class token, then patches row
-   *     by row
+   *     by row; shares no memory with images or a weight
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor images, Tensor out) {
+    checkImages(images);
+    long batch = images.size(0);
+    TransformerDecoder.checkOut(out, batch, rows(), projection.out());
+    SharedMemory.refuse("out", out, "images", images);
+    parameters.refuse("out", out);
+    Workspace taken = Access.get().begin(runtime, workspace);
+    try {
+      run(Access.get().blocks(taken), batch, images.segment(), out.segment());
+    } finally {
+      Access.get().end(runtime, workspace, taken);
+    }
+  }
+
+  /**
+   * Checks images as {@link #forward} does.
+   *
+   * @param images {@code [batch, channels, height, width]}, contiguous
+   * @throws IllegalArgumentException if they do not fit
+   */
+  public void checkImages(Tensor images) {
     if (images.dtype() != DType.FLOAT32
         || images.rank() != 4
         || images.size(1) != channels
@@ -133,14 +177,6 @@ public final class PatchEmbedding {
           "[batch, %d, %d, %d] float32, contiguous"
               .formatted(channels, down * patch, across * patch),
           images);
-    }
-    long batch = images.size(0);
-    TransformerDecoder.checkOut(out, batch, rows(), projection.out());
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      run(Access.get().blocks(taken), batch, images.segment(), out.segment());
-    } finally {
-      Access.get().end(runtime, workspace, taken);
     }
   }
 

@@ -95,7 +95,7 @@ public final class PositionalEncoding {
   }
 
   /**
-   * Rotary encoding (Su et al. 2021).
+   * Rotary encoding (Su et al., 2021).
    *
    * @param tables sines and cosines
    * @return an encoding of queries and keys
@@ -131,7 +131,7 @@ public final class PositionalEncoding {
   }
 
   /**
-   * T5's relative position bias (Raffel et al. 2020): distances fall into buckets, exact ones for
+   * T5's relative position bias (Raffel et al., 2020): distances fall into buckets, exact ones for
    * small distances and logarithmic ones up to maxDistance, and each head has a trained number for
    * each bucket.
    *

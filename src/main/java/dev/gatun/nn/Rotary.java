@@ -5,7 +5,7 @@ import java.lang.foreign.Arena;
 import java.util.Objects;
 
 /**
- * Tables of the rotary position encoding (Su et al. 2021, RoFormer): the pair i of a query or key
+ * Tables of the rotary position encoding (Su et al., 2021, RoFormer): the pair i of a query or key
  * at position p is turned by {@code p · base^(-2i / dim)}. Computed in double, once, into memory of
  * the caller's arena.
  *

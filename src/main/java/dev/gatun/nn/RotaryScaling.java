@@ -7,7 +7,7 @@ package dev.gatun.nn;
 public sealed interface RotaryScaling {
 
   /**
-   * Returns the encoding of Su et al. 2021 as it is.
+   * Returns the encoding of Su et al., 2021 as it is.
    *
    * @return no scaling
    */
@@ -19,7 +19,7 @@ public sealed interface RotaryScaling {
   record None() implements RotaryScaling {}
 
   /**
-   * Position interpolation (Chen et al. 2023): every frequency divided by the factor.
+   * Position interpolation (Chen et al., 2023): every frequency divided by the factor.
    *
    * @param factor new length over old, {@code >= 1}
    */
@@ -44,7 +44,7 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * YaRN (Peng et al. 2023): frequencies that turn often enough in the original length stay, those
+   * YaRN (Peng et al., 2023): frequencies that turn often enough in the original length stay, those
    * that turn rarely are divided by the factor, with a ramp between; sine and cosine are multiplied
    * by {@code 0.1 · ln(factor) + 1}.
    *

@@ -6,7 +6,7 @@ package dev.gatun.nn;
  * @param temperature scores are divided by it before the softmax; 0 takes the best token always
  * @param topK only the k best tokens may be drawn; 0: all
  * @param topP only the fewest best tokens whose probabilities (after topK) reach p together may be
- *     drawn (nucleus sampling, Holtzman et al. 2020); 1: all
+ *     drawn (nucleus sampling, Holtzman et al., 2020); 1: all
  * @param seed of the random numbers: the same seed, model and prompt give the same text
  */
 public record Sampling(double temperature, int topK, double topP, long seed) {

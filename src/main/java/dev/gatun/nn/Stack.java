@@ -4,6 +4,7 @@ import dev.gatun.internal.Blocks;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.IntFunction;
 
 /**
  * Blocks one after the other: what encoders and decoders have in common. Norms are fused with the
@@ -15,10 +16,11 @@ final class Stack {
   private final NormOrder order;
   private final Norm last;
   private final long dim;
+  private final Parameters parameters;
 
   Stack(List<TransformerLayer> layers, NormOrder order, Norm last, boolean crossAllowed) {
     this.order = Objects.requireNonNull(order, "order");
-    this.layers = layers.toArray(TransformerLayer[]::new);
+    this.layers = copy(layers, TransformerLayer[]::new);
     if (this.layers.length == 0) {
       throw new IllegalArgumentException("layers: expected 1 or more, got none");
     }
@@ -50,6 +52,42 @@ final class Stack {
     if (last != null) {
       Rows.same("finalNorm", dim, last.dim());
     }
+    this.parameters = collectParameters();
+  }
+
+  /** The elements of a list, asked once: what is checked is what is used. */
+  static <T> T[] copy(List<T> list, IntFunction<T[]> maker) {
+    T[] array = list.toArray(maker).clone();
+    for (int n = 0; n < array.length; n++) {
+      if (array[n] == null) {
+        throw new NullPointerException("layers[%d]".formatted(n));
+      }
+    }
+    return array;
+  }
+
+  private Parameters collectParameters() {
+    Parameters.Builder all = new Parameters.Builder();
+    for (int n = 0; n < layers.length; n++) {
+      TransformerLayer layer = layers[n];
+      String name = "layers[%d].".formatted(n);
+      all.add(name + "selfAttention", layer.selfAttention().parameters())
+          .add(name + "selfNorm", layer.selfNorm().parameters())
+          .add(name + "feedForward", layer.feedForward().parameters())
+          .add(name + "feedForwardNorm", layer.feedForwardNorm().parameters());
+      if (layer.crossAttention() != null) {
+        all.add(name + "crossAttention", layer.crossAttention().parameters())
+            .add(name + "crossNorm", layer.crossNorm().parameters());
+      }
+    }
+    if (last != null) {
+      all.add("finalNorm", last.parameters());
+    }
+    return all.build();
+  }
+
+  Parameters parameters() {
+    return parameters;
   }
 
   long dim() {

@@ -5,13 +5,15 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Objects;
 
 /**
- * Attention over both dimensions of a table, as TabPFN has it (Hollmann et al. 2025): the cells of
+ * Attention over both dimensions of a table, as TabPFN has it (Hollmann et al., 2025): the cells of
  * a row attend to each other, then the cells of a column; all rows, those to be predicted included,
  * attend only to the rows whose labels are known. Post-norm:
  *
@@ -79,6 +81,7 @@ public final class TableTransformer {
   private final GatunRuntime runtime;
   private final Layer[] layers;
   private final long dim;
+  private final Parameters parameters;
 
   /**
    * Makes a model.
@@ -88,7 +91,7 @@ public final class TableTransformer {
    */
   public TableTransformer(GatunRuntime runtime, List<Layer> layers) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    this.layers = layers.toArray(Layer[]::new);
+    this.layers = Stack.copy(layers, Layer[]::new);
     if (this.layers.length == 0) {
       throw new IllegalArgumentException("layers: expected 1 or more, got none");
     }
@@ -100,6 +103,18 @@ public final class TableTransformer {
                 .formatted(n, dim, this.layers[n].features.in()));
       }
     }
+    Parameters.Builder all = new Parameters.Builder();
+    for (int n = 0; n < this.layers.length; n++) {
+      Layer layer = this.layers[n];
+      String name = "layers[%d].".formatted(n);
+      all.add(name + "features", layer.features.parameters())
+          .add(name + "featuresNorm", layer.featuresNorm.parameters())
+          .add(name + "items", layer.items.parameters())
+          .add(name + "itemsNorm", layer.itemsNorm.parameters())
+          .add(name + "feedForward", layer.feedForward.parameters())
+          .add(name + "feedForwardNorm", layer.feedForwardNorm.parameters());
+    }
+    this.parameters = all.build();
   }
 
   /**
@@ -108,7 +123,8 @@ public final class TableTransformer {
    * @param workspace what the call writes besides out, or null to be lent one
    * @param x {@code [rows, columns, dim]}, contiguous: embedded cells
    * @param known how many of the rows, from the first, are attended to
-   * @param out receives {@code [rows, columns, dim]}, contiguous; may be x itself
+   * @param out receives {@code [rows, columns, dim]}, contiguous; may be x itself, but no other
+   *     part of its memory, and shares none with weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, long known, Tensor out) {
@@ -119,9 +135,13 @@ public final class TableTransformer {
     if (known < 0 || known > rows) {
       throw new IllegalArgumentException("known: expected 0 .. %d, got %d".formatted(rows, known));
     }
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    parameters.refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
+      ModelEvent event = ModelEvent.start();
       run(Access.get().blocks(taken), rows, columns, (int) known, x.segment(), out.segment());
+      ModelEvent.finish(event, "TableTransformer", (int) rows, rows * columns);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }

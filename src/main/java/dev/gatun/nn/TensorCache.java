@@ -4,13 +4,19 @@ import dev.gatun.DType;
 import dev.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicBoolean;
 
-/** A {@link KeyValueCache} of plain tensors in the caller's arena. Its calls allocate nothing. */
+/**
+ * A {@link KeyValueCache} of plain tensors in the caller's arena. Steps with it allocate nothing.
+ * One thread at a time: a call that finds another one using the cache throws {@link
+ * IllegalStateException}.
+ */
 public final class TensorCache implements KeyValueCache {
 
   private final Tensor[] keys;
   private final Tensor[] values;
   private final MemorySegment spare;
+  private final AtomicBoolean busy = new AtomicBoolean();
 
   /**
    * Allocates a cache.
@@ -107,8 +113,40 @@ public final class TensorCache implements KeyValueCache {
     return values[layer];
   }
 
+  boolean tryAcquire() {
+    return busy.compareAndSet(false, true);
+  }
+
+  void release() {
+    busy.setRelease(false);
+  }
+
+  static IllegalStateException inUse() {
+    return new IllegalStateException(
+        "the cache is in use by another call; give each state a cache of its own");
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * @throws IllegalArgumentException if there is not one source for each sequence, no such source,
+   *     or no room for so many tokens
+   * @throws IllegalStateException if the cache is in use by another call
+   */
   @Override
   public void select(int[] sources, int tokens) {
+    if (!tryAcquire()) {
+      throw inUse();
+    }
+    try {
+      move(sources.clone(), tokens);
+    } finally {
+      release();
+    }
+  }
+
+  /** The same, of sources that nobody else writes. */
+  void move(int[] sources, int tokens) {
     if (sources.length != sequences() || tokens < 0 || tokens > capacity()) {
       throw new IllegalArgumentException(
           "sources, tokens: expected %d sequences and at most %d tokens, got %d and %d"

@@ -3,6 +3,9 @@ package dev.gatun.nn;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SharedMemory;
+import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
@@ -34,7 +37,29 @@ public final class Transformer extends DecoderModel {
       Embedding target,
       TransformerDecoder decoder,
       Linear output) {
-    super(runtime, target, decoder, output);
+    this("Transformer", runtime, source, encoder, target, decoder, output);
+  }
+
+  /**
+   * Puts a model together.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param source embedding of the encoder's tokens
+   * @param encoder its blocks
+   * @param target embedding of the decoder's tokens; may be source
+   * @param decoder its blocks, with cross-attention
+   * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
+   */
+  public Transformer(
+      String name,
+      GatunRuntime runtime,
+      Embedding source,
+      TransformerEncoder encoder,
+      Embedding target,
+      TransformerDecoder decoder,
+      Linear output) {
+    super(name, runtime, target, decoder, output);
     this.source = Objects.requireNonNull(source, "source");
     this.encoder = Objects.requireNonNull(encoder, "encoder");
     if (!decoder.hasMemory()) {
@@ -53,14 +78,30 @@ public final class Transformer extends DecoderModel {
    * @param workspace what the call writes besides memory, or null to be lent one
    * @param ids {@code [batch, seq]} INT32, contiguous
    * @param lengths {@code [batch]} INT32, or null: tokens of each text
-   * @param memory receives {@code [batch, seq, dim]}, contiguous
+   * @param memory receives {@code [batch, seq, dim]}, contiguous; shares no memory with ids,
+   *     lengths and weights
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void encode(Workspace workspace, Tensor ids, Tensor lengths, Tensor memory) {
     source.checkIds(ids, 0);
-    TransformerDecoder.checkOut(memory, ids.size(0), ids.size(1), encoder.dim());
-    MultiHeadAttention.lengths("lengths", lengths, ids.size(0), ids.size(1));
+    TransformerDecoder.checkOut("memory", memory, ids.size(0), ids.size(1), encoder.dim());
+    if (ids.size(1) > encoder.positions()) {
+      throw new IllegalArgumentException(
+          "ids: expected at most %d positions, got %d".formatted(encoder.positions(), ids.size(1)));
+    }
+    MemorySegment counts = MultiHeadAttention.lengths("lengths", lengths, ids.size(0), ids.size(1));
+    SharedMemory.refuse("memory", memory, "ids", ids);
+    SharedMemory.refuse("memory", memory, "lengths", lengths);
+    source.parameters().refuse("memory", memory);
+    encoder.parameters().refuse("memory", memory);
+    parameters().refuse("memory", memory);
+    ModelEvent event = ModelEvent.start();
     source.forward(workspace, ids, memory);
     encoder.forward(workspace, memory, lengths, memory);
+    if (event != null) {
+      long batch = ids.size(0);
+      ModelEvent.finish(event, name(), (int) batch, tokens(batch, ids.size(1), counts));
+    }
   }
 
   /**

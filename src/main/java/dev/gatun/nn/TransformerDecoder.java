@@ -7,6 +7,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -40,8 +41,8 @@ public final class TransformerDecoder {
       GatunRuntime runtime, List<TransformerLayer> layers, NormOrder order, Norm finalNorm) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
     this.stack = new Stack(layers, order, finalNorm, true);
-    for (int n = 0; n < layers.size(); n++) {
-      Causal causal = layers.get(n).selfAttention().causal();
+    for (int n = 0; n < stack.size(); n++) {
+      Causal causal = stack.layer(n).selfAttention().causal();
       if (causal != Causal.BOTTOM_RIGHT) {
         throw new IllegalArgumentException(
             "layers[%d].selfAttention: expected causal BOTTOM_RIGHT, got %s".formatted(n, causal));
@@ -82,47 +83,29 @@ public final class TransformerDecoder {
   }
 
   /**
-   * Makes a state with a cache of the caller's.
+   * Makes a state with a cache of the caller's. Its sizes and tensors are asked for here, once, and
+   * checked as arguments are; steps use what was given here.
    *
    * @param arena where the rest of it lies
-   * @param cache keys and values, of no other state
+   * @param cache keys and values, of no other state: writable tensors that share memory neither
+   *     with each other nor with weights
    * @param memoryCapacity rows of an encoder's output for each sequence, 1 or more; ignored without
    *     cross-attention
    * @return a state without tokens
+   * @throws IllegalArgumentException naming what the cache has given that does not fit
+   * @throws IllegalStateException if the arena of a tensor of the cache is closed
    */
   public DecoderState newState(Arena arena, KeyValueCache cache, int memoryCapacity) {
-    if (cache.layers() != stack.size()) {
+    int layers = cache.layers();
+    if (layers != stack.size()) {
       throw new IllegalArgumentException(
-          "cache: expected %d layers, got %d".formatted(stack.size(), cache.layers()));
+          "cache: expected %d layers, got %d".formatted(stack.size(), layers));
     }
     if (memoryCapacity < 1 && stack.crosses()) {
       throw new IllegalArgumentException(
           "memoryCapacity: expected 1 or more, got " + memoryCapacity);
     }
-    for (int n = 0; n < stack.size(); n++) {
-      MultiHeadAttention attention = stack.layer(n).selfAttention();
-      checkCache("keys", n, cache.keys(n), cache, attention.kvHeads(), attention.headDim());
-      checkCache("values", n, cache.values(n), cache, attention.kvHeads(), attention.headDimV());
-    }
-    return new DecoderState(this, arena, cache, stack, memoryCapacity);
-  }
-
-  private static void checkCache(
-      String name, int layer, Tensor tensor, KeyValueCache cache, int heads, long size) {
-    if (tensor.dtype() != DType.FLOAT32
-        || tensor.rank() != 4
-        || tensor.size(0) != cache.sequences()
-        || tensor.size(1) != cache.capacity()
-        || tensor.size(2) != heads
-        || tensor.size(3) != size
-        || tensor.stride(2) != size
-        || size > 1 && tensor.stride(3) != 1) {
-      throw Rows.bad(
-          "cache.%s(%d)".formatted(name, layer),
-          "[%d, %d, %d, %d] float32, heads without gaps"
-              .formatted(cache.sequences(), cache.capacity(), heads, size),
-          tensor);
-    }
+    return new DecoderState(this, arena, new CachedTensors(cache, stack), stack, memoryCapacity);
   }
 
   /**
@@ -132,7 +115,7 @@ public final class TransformerDecoder {
    * @param workspace what the call writes besides the state, or null to be lent one
    * @param state of this decoder
    * @param memory {@code [sequences or 1, seq, dim]}, contiguous; of 1, all sequences share it, as
-   *     beams do
+   *     beams do; not kept
    * @param lengths {@code [sequences or 1]} INT32, or null: rows of memory at and past them are not
    *     attended to
    */
@@ -141,6 +124,15 @@ public final class TransformerDecoder {
     if (!stack.crosses()) {
       throw new IllegalStateException("this decoder has no cross-attention");
     }
+    state.acquire();
+    try {
+      compute(workspace, state, memory, lengths);
+    } finally {
+      state.release();
+    }
+  }
+
+  private void compute(Workspace workspace, DecoderState state, Tensor memory, Tensor lengths) {
     checkRows("memory", memory, stack.layer(0).crossAttention().memoryDim());
     long count = memory.size(0);
     long seq = memory.size(1);
@@ -151,13 +143,15 @@ public final class TransformerDecoder {
           memory);
     }
     MemorySegment lens = MultiHeadAttention.lengths("lengths", lengths, count, seq);
+    state.parameters().refuse("memory", memory);
+    state.parameters().refuse("lengths", lengths);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
       int mark = blocks.mark();
       MemorySegment own = Indices.copy(blocks, "lengths", lens, count, 0, seq);
       state.setMemory(0, 0, MemorySegment.NULL);
-      state.reset();
+      state.forget();
       for (int n = 0; n < stack.size(); n++) {
         stack
             .layer(n)
@@ -180,11 +174,23 @@ public final class TransformerDecoder {
    * @param x {@code [sequences, seq, dim]}, contiguous: embeddings with their positions
    * @param lengths {@code [sequences]} INT32, or null: rows of x that each sequence has, for
    *     prompts of different lengths; what out gets past them means nothing
-   * @param out receives {@code [sequences, seq, dim]}, contiguous; may be x itself
+   * @param out receives {@code [sequences, seq, dim]}, contiguous; may be x itself, but no other
+   *     part of its memory, and shares none with lengths, weights and the state
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   * @throws IllegalStateException if the state is in use by another call, or wants a memory
    */
   public void step(Workspace workspace, DecoderState state, Tensor x, Tensor lengths, Tensor out) {
     checkState(state);
+    state.acquire();
+    try {
+      decode(workspace, state, x, lengths, out);
+    } finally {
+      state.release();
+    }
+  }
+
+  private void decode(
+      Workspace workspace, DecoderState state, Tensor x, Tensor lengths, Tensor out) {
     checkRows("x", x, dim());
     if (x.size(0) != state.sequences()) {
       throw Rows.bad("x", "[%d, seq, %d] float32".formatted(state.sequences(), dim()), x);
@@ -192,17 +198,27 @@ public final class TransformerDecoder {
     long seq = x.size(1);
     checkOut(out, x.size(0), seq, dim());
     MemorySegment counts = MultiHeadAttention.lengths("lengths", lengths, x.size(0), seq);
-    checkStep(state, seq);
+    checkStep("x", state, seq);
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    SharedMemory.refuse("out", out, "lengths", lengths);
+    stack.parameters().refuse("out", out);
+    state.parameters().refuse("out", out);
+    state.parameters().refuse("x", x);
+    state.parameters().refuse("lengths", lengths);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
       int mark = blocks.mark();
       counts = Indices.copy(blocks, "lengths", counts, x.size(0), 0, seq);
-      run(blocks, state, seq, x.segment(), counts, null, out.segment());
+      run("x", blocks, state, seq, x.segment(), counts, null, out.segment());
       blocks.giveBackTo(mark);
     } finally {
       Access.get().end(runtime, workspace, taken);
     }
+  }
+
+  Parameters parameters() {
+    return stack.parameters();
   }
 
   /** Positions that its layers can tell apart. */
@@ -216,19 +232,20 @@ public final class TransformerDecoder {
     }
   }
 
-  void checkStep(DecoderState state, long seq) {
+  void checkStep(String name, DecoderState state, long seq) {
     if (stack.crosses() && state.memories() == 0) {
       throw new IllegalStateException("state: expected a memory (remember), got none");
     }
     if (state.longest() + seq > stack.positions()) {
       throw new IllegalArgumentException(
-          "x: expected at most %d positions, got %d"
-              .formatted(stack.positions(), state.longest() + seq));
+          "%s: expected at most %d positions, got %d"
+              .formatted(name, stack.positions(), state.longest() + seq));
     }
   }
 
-  /** Of rows that are there already; places may be null. */
+  /** Of rows that are there already, those of the named argument; places may be null. */
   void run(
+      String name,
       Blocks blocks,
       DecoderState state,
       long seq,
@@ -238,7 +255,7 @@ public final class TransformerDecoder {
       MemorySegment out) {
     int mark = blocks.mark();
     long batch = state.sequences();
-    state.begin(seq, counts);
+    state.begin(name, seq, counts);
     MemorySegment where = places != null ? places : Embedding.places(blocks, batch, seq, state);
     stack.run(blocks, batch, seq, x, MemorySegment.NULL, counts, where, state, out);
     state.commit();
@@ -256,10 +273,14 @@ public final class TransformerDecoder {
   }
 
   static void checkOut(Tensor out, long batch, long seq, long dim) {
-    checkRows("out", out, dim);
+    checkOut("out", out, batch, seq, dim);
+  }
+
+  static void checkOut(String name, Tensor out, long batch, long seq, long dim) {
+    checkRows(name, out, dim);
     if (out.size(0) != batch || out.size(1) != seq) {
-      throw Rows.bad("out", "[%d, %d, %d] float32".formatted(batch, seq, dim), out);
+      throw Rows.bad(name, "[%d, %d, %d] float32".formatted(batch, seq, dim), out);
     }
-    Rows.checkOutput("out", out, batch * seq, dim);
+    Rows.checkOutput(name, out, batch * seq, dim);
   }
 }

@@ -5,6 +5,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.SharedMemory;
 import java.util.List;
 import java.util.Objects;
 
@@ -36,6 +37,27 @@ public final class TransformerEncoder {
     this.stack = new Stack(layers, order, finalNorm, false);
   }
 
+  /** Positions that its layers can tell apart. */
+  int positions() {
+    return stack.positions();
+  }
+
+  /**
+   * Refuses a tensor that shares memory with a weight: for models that are put together from layers
+   * and write their result last.
+   *
+   * @param name of the argument, for the message
+   * @param output what is going to be written
+   * @throws IllegalArgumentException if it shares memory
+   */
+  public void refuseShared(String name, Tensor output) {
+    parameters().refuse(name, output);
+  }
+
+  Parameters parameters() {
+    return stack.parameters();
+  }
+
   /**
    * Returns the size of a row.
    *
@@ -52,7 +74,8 @@ public final class TransformerEncoder {
    * @param x {@code [batch, seq, dim]}, contiguous: embeddings with their positions
    * @param lengths {@code [batch]} INT32, or null: rows at and past them are attended to by nobody,
    *     and what out gets there means nothing
-   * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself
+   * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself, but no other part
+   *     of its memory, and shares none with lengths and weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, Tensor lengths, Tensor out) {
@@ -65,6 +88,9 @@ public final class TransformerEncoder {
           "x: expected at most %d positions, got %d".formatted(stack.positions(), seq));
     }
     var lens = MultiHeadAttention.lengths("lengths", lengths, batch, seq);
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    SharedMemory.refuse("out", out, "lengths", lengths);
+    stack.parameters().refuse("out", out);
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);

@@ -93,8 +93,7 @@ class EncoderParityTest extends PyTorchModels {
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
     Bert model = Bert.of(runtime, weights, 2, 4);
     Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, seq, 36);
-    model.embedding().forward(null, ids, hidden);
-    model.encoder().forward(null, hidden, null, hidden);
+    model.forward(null, ids, null, hidden);
     // end
     close("BERT", x.toFloats(), hidden.toFloatArray(), FAMILY_BOUND);
   }

@@ -225,55 +225,68 @@ class WeightsTest {
   @Test
   void shapesThatDoNotFit() {
     String block = "decoder.layers.1.";
-    String attention = block + "self_attn.";
     String cross = block + "multihead_attn.in_proj_weight";
-    String first = block + "linear1.weight: ";
+    String first = block + "linear1.weight";
+    String second = block + "linear2.weight";
+    String output = block + "self_attn.out_proj.weight";
+    assertMisfit(second + ": expected [out, in] = [16, 20] float32, got [16, 21]", second, DIM, 21);
     assertMisfit(
-        first + "w2: expected [20, out] float32, got [21", block + "linear2.weight", DIM, 21);
+        first + ": expected [out, in] = [20, 16] float32, got [20, 17]", first, HIDDEN, 17);
     assertMisfit(
-        "layers[1]: feedForward.in: expected 16, got 17", block + "linear1.weight", HIDDEN, 17);
-    assertMisfit(first + "b1: expected [20] float32", block + "linear1.bias", 19);
+        first + ": expected [out, in] = [20, 16] float32, got [21, 16]", first, HIDDEN + 1, DIM);
     assertMisfit(
-        block + "norm2.weight: gamma: expected [dim] float32, got [1, 16]",
-        block + "norm2.weight",
-        1,
-        DIM);
+        block + "linear1.bias: expected [20] float32, got [19]", block + "linear1.bias", 19);
+    String norm = block + "norm2.";
+    assertMisfit(norm + "weight: expected [16] float32, got [1, 16]", norm + "weight", 1, DIM);
+    assertMisfit(norm + "bias: expected [16] float32, got [15]", norm + "bias", DIM - 1);
     assertMisfit(
-        block + "norm2.weight: beta: expected [16] float32", block + "norm2.bias", DIM - 1);
-    assertMisfit(
-        attention + "in_proj_weight: output: expected 16 rows (2 heads of 8), got 17",
-        block + "self_attn.out_proj.weight",
+        output + ": expected [out, in] = [16, 16] float32 (2 heads of 8), got [16, 17]",
+        output,
         DIM,
         17);
     assertMisfit(
-        attention + "in_proj_weight: bias: expected [48] float32",
+        block + "self_attn.in_proj_bias: expected [48] float32, got [16]",
         block + "self_attn.in_proj_bias",
         DIM);
+    String packed = ": expected [out, in] = [48, 16] float32 (6 heads of 8), got ";
+    assertMisfit(cross + packed + "[48, 18]", cross, 3 * DIM, 18);
+    assertMisfit("encoder.norm.weight: expected [16] float32, got [17]", "encoder.norm.weight", 17);
+    String table = "source_embedding.weight: expected [rows, 16] float32, got ";
+    assertMisfit(table + "[9, 15]", "source_embedding.weight", 9, 15);
+    assertMisfit(table + "[9]", "source_embedding.weight", 9);
     assertMisfit(
-        "layers[1]: crossAttention.in: expected 16, got 18",
-        block + "multihead_attn.in_proj_weight",
-        3 * DIM,
-        18);
-    assertMisfit("encoder.norm.weight: beta: expected [17] float32", "encoder.norm.weight", 17);
-    assertMisfit("encoding: expected [positions, 15]", "source_embedding.weight", 9, 15);
-    assertMisfit("table: expected [vocabulary, dim]", "source_embedding.weight", 9);
-    assertMisfit("output: expected rows of 16, got 15", "output.weight", VOCABULARY, 15);
+        "output.weight: expected [out, in] = [11, 16] float32, got [11, 15]",
+        "output.weight",
+        VOCABULARY,
+        15);
     // Nothing of a matrix is left out.
+    assertMisfit(cross + packed + "[49, 16]", cross, 3 * DIM + 1, DIM);
     assertMisfit(
-        cross + ": expected a multiple of 6 columns and a bias of as many, got 49 and [48]",
-        cross,
-        3 * DIM + 1,
-        DIM);
-    assertMisfit(
-        cross + ": expected a multiple of 6 columns and a bias of as many, got 48 and [49]",
+        block + "multihead_attn.in_proj_bias: expected [48] float32, got [49]",
         block + "multihead_attn.in_proj_bias",
         3 * DIM + 1);
     assertMisfit("weights: expected a matrix " + cross + ", got shape [48]", cross, 3 * DIM);
     assertMisfit(
         "weights: expected a matrix output.weight, got shape [11]", "output.weight", VOCABULARY);
+    // A matrix that lies the other way round is told so.
+    assertMisfit(
+        second
+            + ": expected [out, in] = [16, 20] float32, got [20, 16] float32, which looks like"
+            + " [in, out]",
+        second,
+        HIDDEN,
+        DIM);
+    assertMisfit(
+        cross + packed + "[16, 48] float32, which looks like [in, out]", cross, DIM, 3 * DIM);
+    assertMisfit(
+        "output.weight: expected [out, in] = [11, 16] float32, got [16, 11] float32, which looks"
+            + " like [in, out]",
+        "output.weight",
+        DIM,
+        VOCABULARY);
     map.put("encoder.layers.0.norm1.bias", Tensor.allocate(arena, DType.INT32, DIM));
     assertEquals(
-        "encoder.layers.0.norm1.weight: beta: expected [16] float32, contiguous, got [16] int32",
+        "encoder.layers.0.norm1.bias: expected [16] float32, got [16] int32",
         refusal(Weights.of(map)));
   }
 }

@@ -139,6 +139,13 @@ class BeamSearchTest {
     }
   }
 
+  private long callsOfAStep(LanguageModel model) {
+    DecoderState state = model.newState(arena, 1, 1);
+    long before = parts.runtime.counters().calls();
+    model.next(null, state, parts.ids(0), null, parts.zeros(1, model.vocabulary()));
+    return parts.runtime.counters().calls() - before;
+  }
+
   @ParameterizedTest
   @CsvSource({
     "1, 0", "1, 0.6", "1, 2", "2, 0", "2, 0.6", "2, 2", "3, 0", "3, 0.6", "3, 2", "4, 0", "4, 0.6",
@@ -154,12 +161,13 @@ class BeamSearchTest {
       for (int end : new int[] {0, 1, -1}) {
         for (int most : new int[] {1, 6}) {
           String what = "vocabulary %d, end %d, at most %d".formatted(vocabulary, end, most);
-          compare(
-              naive.search(prompt, beams, most, end),
-              search.search(parts.ids(prompt), most, end),
-              what);
+          List<Text> want = naive.search(prompt, beams, most, end);
+          long before = parts.runtime.counters().calls();
+          compare(want, search.search(parts.ids(prompt), most, end), what);
           // It stops when nothing can be found any more, and the last tokens are not decoded.
-          assertEquals(prompt.length + naive.steps - 1, state.length(0), what);
+          long calls = parts.runtime.counters().calls() - before;
+          assertEquals(naive.steps * (callsOfAStep(model) + 1), calls, what + ", with softmax");
+          assertEquals(0, state.length(0), "the state is empty again");
         }
       }
       // The state is full after 9 - 3 more, and the token after those needs no room.
@@ -240,10 +248,10 @@ class BeamSearchTest {
     refused("prompt:", () -> search.search(prompt.reshape(2), 3, 0));
     refused("prompt: expected [1, seq] int32", () -> search.search(prompt.reshape(2, 1), 3, 0));
     refused("prompt:", () -> search.search(Tensor.allocate(arena, DType.INT64, 1, 2), 3, 0));
-    refused("ids:", () -> search.search(Tensor.allocate(arena, DType.INT32, 1, 0), 3, 0));
-    refused("ids[1]: expected 0 .. 5, got 6", () -> search.search(parts.ids(1, 6), 3, 0));
+    refused("prompt:", () -> search.search(Tensor.allocate(arena, DType.INT32, 1, 0), 3, 0));
+    refused("prompt[1]: expected 0 .. 5, got 6", () -> search.search(parts.ids(1, 6), 3, 0));
     refused(
-        "x: expected at most 8 more tokens",
+        "prompt: expected at most 8 more tokens",
         () -> search.search(parts.ids(0, 0, 0, 0, 0, 0, 0, 0, 0), 3, 0));
     assertThrows(NullPointerException.class, () -> search.search(null, 3, 0));
     assertEquals(2, search.search(prompt, 3, 0).size());

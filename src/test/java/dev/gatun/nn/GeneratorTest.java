@@ -52,15 +52,16 @@ class GeneratorTest {
       }
       int[] want = Arrays.copyOf(all, Math.min(count + 1, 12));
       assertArrayEquals(want, generate(12, end, sampling), "end " + end);
-      assertEquals(2 + want.length - 1, state.length(0), "the last token is not decoded");
+      assertEquals(2 + want.length, state.length(0), "the end token is the state's, too");
     }
   }
 
   @Test
   void mostStops() {
     int[] all = generate(6, -1, Sampling.greedy());
+    assertEquals(2 + 6, state.length(0));
     assertArrayEquals(Arrays.copyOf(all, 1), generate(1, -1, Sampling.greedy()));
-    assertEquals(2, state.length(0));
+    assertEquals(2 + 1, state.length(0));
     assertArrayEquals(new int[0], generate(0, -1, Sampling.greedy()));
     assertEquals(2, state.length(0), "the prompt is decoded");
     state.reset();
@@ -82,7 +83,7 @@ class GeneratorTest {
     assertEquals(CAPACITY, state.length(0));
     Tensor one = parts.ids(3);
     refused(
-        "x: expected at most 0 more tokens",
+        "prompt: expected at most 0 more tokens",
         () -> generator.generate(one, 1, -1, Sampling.greedy()));
     state.truncate(CAPACITY - 1);
     assertEquals(1, generator.generate(one, 5, -1, Sampling.greedy()).length);
@@ -116,10 +117,7 @@ class GeneratorTest {
             });
     assertEquals(3, count);
     assertArrayEquals(Arrays.copyOf(all, 3), got.stream().mapToInt(token -> token).toArray());
-    assertEquals(4, state.length(0));
-    // The text goes on where it was left.
-    int[] rest = generator.generate(parts.ids(all[2]), 3, -1, Sampling.greedy());
-    assertArrayEquals(Arrays.copyOfRange(all, 3, 6), rest);
+    assertEquals(2 + 3, state.length(0));
   }
 
   @Test
@@ -199,16 +197,18 @@ class GeneratorTest {
     assertThrows(NullPointerException.class, () -> new Generator(model, null, null, arena));
     Sampling greedy = Sampling.greedy();
     refused("most: expected 0 or more, got -1", () -> generator.generate(prompt, -1, -1, greedy));
-    refused("ids:", () -> generator.generate(prompt.reshape(2), 3, -1, greedy));
+    refused("prompt:", () -> generator.generate(prompt.reshape(2), 3, -1, greedy));
     refused(
-        "ids: expected [1, seq] int32",
+        "prompt: expected [1, seq] int32",
         () -> generator.generate(prompt.reshape(2, 1), 3, -1, greedy));
     refused(
-        "ids:", () -> generator.generate(Tensor.allocate(arena, DType.INT32, 1, 0), 3, -1, greedy));
+        "prompt:",
+        () -> generator.generate(Tensor.allocate(arena, DType.INT32, 1, 0), 3, -1, greedy));
     refused(
-        "ids:", () -> generator.generate(Tensor.allocate(arena, DType.INT64, 1, 2), 3, -1, greedy));
+        "prompt:",
+        () -> generator.generate(Tensor.allocate(arena, DType.INT64, 1, 2), 3, -1, greedy));
     refused(
-        "ids[1]: expected 0 .. 10, got 11",
+        "prompt[1]: expected 0 .. 10, got 11",
         () -> generator.generate(parts.ids(1, 11), 3, -1, greedy));
     assertThrows(NullPointerException.class, () -> generator.generate(null, 3, -1, greedy));
     assertThrows(NullPointerException.class, () -> generator.generate(prompt, 3, -1, null));

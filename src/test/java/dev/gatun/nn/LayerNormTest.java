@@ -201,10 +201,10 @@ class LayerNormTest {
       refused("workspace:", () -> layer.forward(foreign, x, null, sum, out));
       // Shared memory that is not one whole tensor.
       Tensor shifted = Tensor.of(outPlaced.slab(), DType.FLOAT32, 4, 6);
-      refused("out", () -> layer.forward(shifted, out));
-      refused("out", () -> layer.forward(null, x, shifted, null, out));
-      refused("out", () -> layer.forward(null, x, null, out, out));
-      refused("out", () -> layer.forward(null, shifted, null, out, sum));
+      refused("out: expected x itself", () -> layer.forward(shifted, out));
+      refused("out: expected residual itself", () -> layer.forward(null, x, shifted, null, out));
+      refused("out: expected memory of its own", () -> layer.forward(null, x, null, out, out));
+      refused("sum: expected x itself", () -> layer.forward(null, shifted, null, out, sum));
       assertThrows(NullPointerException.class, () -> layer.forward(null, out));
       assertThrows(NullPointerException.class, () -> layer.forward(x, null));
       outPlaced.checkUntouched();

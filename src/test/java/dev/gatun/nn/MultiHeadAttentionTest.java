@@ -589,8 +589,8 @@ class MultiHeadAttentionTest {
                   .packed(Tensor.allocate(arena, DType.FLOAT32, 1, 3 * 513), null)
                   .output(Tensor.allocate(arena, DType.FLOAT32, 513, 1), null)
                   .build());
-      refused("weight:", () -> whole(runtime).query(bias, null));
-      refused("bias:", () -> whole(runtime).output(square, bias.slice(0, 0, 3)));
+      refused("query: expected [in, out]", () -> whole(runtime).query(bias, null));
+      refused("output bias:", () -> whole(runtime).output(square, bias.slice(0, 0, 3)));
     }
   }
 

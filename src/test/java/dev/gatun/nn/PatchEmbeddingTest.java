@@ -176,10 +176,10 @@ class PatchEmbeddingTest {
     refusedSize("height, width:", 0, 12);
     refusedSize("height, width:", 6, -3);
     refused(
-        "classToken: expected 7 elements, got [6]",
+        "classToken: expected 7 elements float32, got [6]",
         () -> make(weight, classToken.slice(0, 0, 6), positions));
     refused(
-        "positions: expected [9, 7], got [8, 7]",
+        "positions: expected [9, 7] float32, got [8, 7]",
         () -> make(weight, classToken, positions.slice(0, 1, 9)));
     refused(
         "norm: expected 7, got 8",
@@ -188,7 +188,7 @@ class PatchEmbeddingTest {
                 parts.runtime, arena, 6, 12, weight, bias, classToken, positions, parts.norm(8)));
     for (int size : new int[] {6, 8}) {
       refused(
-          "bias: expected 7 elements, got [%d]".formatted(size),
+          "bias: expected 7 elements float32, got [%d]".formatted(size),
           () ->
               new PatchEmbedding(
                   parts.runtime,

@@ -288,7 +288,7 @@ class TransformerPartsTest {
     assertThrows(IndexOutOfBoundsException.class, () -> state.length(-1));
     refused("sources[1]: expected 0 .. 1, got 2", () -> state.select(0, 2));
     refused("sources[0]: expected 0 .. 1, got -1", () -> state.select(-1, 1));
-    refused("sources, tokens: expected 2 sequences", () -> state.select(0));
+    refused("sources: expected 2 of them, got 1", () -> state.select(0));
     refused(
         "sources, tokens:",
         () -> new TensorCache(arena, 1, 2, 6, 2, 8, 8).select(new int[] {0, 1}, 7));

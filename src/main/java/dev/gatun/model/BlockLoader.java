@@ -243,7 +243,7 @@ public final class BlockLoader {
     if (table.dtype() != DType.FLOAT32 || table.rank() != 2 || table.size(1) != dim) {
       throw new IllegalArgumentException(
           "%s: expected [rows, %d] float32, got %s %s"
-              .formatted(name, dim, Arrays.toString(table.shape()), table.dtype()));
+              .formatted(name, dim, Messages.sizes(table.shape()), table.dtype()));
     }
     return table;
   }
@@ -270,7 +270,7 @@ public final class BlockLoader {
     if (token.dtype() != DType.FLOAT32 || token.elements() != dim) {
       throw new IllegalArgumentException(
           "%s: expected %d elements float32, got %s %s"
-              .formatted(classToken, dim, Arrays.toString(token.shape()), token.dtype()));
+              .formatted(classToken, dim, Messages.sizes(token.shape()), token.dtype()));
     }
     Tensor places = require(weights, positions);
     return named(
@@ -303,7 +303,7 @@ public final class BlockLoader {
     if (tensor.rank() != 2) {
       throw new IllegalArgumentException(
           "weights: expected a matrix %s, got shape %s"
-              .formatted(name, Arrays.toString(tensor.shape())));
+              .formatted(name, Messages.sizes(tensor.shape())));
     }
     return tensor;
   }

@@ -63,6 +63,7 @@ class EmbedderGarbageTest {
             File.pathSeparator,
             ChildJvm.mainClasses().toString(),
             testClasses(),
+            ChildJvm.jarOf("com/fasterxml/jackson/core/JsonFactory.class").toString(),
             System.getProperty("java.class.path")));
     command.add(Child.class.getName());
     command.add(what);

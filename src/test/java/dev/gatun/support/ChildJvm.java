@@ -155,7 +155,8 @@ public final class ChildJvm {
     return rootOf(ChildJvm.class.getResource("ChildJvm.class"), "dev/gatun/support/ChildJvm.class");
   }
 
-  private static Path jarOf(String... resources) {
+  /** The jar that holds the first of some resources that there is. */
+  public static Path jarOf(String... resources) {
     for (String resource : resources) {
       URL url = ClassLoader.getSystemResource(resource);
       if (url != null) {

@@ -23,6 +23,11 @@
  *     workspaces 64 bytes.
  *   - Threads: a context may be used by any number of threads at the same time. A workspace serves one call at a
  *     time.
+ *   - Memory that changes during a call: elements of tensors, and lengths, offsets (cu_seqlens), ids and positions, may be
+ *     written by others meanwhile, other processes included. Then results mean nothing, and a call may be refused; but no
+ *     address is touched beyond what the call's first look at lengths, offsets, ids and positions, which checks them, allows
+ *     with its descriptor. Offsets that may change at any time are copied by whoever has compared them with the size of
+ *     a tensor: the call looks for itself. Descriptors, workspaces and messages must not be written by others.
  *   - The floating-point environment (rounding, FTZ, DAZ) is left as found.
  *   - A context is unusable in a child made by fork(): calls there return GATUN_E_STATE.
  *
@@ -300,8 +305,8 @@ typedef struct gatun_attention_plan_info {
  * with this descriptor. It depends on nothing but the context and the descriptor, and nothing is computed.
  *
  * Lengths and packed sequences are not known here: all batch rows count as seq_q queries and seq_k keys. A call chooses
- * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; all else is as the
- * plan says.
+ * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; of packed sequences that
+ * hold less than seq_q and seq_k say it makes fewer tasks, and fewer threads work on it; all else is as the plan says.
  *
  * predicted_share is for one thread whose keys and values are in its caches, or in memory for GATUN_KERNEL_FEW_ROWS. It
  * comes from a small model of the kernels, which knows no biases: within a few percent of measurements where heads are
@@ -329,10 +334,14 @@ GATUN_API int32_t gatun_attention_plan(
  *   - Masked keys are selected away, not added to: NaN and Inf in keys or values that a row may not attend to do not
  *     reach it. A score of -inf masks its entry in the same way. A score of +inf or NaN makes the row (out and lse)
  *     NaN. NaN in a live value makes its column of out NaN in the rows that attend to it.
- *   - Error of finite inputs whose products and sums do not overflow and whose scores stay below 2.3e38, S = |scale| * max_j sum_d |q_d * k_jd|, maxima
- *     over the keys of the row: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 * S) * max|v|, |lse - exact| <=
- *     1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
+ *   - Error of finite inputs, S = |scale| * max_j sum_d |q_d * k_jd|, maxima over the keys of the row, where S is below
+ *     FLT_MAX / log2(e) = 2.3e38 and sums of values do not overflow: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 *
+ *     S) * max|v|, |lse - exact| <= 1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
  *     To both come what a float cannot hold below 2^-126.
+ *   - No finite score is taken for a mask. A row of a finite query whose largest score, scale or bias would leave the
+ *     range of float (which scores to base 2 do from 2.3e38 on, and scale * log2(e) * q_d may long before) is
+ *     computed in double, slowly: it is right whatever S is, its lse infinite only where no float is as large. In a row whose
+ *     largest score is a float, a key beyond that range counts as +inf or -inf, or NaN if its sum overflows both ways.
  *   - An Inf in a live value makes its column Inf, or NaN where its weight has underflowed to 0 or Infs of both signs
  *     meet. Sums that overflow on the way (about seq_k * max|v| beyond the float range) are Inf as well.
  *   - Bits of a row depend on its own query, its own keys and values in its own range, the number of query rows of its
@@ -355,7 +364,8 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
  *   cu_seqlens_q, cu_seqlens_k  [batch + 1] row offsets, with GATUN_ATTENTION_PACKED and only then: sequence b is the
  *                               rows cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 of q and out, and of lse, and the rows
  *                               cu_seqlens_k[b] .. of k and v. Offsets start at >= 0 and do not fall; no sequence is
- *                               longer than seq_q or seq_k. The batch strides (index 0) must be 0, key_lengths and
+ *                               longer than seq_q or seq_k, which may be larger than any (batch * heads * seq_q at
+ *                               most 2^58): the call is cut up by what the offsets hold. The batch strides (index 0) must be 0, key_lengths and
  *                               query_lengths NULL.
  *   page_table                  [batch][pages] of a paged key/value cache
  *   mask                        [batch or 1][heads or 1][seq_q or 1][seq_k], 1 = may attend
@@ -404,7 +414,7 @@ typedef struct gatun_sgemm_desc {
     int64_t k;      /* depth, 0 .. 2^31 - 1 */
     int64_t lda;    /* elements between rows of A as stored: >= k, or >= m if transposed; < 2^31 */
     int64_t ldb;    /* elements between rows of B as stored: >= n, or >= k if transposed; < 2^31 */
-    int64_t ldc;    /* elements between rows of C, >= n; < 2^31 */
+    int64_t ldc;    /* elements between rows of C, >= n; < 2^31; no matrix reaches beyond 2^58 elements */
     float alpha;
     float beta;          /* 0: C is written without being read */
     int32_t max_threads; /* as in gatun_attention_desc */
@@ -442,7 +452,7 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *d
 
 /*
  * Sizes of one call over rows. Row strides are in elements and >= dim; a member that a function does not name is 0.
- * Tensors are [rows][dim], float32, and an output may be the same tensor (same pointer and stride) as x, residual
+ * Tensors are [rows][dim], float32, of less than 2^58 elements, and an output may be the same tensor (same pointer and stride) as x, residual
  * or gate, but must not overlap them otherwise. Rows are split over the pool; bits do not depend on threads.
  */
 typedef struct gatun_rows_desc {

@@ -16,6 +16,7 @@ extern const test_case pool_tests[];
 extern const test_case threads_tests[];
 extern const test_case races_tests[];
 extern const test_case sizes_tests[];
+extern const test_case wide_tests[];
 extern const test_case sgemm_tests[];
 extern const test_case linear_tests[];
 extern const test_case rows_tests[];

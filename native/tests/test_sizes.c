@@ -47,9 +47,9 @@ static void packed_products(void) {
         static _Alignas(64) uint8_t workspace[64];
         static float out[4] = {1, 1, 1, 1};
         static const int32_t offsets[2] = {0, 1};
-        CHECK_STATUS(gatun_attention_forward_extended(context, &desc, workspace, INT64_MAX, out, out, out, NULL, NULL,
-                         out, NULL, offsets, offsets, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                         NULL, NULL),
+        CHECK_STATUS(
+            gatun_attention_forward_extended(context, &desc, workspace, INT64_MAX, out, out, out, NULL, NULL, out, NULL,
+                offsets, offsets, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
             GATUN_E_INVALID);
         CHECK(out[0] == 1, "written");
     }
@@ -72,9 +72,9 @@ static int64_t run_declared(int64_t seq_q, int64_t seq_k, int64_t heads, const f
     int64_t bytes;
     void *workspace = new_workspace(context, &desc, &bytes);
     CHECK_STATUS(gatun_context_info(context, &before), GATUN_OK);
-    CHECK_STATUS(gatun_attention_forward_extended(context, &desc, workspace, bytes, data, data, data, NULL, NULL, out,
-                     NULL, offsets, offsets, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                     NULL),
+    CHECK_STATUS(
+        gatun_attention_forward_extended(context, &desc, workspace, bytes, data, data, data, NULL, NULL, out, NULL,
+            offsets, offsets, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
         GATUN_OK);
     CHECK_STATUS(gatun_context_info(context, &after), GATUN_OK);
     free(workspace);

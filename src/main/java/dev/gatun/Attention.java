@@ -80,6 +80,10 @@ import java.util.Objects;
  *   <li>{@link WrongThreadException} if the arena of a tensor is confined to another thread,
  *   <li>{@link GatunException} if the operating system gives no memory.
  * </ul>
+ *
+ * <p>Elements and lengths that another thread, or another process through a mapped file, changes
+ * during a call make its result meaningless, or the call is refused; nothing beyond the tensors is
+ * read or written.
  */
 public final class Attention {
 

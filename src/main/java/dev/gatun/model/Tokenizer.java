@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.GatunException;
 import dev.gatun.internal.HuggingFace;
+import dev.gatun.internal.TokenizerLibrary;
 import java.io.IOException;
 import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
@@ -39,6 +40,7 @@ public final class Tokenizer {
   private final boolean keepsEnd;
 
   private Tokenizer(String json) {
+    TokenizerLibrary.load();
     handle = HuggingFace.create(json);
     long freed = handle;
     CLEANER.register(this, () -> HuggingFace.delete(freed));

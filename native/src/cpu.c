@@ -104,10 +104,15 @@ gatun__caches gatun__cpu_caches(void) {
     return caches;
 }
 
-int32_t gatun__cpu_count(void) {
+static int32_t cpus_allowed(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         return CPU_COUNT(&set);
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online < 1 ? 1 : online > 1024 ? 1024 : (int32_t)online;
+}
+
+int32_t gatun__cpu_count(void) {
+    int32_t allowed = cpus_allowed(), quota = gatun__cpu_quota("");
+    return quota > 0 && quota < allowed ? quota : allowed;
 }

@@ -35,7 +35,14 @@ typedef struct gatun__caches {
 int gatun__cpu_has(int32_t tier);
 void gatun__cpu_name(char *name, size_t size);
 gatun__caches gatun__cpu_caches(void);
+/* CPUs that this process may use: the least of its affinity and its control groups' quota. */
 int32_t gatun__cpu_count(void);
+
+/* ---- quota.c ---- */
+
+/* CPUs that the control groups of this process leave it, rounded up; 0 = no limit. root: what /proc and the mount points
+ * are below, "" but for tests. */
+int32_t gatun__cpu_quota(const char *root);
 
 /* ---- dispatch.c ---- */
 

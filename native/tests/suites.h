@@ -27,5 +27,6 @@ extern const test_case bias_tests[];
 extern const test_case rotary_tests[];
 extern const test_case plan_tests[];
 extern const test_case abi_tests[];
+extern const test_case quota_tests[];
 
 #endif

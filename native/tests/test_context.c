@@ -211,7 +211,8 @@ static void info(void) {
     }
     CHECK((i.tiers & 1) == 0, "tiers: bit 0 is set");
     cpu_set_t set;
-    CHECK(sched_getaffinity(0, sizeof set, &set) != 0 || i.cpus == CPU_COUNT(&set), "cpus: %d", (int)i.cpus);
+    CHECK(sched_getaffinity(0, sizeof set, &set) != 0 || (i.cpus >= 1 && i.cpus <= CPU_COUNT(&set)), "cpus: %d",
+        (int)i.cpus);
     CHECK(i.l1d_bytes >= 4096 && i.l1d_bytes <= i.l2_bytes && i.l2_bytes <= i.l3_bytes, "caches: %lld, %lld, %lld",
         (long long)i.l1d_bytes, (long long)i.l2_bytes, (long long)i.l3_bytes);
     CHECK(i.l3_bytes <= INT64_C(64) << 20, "l3_bytes: %lld is more than one core can expect", (long long)i.l3_bytes);

@@ -87,6 +87,10 @@ import java.util.Objects;
  */
 public final class Attention {
 
+  private static final String[] TENSORS = {
+    "q", "k", "v", "keyLengths", "queryLengths", "out", "lse", "alibiSlopes", "relativePositions"
+  };
+
   private static final long MAX_SIZE = Integer.MAX_VALUE;
 
   private final GatunRuntime runtime;
@@ -209,6 +213,19 @@ public final class Attention {
     Workspace taken = runtime.begin(workspace);
     try {
       run(taken, q, k, v, keyLengths, queryLengths, out, lse);
+    } catch (IllegalStateException e) {
+      throw ClosedArena.named(
+          e,
+          TENSORS,
+          q,
+          k,
+          v,
+          keyLengths,
+          queryLengths,
+          out,
+          lse,
+          spec.alibiSlopes,
+          spec.relativePositions);
     } finally {
       runtime.end(workspace, taken);
     }

@@ -1,14 +1,14 @@
 package dev.gatun;
 
+import dev.gatun.internal.Blas;
 import dev.gatun.internal.Native;
+import dev.gatun.internal.Waiting;
 import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.LinkedHashSet;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicReferenceArray;
-import java.util.concurrent.locks.Condition;
-import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * The kernels of one tier and a pool of native threads: where operations come from.
@@ -30,12 +30,16 @@ import java.util.concurrent.locks.ReentrantLock;
  */
 public final class GatunRuntime implements AutoCloseable {
 
+  /** After this time a call that waits for a workspace looks whether one has been lost. */
+  private static final long LOOK_AGAIN_MS = 20;
+
   private static final Object SHARED_LOCK = new Object();
   private static volatile GatunRuntime shared;
 
   private final long context;
   private final Tier tier;
   private final int threads;
+  private final RuntimeInfo.ThreadsSource threadsSource;
   private final boolean closeable;
 
   /**
@@ -43,11 +47,11 @@ public final class GatunRuntime implements AutoCloseable {
    */
   private final AtomicReferenceArray<Workspace> lendable;
 
-  /** Written under the lock. */
+  /** Negative while no call may begin. Written under the lock. */
   private volatile int lendableCount;
 
-  private final ReentrantLock lock = new ReentrantLock();
-  private final Condition released = lock.newCondition();
+  /** A monitor: the JVM leaves it whatever happens to the stack. */
+  private final Object lock = new Object();
 
   /** Calls that wait for a workspace. Written under the lock. */
   private volatile int waiting;
@@ -55,21 +59,29 @@ public final class GatunRuntime implements AutoCloseable {
   /** Workspaces that callers own. Under the lock. */
   private final Set<Workspace> owned = new LinkedHashSet<>();
 
+  /** What the threads of the pool multiply with. */
+  final Blas.User products;
+
+  private volatile boolean closing;
   private volatile boolean closed;
 
   private GatunRuntime(Builder builder, boolean closeable) {
     Workspace.initialize(); // layers find their way to workspaces through it
-    this.context = Native.createContext(builder.threads, builder.tier);
-    RuntimeInfo info = Native.info(context);
-    this.tier = info.tier();
-    this.threads = info.threads();
     this.closeable = closeable;
     this.lendable = new AtomicReferenceArray<>(builder.workspaces);
+    this.threadsSource = builder.threadsSource();
+    this.context = Native.createContext(builder.threads(), builder.tier);
+    RuntimeInfo info = Native.info(context, threadsSource);
+    this.tier = info.tier();
+    this.threads = info.threads();
+    this.products = new Blas.User(null, threads);
     System.getLogger("dev.gatun").log(System.Logger.Level.DEBUG, "created a runtime: {0}", info);
   }
 
   /**
    * Creates a runtime with all CPUs that this process may use and the best tier that the CPU has.
+   * The CPUs are the least of the process's affinity, the CPU quota of its control groups (a
+   * container's), and {@link Runtime#availableProcessors}.
    *
    * @return a runtime that the caller closes
    * @throws GatunException if the native library cannot be loaded, if {@code GATUN_ISA} names a
@@ -123,12 +135,18 @@ public final class GatunRuntime implements AutoCloseable {
 
   /**
    * Makes a matrix product. The first one of a process loads OpenBLAS and switches its own threads
-   * off for the whole process, as products are cut up over the threads of the runtime.
+   * off for the whole process, as products are cut up over the threads of the runtime. OpenBLAS
+   * gets 128 MiB of address space for each of them, and for each workspace at its first product.
    *
    * @return an operation that any number of threads may share; it is not closed
-   * @throws GatunException if OpenBLAS cannot be loaded
+   * @throws IllegalStateException if the runtime is closed
+   * @throws GatunException if OpenBLAS cannot be loaded, or there is no memory for its buffers
    */
   public MatMul matMul() {
+    synchronized (lock) {
+      checkOpen();
+      products.prepare();
+    }
     return new MatMul(this);
   }
 
@@ -140,15 +158,12 @@ public final class GatunRuntime implements AutoCloseable {
    * @throws GatunException if there is no memory
    */
   public Workspace newWorkspace() {
-    lock.lock();
-    try {
+    synchronized (lock) {
       checkOpen();
       Workspace workspace = new Workspace(this);
       owned.add(workspace);
       workspace.release();
       return workspace;
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -179,23 +194,17 @@ public final class GatunRuntime implements AutoCloseable {
    * @throws IllegalStateException if the runtime is closed
    */
   public RuntimeInfo info() {
-    lock.lock();
-    try {
+    synchronized (lock) {
       checkOpen();
-      return Native.info(context);
-    } finally {
-      lock.unlock();
+      return Native.info(context, threadsSource);
     }
   }
 
   /** Fills the plan of an attention call, and returns a status. */
   int plan(MemorySegment desc, MemorySegment info) {
-    lock.lock();
-    try {
+    synchronized (lock) {
       checkOpen();
       return Native.planAttention(context, desc, info);
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -206,12 +215,9 @@ public final class GatunRuntime implements AutoCloseable {
    * @throws IllegalStateException if the runtime is closed
    */
   public Counters counters() {
-    lock.lock();
-    try {
+    synchronized (lock) {
       checkOpen();
       return Native.counters(context);
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -248,56 +254,114 @@ public final class GatunRuntime implements AutoCloseable {
    * Stops the threads and frees the memory, that of workspaces included. Closing a closed runtime
    * does nothing.
    *
-   * @throws IllegalStateException if a call runs; the runtime then stays open. Also if this is the
-   *     {@link #shared()} runtime
+   * @throws IllegalStateException if a call runs; the runtime then stays open, and where calls
+   *     never cease {@link #close(Duration)} is the way. Also if this is the {@link #shared()}
+   *     runtime
    */
   @Override
   public void close() {
-    if (!closeable) {
-      throw new IllegalStateException("the shared runtime lives as long as the process");
+    requireCloseable();
+    synchronized (lock) {
+      refuseSecondClosing();
+      if (!closed && !tryClose()) {
+        allWorkspaces().forEach(Workspace::reopen);
+        throw new IllegalStateException(
+            "calls of this runtime are running; close(Duration) waits for them");
+      }
     }
-    lock.lock();
-    try {
+  }
+
+  /**
+   * Stops the threads and frees the memory as {@link #close()} does, under traffic: from now on new
+   * calls throw {@link IllegalStateException}, and those that run are waited for. If they take
+   * longer than the time, or if this thread is interrupted, the runtime is open again.
+   *
+   * @param timeout how long to wait at most, 0 or more
+   * @throws IllegalArgumentException if the time is negative
+   * @throws IllegalStateException if calls run still; also if this is the {@link #shared()}
+   *     runtime, or another thread is closing it
+   */
+  public void close(Duration timeout) {
+    Waiting wait = new Waiting(timeout);
+    requireCloseable();
+    synchronized (lock) {
+      refuseSecondClosing();
       if (closed) {
         return;
       }
-      // Every call holds a workspace, so that with all of them held here no call can run or start.
-      Set<Workspace> all = allWorkspaces();
-      for (Workspace workspace : all) {
-        if (!workspace.tryClosing()) {
-          all.forEach(Workspace::reopen);
-          throw new IllegalStateException("calls of this runtime are running");
+      int count = lendableCount;
+      closing = true;
+      lendableCount = -1 - count;
+      lock.notifyAll();
+      boolean done = false;
+      try {
+        while (!(done = tryClose()) && wait.on(lock)) {}
+        if (!done) {
+          throw new IllegalStateException(
+              "calls of this runtime are still running after %s; it stays open"
+                  .formatted(wait.text()));
         }
+      } finally {
+        if (!done) {
+          lendableCount = count;
+          allWorkspaces().forEach(Workspace::reopen);
+        }
+        closing = false;
       }
-      int status = Native.destroyContext(context);
-      if (status != Native.Abi.OK) {
-        all.forEach(Workspace::reopen);
-        throw new IllegalStateException(
-            "the runtime cannot be closed: " + Native.statusString(status));
-      }
-      closed = true;
-      all.forEach(Workspace::finishClosing);
-      owned.clear();
-      released.signalAll();
-    } finally {
-      lock.unlock();
     }
+  }
+
+  private void requireCloseable() {
+    if (!closeable) {
+      throw new IllegalStateException("the shared runtime lives as long as the process");
+    }
+  }
+
+  private void refuseSecondClosing() {
+    if (closing) {
+      throw new IllegalStateException("another thread is closing the runtime");
+    }
+  }
+
+  /**
+   * Closes the runtime if no call runs. Every call holds a workspace, so that with all of them held
+   * here no call can run or start. Under the lock; if it fails, workspaces have to be reopened.
+   */
+  private boolean tryClose() {
+    Set<Workspace> all = allWorkspaces();
+    boolean idle = true;
+    for (Workspace workspace : all) {
+      idle &= workspace.tryClosing();
+    }
+    if (!idle || Native.destroyContext(context) != Native.Abi.OK) {
+      return false;
+    }
+    closed = true;
+    all.forEach(Workspace::finishClosing);
+    owned.clear();
+    products.close();
+    lock.notifyAll();
+    return true;
+  }
+
+  /** For a call whose workspace the closing runtime holds. */
+  void awaitDecision() {
+    checkOpen();
+    Thread.yield();
   }
 
   private Set<Workspace> allWorkspaces() {
     Set<Workspace> all = new LinkedHashSet<>(owned);
-    for (int i = 0; i < lendableCount; i++) {
+    int count = lendableCount;
+    for (int i = 0; i < (count < 0 ? -1 - count : count); i++) {
       all.add(lendable.get(i));
     }
     return all;
   }
 
   void forget(Workspace workspace) {
-    lock.lock();
-    try {
+    synchronized (lock) {
       owned.remove(workspace);
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -306,8 +370,8 @@ public final class GatunRuntime implements AutoCloseable {
   }
 
   private void checkOpen() {
-    if (closed) {
-      throw new IllegalStateException("the runtime is closed");
+    if (closed || closing) {
+      throw new IllegalStateException("the runtime is " + (closed ? "closed" : "closing"));
     }
   }
 
@@ -318,12 +382,19 @@ public final class GatunRuntime implements AutoCloseable {
     if (workspace == null) {
       return lend();
     }
+    if (workspace.runtime != this || lendableCount < 0) {
+      refuse(workspace);
+    }
+    workspace.acquire();
+    return workspace;
+  }
+
+  private void refuse(Workspace workspace) {
     if (workspace.runtime != this) {
       throw new IllegalArgumentException(
           "workspace: expected one of %s, got one of %s".formatted(this, workspace.runtime));
     }
-    workspace.acquire();
-    return workspace;
+    checkOpen();
   }
 
   /** Ends what {@link #begin} began with the same workspace. */
@@ -358,8 +429,8 @@ public final class GatunRuntime implements AutoCloseable {
     if (workspace != null) {
       return workspace;
     }
-    lock.lock();
-    try {
+    boolean interrupted = false;
+    synchronized (lock) {
       checkOpen();
       int count = lendableCount;
       if (count < lendable.length()) {
@@ -373,20 +444,36 @@ public final class GatunRuntime implements AutoCloseable {
         // A releaser writes the workspace's state, then reads waiting; here it is the other way
         // round, so that one of the two sees the other.
         while ((workspace = lendIdle()) == null) {
-          released.awaitUninterruptibly();
+          try {
+            lock.wait(LOOK_AGAIN_MS);
+          } catch (InterruptedException e) {
+            interrupted = true;
+          }
+          takeBack();
         }
-        return workspace;
       } finally {
         waiting--;
       }
-    } finally {
-      lock.unlock();
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    return workspace;
+  }
+
+  /** Frees workspaces whose calls did not come to their end, and could not say so. */
+  private void takeBack() {
+    for (int i = 0; i < lendableCount; i++) {
+      lendable.get(i).takeBack();
     }
   }
 
   private Workspace lendIdle() {
     checkOpen();
     int count = lendableCount;
+    if (count <= 0) {
+      return null;
+    }
     int place = home(count);
     for (int i = 0; i < count; i++) {
       Workspace workspace = lendable.getAcquire(place);
@@ -406,11 +493,8 @@ public final class GatunRuntime implements AutoCloseable {
   }
 
   private void wake() {
-    lock.lock();
-    try {
-      released.signal();
-    } finally {
-      lock.unlock();
+    synchronized (lock) {
+      lock.notify();
     }
   }
 
@@ -425,8 +509,25 @@ public final class GatunRuntime implements AutoCloseable {
 
     private Builder() {}
 
+    /** What to ask the library for. */
+    private int threads() {
+      return threadsSource() == RuntimeInfo.ThreadsSource.JVM
+          ? Runtime.getRuntime().availableProcessors()
+          : threads;
+    }
+
+    private RuntimeInfo.ThreadsSource threadsSource() {
+      if (threads > 0) {
+        return RuntimeInfo.ThreadsSource.CONFIG;
+      }
+      return Runtime.getRuntime().availableProcessors() < Native.cpus()
+          ? RuntimeInfo.ThreadsSource.JVM
+          : RuntimeInfo.ThreadsSource.CPUS;
+    }
+
     /**
-     * Sets the threads that work on one call; the default is the CPUs that this process may use.
+     * Sets the threads that work on one call; the default is the CPUs that this process may use
+     * (see {@link GatunRuntime#create}).
      *
      * @param value 1 to 1024, the caller's thread included, or 0 for the default
      * @return this builder

@@ -2,7 +2,6 @@ package dev.gatun;
 
 import dev.gatun.internal.Blas;
 import dev.gatun.internal.Native;
-import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
@@ -17,16 +16,18 @@ import java.util.Objects;
  *
  * <p>An operation is immutable and may be shared by any number of threads; it belongs to its
  * runtime and is not closed. Errors are as those of {@link Attention}: on any exception nothing was
- * written.
+ * written. OpenBLAS needs 128 MiB of address space for each thread that multiplies, which is looked
+ * for when the operation is made, and at the first product of a workspace: {@link GatunException}
+ * if there is none.
  */
 public final class MatMul {
 
+  private static final String[] TENSORS = {"a", "b", "out"};
+
   private final GatunRuntime runtime;
-  private final MemorySegment sgemm;
 
   MatMul(GatunRuntime runtime) {
     this.runtime = runtime;
-    this.sgemm = Blas.sgemmAddress();
   }
 
   /**
@@ -94,6 +95,8 @@ public final class MatMul {
     Workspace taken = runtime.begin(workspace);
     try {
       run(taken, alpha, a, b, beta, out);
+    } catch (IllegalStateException e) {
+      throw ClosedArena.named(e, TENSORS, a, b, out);
     } finally {
       runtime.end(workspace, taken);
     }
@@ -111,14 +114,19 @@ public final class MatMul {
       throw new IllegalArgumentException(
           "out: expected memory that can be written, got a read-only segment");
     }
-    int status =
-        Native.sgemm(
-            runtime.context(),
-            ws.sgemmDesc,
-            sgemm,
-            ws.swapped ? b.segment : a.segment,
-            ws.swapped ? a.segment : b.segment,
-            out.segment);
+    int status;
+    try {
+      status =
+          Native.sgemm(
+              runtime.context(),
+              ws.sgemmDesc,
+              ws.products.begin(),
+              ws.swapped ? b.segment : a.segment,
+              ws.swapped ? a.segment : b.segment,
+              out.segment);
+    } finally {
+      ws.products.multiplying = false;
+    }
     if (status != Native.Abi.OK) {
       if (status == Native.Abi.OVERLAP) {
         throw new IllegalArgumentException(

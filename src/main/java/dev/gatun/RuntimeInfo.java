@@ -14,14 +14,16 @@ import java.util.TreeSet;
  * @param tierSource who chose them
  * @param tiers all tiers that this machine can run
  * @param threads threads that work on one call, the caller's included
- * @param cpus CPUs that this process may use
+ * @param threadsSource where their number comes from
+ * @param cpus CPUs that this process may use: the least of its affinity and the CPU quota of its
+ *     control groups
  * @param l1dBytes level 1 data cache of one core, bytes
  * @param l2Bytes level 2 cache of one core, bytes
  * @param l3Bytes level 3 cache as tiling uses it, bytes: clamped to what one core can expect
  * @param cpu the CPU's name
  * @param library file name of the native library in use
  * @param libraryOrigin how it was found: {@code -Dgatun.library}, {@code java.library.path} or the
- *     resource it was extracted from
+ *     resource it was extracted from; and whether it was copied, since another class loader has it
  * @param java version and vendor of the JVM
  */
 public record RuntimeInfo(
@@ -31,6 +33,7 @@ public record RuntimeInfo(
     TierSource tierSource,
     Set<Tier> tiers,
     int threads,
+    ThreadsSource threadsSource,
     int cpus,
     long l1dBytes,
     long l2Bytes,
@@ -50,11 +53,22 @@ public record RuntimeInfo(
     ENVIRONMENT
   }
 
+  /** Where the number of threads comes from. */
+  public enum ThreadsSource {
+    /** {@link GatunRuntime.Builder#threads}. */
+    CONFIG,
+    /** The CPUs that this process may use. */
+    CPUS,
+    /** {@link Runtime#availableProcessors}, which says less. */
+    JVM
+  }
+
   /** Checks that nothing is null and copies the set. */
   public RuntimeInfo {
     Objects.requireNonNull(version, "version");
     Objects.requireNonNull(tier, "tier");
     Objects.requireNonNull(tierSource, "tierSource");
+    Objects.requireNonNull(threadsSource, "threadsSource");
     // In the order of the enumeration, so that the text is always the same.
     tiers = Collections.unmodifiableSet(new TreeSet<>(tiers));
     Objects.requireNonNull(cpu, "cpu");

@@ -1,6 +1,7 @@
 package dev.gatun;
 
 import dev.gatun.internal.Access;
+import dev.gatun.internal.Blas;
 import dev.gatun.internal.Blocks;
 import dev.gatun.internal.Native;
 import java.lang.foreign.MemorySegment;
@@ -35,10 +36,12 @@ public final class Workspace implements AutoCloseable {
   private static final int CLOSED = 3;
 
   private static final VarHandle STATE;
+  private static final VarHandle TURN;
 
   static {
     try {
       STATE = MethodHandles.lookup().findVarHandle(Workspace.class, "state", int.class);
+      TURN = MethodHandles.lookup().findVarHandle(Workspace.class, "turn", long.class);
     } catch (ReflectiveOperationException e) {
       throw new ExceptionInInitializerError(e);
     }
@@ -63,7 +66,7 @@ public final class Workspace implements AutoCloseable {
     @Override
     public Blocks blocks(Workspace taken) {
       if (taken.blocks == null) {
-        taken.blocks = new Blocks(taken.runtime.context());
+        taken.blocks = new Blocks(taken.runtime.context(), taken.products);
       }
       taken.blocks.giveBackTo(0); // what a call that failed had taken
       return taken.blocks;
@@ -110,16 +113,33 @@ public final class Workspace implements AutoCloseable {
 
   private volatile int state;
 
+  /** Counts beginnings and ends: odd from where the owner is known to where it gives back. */
+  private long turn = 1;
+
+  /** The thread of this turn, or of the one before. */
+  private Thread owner;
+
+  /** What its thread multiplies with. */
+  final Blas.User products;
+
   /** A new workspace is busy until it is released. */
   Workspace(GatunRuntime runtime) {
     this.runtime = runtime;
+    this.products = new Blas.User(runtime.products, 1);
+    this.owner = Thread.currentThread();
     this.state = BUSY;
     long attentionBytes = align(Native.Abi.ATTENTION_DESC_BYTES);
     long sgemmBytes = align(Native.Abi.SGEMM_DESC_BYTES);
-    this.fixed = Native.allocate(ATTENTION_OFFSET + attentionBytes + sgemmBytes);
-    this.attentionDesc = fixed.asSlice(ATTENTION_OFFSET, attentionBytes);
-    this.sgemmDesc = fixed.asSlice(ATTENTION_OFFSET + attentionBytes, sgemmBytes);
-    this.attentionDescAddress = attentionDesc.address();
+    MemorySegment memory = Native.allocate(ATTENTION_OFFSET + attentionBytes + sgemmBytes);
+    try {
+      this.attentionDesc = memory.asSlice(ATTENTION_OFFSET, attentionBytes);
+      this.sgemmDesc = memory.asSlice(ATTENTION_OFFSET + attentionBytes, sgemmBytes);
+      this.attentionDescAddress = attentionDesc.address();
+    } catch (Throwable e) {
+      Native.free(memory);
+      throw e;
+    }
+    this.fixed = memory;
   }
 
   private static long align(long bytes) {
@@ -129,7 +149,15 @@ public final class Workspace implements AutoCloseable {
   // ---- the guard: everything else in this class is touched only between acquire and release ----
 
   boolean tryAcquire() {
-    return STATE.compareAndSet(this, IDLE, BUSY);
+    if (!STATE.compareAndSet(this, IDLE, BUSY)) {
+      return false;
+    }
+    Thread thread = Thread.currentThread();
+    if (owner != thread) {
+      owner = thread;
+    }
+    TURN.setRelease(this, turn + 1);
+    return true;
   }
 
   void acquire() {
@@ -141,34 +169,61 @@ public final class Workspace implements AutoCloseable {
   private void acquireOrRefuse() {
     do {
       switch (state) {
-        case BUSY ->
+        case BUSY -> {
+          if (!takeBack()) {
             throw new IllegalStateException(
                 "the workspace is in use by another call; give each thread its own");
+          }
+        }
         case CLOSED -> throw new IllegalStateException("the workspace is closed");
-        default -> Thread.yield(); // the runtime is deciding whether it can close
+        default -> runtime.awaitDecision();
       }
     } while (!tryAcquire());
   }
 
+  /**
+   * Frees a workspace whose call is over without having released it: its thread has ended, or had
+   * no stack left to release it on. If the thread is in no call while a turn lasts, the turn is
+   * such a one; nobody else can begin the next.
+   *
+   * @return false if a call uses it
+   */
+  boolean takeBack() {
+    long seen = (long) TURN.getAcquire(this);
+    Thread thread = owner;
+    if (state != BUSY) {
+      return state == IDLE;
+    }
+    if ((seen & 1) == 0 || Calls.mayRun(thread) || !TURN.compareAndSet(this, seen, seen + 1)) {
+      return false;
+    }
+    state = IDLE;
+    return true;
+  }
+
+  /** Needs no stack: a call that has begun can end. */
   void release() {
+    turn++;
     STATE.setRelease(this, IDLE);
   }
 
   /** A release after which the releaser reads whether someone waits. */
   void releaseThenFence() {
+    turn++;
     state = IDLE;
   }
 
   /** First step of the runtime's close. False if a call runs. */
   boolean tryClosing() {
-    int seen;
-    do {
-      seen = state;
-      if (seen == BUSY) {
+    while (true) {
+      int seen = state;
+      if (seen == BUSY && !takeBack()) {
         return false;
       }
-    } while (seen == IDLE && !STATE.compareAndSet(this, IDLE, CLOSING));
-    return true;
+      if (seen >= CLOSING || seen == IDLE && STATE.compareAndSet(this, IDLE, CLOSING)) {
+        return true;
+      }
+    }
   }
 
   /** Undoes {@link #tryClosing}. */
@@ -202,15 +257,25 @@ public final class Workspace implements AutoCloseable {
    */
   @Override
   public void close() {
-    while (state != CLOSED) {
-      if (state == BUSY) {
-        throw new IllegalStateException("the workspace is in use by a call");
+    while (true) {
+      switch (state) {
+        case CLOSED -> {
+          return;
+        }
+        case BUSY -> {
+          if (!takeBack()) {
+            throw new IllegalStateException("the workspace is in use by a call");
+          }
+        }
+        case IDLE -> {
+          if (STATE.compareAndSet(this, IDLE, CLOSED)) {
+            freeMemory();
+            runtime.forget(this);
+            return;
+          }
+        }
+        default -> runtime.awaitDecision();
       }
-      if (STATE.compareAndSet(this, IDLE, CLOSED)) {
-        freeMemory();
-        runtime.forget(this);
-      }
-      Thread.yield(); // the runtime is deciding whether it can close
     }
   }
 
@@ -236,27 +301,31 @@ public final class Workspace implements AutoCloseable {
     }
     long needed = fixed.get(ValueLayout.JAVA_LONG, BYTES_OFFSET);
     if (needed > scratchBytes) {
+      MemorySegment smaller = scratch;
       MemorySegment larger = Native.allocate(needed);
-      if (scratch != null) {
-        Native.free(scratch);
-      }
-      scratch = larger;
       scratchAddress = larger.address();
       scratchBytes = needed;
+      scratch = larger;
+      if (smaller != null) {
+        Native.free(smaller); // last: it is not freed twice if this call ends early
+      }
     }
     return status;
   }
 
   private void freeMemory() {
-    if (scratch != null) {
-      Native.free(scratch);
-      scratch = null;
-      scratchAddress = 0;
-      scratchBytes = 0;
+    products.close();
+    MemorySegment old = scratch;
+    scratch = null;
+    scratchAddress = 0;
+    scratchBytes = 0;
+    if (old != null) {
+      Native.free(old);
     }
-    if (blocks != null) {
-      blocks.close();
-      blocks = null;
+    Blocks layers = blocks;
+    blocks = null;
+    if (layers != null) {
+      layers.close();
     }
     Native.free(fixed);
   }

@@ -53,6 +53,7 @@ final class InfoCommand implements Callable<Integer> {
     facts.put("cpu", info.cpu());
     facts.put("cpus", info.cpus());
     facts.put("threads", info.threads());
+    facts.put("threadsReason", threadsReason(info));
     facts.put("tier", info.tier().toString());
     facts.put("tierReason", reason(info));
     facts.put("tiers", tiers(info));
@@ -73,6 +74,14 @@ final class InfoCommand implements Callable<Integer> {
       case CPU -> "the best that this CPU has";
       case CONFIG -> "asked for by option";
       case ENVIRONMENT -> "asked for by GATUN_ISA=" + System.getenv("GATUN_ISA");
+    };
+  }
+
+  private static String threadsReason(RuntimeInfo info) {
+    return switch (info.threadsSource()) {
+      case CPUS -> "the CPUs that this process may use (affinity and CPU quota)";
+      case CONFIG -> "asked for by option";
+      case JVM -> "the processors of the JVM (-XX:ActiveProcessorCount, CPU quota)";
     };
   }
 

@@ -45,8 +45,8 @@ import picocli.CommandLine.Spec;
     },
     footer = {
       "",
-      "Environment: GATUN_ISA=portable|neon|avx2|avx512 chooses the kernels, GATUN_DEBUG=1 prints"
-          + " stack traces."
+      "Environment: GATUN_ISA=portable|neon|avx2|avx512 chooses the kernels, GATUN_CLASS_PATH says"
+          + " where jars of models are, GATUN_DEBUG=1 prints stack traces."
     })
 public final class Main implements Runnable {
   static final int OK = 0;

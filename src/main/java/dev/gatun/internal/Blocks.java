@@ -70,14 +70,15 @@ public final class Blocks implements AutoCloseable {
     }
 
     private void release() {
-      if (memory.byteSize() > 0) {
-        Native.free(memory);
-      }
+      MemorySegment old = memory;
       memory = MemorySegment.NULL;
       first = null;
       second = null;
       offset = 0;
       furtherOffset = 0;
+      if (old.byteSize() > 0) {
+        Native.free(old);
+      }
     }
   }
 
@@ -92,7 +93,7 @@ public final class Blocks implements AutoCloseable {
   private final Buffer scratch = new Buffer();
   private final List<Buffer> buffers = new ArrayList<>();
   private int taken;
-  private MemorySegment sgemm;
+  private final Blas.User products;
 
   /** Of the context, once an event has needed it. */
   private RuntimeInfo info;
@@ -101,8 +102,10 @@ public final class Blocks implements AutoCloseable {
    * Takes memory for descriptors.
    *
    * @param context address of the context that everything runs on
+   * @param products what linear layers multiply with
    */
-  public Blocks(long context) {
+  public Blocks(long context, Blas.User products) {
+    this.products = products;
     this.context = MemorySegment.ofAddress(context);
     long attention = align(Native.Abi.ATTENTION_DESC_BYTES);
     long product = align(Native.Abi.SGEMM_DESC_BYTES);
@@ -220,13 +223,16 @@ public final class Blocks implements AutoCloseable {
       Activation activation,
       MemorySegment out,
       long outRow) {
-    if (sgemm == null) {
-      sgemm = Blas.sgemmAddress();
-    }
     Native.describeSgemm(
         sgemmDesc, false, transposed, rows, outputs, in, xRow, weightRow, outRow, 1, 0);
     NativeBlocks.activation(sgemmDesc, activation);
-    check(NativeBlocks.linear(context, sgemmDesc, sgemm, x, weight, bias, out));
+    int status;
+    try {
+      status = NativeBlocks.linear(context, sgemmDesc, products.begin(), x, weight, bias, out);
+    } finally {
+      products.multiplying = false;
+    }
+    check(status);
   }
 
   /**
@@ -556,7 +562,7 @@ public final class Blocks implements AutoCloseable {
       return;
     }
     if (info == null) {
-      info = Native.info(context.address());
+      info = Native.info(context.address(), RuntimeInfo.ThreadsSource.CPUS);
     }
     Native.finish(event, attentionDesc, info.tier(), info.threads());
   }

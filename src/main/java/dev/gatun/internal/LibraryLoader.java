@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Supplier;
 
 /**
  * Finds and loads native libraries into this class loader, where the generated bindings look them
@@ -19,8 +20,8 @@ import java.util.Locale;
  *
  * <p>Order for libgatun: the exact file of {@code -Dgatun.library}, without a fallback; then {@code
  * java.library.path}; then the copy inside the jar, extracted. For OpenBLAS: the exact file of
- * {@code -Dgatun.openblas}; then the natives jar of {@code org.bytedeco:openblas} on the class
- * path.
+ * {@code -Dgatun.openblas}; then the natives jar of {@code org.bytedeco:openblas}, where {@link
+ * Resources#find} finds it.
  */
 final class LibraryLoader {
 
@@ -32,6 +33,9 @@ final class LibraryLoader {
   /** In the order in which they must be loaded: each finds those before it. */
   private static final List<String> OPENBLAS_FILES =
       List.of("libgcc_s.so.1", "libquadmath.so.0", "libgfortran.so.5", "libopenblas.so.0");
+
+  /** In the JVM's message about a file that belongs to another class loader. */
+  private static final String OTHER_LOADER = "already loaded in another classloader";
 
   private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
 
@@ -55,16 +59,15 @@ final class LibraryLoader {
     String fileName = System.mapLibraryName("gatun");
     String path = System.getProperty("java.library.path", "");
     for (String folder : path.split(File.pathSeparator, -1)) {
-      Path file = folder.isEmpty() ? null : Path.of(folder, fileName).toAbsolutePath();
+      Path file = fileIn(folder, fileName);
       if (file != null && Files.isRegularFile(file)) {
-        load(
-            file,
-            "Remove it from java.library.path, or name another file with -D" + LIBRARY_PROPERTY);
-        return loaded(file, "java.library.path");
+        String hint =
+            "Remove it from java.library.path, or name another file with -D" + LIBRARY_PROPERTY;
+        return loaded(file, "java.library.path", load(file, () -> hint));
       }
     }
     String resource = "dev/gatun/native/" + platform + "/libgatun.so";
-    URL url = LibraryLoader.class.getResource("/" + resource);
+    URL url = Resources.find(resource);
     if (url == null) {
       throw new GatunException(
           ("libgatun.so: not in java.library.path (%s), and Gatun's jar has no %s. Build it with"
@@ -74,15 +77,29 @@ final class LibraryLoader {
     }
     Path file =
         ResourceCache.extract(List.of(new ResourceCache.Resource("libgatun.so", url))).getFirst();
-    load(file, extractedHint(LIBRARY_PROPERTY));
-    return loaded(file, url.toString());
+    boolean copied = load(file, () -> extractedHint(LIBRARY_PROPERTY, file));
+    return loaded(file, url.toString(), copied);
   }
 
-  /** Loads OpenBLAS and what it depends on. */
-  static Loaded loadOpenBlas() {
+  /** A file in a folder of a path; null for an entry that names none, as in another encoding. */
+  private static Path fileIn(String folder, String fileName) {
+    try {
+      return folder.isEmpty() ? null : Path.of(folder, fileName).toAbsolutePath();
+    } catch (InvalidPathException e) {
+      return null; // the JVM could not read the entry in its locale, nor open a file there
+    }
+  }
+
+  /**
+   * Loads OpenBLAS and what it depends on.
+   *
+   * @param before runs right before OpenBLAS itself is loaded
+   */
+  static Loaded loadOpenBlas(Runnable before) {
     String platform = platform();
     String property = System.getProperty(OPENBLAS_PROPERTY);
     if (property != null) {
+      before.run();
       return loadExact(
           "OpenBLAS", OPENBLAS_PROPERTY, property, "use the jar org.bytedeco:openblas");
     }
@@ -90,7 +107,7 @@ final class LibraryLoader {
     for (String name : OPENBLAS_FILES) {
       String resource =
           "org/bytedeco/openblas/" + platform.replace("aarch64", "arm64") + "/" + name;
-      URL url = ClassLoader.getSystemResource(resource);
+      URL url = Resources.find(resource);
       if (url != null) {
         resources.add(new ResourceCache.Resource(name, url));
       } else if (name.startsWith("libopenblas")) {
@@ -103,10 +120,14 @@ final class LibraryLoader {
       }
     }
     List<Path> files = ResourceCache.extract(resources);
+    boolean copied = false;
     for (Path file : files) {
-      load(file, extractedHint(OPENBLAS_PROPERTY));
+      if (file == files.getLast()) {
+        before.run();
+      }
+      copied = load(file, () -> extractedHint(OPENBLAS_PROPERTY, file));
     }
-    return loaded(files.getLast(), resources.getLast().url().toString());
+    return loaded(files.getLast(), resources.getLast().url().toString(), copied);
   }
 
   private static String platform() {
@@ -134,7 +155,7 @@ final class LibraryLoader {
       file = Path.of(value).toAbsolutePath();
     } catch (InvalidPathException e) {
       throw new GatunException(
-          "%s: -D%s=%s is no file name: %s".formatted(library, property, value, e.getMessage()), e);
+          "%s: -D%s=%s is no file name: %s".formatted(library, property, value, e.getReason()), e);
     }
     String hint = "Correct -D%s, or unset it to %s".formatted(property, alternative);
     if (!Files.isRegularFile(file)) {
@@ -148,38 +169,76 @@ final class LibraryLoader {
                   hint),
           null);
     }
-    load(file, hint);
-    return loaded(file, "-D" + property);
+    return loaded(file, "-D" + property, load(file, () -> hint));
   }
 
-  private static Loaded loaded(Path file, String origin) {
-    LOG.log(System.Logger.Level.DEBUG, "loaded {0} ({1})", file, origin);
-    return new Loaded(file, origin);
+  private static Loaded loaded(Path file, String origin, boolean copied) {
+    String text = copied ? origin + ", copied for this class loader" : origin;
+    LOG.log(System.Logger.Level.DEBUG, "loaded {0} ({1})", file, text);
+    return new Loaded(file, text);
   }
 
-  private static void load(Path file, String hint) {
+  /** {@code System.load} of a class, in whose class loader the library is found afterwards. */
+  interface SystemLoad {
+    void load(String file) throws Throwable;
+  }
+
+  private static boolean load(Path file, Supplier<String> hint) {
+    return load(file, System::load, accessName(), hint);
+  }
+
+  /**
+   * Loads a file. The JVM gives a file to one class loader only, so that a second one (of another
+   * web application, or of this one deployed again) gets a copy.
+   *
+   * @param file the library
+   * @param system loads it
+   * @param access what {@code --enable-native-access} has to name for that
+   * @param hint what to do about a failure
+   * @return whether it is a copy
+   */
+  static boolean load(Path file, SystemLoad system, String access, Supplier<String> hint) {
+    String reason;
+    Throwable cause;
     try {
       // The JVM prints a warning of its own about a file that is no library.
       if (!isElf(file)) {
-        throw new GatunException("%s: not a shared library (ELF). %s".formatted(file, hint), null);
+        throw new GatunException(
+            "%s: not a shared library (ELF). %s".formatted(file, hint.get()), null);
       }
-      System.load(file.toString());
+      try {
+        system.load(file.toString());
+        return false;
+      } catch (UnsatisfiedLinkError e) {
+        if (e.getMessage() == null || !e.getMessage().contains(OTHER_LOADER)) {
+          throw e;
+        }
+      }
+      try (ResourceCache.Copy copy = ResourceCache.copy(file)) {
+        system.load(copy.file().toString());
+        return true;
+      }
+    } catch (GatunException | VirtualMachineError e) {
+      throw e;
     } catch (IOException e) {
       throw new GatunException(
-          "%s: cannot be read: %s. %s".formatted(file, ResourceCache.describe(e), hint), e);
+          "%s: cannot be read: %s. %s".formatted(file, ResourceCache.describe(e), hint.get()), e);
     } catch (IllegalCallerException e) {
       throw new GatunException(
           "%s: the JVM allows no native code here. Start it with --enable-native-access=%s"
-              .formatted(file, accessName()),
+              .formatted(file, access),
           e);
-    } catch (UnsatisfiedLinkError e) {
-      String reason = e.getMessage() == null ? "not loadable" : e.getMessage();
-      String prefix = file + ": ";
-      while (reason.startsWith(prefix)) {
-        reason = reason.substring(prefix.length());
-      }
-      throw new GatunException("%s: %s. %s".formatted(file, reason, hint), e);
+    } catch (Throwable e) {
+      reason = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+      cause = e;
     }
+    String prefix = file + ": ";
+    while (reason.startsWith(prefix)) {
+      reason = reason.substring(prefix.length());
+    }
+    String advice = hint.get();
+    throw new GatunException(
+        "%s: %s%s".formatted(file, reason, advice.isEmpty() ? "" : ". " + advice), cause);
   }
 
   private static boolean isElf(Path file) throws IOException {
@@ -194,9 +253,21 @@ final class LibraryLoader {
     return module.isNamed() ? module.getName() : "ALL-UNNAMED";
   }
 
-  private static String extractedHint(String property) {
-    return ("If its folder does not allow execution (noexec), name another one with -D%s, or the"
-            + " library itself with -D%s")
-        .formatted(ResourceCache.PROPERTY, property);
+  /**
+   * What to do about a file of the cache that cannot be loaded. "failed to map segment" may mean
+   * that there is no memory as well.
+   */
+  static String extractedHint(String property, Path file) {
+    boolean noExecution = ResourceCache.isNoExecution(file);
+    if (property == null) {
+      return noExecution
+          ? "Its folder does not allow execution (noexec): name another one with -D"
+              + ResourceCache.PROPERTY
+          : "";
+    }
+    return noExecution
+        ? "Its folder does not allow execution (noexec): name another one with -D%s, or the library itself with -D%s"
+            .formatted(ResourceCache.PROPERTY, property)
+        : "Another library can be named with -D" + property;
   }
 }

@@ -25,6 +25,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.function.Supplier;
 
 /**
  * The one class that touches the bindings generated from {@code gatun.h}. It turns statuses of rare
@@ -78,6 +79,7 @@ public final class Native {
   private static final int MESSAGE_BYTES = 512;
 
   private static final Object LOCK = new Object();
+
   private static volatile LibraryLoader.Loaded loaded;
 
   private Native() {}
@@ -85,22 +87,78 @@ public final class Native {
   // ---- loading -------------------------------------------------------------------------------
 
   /**
-   * Loads the library, if that has not been done. A failure is not remembered: the next attempt
-   * starts anew.
+   * Loads the library, if that has not been done, and initialises what calls use. A failure is not
+   * remembered: the next attempt starts anew.
    *
    * @throws GatunException which file was tried, why it failed, and what to set
    */
   public static void load() {
-    if (loaded != null) {
-      return;
+    if (loaded == null) {
+      FreshThread.call("gatun-load", new Loading());
     }
+  }
+
+  /** No lambda: a call site that is linked where the stack ends may be lost to the JVM. */
+  private record Loading() implements Supplier<LibraryLoader.Loaded> {
+    @Override
+    public LibraryLoader.Loaded get() {
+      return loadHere();
+    }
+  }
+
+  private static LibraryLoader.Loaded loadHere() {
     synchronized (LOCK) {
       if (loaded == null) {
         LibraryLoader.Loaded candidate = LibraryLoader.loadGatun();
         checkAbi(candidate);
+        try {
+          initialize();
+        } catch (LinkageError e) {
+          throw new GatunException(
+              "%s: lacks what this version of Gatun needs: %s. It was found by %s; use the library that belongs to this version"
+                  .formatted(
+                      candidate.file(),
+                      e.getCause() == null ? e : e.getCause(),
+                      candidate.origin()),
+              e);
+        }
         loaded = candidate;
       }
+      return loaded;
     }
+  }
+
+  /**
+   * Initialises all classes that calls use: what is left to a first call could end in a
+   * StackOverflowError there, and would then be lost to this JVM. The calls with tensors are not
+   * made here, since the compiler would remember other arenas than the caller's: 3 ns a call.
+   */
+  private static void initialize() {
+    for (Class<?> type :
+        List.of(
+            gatun_h.class,
+            gatun_config.class,
+            gatun_info.class,
+            gatun_attention_desc.class,
+            gatun_attention_plan_info.class,
+            gatun_sgemm_desc.class,
+            Native.class,
+            Blas.class,
+            AttentionEvent.class,
+            ModelEvent.class)) {
+      FreshThread.initialize(type);
+    }
+    NativeBlocks.initialize();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment desc = arena.allocate(Abi.ATTENTION_DESC_BYTES, Long.BYTES);
+      describeAttention(desc, Causal.NONE, false, 0, 0, 0, 1, 1, 0, 0, 1, 1);
+      attentionWorkspaceSize(0, desc, MemorySegment.NULL);
+      describeSgemm(
+          arena.allocate(Abi.SGEMM_DESC_BYTES, Long.BYTES), false, false, 0, 0, 0, 1, 1, 1, 1, 0);
+      free(allocate(1));
+    }
+    AttentionEvent.start();
+    ModelEvent.finish(ModelEvent.start(), null, 0, 0);
   }
 
   private static void checkAbi(LibraryLoader.Loaded candidate) {
@@ -240,6 +298,20 @@ public final class Native {
   }
 
   /**
+   * Returns the CPUs that this process may use.
+   *
+   * @return the least of its affinity and its control groups' quota
+   */
+  public static int cpus() {
+    long context = createContext(1, Tier.PORTABLE);
+    try (Arena arena = Arena.ofConfined()) {
+      return gatun_info.cpus(readInfo(context, arena));
+    } finally {
+      destroyContext(context);
+    }
+  }
+
+  /**
    * Stops the workers of a context and frees it.
    *
    * @param context its address
@@ -253,9 +325,10 @@ public final class Native {
    * Describes a context.
    *
    * @param context its address
+   * @param threadsSource where the number of its threads comes from
    * @return what it runs on
    */
-  public static RuntimeInfo info(long context) {
+  public static RuntimeInfo info(long context, RuntimeInfo.ThreadsSource threadsSource) {
     LibraryLoader.Loaded library = loaded;
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment info = readInfo(context, arena);
@@ -272,6 +345,7 @@ public final class Native {
           tierSource(gatun_info.tier_source(info)),
           tiers,
           gatun_info.threads(info),
+          threadsSource,
           gatun_info.cpus(info),
           gatun_info.l1d_bytes(info),
           gatun_info.l2_bytes(info),

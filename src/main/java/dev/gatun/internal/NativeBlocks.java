@@ -19,6 +19,14 @@ final class NativeBlocks {
 
   private NativeBlocks() {}
 
+  /** As {@link Native#load} says. */
+  static void initialize() {
+    FreshThread.initialize(gatun_rows_desc.class);
+    FreshThread.initialize(gatun_rotary_desc.class);
+    FreshThread.initialize(NativeBlocks.class);
+    code(Activation.NONE);
+  }
+
   private static int code(Activation activation) {
     return switch (activation) {
       case NONE -> gatun_h.GATUN_ACTIVATION_NONE();

@@ -77,6 +77,48 @@ final class ResourceCache {
     }
   }
 
+  /**
+   * A copy of a file under a name that nobody else has, deleted when it is closed. A library that
+   * has been loaded from it stays in memory.
+   *
+   * @param file the copy
+   */
+  record Copy(Path file) implements AutoCloseable {
+    @Override
+    public void close() throws IOException {
+      Files.deleteIfExists(file);
+      Files.deleteIfExists(file.getParent());
+    }
+  }
+
+  /**
+   * Copies a file into a private folder of its own.
+   *
+   * @param file what to copy
+   * @return a copy that the caller closes
+   * @throws GatunException if the folder cannot be used
+   */
+  static Copy copy(Path file) {
+    Path root = folder();
+    try {
+      requirePrivate(root);
+      Path folder = Files.createTempDirectory(root, "copy-", PRIVATE_FOLDER);
+      Copy copy = new Copy(folder.resolve(file.getFileName()));
+      try {
+        Files.copy(file, copy.file);
+      } catch (IOException e) {
+        copy.close();
+        throw e;
+      }
+      return copy;
+    } catch (IOException e) {
+      throw new GatunException(
+          "%s: cannot copy %s there: %s. Name another folder with -D%s"
+              .formatted(root, file, describe(e), PROPERTY),
+          e);
+    }
+  }
+
   private static byte[] digest(Resource resource) {
     try (InputStream in = open(resource)) {
       return digest(in);
@@ -91,13 +133,18 @@ final class ResourceCache {
 
   private static Path folder() {
     String property = System.getProperty(PROPERTY);
+    String temporary = System.getProperty("java.io.tmpdir", "/tmp");
     try {
       return property != null
           ? Path.of(property).toAbsolutePath()
-          : Path.of(System.getProperty("java.io.tmpdir"), "gatun-" + userId()).toAbsolutePath();
+          : Path.of(temporary, "gatun-" + userId()).toAbsolutePath();
     } catch (InvalidPathException e) {
       throw new GatunException(
-          "-D%s=%s is no folder name: %s".formatted(PROPERTY, property, e.getMessage()), e);
+          property != null
+              ? "-D%s=%s is no folder name: %s".formatted(PROPERTY, property, e.getReason())
+              : "-Djava.io.tmpdir=%s is no folder name: %s. Name another folder with -D%s"
+                  .formatted(temporary, e.getReason(), PROPERTY),
+          e);
     }
   }
 
@@ -176,6 +223,25 @@ final class ResourceCache {
       return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {
       throw new AssertionError("every JDK has SHA-256", e);
+    }
+  }
+
+  /** Whether a file lies where the system executes nothing, as far as it tells. */
+  static boolean isNoExecution(Path file) {
+    try {
+      boolean noExecution = false;
+      int longest = -1;
+      for (String line : Files.readAllLines(Path.of("/proc/self/mounts"))) {
+        String[] fields = line.split(" "); // device, mount point, type, options
+        String point = fields.length < 4 ? "" : fields[1].replace("\\040", " ");
+        if (!point.isEmpty() && point.length() >= longest && file.startsWith(Path.of(point))) {
+          longest = point.length();
+          noExecution = List.of(fields[3].split(",")).contains("noexec");
+        }
+      }
+      return noExecution;
+    } catch (IOException | InvalidPathException e) {
+      return false;
     }
   }
 

@@ -290,11 +290,7 @@ public final class EmbeddingModelSpec {
   }
 
   private URL resource(String resource) throws IOException {
-    URL url = EmbeddingModelSpec.class.getClassLoader().getResource(resource);
-    if (url == null) {
-      ClassLoader context = Thread.currentThread().getContextClassLoader();
-      url = context == null ? null : context.getResource(resource);
-    }
+    URL url = Resources.find(resource);
     if (url == null) {
       throw new NoSuchFileException(
           resource, null, "not on the class path; add the jar %s to it".formatted(artifact));

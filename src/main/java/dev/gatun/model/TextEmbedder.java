@@ -6,6 +6,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Access;
 import dev.gatun.internal.Blocks;
+import dev.gatun.internal.Gate;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.io.OnnxFile;
 import java.io.IOException;
@@ -13,6 +14,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.FileSystemException;
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 
@@ -49,8 +51,9 @@ import java.util.Objects;
  * on what else is in the batch, whose size decides how OpenBLAS cuts its products.
  *
  * <p>The weights live in an arena of this object's: whoever loads it closes it, before the runtime
- * or after. The runtime stays the caller's. No call may start after or run during {@link #close},
- * which throws {@link IllegalStateException} in one or the other.
+ * or after. The runtime stays the caller's. A call after {@link #close()} throws {@link
+ * IllegalStateException}, as does a close during a call; {@link #close(Duration)} refuses new calls
+ * and waits for those that run.
  */
 public final class TextEmbedder implements AutoCloseable {
 
@@ -60,6 +63,7 @@ public final class TextEmbedder implements AutoCloseable {
   private final GatunRuntime runtime;
   private final EmbeddingModelSpec spec;
   private final Arena arena;
+  private final Gate gate;
   private final BertEncoder encoder;
   private final VectorHead head;
   private final Tokenizer tokenizer;
@@ -72,6 +76,7 @@ public final class TextEmbedder implements AutoCloseable {
     this.spec = spec;
     this.tokenizer = tokenizer;
     this.arena = arena;
+    this.gate = new Gate("the model " + spec.name());
     ModelFolder described = spec.described();
     try (Arena reading = Arena.ofConfined()) {
       OnnxFile file = spec.openModel(reading);
@@ -201,6 +206,22 @@ public final class TextEmbedder implements AutoCloseable {
     long texts = BertEncoder.ids("cuSeqlens", cuSeqlens, 1) - 1;
     long row = BertEncoder.rows("out", out, texts, dimension());
     encoder.refuseShared("out", out, tokenIds, cuSeqlens);
+    gate.enter();
+    try {
+      embedIn(workspace, tokenIds, total, cuSeqlens, texts, out, row);
+    } finally {
+      gate.leave();
+    }
+  }
+
+  private void embedIn(
+      Workspace workspace,
+      Tensor tokenIds,
+      long total,
+      Tensor cuSeqlens,
+      long texts,
+      Tensor out,
+      long row) {
     Workspace taken = Access.get().begin(runtime, workspace);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -232,6 +253,15 @@ public final class TextEmbedder implements AutoCloseable {
                 .formatted(n, encoder.config().positions(), texts.get(n).count()));
       }
     }
+    gate.enter();
+    try {
+      embedAll(texts, out, row);
+    } finally {
+      gate.leave();
+    }
+  }
+
+  private void embedAll(List<Tokenized> texts, Tensor out, long row) {
     Workspace taken = Access.get().begin(runtime, null);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -259,6 +289,16 @@ public final class TextEmbedder implements AutoCloseable {
   public float[] embed(String text) {
     Tokenized tokens = tokenize(text);
     float[] vector = new float[dimension()];
+    gate.enter();
+    try {
+      embedOne(tokens, vector);
+    } finally {
+      gate.leave();
+    }
+    return vector;
+  }
+
+  private void embedOne(Tokenized tokens, float[] vector) {
     Workspace taken = Access.get().begin(runtime, null);
     try {
       Blocks blocks = Access.get().blocks(taken);
@@ -268,7 +308,6 @@ public final class TextEmbedder implements AutoCloseable {
     } finally {
       Access.get().end(runtime, null, taken);
     }
-    return vector;
   }
 
   private void embed(
@@ -312,19 +351,30 @@ public final class TextEmbedder implements AutoCloseable {
   /**
    * Frees the weights. Closing a closed model does nothing.
    *
-   * @throws IllegalStateException if a call is running
+   * @throws IllegalStateException if a call is running, or another thread is closing it
    */
   @Override
   public void close() {
-    if (arena.scope().isAlive()) {
-      arena.close();
-    }
+    gate.close(arena);
+  }
+
+  /**
+   * Frees the weights as {@link #close()} does, under traffic: from now on new calls throw {@link
+   * IllegalStateException}, and those that run are waited for. If they take longer than the time,
+   * or if this thread is interrupted, the model is open again.
+   *
+   * @param timeout how long to wait at most, 0 or more
+   * @throws IllegalArgumentException if the time is negative
+   * @throws IllegalStateException if calls run still, or another thread is closing it
+   */
+  public void close(Duration timeout) {
+    gate.close(timeout, arena);
   }
 
   /** Describes the model on one line. */
   @Override
   public String toString() {
     return "TextEmbedder(%s, %s, max %d tokens%s)"
-        .formatted(spec, encoder, maxTokens, arena.scope().isAlive() ? "" : ", closed");
+        .formatted(spec, encoder, maxTokens, gate.isClosed() ? ", closed" : "");
   }
 }

@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.GatunException;
 import dev.gatun.internal.HuggingFace;
 import dev.gatun.internal.Json;
+import dev.gatun.internal.TokenizerLibrary;
 import java.io.IOException;
 import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
@@ -49,6 +50,7 @@ public final class Tokenizer {
   private final TextCuts cuts;
 
   private Tokenizer(TokenizerFile file) {
+    TokenizerLibrary.load();
     checkNormalized(file);
     handle = HuggingFace.create(file.json().toString());
     long freed = handle;

@@ -7,12 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.internal.HuggingFace;
+import dev.gatun.internal.TokenizerLibrary;
 import dev.gatun.support.TokenizerFiles;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -21,6 +23,11 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Texts that are too long, against what the library makes of them by itself. */
 class TokenizerTruncationTest {
+  @BeforeAll
+  static void load() {
+    TokenizerLibrary.load();
+  }
+
   private static final String[] PARTS = {
     "the",
     "cat",

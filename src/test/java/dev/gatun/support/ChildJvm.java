@@ -20,7 +20,6 @@ import java.util.concurrent.TimeUnit;
  */
 public final class ChildJvm {
 
-  private static final String MAIN = "dev.gatun.support.ChildMain";
   private static final String OPENBLAS = "org/bytedeco/openblas/linux-x86_64/libopenblas.so.0";
   private static final String OPENBLAS_ARM = "org/bytedeco/openblas/linux-arm64/libopenblas.so.0";
   private static final long TIMEOUT_SECONDS = 120;
@@ -31,6 +30,8 @@ public final class ChildJvm {
   private final List<Path> jars = new ArrayList<>();
   private Path gatun = mainClasses();
   private boolean openBlas = true;
+  private boolean gatunOnPath = true;
+  private String main = ChildMain.class.getName();
 
   private ChildJvm(boolean modules) {
     this.modules = modules;
@@ -88,9 +89,27 @@ public final class ChildJvm {
     return this;
   }
 
+  /** Runs another main class than {@link ChildMain}. */
+  public ChildJvm main(Class<?> type) {
+    main = type.getName();
+    return this;
+  }
+
+  /** Leaves Gatun to class loaders that the program makes of {@link #mainClasses} and jars. */
+  public ChildJvm withoutGatun() {
+    gatunOnPath = false;
+    return withoutOpenBlas();
+  }
+
   /** Puts the jar that holds a resource on the class path, whatever Gatun is on. */
   public ChildJvm onClassPathToo(String resource) {
     jars.add(jarOf(resource));
+    return this;
+  }
+
+  /** Puts a folder or jar on the class path, whatever Gatun is on. */
+  public ChildJvm onClassPathToo(Path root) {
+    jars.add(root);
     return this;
   }
 
@@ -102,7 +121,7 @@ public final class ChildJvm {
     command.addAll(flags);
     List<String> classPath = new ArrayList<>();
     if (openBlas) {
-      classPath.add(jarOf(OPENBLAS, OPENBLAS_ARM).toString());
+      classPath.add(openBlasJar().toString());
     }
     jars.forEach(jar -> classPath.add(jar.toString()));
     if (modules) {
@@ -112,12 +131,14 @@ public final class ChildJvm {
       command.addAll(List.of("--add-reads", "dev.gatun=java.management,jdk.management"));
     } else {
       classPath.addFirst(testClasses().toString());
-      classPath.addFirst(gatun.toString());
+      if (gatunOnPath) {
+        classPath.addFirst(gatun.toString());
+      }
     }
     if (!classPath.isEmpty()) {
       command.addAll(List.of("--class-path", String.join(File.pathSeparator, classPath)));
     }
-    command.addAll(modules ? List.of("--module", "dev.gatun/" + MAIN) : List.of(MAIN));
+    command.addAll(modules ? List.of("--module", "dev.gatun/" + main) : List.of(main));
     command.addAll(List.of(arguments));
     ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().remove("GATUN_ISA");
@@ -151,8 +172,14 @@ public final class ChildJvm {
     return rootOf(Tensor.class.getResource("Tensor.class"), "dev/gatun/Tensor.class");
   }
 
-  private static Path testClasses() {
+  /** Where the tests' classes are. */
+  public static Path testClasses() {
     return rootOf(ChildJvm.class.getResource("ChildJvm.class"), "dev/gatun/support/ChildJvm.class");
+  }
+
+  /** The jar of OpenBLAS's natives. */
+  public static Path openBlasJar() {
+    return jarOf(OPENBLAS, OPENBLAS_ARM);
   }
 
   /** The jar that holds the first of some resources that there is. */

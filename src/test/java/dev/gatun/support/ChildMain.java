@@ -63,6 +63,7 @@ public final class ChildMain {
         System.out.println("library=" + info.library());
         System.out.println("origin=" + info.libraryOrigin());
         System.out.println("tier=" + info.tier() + " by " + info.tierSource());
+        System.out.println("threads=" + info.threads() + " by " + info.threadsSource());
         System.out.println("module=" + Tensor.class.getModule().isNamed());
         System.out.println("result=" + out.getFloat(0, 0, 0, 0));
         return;

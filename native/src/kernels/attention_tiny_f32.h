@@ -53,10 +53,9 @@ static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
             sum = v_add(sum, weight);
             v_store(p + j * VW, weight);
         }
-    if (has_lost(sum, v_int_above(seen, 0)))
-        return 0;
     float inverse[VW] __attribute__((aligned(64)));
-    v_store(inverse, v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum)));
+    /* What is lost becomes NaN. */
+    v_store(inverse, v_select(v_int_above(seen, 0), v_div(v_set1(1.0f), sum), v_zero()));
 
     vec check = v_zero();
     place at = place_of(t, t->lane_begin);
@@ -197,7 +196,8 @@ INLINE int tiny_values(const gatun__attention_task *t, const int masked, const f
     enum { ROWS = COLUMNS_FULL, WIDE = 2 };
     const vec total = v_load(w->sum);
     float inverse[VW] __attribute__((aligned(64)));
-    v_store(inverse, v_select(v_equal(total, v_zero()), v_zero(), v_div(v_set1(1.0f), total)));
+    const vec quotient = v_div(v_set1(1.0f), total);
+    v_store(inverse, masked ? v_select(v_int_above(v_load_int(w->limit), 0), quotient, v_zero()) : quotient);
     vec check[WIDE] = {v_zero(), v_zero()}, sum = v_zero();
     int32_t done = 0;
     for (int32_t i = 0; i < VW; i += ROWS)
@@ -241,8 +241,7 @@ INLINE int tiny_values(const gatun__attention_task *t, const int masked, const f
         }
     if (beside != NULL)
         tiny_weigh_rest(masked, beside, done, sum);
-    const int lost = has_lost(total, masked ? v_int_above(v_load_int(w->limit), 0) : v_equal(v_zero(), v_zero()));
-    return v_every(v_equal(v_add(check[0], check[1]), v_zero())) && !lost;
+    return v_every(v_equal(v_add(check[0], check[1]), v_zero()));
 }
 
 /* Copies of both without and with a mask, with nothing beside and with weights. */

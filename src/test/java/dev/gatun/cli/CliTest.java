@@ -569,6 +569,7 @@ class CliTest {
             "cpu",
             "cpus",
             "threads",
+            "threadsReason",
             "tier",
             "tierReason",
             "tiers",

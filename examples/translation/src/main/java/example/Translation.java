@@ -62,9 +62,10 @@ public final class Translation {
     this.arena = arena;
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
     Tensor places = weights.get("position_embedding.weight");
+    Weights blocks = weights::find; // without names: nobody looks for weights that are not read
     model =
         new PaperTransformer(1, 1, Activation.RELU, NormOrder.PRE)
-            .of(runtime, weights, PositionalEncoding.learned(places));
+            .of(runtime, blocks, PositionalEncoding.learned(places));
     int most = Math.toIntExact(places.size(0));
     one = model.newState(arena, 1, most, most);
     generator = new Generator(model, one, null, arena);

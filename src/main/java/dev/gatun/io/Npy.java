@@ -91,6 +91,7 @@ public final class Npy {
    *
    * @param file where to; its directory exists
    * @param tensor what to write
+   * @throws IllegalArgumentException if the tensor has more than 64 extents, NumPy's limit
    * @throws IOException if the file cannot be written; then what was there before is still there
    *     and nothing else is
    */

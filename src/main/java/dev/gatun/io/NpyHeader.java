@@ -49,6 +49,10 @@ final class NpyHeader {
 
   /** The bytes of a version 1.0 file before its data. */
   static byte[] bytes(DType dtype, long[] shape) {
+    if (shape.length > MAX_RANK) {
+      throw new IllegalArgumentException(
+          "tensor: expected at most %d extents, got %d".formatted(MAX_RANK, shape.length));
+    }
     StringBuilder text = new StringBuilder("{'descr': '").append(descr(dtype));
     text.append("', 'fortran_order': False, 'shape': ").append(tuple(shape)).append(", }");
     int start = MAGIC.length + 4;

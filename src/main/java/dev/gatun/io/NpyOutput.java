@@ -51,6 +51,7 @@ public final class NpyOutput implements AutoCloseable {
    * @param tensor what to write
    * @throws IOException if that is not possible, the disk being full, say; this output is closed
    *     then
+   * @throws IllegalArgumentException if it has more than 64 extents, NumPy's limit
    * @throws IllegalStateException if this was written or closed before
    */
   public void write(Tensor tensor) throws IOException {

@@ -43,6 +43,13 @@ public record BlockConfig(
     if (layers < 1) {
       throw new IllegalArgumentException("layers: expected 1 or more, got " + layers);
     }
+    if (heads < 1) {
+      throw new IllegalArgumentException("heads: expected 1 or more, got " + heads);
+    }
+    if (kvHeads < 1 || heads % kvHeads != 0) {
+      throw new IllegalArgumentException(
+          "kvHeads: expected a divisor of %d heads, got %d".formatted(heads, kvHeads));
+    }
   }
 
   /**

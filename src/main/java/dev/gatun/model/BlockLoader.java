@@ -81,10 +81,12 @@ public final class BlockLoader {
    * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public List<TransformerLayer> layers() {
+    for (int n = 0; n < config.layers(); n++) {
+      BlockShapes.check(weights, names, config, n);
+    }
     names.refuseUnread(weights, config.layers(), config.rms());
     List<TransformerLayer> layers = new ArrayList<>();
     for (int n = 0; n < config.layers(); n++) {
-      BlockShapes.check(weights, names, config, n);
       layers.add(layer(n));
     }
     return layers;

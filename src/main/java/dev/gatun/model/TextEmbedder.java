@@ -15,6 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.FileSystemException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 
@@ -244,18 +245,23 @@ public final class TextEmbedder implements AutoCloseable {
    *     earlier passes may have been written
    */
   public void embed(List<Tokenized> texts, Tensor out) {
-    long row = BertEncoder.rows("out", out, texts.size(), dimension());
+    // The caller's list may change meanwhile, and answer differently when it is asked again.
+    List<Tokenized> own = Arrays.asList(texts.toArray(Tokenized[]::new).clone());
+    long row = BertEncoder.rows("out", out, own.size(), dimension());
     encoder.refuseShared("out", out, null, null);
-    for (int n = 0; n < texts.size(); n++) {
-      if (texts.get(n).count() > encoder.config().positions()) {
+    for (int n = 0; n < own.size(); n++) {
+      if (own.get(n) == null) {
+        throw new NullPointerException("texts[%d]".formatted(n));
+      }
+      if (own.get(n).count() > encoder.config().positions()) {
         throw new IllegalArgumentException(
             "texts[%d]: expected at most %d tokens, got %d"
-                .formatted(n, encoder.config().positions(), texts.get(n).count()));
+                .formatted(n, encoder.config().positions(), own.get(n).count()));
       }
     }
     gate.enter();
     try {
-      embedAll(texts, out, row);
+      embedAll(own, out, row);
     } finally {
       gate.leave();
     }

@@ -65,7 +65,7 @@ public final class PositionalEncoding {
       throw new IllegalArgumentException(
           "positions, dim: expected 1 or more, got %d and %d".formatted(positions, dim));
     }
-    float[] table = new float[Math.multiplyExact(positions, dim)];
+    float[] table = new float[Rows.tableElements("positions", positions, dim)];
     for (int p = 0; p < positions; p++) {
       for (int i = 0; i < dim; i++) {
         double angle = p / Math.pow(10000, 2.0 * (i / 2) / dim);
@@ -160,7 +160,7 @@ public final class PositionalEncoding {
               .formatted(Native.Abi.MAX_RELATIVE_SPAN, maxDistance));
     }
     int width = 2 * maxDistance + 1;
-    float[] biases = new float[Math.multiplyExact(heads, width)];
+    float[] biases = new float[Rows.tableElements("table: heads", heads, width)];
     for (int distance = -maxDistance; distance <= maxDistance; distance++) {
       int bucket = bucket(distance, buckets, maxDistance, bidirectional);
       for (int h = 0; h < heads; h++) {

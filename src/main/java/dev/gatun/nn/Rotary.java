@@ -53,7 +53,7 @@ public final class Rotary {
     double magnitude =
         scaling instanceof RotaryScaling.Yarn yarn ? 0.1 * Math.log(yarn.factor()) + 1 : 1;
     int half = dim / 2;
-    float[] cos = new float[Math.multiplyExact(positions, half)];
+    float[] cos = new float[Rows.tableElements("positions", positions, half)];
     float[] sin = new float[cos.length];
     for (int p = 0; p < positions; p++) {
       for (int i = 0; i < half; i++) {

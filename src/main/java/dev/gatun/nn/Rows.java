@@ -8,6 +8,9 @@ import java.lang.foreign.MemorySegment;
 /** Checks of tensors that layers take as rows: {@code [..., columns]}, evenly spaced in memory. */
 final class Rows {
 
+  /** What fits into an array on the Java heap. */
+  private static final int MAX_TABLE = Integer.MAX_VALUE - 8;
+
   private Rows() {}
 
   /** Rows of a tensor whose last dimension has the given size. */
@@ -99,5 +102,15 @@ final class Rows {
     return new IllegalArgumentException(
         "%s: expected evenly spaced rows with a contiguous last dimension, got strides %s for shape %s"
             .formatted(name, Messages.sizes(tensor.strides()), Messages.sizes(tensor.shape())));
+  }
+
+  /** The size of a table that is made on the heap, which an int has to hold. */
+  static int tableElements(String name, int rows, int columns) {
+    if ((long) rows * columns > MAX_TABLE) {
+      throw new IllegalArgumentException(
+          "%s: expected at most %d of %d elements each, got %d"
+              .formatted(name, MAX_TABLE / columns, columns, rows));
+    }
+    return rows * columns;
   }
 }

@@ -4,8 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.nn.Activation;
+import dev.gatun.nn.NormOrder;
+import dev.gatun.nn.PositionalEncoding;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.Map;
@@ -23,6 +27,43 @@ class BlamedWeightTest {
   @AfterEach
   void close() {
     arena.close();
+  }
+
+  /** Numbers that no weight has to be asked for. */
+  @Test
+  void sizesOfTheConfiguration() {
+    for (int[] heads : new int[][] {{0, 0}, {-1, 1}, {2, 0}, {2, -1}, {2, 3}, {4, 3}}) {
+      String message =
+          assertThrows(
+                  IllegalArgumentException.class,
+                  () ->
+                      new BlockConfig(
+                          1,
+                          heads[0],
+                          heads[1],
+                          Causal.NONE,
+                          Float.NaN,
+                          PositionalEncoding.none(),
+                          Activation.RELU,
+                          NormOrder.PRE,
+                          false,
+                          1e-5f))
+              .getMessage();
+      assertTrue(
+          message.startsWith(heads[0] < 1 ? "heads: expected 1" : "kvHeads: expected a divisor"),
+          message);
+    }
+  }
+
+  /** Blocks that are not there are found before all that they would have are named. */
+  @Test
+  void blocksThatAreMissing() {
+    String message =
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> Bert.of(models.runtime, Weights.of(Map.of()), 50_000_000, 2))
+            .getMessage();
+    assertTrue(message.contains("layer.0."), message);
   }
 
   private static String refusal(Consumer<Map<String, Tensor>> family, Map<String, Tensor> map) {

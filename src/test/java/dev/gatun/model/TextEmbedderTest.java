@@ -16,6 +16,7 @@ import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.AbstractList;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -180,6 +181,36 @@ class TextEmbedderTest {
       Tensor short1 = Tensor.copyOf(arena, new int[] {0, 1}, 2);
       refused("cuSeqlens[1]: expected 2", () -> minilm.embed(null, ids, short1, out));
       assertArrayEquals(new float[384], out.toFloatArray());
+    }
+  }
+
+  /** A list that grows after its size was asked for, as under another thread's hands. */
+  @Test
+  void aListThatGrows() {
+    Tokenized text = minilm.tokenize("A text.");
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 3, minilm.dimension());
+      List<Tokenized> growing =
+          new AbstractList<>() {
+            private int asked;
+
+            @Override
+            public int size() {
+              return asked++ == 0 ? 1 : 3;
+            }
+
+            @Override
+            public Tokenized get(int index) {
+              return text;
+            }
+          };
+      refused("out: expected [3, 384]", () -> minilm.embed(growing, out.slice(0, 0, 1)));
+      assertArrayEquals(new float[3 * 384], out.toFloatArray());
+      List<Tokenized> hole = Arrays.asList(text, null);
+      assertEquals(
+          "texts[1]",
+          assertThrows(NullPointerException.class, () -> minilm.embed(hole, out.slice(0, 0, 2)))
+              .getMessage());
     }
   }
 

@@ -300,6 +300,9 @@ class PositionalEncodingTest {
   void refusals() {
     refused("positions, dim:", () -> PositionalEncoding.sinusoidal(arena, 0, 4));
     refused("positions, dim:", () -> PositionalEncoding.sinusoidal(arena, 4, 0));
+    refused(
+        "positions: expected at most 524287 of 4096 ",
+        () -> PositionalEncoding.sinusoidal(arena, 1 << 20, 4096));
     refused("table:", () -> PositionalEncoding.learned(parts.zeros(4)));
     refused("table:", () -> PositionalEncoding.learned(parts.zeros(0, 4)));
     refused("table:", () -> PositionalEncoding.learned(parts.zeros(4, 3).transpose(0, 1)));

@@ -320,6 +320,7 @@ class RotaryTest {
   @Test
   void refusals() {
     refused("positions:", () -> of(0, 4, 100));
+    refused("positions: expected at most 16777215 of 128 ", () -> of(1 << 25, 256, 100));
     for (int dim : new int[] {0, -2, 1, 7}) {
       refused("dim: expected an even number >= 2, got " + dim, () -> of(3, dim, 100));
     }

@@ -8,7 +8,7 @@ import java.util.function.Supplier;
  * own. A class whose static initialiser ends in a StackOverflowError or OutOfMemoryError cannot be
  * used any more in this JVM: here the whole stack is free, and the heap has been seen to have room.
  */
-final class FreshThread {
+public final class FreshThread {
 
   private static final int ROOM_PIECES = 32;
   private static final int ROOM_PIECE_BYTES = 1 << 16;
@@ -21,13 +21,14 @@ final class FreshThread {
   /**
    * Runs a task and waits for it, whether this thread is interrupted or not.
    *
+   * @param <T> what it makes
    * @param name of the thread
    * @param task runs with the class loader that this thread has as its context
    * @return what the task returned
    * @throws GatunException if there is no thread
    * @throws OutOfMemoryError if the heap has no room; nothing has been run
    */
-  static <T> T call(String name, Supplier<T> task) {
+  public static <T> T call(String name, Supplier<T> task) {
     Run<T> run = new Run<>(task);
     Thread thread =
         Thread.ofPlatform()

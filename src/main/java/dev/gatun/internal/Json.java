@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.BiConsumer;
+import java.util.function.Supplier;
 
 /**
  * A value of a JSON document that knows where it stands, so that what is wrong with it can be said:
@@ -31,6 +32,9 @@ public final class Json {
   private static final long MAX_BYTES = 1L << 29;
 
   private static final int MAX_SHOWN = 40;
+
+  /** Whether jackson-core has read a first document. */
+  private static volatile boolean loaded;
 
   static {
     allowClassPath();
@@ -82,10 +86,25 @@ public final class Json {
    * @throws GatunException if jackson-core is missing
    */
   public static Json parse(String text) {
+    if (!loaded) {
+      loaded = FreshThread.call("gatun-json", new Loading());
+    }
     try {
       return new Json(null, null, JsonText.read(text));
     } catch (LinkageError e) {
       throw missing("JSON", e);
+    }
+  }
+
+  private record Loading() implements Supplier<Boolean> {
+    @Override
+    public Boolean get() {
+      try {
+        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}");
+        return true;
+      } catch (LinkageError e) {
+        throw missing("JSON", e);
+      }
     }
   }
 

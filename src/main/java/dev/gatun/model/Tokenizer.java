@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.GatunException;
+import dev.gatun.internal.FreshThread;
 import dev.gatun.internal.HuggingFace;
 import dev.gatun.internal.Json;
 import dev.gatun.internal.TokenizerLibrary;
@@ -11,6 +12,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
+import java.util.function.Supplier;
 
 /**
  * Turns text into token ids exactly as a {@code tokenizer.json} says, by Hugging Face's own library
@@ -41,7 +43,12 @@ public final class Tokenizer {
   /** And up to so many for each token that it is cut to. */
   private static final int CHARS_PER_TOKEN = 32;
 
-  private static final Cleaner CLEANER = Cleaner.create();
+  /** Whether one was made: the first is made where the whole stack is free. */
+  private static volatile boolean made;
+
+  private static final class Freeing {
+    static final Cleaner CLEANER = Cleaner.create();
+  }
 
   private final long handle;
   private final int maxTokens;
@@ -54,7 +61,7 @@ public final class Tokenizer {
     checkNormalized(file);
     handle = HuggingFace.create(file.json().toString());
     long freed = handle;
-    CLEANER.register(this, () -> HuggingFace.delete(freed));
+    Freeing.CLEANER.register(this, () -> HuggingFace.delete(freed));
     maxTokens = file.maxTokens();
     keepsEnd = file.keepsEnd();
     template = file.template();
@@ -88,7 +95,19 @@ public final class Tokenizer {
    * @throws GatunException if the library is not on the class path, or cannot be loaded
    */
   public static Tokenizer load(byte[] json) {
-    return new Tokenizer(TokenizerFile.read(json));
+    if (made) {
+      return new Tokenizer(TokenizerFile.read(json));
+    }
+    Tokenizer first = FreshThread.call("gatun-tokenizer", new First(json));
+    made = true;
+    return first;
+  }
+
+  private record First(byte[] json) implements Supplier<Tokenizer> {
+    @Override
+    public Tokenizer get() {
+      return new Tokenizer(TokenizerFile.read(json));
+    }
   }
 
   /**

@@ -90,7 +90,8 @@ public final class EmbeddingModelSpec {
   }
 
   /**
-   * Describes the model in a folder, as sentence-transformers lays it out. Needed are {@code
+   * Describes the model in a folder, as sentence-transformers (up to version 6, which writes other
+   * names of modules and other keys) lays it out. Needed are {@code
    * model.onnx} and {@code tokenizer.json}. Read as well, where they are, and followed or refused:
    *
    * <ul>

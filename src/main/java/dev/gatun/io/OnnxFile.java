@@ -102,7 +102,8 @@ public final class OnnxFile {
       if (initializers.containsKey(output)) {
         throw new OnnxException(
             source,
-            "the value %s is an initialiser and computed as well".formatted(Messages.quoted(output)));
+            "the value %s is an initialiser and computed as well"
+                .formatted(Messages.quoted(output)));
       }
     }
   }
@@ -265,7 +266,8 @@ public final class OnnxFile {
       name = producer.inputs.getFirst();
     }
     throw new OnnxException(
-        source, "Identity nodes behind %s lead back to themselves".formatted(Messages.quoted(value)));
+        source,
+        "Identity nodes behind %s lead back to themselves".formatted(Messages.quoted(value)));
   }
 
   /**
@@ -510,7 +512,8 @@ public final class OnnxFile {
           for (String output : node.outputs) {
             // An output that nobody uses may have no name.
             if (!output.isEmpty() && producers.putIfAbsent(output, node) != null) {
-              throw graph.error(graph.start, "a second node computes %s".formatted(Messages.quoted(output)));
+              throw graph.error(
+                  graph.start, "a second node computes %s".formatted(Messages.quoted(output)));
             }
           }
         }
@@ -658,7 +661,8 @@ public final class OnnxFile {
   private void count(Wire wire) throws OnnxException {
     if (++items > MAX_ITEMS) {
       throw wire.error(
-          wire.start, "expected at most %d nodes, initialisers, names and numbers".formatted(MAX_ITEMS));
+          wire.start,
+          "expected at most %d nodes, initialisers, names and numbers".formatted(MAX_ITEMS));
     }
   }
 
@@ -669,4 +673,5 @@ public final class OnnxFile {
       initializer.tensor = numbers.read(initializer);
     }
     return initializer.tensor;
-  }}
+  }
+}

@@ -33,8 +33,7 @@ final class AttentionFlow {
    * @param projections query, key and value
    * @param stop where attention ends
    */
-  AttentionFlow(
-      OnnxGraph graph, List<String> projections, Predicate<String> stop, long headDim) {
+  AttentionFlow(OnnxGraph graph, List<String> projections, Predicate<String> stop, long headDim) {
     this.graph = graph;
     this.projections = projections;
     this.stop = stop;
@@ -159,8 +158,7 @@ final class AttentionFlow {
       case "Gather", "Slice" -> {
         Node shape = graph.producer(graph.input(node, 0));
         long[] index = graph.wholes(graph.input(node, 1));
-        boolean last =
-            index != null && index.length == 1 && (index[0] == -1 || index[0] == 3);
+        boolean last = index != null && index.length == 1 && (index[0] == -1 || index[0] == 3);
         yield last
                 && shape != null
                 && shape.opType().equals("Shape")

@@ -2,7 +2,6 @@ package dev.gatun.model;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
-import dev.gatun.internal.Messages;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.io.OnnxFile.Node;
@@ -334,9 +333,7 @@ final class BertReader {
   /** Refuses means along anything but rows. */
   private void requireRows(Node mean) throws OnnxException {
     long[] axes =
-        mean.inputs().size() > 1
-            ? graph.wholes(graph.input(mean, 1))
-            : mean.longsAttribute("axes");
+        mean.inputs().size() > 1 ? graph.wholes(graph.input(mean, 1)) : mean.longsAttribute("axes");
     if (axes != null && (axes.length != 1 || axes[0] != -1 && axes[0] != 2)) {
       throw graph.error(
           "%s: expected the axis -1 or 2, got %s".formatted(mean, Arrays.toString(axes)));

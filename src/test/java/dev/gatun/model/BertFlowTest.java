@@ -42,8 +42,7 @@ class BertFlowTest {
   private void read() throws OnnxException {
     byte[] bytes = tiny.bytes();
     MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
-    BertConfig config =
-        BertWeights.from(OnnxFile.of(memory, "tiny.onnx", arena), arena).config();
+    BertConfig config = BertWeights.from(OnnxFile.of(memory, "tiny.onnx", arena), arena).config();
     assertEquals(4, config.headDim());
   }
 
@@ -56,8 +55,7 @@ class BertFlowTest {
   }
 
   private static OnnxWriter doubleTensor(double value) {
-    byte[] bytes =
-        ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putDouble(value).array();
+    byte[] bytes = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putDouble(value).array();
     return tensor("", 11).bytes(9, bytes);
   }
 
@@ -134,7 +132,8 @@ class BertFlowTest {
   @Test
   void axesOfSoftmax() throws OnnxException {
     for (int axis : new int[] {3, -1, 1, 2, -2, 0}) {
-      tiny.add(TinyBert.attribute("axis", axis), SELF + "Softmax", "Softmax", SELF + "Add_output_0");
+      tiny.add(
+          TinyBert.attribute("axis", axis), SELF + "Softmax", "Softmax", SELF + "Add_output_0");
       if (axis == 3 || axis == -1) {
         read();
       } else {
@@ -151,7 +150,11 @@ class BertFlowTest {
     for (long[] order : new long[][] {{1, 0}, {0, 1}}) {
       tiny.weights.keySet().removeIf(name -> name.equals(queryWeight()));
       tiny.weights.putIfAbsent("w", floatTensor("w", new float[64], 8, 8));
-      tiny.add(product, "MatMul", x, tiny.add(TinyBert.attribute("perm", order), "/t", "Transpose", "w"));
+      tiny.add(
+          product,
+          "MatMul",
+          x,
+          tiny.add(TinyBert.attribute("perm", order), "/t", "Transpose", "w"));
       if (order[0] == 1) {
         read();
       } else {
@@ -170,7 +173,8 @@ class BertFlowTest {
   @Test
   void axesOfNorms() {
     String norm = "/encoder/layer.1/output/LayerNorm/";
-    tiny.add(TinyBert.attribute("axes", 1), norm + "ReduceMean_1", "ReduceMean", norm + "Pow_output_0");
+    tiny.add(
+        TinyBert.attribute("axes", 1), norm + "ReduceMean_1", "ReduceMean", norm + "Pow_output_0");
     assertRefused(norm + "ReduceMean_1", "expected the axis -1 or 2, got [1]");
     tiny.add(
         TinyBert.attribute("axes", 1),

@@ -574,7 +574,8 @@ class ModelFolderTest {
   private void newerModules(String... types) throws IOException {
     List<String> modules = new ArrayList<>();
     for (int i = 0; i < types.length; i++) {
-      String path = i == 0 ? "" : i + types[i].substring(types[i].lastIndexOf('.')).replace(".", "_");
+      String path =
+          i == 0 ? "" : i + types[i].substring(types[i].lastIndexOf('.')).replace(".", "_");
       modules.add(
           MODULE
               .formatted(i, i, path, "")
@@ -588,12 +589,14 @@ class ModelFolderTest {
     bert();
     String pooling = "1_Pooling/config.json";
     write(
-        pooling, "{\"embedding_dimension\": 8, \"pooling_mode\": \"cls\", \"include_prompt\": true}");
+        pooling,
+        "{\"embedding_dimension\": 8, \"pooling_mode\": \"cls\", \"include_prompt\": true}");
     write(
         "sentence_bert_config.json",
-        "{\"transformer_task\": \"feature-extraction\", \"modality_config\": {\"text\": {\"method\":"
-            + " \"forward\", \"method_output_name\": \"last_hidden_state\"}}, \"module_output_name\":"
-            + " \"token_embeddings\", \"processing_kwargs\": {}, \"unpad_inputs\": false}");
+        "{\"transformer_task\": \"feature-extraction\", \"modality_config\": {\"text\":"
+            + " {\"method\": \"forward\", \"method_output_name\": \"last_hidden_state\"}},"
+            + " \"module_output_name\": \"token_embeddings\", \"processing_kwargs\": {},"
+            + " \"unpad_inputs\": false}");
     String transformer = "base.modules.transformer.Transformer";
     String pool = "sentence_transformer.modules.pooling.Pooling";
     newerModules(transformer, pool);

@@ -33,7 +33,7 @@ import java.util.Objects;
  *
  * <p>Whatever the bytes are, reading ends and throws nothing but {@link OnnxException}. Memory is
  * only taken for what is really in the file: a name may have 4096 bytes, a tensor 64 dimensions,
- * and a file 2<sup>20</sup> nodes, initialisers and names together.
+ * and a file 2<sup>20</sup> nodes, initialisers, names and numbers of attributes together.
  *
  * <p>Any number of threads may use one object, if the arena allows them to.
  */
@@ -102,7 +102,8 @@ public final class OnnxFile {
       if (initializers.containsKey(output)) {
         throw new OnnxException(
             source,
-            "the value %s is an initialiser and computed as well".formatted(Messages.quoted(output)));
+            "the value %s is an initialiser and computed as well"
+                .formatted(Messages.quoted(output)));
       }
     }
   }
@@ -265,7 +266,8 @@ public final class OnnxFile {
       name = producer.inputs.getFirst();
     }
     throw new OnnxException(
-        source, "Identity nodes behind %s lead back to themselves".formatted(Messages.quoted(value)));
+        source,
+        "Identity nodes behind %s lead back to themselves".formatted(Messages.quoted(value)));
   }
 
   /**
@@ -357,6 +359,7 @@ public final class OnnxFile {
     private final List<String> inputs = new ArrayList<>();
     private final List<String> outputs = new ArrayList<>();
     private Map<String, Float> floats = Map.of();
+    private Map<String, long[]> longs = Map.of();
     private Initializer value;
 
     private Node() {}
@@ -406,6 +409,29 @@ public final class OnnxFile {
      */
     public float floatAttribute(String attribute, float otherwise) {
       return floats.getOrDefault(attribute, otherwise);
+    }
+
+    /**
+     * Returns an INT attribute.
+     *
+     * @param attribute its name
+     * @param otherwise what to return if there is none
+     * @return the number
+     */
+    public long longAttribute(String attribute, long otherwise) {
+      long[] numbers = longs.get(attribute);
+      return numbers == null || numbers.length != 1 ? otherwise : numbers[0];
+    }
+
+    /**
+     * Returns an INTS attribute, or an INT attribute as a list of one.
+     *
+     * @param attribute its name
+     * @return a copy, or null if there is none
+     */
+    public long[] longsAttribute(String attribute) {
+      long[] numbers = longs.get(attribute);
+      return numbers == null ? null : numbers.clone();
     }
 
     /** Returns operator and name. */
@@ -486,7 +512,8 @@ public final class OnnxFile {
           for (String output : node.outputs) {
             // An output that nobody uses may have no name.
             if (!output.isEmpty() && producers.putIfAbsent(output, node) != null) {
-              throw graph.error(graph.start, "a second node computes %s".formatted(Messages.quoted(output)));
+              throw graph.error(
+                  graph.start, "a second node computes %s".formatted(Messages.quoted(output)));
             }
           }
         }
@@ -546,10 +573,26 @@ public final class OnnxFile {
     String name = "";
     Float number = null;
     Initializer tensor = null;
+    List<Long> wholes = new ArrayList<>();
     while (wire.next()) {
       switch (wire.field) {
         case 1 -> name = wire.expectName();
         case 2 -> number = wire.expectFloat();
+        case 3 -> {
+          count(wire);
+          wholes.add(wire.expectNumber());
+        }
+        case 8 -> {
+          if (wire.type == Wire.BYTES) {
+            for (Wire list = wire.message(); list.hasMore(); ) {
+              count(wire);
+              wholes.add(list.varint());
+            }
+          } else {
+            count(wire);
+            wholes.add(wire.expectNumber());
+          }
+        }
         case 5 -> tensor = readTensor(wire.message(), wire.start, wire.length);
         default -> {
           // types that nobody asks for
@@ -562,6 +605,12 @@ public final class OnnxFile {
         node.floats = new HashMap<>();
       }
       node.floats.put(name, number);
+    }
+    if (!wholes.isEmpty()) {
+      if (node.longs.isEmpty()) {
+        node.longs = new HashMap<>();
+      }
+      node.longs.put(name, wholes.stream().mapToLong(Long::longValue).toArray());
     }
     if (tensor != null && name.equals("value")) {
       tensor.name = node.name;
@@ -612,7 +661,8 @@ public final class OnnxFile {
   private void count(Wire wire) throws OnnxException {
     if (++items > MAX_ITEMS) {
       throw wire.error(
-          wire.start, "expected at most %d nodes, initialisers and names".formatted(MAX_ITEMS));
+          wire.start,
+          "expected at most %d nodes, initialisers, names and numbers".formatted(MAX_ITEMS));
     }
   }
 
@@ -623,4 +673,5 @@ public final class OnnxFile {
       initializer.tensor = numbers.read(initializer);
     }
     return initializer.tensor;
-  }}
+  }
+}

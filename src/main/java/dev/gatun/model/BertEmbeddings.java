@@ -193,6 +193,8 @@ final class BertEmbeddings {
         }
         if (count != null
             && count.opType().equals("CumSum")
+            && count.longAttribute("exclusive", 0) == 0
+            && count.longAttribute("reverse", 0) == 0
             && isMask(graph.input(count, 0), ids, padding)
             && isMask(graph.input(product, 1 - i), ids, padding)) {
           return;

@@ -2,7 +2,6 @@ package dev.gatun.model;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
-import dev.gatun.internal.Messages;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.io.OnnxFile.Node;
@@ -145,7 +144,7 @@ final class BertReader {
     Computed<Linear> value = linear(name + "attention.self.value", x, hidden, hidden);
     readHeads(name, query.value);
     String context = inputOf(name + "attention.output.dense");
-    requireAttention(name, context, Set.of(query.value, key.value, value.value));
+    requireAttention(name, context, List.of(query.value, key.value, value.value));
     Computed<Linear> output = linear(name + "attention.output.dense", context, hidden, hidden);
     Computed<Norm> attended = norm(name + "attention.output.LayerNorm", residual(output.value, x));
     Computed<Linear> first = linear(name + "intermediate.dense", attended.value, hidden, inner);
@@ -193,6 +192,11 @@ final class BertReader {
     Node transpose = graph.producer(input);
     Tensor weight;
     if (transpose != null && transpose.opType().equals("Transpose")) {
+      long[] order = transpose.longsAttribute("perm");
+      if (order != null && !Arrays.equals(order, new long[] {1, 0})) {
+        throw graph.error(
+            "%s: expected the order [1, 0], got %s".formatted(transpose, Arrays.toString(order)));
+      }
       Tensor turned = graph.weight(name + ".weight", graph.input(transpose, 0), out, in);
       weight = Tensor.allocate(arena, DType.FLOAT32, turned.size(1), turned.size(0));
       weight.copyFrom(turned.transpose(0, 1));
@@ -270,6 +274,10 @@ final class BertReader {
       beta = graph.input(fused, 2);
       value = graph.output(fused);
       epsilon = fused.floatAttribute("epsilon", 1e-5f);
+      long axis = fused.longAttribute("axis", -1);
+      if (axis != -1 && axis != 2) {
+        throw graph.error("%s: expected the axis -1 or 2, got %d".formatted(fused, axis));
+      }
     } else {
       Node mul = normNode(name, "Mul");
       gamma = normWeight(mul);
@@ -308,6 +316,7 @@ final class BertReader {
     for (int i = 0; i < 2; i++) {
       if (graph.isConstant(graph.input(sum, i))) {
         Node mean = graph.producer(graph.input(sum, 1 - i), "ReduceMean");
+        requireRows(mean);
         Node square = graph.producer(graph.input(mean, 0), "Pow", "Mul");
         require(square, graph.input(square, 0), centered);
         boolean twice = graph.same(graph.input(square, 1), centered);
@@ -321,14 +330,25 @@ final class BertReader {
         "%s: expected the epsilon as a constant of node %s".formatted(name, nodeName(name, "Add")));
   }
 
+  /** Refuses means along anything but rows. */
+  private void requireRows(Node mean) throws OnnxException {
+    long[] axes =
+        mean.inputs().size() > 1 ? graph.wholes(graph.input(mean, 1)) : mean.longsAttribute("axes");
+    if (axes != null && (axes.length != 1 || axes[0] != -1 && axes[0] != 2)) {
+      throw graph.error(
+          "%s: expected the axis -1 or 2, got %s".formatted(mean, Arrays.toString(axes)));
+    }
+  }
+
   private void requireMean(String value, String x) throws OnnxException {
     Node mean = graph.producer(value, "ReduceMean");
     require(mean, graph.input(mean, 0), x);
+    requireRows(mean);
   }
 
   // ---- attention and GELU --------------------------------------------------------------------
 
-  private void requireAttention(String layer, String context, Set<String> projections)
+  private void requireAttention(String layer, String context, List<String> projections)
       throws OnnxException {
     String scope = nodeName(layer + "attention.self", "");
     Set<String> reached = new HashSet<>();
@@ -351,6 +371,7 @@ final class BertReader {
                   + " and %d softmax")
               .formatted(scope, products, softmax));
     }
+    new AttentionFlow(graph, projections, stop(projections, scope), headDim).require(context);
   }
 
   /** The scale, its square root where queries and keys are scaled both, and what these divide. */
@@ -360,7 +381,7 @@ final class BertReader {
   }
 
   /** Ends at the projections, and at what is made elsewhere: masks and sizes. */
-  private Predicate<String> stop(Set<String> projections, String scope) {
+  private Predicate<String> stop(List<String> projections, String scope) {
     return value -> {
       Node node = graph.file.producer(value);
       return projections.contains(value)
@@ -379,9 +400,23 @@ final class BertReader {
       }
       erf |= node.opType().equals("Erf");
       requireNumbers(node, NUMBERS_OF_GELU);
+      requireRead(node, x);
     }
     if (!erf || reached.isEmpty()) {
       throw graph.error("expected an exact GELU, found no Erf below %s".formatted(scope));
+    }
+  }
+
+  /** Refuses a node of a GELU with an input that is no layer's output and no number. */
+  private void requireRead(Node node, String x) throws OnnxException {
+    for (String input : node.inputs()) {
+      Node producer = graph.producer(input);
+      boolean computed = producer != null && !producer.opType().equals("Constant");
+      if (!computed && !graph.same(input, x) && Float.isNaN(graph.number(input))) {
+        throw graph.error(
+            "%s: expected the layer's output or one number as float32, got '%s'"
+                .formatted(node, input));
+      }
     }
   }
 

@@ -90,8 +90,9 @@ public final class EmbeddingModelSpec {
   }
 
   /**
-   * Describes the model in a folder, as sentence-transformers lays it out. Needed are {@code
-   * model.onnx} and {@code tokenizer.json}. Read as well, where they are, and followed or refused:
+   * Describes the model in a folder, as sentence-transformers (up to version 6, which writes other
+   * names of modules and other keys) lays it out. Needed are {@code model.onnx} and {@code
+   * tokenizer.json}. Read as well, where they are, and followed or refused:
    *
    * <ul>
    *   <li>{@code modules.json}: a Transformer whose files are beside it, a Pooling by the mean or

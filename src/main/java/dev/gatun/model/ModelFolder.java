@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 
@@ -45,6 +46,15 @@ record ModelFolder(
   private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
   private static final String SENTENCE_TRANSFORMERS = "config_sentence_transformers.json";
   private static final String TYPES = "sentence_transformers.models.";
+
+  /** What sentence-transformers calls its modules since version 6; all else is below TYPES. */
+  private static final Map<String, String> NEWER_TYPES =
+      Map.of(
+          "sentence_transformers.base.modules.transformer.Transformer", "Transformer",
+          "sentence_transformers.base.modules.dense.Dense", "Dense",
+          "sentence_transformers.base.modules.normalize.Normalize", "Normalize",
+          "sentence_transformers.sentence_transformer.modules.normalize.Normalize", "Normalize",
+          "sentence_transformers.sentence_transformer.modules.pooling.Pooling", "Pooling");
 
   /** Keys of pooling, with what a file that has no such key means by it. */
   private static final String MODE = "pooling_mode_";
@@ -105,7 +115,10 @@ record ModelFolder(
       }
       String type = module.get("type").string();
       Path path = path(folder, module.get("path"));
-      String kind = type.startsWith(TYPES) ? type.substring(TYPES.length()) : type;
+      String kind =
+          type.startsWith(TYPES)
+              ? type.substring(TYPES.length())
+              : NEWER_TYPES.getOrDefault(type, type);
       if (i == 0 && kind.equals("Transformer")) {
         requireRoot(folder, path, module);
       } else if (i == 1 && kind.equals("Pooling")) {
@@ -164,7 +177,17 @@ record ModelFolder(
    * @param width of a row, or -1
    */
   private record PoolingConfig(Pooling pooling, int width) {
+    private static final String WIDTH = "word_embedding_dimension";
+    private static final String NEWER_MODE = "pooling_mode";
+    private static final String NEWER_WIDTH = "embedding_dimension";
+
     static PoolingConfig read(Json json) {
+      if (!json.find("include_prompt").isNull()) {
+        json.find("include_prompt").bool(); // of prompts, which requireNoPrompt looks at
+      }
+      if (json.names().contains(NEWER_MODE)) {
+        return readNewer(json);
+      }
       List<String> modes = new ArrayList<>();
       for (String key : json.names()) {
         Json value = json.find(key);
@@ -172,7 +195,7 @@ record ModelFolder(
           if (value.bool()) {
             modes.add(key.substring(MODE.length()));
           }
-        } else if (!Set.of("word_embedding_dimension", "include_prompt").contains(key)) {
+        } else if (!Set.of(WIDTH, "include_prompt").contains(key)) {
           throw new IllegalArgumentException(
               "%s: expected the keys of a Pooling module, got %s".formatted(key, value));
         }
@@ -180,10 +203,6 @@ record ModelFolder(
       if (!json.names().contains(MODE + "mean_tokens")) {
         modes.add("mean_tokens"); // what sentence-transformers does where nothing is said
       }
-      if (!json.find("include_prompt").isNull()) {
-        json.find("include_prompt").bool(); // of prompts, which requireNoPrompt looks at
-      }
-      Json width = json.find("word_embedding_dimension");
       return new PoolingConfig(
           switch (String.join("+", modes)) {
             case "mean_tokens" -> Pooling.MEAN;
@@ -192,7 +211,25 @@ record ModelFolder(
                 throw new IllegalArgumentException(
                     "pooling_mode: expected mean_tokens or cls_token, got " + modes);
           },
-          width.isNull() ? -1 : (int) width.integer(1, Integer.MAX_VALUE));
+          width(json, WIDTH));
+    }
+
+    /** As version 6 writes it: one key for the mode, and another name for the width. */
+    private static PoolingConfig readNewer(Json json) {
+      json.only(Set.of(NEWER_MODE, NEWER_WIDTH, "include_prompt"));
+      Json mode = json.get(NEWER_MODE);
+      Pooling pooling =
+          switch (mode.string()) {
+            case "mean" -> Pooling.MEAN;
+            case "cls" -> Pooling.CLS;
+            default -> throw mode.expected("\"mean\" or \"cls\"");
+          };
+      return new PoolingConfig(pooling, width(json, NEWER_WIDTH));
+    }
+
+    private static int width(Json json, String key) {
+      Json width = json.find(key);
+      return width.isNull() ? -1 : (int) width.integer(1, Integer.MAX_VALUE);
     }
   }
 
@@ -216,13 +253,49 @@ record ModelFolder(
   }
 
   private static int sentenceTokens(Path folder, Json json) throws IOException {
-    json.only(Set.of("max_seq_length", "do_lower_case"));
+    json.only(
+        Set.of(
+            "max_seq_length",
+            "do_lower_case",
+            "transformer_task",
+            "modality_config",
+            "module_output_name",
+            "processing_kwargs",
+            "unpad_inputs"));
+    requireStates(json);
     Json lower = json.find("do_lower_case");
     if (!lower.isNull() && lower.bool() && !lowersAnyway(folder)) {
       throw lower.expected("false, or a tokenizer.json that lowers letters itself");
     }
     Json length = json.find("max_seq_length");
     return length.isNull() ? -1 : (int) length.integer(1, Integer.MAX_VALUE);
+  }
+
+  /** What version 6 says of the encoder: texts in, all last states out, and nothing more. */
+  private static void requireStates(Json json) {
+    requireText(json, "transformer_task", "feature-extraction");
+    requireText(json, "module_output_name", "token_embeddings");
+    Json modalities = json.find("modality_config");
+    if (!modalities.isNull()) {
+      modalities.only(Set.of("text"));
+      Json text = modalities.get("text");
+      text.only(Set.of("method", "method_output_name"));
+      requireText(text, "method", "forward");
+      requireText(text, "method_output_name", "last_hidden_state");
+    }
+    if (!json.find("processing_kwargs").isNull()) {
+      json.find("processing_kwargs").only(Set.of());
+    }
+    if (!json.find("unpad_inputs").isNull()) {
+      json.find("unpad_inputs").bool(); // how it computes; the states are the same
+    }
+  }
+
+  private static void requireText(Json json, String key, String expected) {
+    Json value = json.find(key);
+    if (!value.isNull() && !value.string().equals(expected)) {
+      throw value.expected("\"%s\"".formatted(expected));
+    }
   }
 
   private static boolean lowersAnyway(Path folder) throws IOException {

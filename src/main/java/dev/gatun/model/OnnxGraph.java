@@ -25,6 +25,9 @@ final class OnnxGraph {
   /** What computes sizes, and nothing of what is multiplied or added. */
   private static final Set<String> SHAPES = Set.of("Shape", "Size");
 
+  /** TensorProto.DataType. */
+  private static final int FLOAT = 1;
+
   final OnnxFile file;
 
   private final Map<String, Set<Node>> consumers = new HashMap<>();
@@ -171,10 +174,36 @@ final class OnnxGraph {
     return read.contains(file.origin(value));
   }
 
-  /** A constant of one number, NaN if the value is none. */
+  /**
+   * A constant of one number, or one that is cast to float32; NaN if the value is none, or of
+   * another type.
+   */
   float number(String value) throws OnnxException {
     Tensor tensor = constant(value, DType.FLOAT32);
-    return tensor == null || tensor.elements() != 1 ? Float.NaN : tensor.toFloatArray()[0];
+    if (tensor != null) {
+      return tensor.elements() != 1 ? Float.NaN : tensor.toFloatArray()[0];
+    }
+    Node node = producer(value);
+    if (node != null && node.opType().equals("Constant")) {
+      return node.floatAttribute("value_float", Float.NaN);
+    }
+    if (node == null || !node.opType().equals("Cast") || node.longAttribute("to", 0) != FLOAT) {
+      return Float.NaN;
+    }
+    String given = input(node, 0);
+    Node giver = producer(given);
+    if (giver != null && giver.opType().equals("Cast")) {
+      return Float.NaN;
+    }
+    long[] whole = wholes(given);
+    if (whole != null) {
+      return whole.length == 1 ? whole[0] : Float.NaN;
+    }
+    if (giver != null && giver.opType().equals("Constant")) {
+      long[] attribute = giver.longsAttribute("value_int");
+      return attribute == null ? number(given) : attribute[0];
+    }
+    return number(given);
   }
 
   /** A constant of one whole number, or what is returned otherwise. */

@@ -568,4 +568,91 @@ class ModelFolderTest {
     dense(2, "activation.Tanh");
     assertRefused("2_Dense", "expected a modules.json");
   }
+
+  // ---- as sentence-transformers writes folders since version 6 ---------------------------------
+
+  private void newerModules(String... types) throws IOException {
+    List<String> modules = new ArrayList<>();
+    for (int i = 0; i < types.length; i++) {
+      String path =
+          i == 0 ? "" : i + types[i].substring(types[i].lastIndexOf('.')).replace(".", "_");
+      modules.add(
+          MODULE
+              .formatted(i, i, path, "")
+              .replace("sentence_transformers.models.", "sentence_transformers." + types[i]));
+    }
+    write("modules.json", modules.toString());
+  }
+
+  @Test
+  void newerFolders() throws IOException {
+    bert();
+    String pooling = "1_Pooling/config.json";
+    write(
+        pooling,
+        "{\"embedding_dimension\": 8, \"pooling_mode\": \"cls\", \"include_prompt\": true}");
+    write(
+        "sentence_bert_config.json",
+        "{\"transformer_task\": \"feature-extraction\", \"modality_config\": {\"text\":"
+            + " {\"method\": \"forward\", \"method_output_name\": \"last_hidden_state\"}},"
+            + " \"module_output_name\": \"token_embeddings\", \"processing_kwargs\": {},"
+            + " \"unpad_inputs\": false}");
+    String transformer = "base.modules.transformer.Transformer";
+    String pool = "sentence_transformer.modules.pooling.Pooling";
+    newerModules(transformer, pool);
+    check(CLS);
+    for (String unit :
+        new String[] {
+          "base.modules.normalize.Normalize", "sentence_transformer.modules.normalize.Normalize"
+        }) {
+      newerModules(transformer, pool, unit);
+      check(unit(CLS));
+    }
+    write(pooling, "{\"embedding_dimension\": 8, \"pooling_mode\": \"mean\"}");
+    check(PLAIN);
+    newerModules(transformer, pool, "base.modules.dense.Dense");
+    write(pooling, "{\"pooling_mode\": \"cls\"}");
+    dense(2, "activation.Tanh");
+    check(linear(CLS, "activation.Tanh"));
+    newerModules(transformer, pool, "sentence_transformer.modules.word_weights.WordWeights");
+    assertRefused("modules.json", "[2].type: expected");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = ';',
+      value = {
+        "{\"pooling_mode\": \"max\"}; pooling_mode: expected \"mean\" or \"cls\"",
+        "{\"pooling_mode\": [\"cls\", \"mean\"]}; pooling_mode: expected",
+        "{\"pooling_mode\": null}; pooling_mode: expected",
+        "{\"pooling_mode\": \"cls\", \"pooling_mode_mean_tokens\": true}; pooling_mode_mean_tokens",
+        "{\"pooling_mode\": \"cls\", \"word_embedding_dimension\": 8}; word_embedding_dimension",
+        "{\"pooling_mode\": \"cls\", \"embedding_dimension\": 0}; embedding_dimension: expected",
+        "{\"embedding_dimension\": 8}; embedding_dimension"
+      })
+  void newerPoolingThatIsRefused(String config, String reason) throws IOException {
+    bert();
+    modules("Transformer", "Pooling");
+    write("1_Pooling/config.json", config);
+    assertRefused("1_Pooling/config.json", reason);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = ';',
+      value = {
+        "{\"transformer_task\": \"fill-mask\"}; transformer_task: expected \"feature-extraction\"",
+        "{\"module_output_name\": \"x\"}; module_output_name: expected \"token_embeddings\"",
+        "{\"modality_config\": {\"image\": {}}}; modality_config",
+        "{\"modality_config\": {\"text\": {\"method\": \"get_text_features\"}}}; method: expected",
+        "{\"modality_config\": {\"text\": {\"method_output_name\": \"pooler_output\"}}};"
+            + " method_output_name: expected \"last_hidden_state\"",
+        "{\"processing_kwargs\": {\"padding\": true}}; processing_kwargs",
+        "{\"unpad_inputs\": 1}; unpad_inputs: expected true or false"
+      })
+  void newerSentenceConfigsThatAreRefused(String config, String reason) throws IOException {
+    bert();
+    write("sentence_bert_config.json", config);
+    assertRefused("sentence_bert_config.json", reason);
+  }
 }

@@ -72,13 +72,15 @@ public final class TinyBert {
     return output;
   }
 
-  private String add(OnnxWriter attribute, String name, String operator, String... inputs) {
+  /** Adds a node with an attribute. */
+  public String add(OnnxWriter attribute, String name, String operator, String... inputs) {
     String output = add(name, operator, inputs);
     nodes.get(scope + name).message(5, attribute);
     return output;
   }
 
-  private static OnnxWriter attribute(String name, long... values) {
+  /** An INT attribute of one number, or an INTS attribute. */
+  public static OnnxWriter attribute(String name, long... values) {
     OnnxWriter attribute = new OnnxWriter().text(1, name);
     if (values.length == 1 && !name.equals("axes")) {
       return attribute.number(3, values[0]).number(20, 2);

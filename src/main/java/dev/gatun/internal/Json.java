@@ -116,6 +116,7 @@ public final class Json {
    * @throws IOException if the file cannot be read or is no JSON; the message names it
    */
   public static Json read(Path file) throws IOException {
+    requireFile(file);
     long size = Files.size(file);
     if (size > MAX_BYTES) {
       throw new FileSystemException(
@@ -129,6 +130,18 @@ public final class Json {
       FileSystemException named = new FileSystemException(file.toString(), null, e.getMessage());
       named.initCause(e);
       throw named;
+    }
+  }
+
+  /**
+   * Refuses a directory, of which reading would say no name.
+   *
+   * @param file to be read
+   * @throws FileSystemException if it is a directory
+   */
+  public static void requireFile(Path file) throws FileSystemException {
+    if (Files.isDirectory(file)) {
+      throw new FileSystemException(file.toString(), null, "expected a file, got a directory");
     }
   }
 

@@ -103,6 +103,9 @@ public final class EmbeddingModelSpec {
    *   <li>{@code sentence_bert_config.json} (or its siblings for other families): {@code
    *       max_seq_length}, what texts are cut to whatever tokenizer.json says. Where it says
    *       nothing, {@code model_max_length} of {@code tokenizer_config.json}.
+   *   <li>{@code tokenizer_config.json}: {@code truncation_side} and, for BERT, RoBERTa and
+   *       XLM-RoBERTa, {@code do_lower_case}, {@code strip_accents}, {@code tokenize_chinese_chars}
+   *       and {@code add_prefix_space}, which have to say what tokenizer.json does.
    *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
    *   <li>{@code config_sentence_transformers.json}: a prompt that the authors put before each text
    *       is refused, as texts are embedded as they are given.

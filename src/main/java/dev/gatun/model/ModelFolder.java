@@ -246,10 +246,17 @@ record ModelFolder(
       }
     }
     Path tokenizer = folder.resolve(TOKENIZER_CONFIG);
-    if (maxTokens < 0 && Files.exists(tokenizer)) {
-      maxTokens = Descriptions.read(tokenizer, ModelFolder::tokenizerTokens);
+    if (!Files.exists(tokenizer)) {
+      return maxTokens;
     }
-    return maxTokens;
+    int said =
+        Descriptions.read(
+            tokenizer,
+            json -> {
+              TokenizerConfig.check(json, folder.resolve("tokenizer.json"));
+              return tokenizerTokens(json);
+            });
+    return maxTokens < 0 ? said : maxTokens;
   }
 
   private static int sentenceTokens(Path folder, Json json) throws IOException {

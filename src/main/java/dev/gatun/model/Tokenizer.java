@@ -119,6 +119,7 @@ public final class Tokenizer {
    * @throws GatunException if the library is not on the class path, or cannot be loaded
    */
   public static Tokenizer load(Path file) throws IOException {
+    Json.requireFile(file);
     byte[] json = Files.readAllBytes(file);
     try {
       return load(json);

@@ -304,6 +304,72 @@ class ModelFolderTest {
     assertRefused("sentence_bert_config.json", "do_lower_case: expected false");
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "BertTokenizer, truncation_side, '\"left\"', 'expected \"right\", as tokenizer.json cuts'",
+    "Other, truncation_side, '\"left\"', 'expected \"right\", as tokenizer.json cuts'",
+    "BertTokenizer, truncation_side, 1, 'expected a string'",
+    "BertTokenizer, do_lower_case, false, 'expected true, as tokenizer.json has it, got false'",
+    "BertTokenizerFast, do_lower_case, false, 'expected true'",
+    "BertTokenizer, strip_accents, false, 'expected true'",
+    "BertTokenizer, tokenize_chinese_chars, false, 'expected true'",
+    "BertTokenizer, do_lower_case, 1, 'expected true or false'"
+  })
+  void tokenizerConfigsThatContradict(String name, String key, String value, String reason)
+      throws IOException {
+    bert();
+    write("tokenizer_config.json", "{\"tokenizer_class\":\"" + name + "\",\"" + key + "\":null}");
+    check(PLAIN);
+    write(
+        "tokenizer_config.json",
+        "{\"tokenizer_class\":\"%s\",\"%s\":%s}".formatted(name, key, value));
+    assertRefused("tokenizer_config.json", key + ": ", reason);
+    // Whoever says how long texts may be.
+    write("sentence_bert_config.json", "{\"max_seq_length\": 64}");
+    assertRefused("tokenizer_config.json", key + ": ", reason);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "RobertaTokenizer, ByteLevel, '\"add_prefix_space\":true,\"trim_offsets\":true'",
+    "XLMRobertaTokenizer, Metaspace, '\"replacement\":\"▁\",\"add_prefix_space\":true'",
+    "XLMRobertaTokenizer, Metaspace, '\"replacement\":\"▁\",\"prepend_scheme\":\"always\"'"
+  })
+  void spacesBeforeTexts(String name, String type, String keys) throws IOException {
+    bert();
+    String tokenizer = Files.readString(folder.resolve("tokenizer.json"));
+    String splits = "{\"type\": \"%s\", %s}".formatted(type, keys);
+    write("tokenizer.json", tokenizer.replace("{\"type\": \"BertPreTokenizer\"}", splits));
+    String config = "{\"tokenizer_class\":\"%s\",\"add_prefix_space\":%b}";
+    write("tokenizer_config.json", config.formatted(name, true));
+    embed();
+    write("tokenizer_config.json", config.formatted(name, false));
+    assertRefused("tokenizer_config.json", "add_prefix_space: expected true, as tokenizer.json");
+  }
+
+  @Test
+  void tokenizerConfigOfTheHub() throws IOException {
+    bert();
+    write(
+        "tokenizer_config.json",
+        "{\"do_lower_case\": true, \"unk_token\": \"[UNK]\", \"strip_accents\": null,"
+            + " \"tokenize_chinese_chars\": true, \"model_max_length\": 512,"
+            + " \"truncation_side\": \"right\", \"truncation_strategy\": \"longest_first\","
+            + " \"tokenizer_class\": \"BertTokenizer\", \"special_tokens_map_file\": null}");
+    check(PLAIN);
+    write("tokenizer_config.json", "{\"tokenizer_class\": \"XLMRobertaTokenizer\"}");
+    check(PLAIN);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"config.json", "tokenizer.json", "tokenizer_config.json"})
+  void directoriesAreNoFiles(String file) throws IOException {
+    bert();
+    Files.deleteIfExists(folder.resolve(file));
+    Files.createDirectory(folder.resolve(file));
+    assertRefused(file, "expected a file, got a directory");
+  }
+
   @Test
   void prompts() throws IOException {
     bert();

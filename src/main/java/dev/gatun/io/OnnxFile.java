@@ -322,6 +322,18 @@ public final class OnnxFile {
   }
 
   /**
+   * Returns a value of type DOUBLE that is fixed in the file and is one number.
+   *
+   * @param name name of the value, an input of a node
+   * @return the number, NaN if the value is none
+   * @throws OnnxException if Identity nodes lead back to themselves, or the data are broken
+   */
+  public double doubleConstant(String name) throws OnnxException {
+    Initializer initializer = describe(name);
+    return initializer == null ? Double.NaN : numbers.readDouble(initializer);
+  }
+
+  /**
    * Returns what is known about a value that is fixed in the file, without its numbers.
    *
    * @param name name of the value, an input of a node

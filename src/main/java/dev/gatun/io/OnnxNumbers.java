@@ -6,6 +6,7 @@ import dev.gatun.io.OnnxFile.Initializer;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 
 /** The numbers of an initialiser: where they lie in the file, moved a little, or copied. */
 final class OnnxNumbers {
@@ -14,6 +15,10 @@ final class OnnxNumbers {
 
   private static final int INT32 = 6;
   private static final int INT64 = 7;
+  private static final int DOUBLE = 11;
+
+  private static final ValueLayout.OfDouble REAL =
+      ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
   private final MemorySegment data;
   private final String source;
@@ -56,6 +61,32 @@ final class OnnxNumbers {
     } catch (IllegalArgumentException e) {
       throw error(initializer, e.getMessage());
     }
+  }
+
+  /** One DOUBLE as raw bytes or as a list, NaN if it is anything else. */
+  double readDouble(Initializer initializer) throws OnnxException {
+    if (initializer.external || initializer.dataType != DOUBLE) {
+      return Double.NaN;
+    }
+    for (long size : initializer.shape()) {
+      if (size != 1) {
+        return Double.NaN;
+      }
+    }
+    if (initializer.raw >= 0) {
+      return initializer.rawBytes == Double.BYTES ? data.get(REAL, initializer.raw) : Double.NaN;
+    }
+    double number = Double.NaN;
+    Wire wire = new Wire(data, source, initializer.start, initializer.end);
+    while (wire.next()) {
+      if (wire.field == 10) {
+        if (wire.length != Double.BYTES || wire.type == Wire.VARINT || !Double.isNaN(number)) {
+          return Double.NaN;
+        }
+        number = data.get(REAL, wire.start);
+      }
+    }
+    return number;
   }
 
   private long byteSize(Initializer initializer, DType dtype) throws OnnxException {

@@ -199,11 +199,13 @@ final class OnnxGraph {
     if (whole != null) {
       return whole.length == 1 ? whole[0] : Float.NaN;
     }
-    if (giver != null && giver.opType().equals("Constant")) {
-      long[] attribute = giver.longsAttribute("value_int");
-      return attribute == null ? number(given) : attribute[0];
+    if (giver != null
+        && giver.opType().equals("Constant")
+        && giver.longsAttribute("value_int") != null) {
+      return giver.longAttribute("value_int", 0);
     }
-    return number(given);
+    double wide = file.doubleConstant(given);
+    return Double.isNaN(wide) ? number(given) : (float) wide;
   }
 
   /** A constant of one whole number, or what is returned otherwise. */

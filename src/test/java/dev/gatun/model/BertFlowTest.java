@@ -54,9 +54,12 @@ class BertFlowTest {
     tiny = TinyBert.bert("", 11, 12);
   }
 
+  private static byte[] doubleBytes(double value) {
+    return ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putDouble(value).array();
+  }
+
   private static OnnxWriter doubleTensor(double value) {
-    byte[] bytes = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putDouble(value).array();
-    return tensor("", 11).bytes(9, bytes);
+    return tensor("", 11).bytes(9, doubleBytes(value));
   }
 
   private String cast(String value) {
@@ -82,6 +85,13 @@ class BertFlowTest {
     tiny.add(DIV, "Div", SCORES, cast(tiny.constant("/c", longTensor("", new long[] {2}))));
     read();
     tiny.add(DIV, "Div", SCORES, cast(tiny.constant("/c", floatTensor("", new float[] {7}))));
+    assertRefused("expected", "7.0");
+    tiny.add(DIV, "Div", SCORES, cast(tiny.constant("/c", doubleTensor(2))));
+    read();
+    OnnxWriter list = tensor("", 11).bytes(10, doubleBytes(2));
+    tiny.add(DIV, "Div", SCORES, cast(tiny.constant("/c", list)));
+    read();
+    tiny.add(DIV, "Div", SCORES, cast(tiny.constant("/c", doubleTensor(7))));
     assertRefused("expected", "7.0");
     tiny.add(DIV, "Div", SCORES, tiny.constant("/c", doubleTensor(7)));
     assertRefused(DIV, "expected a number that is known");

@@ -93,7 +93,7 @@ final class TextBatches {
             break;
           }
           batch.add(text);
-          tokenized.add(options.tokenize(embedder, text));
+          tokenized.add(tokenize(kind, done + batch.size(), text));
           chars += text.length();
           count += tokenized.getLast().count();
         }
@@ -116,6 +116,14 @@ final class TextBatches {
       texts += done;
     }
     nanos += System.nanoTime() - begin;
+  }
+
+  private Tokenized tokenize(String kind, long number, String text) {
+    try {
+      return options.tokenize(embedder, text);
+    } catch (IllegalArgumentException e) {
+      throw new CliException("%s %d: %s".formatted(kind, number, e.getMessage()), e);
+    }
   }
 
   private void countCut(String kind, long number, Tokenized text) {

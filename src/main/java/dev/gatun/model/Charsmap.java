@@ -156,13 +156,25 @@ final class Charsmap {
 
   // ---- what it does --------------------------------------------------------------------------
 
-  /** Returns what an ASCII character becomes. */
-  private String replaced(char c) {
-    int at = offset(units[0]) ^ c;
-    int unit = units[at];
-    return label(unit) == c && hasLeaf(unit)
-        ? text(units[at ^ offset(unit)] & Integer.MAX_VALUE)
-        : String.valueOf(c);
+  /** Returns what a character becomes by itself. */
+  String replaced(int c) {
+    String text = Character.toString(c);
+    if (c == 0) {
+      return text; // no state follows it
+    }
+    int at = offset(units[0]);
+    for (byte next : text.getBytes(StandardCharsets.UTF_8)) {
+      at ^= next & 0xff;
+      int unit = units[at];
+      if (label(unit) != (next & 0xff)) {
+        return text;
+      }
+      at ^= offset(unit);
+      if (hasLeaf(unit)) {
+        return text(units[at] & Integer.MAX_VALUE);
+      }
+    }
+    return text;
   }
 
   /**

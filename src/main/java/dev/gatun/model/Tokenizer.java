@@ -50,6 +50,12 @@ public final class Tokenizer {
     static final Cleaner CLEANER = Cleaner.create();
   }
 
+  /** A text is cut anywhere only after so many characters without a place for it. */
+  private static final int ANYWHERE_CHARS = 1 << 18;
+
+  /** Only tokens so far from such a cut are kept: those next to it may be other ones. */
+  private static final int DOUBTFUL_TOKENS = 128;
+
   private final long handle;
   private final int maxTokens;
   private final boolean keepsEnd;
@@ -156,17 +162,23 @@ public final class Tokenizer {
    *
    * <p>Of a text of more than 65,536 characters and more than 32 for each of maxTokens, only a part
    * is tokenized that surely has more tokens than are kept: it ends (or begins) before a space
-   * after an ASCII letter or digit, and for BERT before a Chinese character, where the tokens on
-   * one side do not depend on the other. The ids are those of the whole text; {@link
+   * after an ASCII letter or digit, and for BERT before any space or Chinese character, where the
+   * tokens on one side do not depend on the other. The ids are those of the whole text; {@link
    * Tokenized#originalCount} counts the part.
    *
-   * @param text any text; unpaired surrogates count as U+FFFD. The part that is tokenized may have
-   *     up to 1,048,576 characters
+   * <p>Where 262,144 characters (and twice what 32 for each of maxTokens are) have no such place,
+   * as in one endless word, the part ends (or begins) at any code point, at least 128 tokens away
+   * from those that are kept. A text that goes on so long without such a place may get other tokens
+   * than as a whole, by the part's first (or last) word. No part has more than 1,048,576 characters
+   * once it is decomposed as its normalizers do; if that has fewer tokens than are kept (it is all
+   * spaces), the text is cut to them, and counts as truncated.
+   *
+   * @param text any text; unpaired surrogates count as U+FFFD
    * @param maxTokens what to cut it to, the tokens of the template included; not limited by what
    *     the file says
    * @return its tokens
-   * @throws IllegalArgumentException if maxTokens leaves no room for the template, or the text is
-   *     too long and cannot be cut within the limit
+   * @throws IllegalArgumentException if maxTokens leaves no room for the template, or is more than
+   *     32,768 and a longer part would be needed for so many
    */
   public Tokenized encode(String text, int maxTokens) {
     if (maxTokens < template.count()) {
@@ -176,9 +188,6 @@ public final class Tokenizer {
     Objects.requireNonNull(text, "text");
     int kept = maxTokens - template.count();
     try {
-      if (text.length() <= Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * maxTokens)) {
-        return cut(ids(handle, limited(text, text)), 0, kept);
-      }
       return keepsEnd ? encodeEnd(text, kept) : encodeStart(text, kept);
     } finally {
       Reference.reachabilityFence(this);
@@ -188,41 +197,68 @@ public final class Tokenizer {
   private Tokenized encodeStart(String text, int kept) {
     long chars = Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * kept);
     while (true) {
-      int end = cuts.next(text, (int) Math.min(chars, text.length()));
-      long[] all = ids(handle, limited(text, text.substring(0, end)));
-      if (all.length > kept || end == text.length()) {
-        return cut(all, 0, kept);
+      int longest = cuts.longestStart(text, most(chars));
+      boolean limited = longest < Math.min(text.length(), most(chars)) - 1;
+      boolean whole = longest == text.length();
+      int end = chars >= text.length() ? -1 : cuts.next(text, (int) chars, longest);
+      boolean clean = end >= 0 || whole;
+      if (end < 0) {
+        end = whole ? longest : TextCuts.nearSpaceBefore(text, longest);
       }
-      chars = 2L * end;
+      long[] all = ids(handle, text.substring(0, end));
+      if (end == text.length() || all.length > kept + (clean ? 0L : DOUBTFUL_TOKENS)) {
+        return cut(all, 0, kept, false);
+      }
+      if (!clean && (limited || most(chars) == TextCuts.MAX_CHARS)) {
+        requireEnough(text, all.length, kept);
+        return cut(all, 0, kept, true);
+      }
+      chars = 2L * Math.max(chars, end);
     }
   }
 
   /** The first word of the part may be tokenized otherwise than in the text, and is left out. */
   private Tokenized encodeEnd(String text, int kept) {
+    int length = text.length();
     long chars = Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * kept);
     while (true) {
-      int second = cuts.previous(text, (int) Math.max(text.length() - chars, 0));
-      int first = cuts.previous(text, second - 1);
-      long[] all = ids(handle, limited(text, text.substring(first)));
-      int other = first == 0 ? 0 : ids(handle, text.substring(first, second)).length;
-      if (all.length - other > kept || first == 0) {
-        return cut(all, other, kept);
+      int longest = cuts.longestEnd(text, most(chars));
+      boolean limited = longest > Math.max(length - most(chars), 0) + 1;
+      int second = chars >= length ? -1 : cuts.previous(text, (int) (length - chars), longest);
+      int first = second < 0 ? -1 : cuts.previous(text, second - 1, longest);
+      boolean clean = first >= 0 || longest == 0;
+      if (first < 0) {
+        first = longest == 0 ? 0 : TextCuts.nearSpaceAfter(text, longest);
       }
-      chars = 2L * (text.length() - first);
+      long[] all = ids(handle, text.substring(first));
+      int other = first == 0 || !clean ? 0 : ids(handle, text.substring(first, second)).length;
+      if (first == 0 || all.length - other > kept + (clean ? 0L : DOUBTFUL_TOKENS)) {
+        return cut(all, other, kept, false);
+      }
+      if (!clean && (limited || most(chars) == TextCuts.MAX_CHARS)) {
+        requireEnough(text, all.length, kept);
+        return cut(all, 0, kept, true);
+      }
+      chars = 2L * Math.max(chars, length - first);
     }
   }
 
-  private static String limited(String text, String part) {
-    if (part.length() > TextCuts.MAX_CHARS) {
+  /** Returns how long a part may become that begins with so many characters. */
+  private static int most(long chars) {
+    return (int) Math.min(Math.max(ANYWHERE_CHARS, 2 * chars), TextCuts.MAX_CHARS);
+  }
+
+  /** As many tokens as were asked for may need a longer part than the library is given. */
+  private static void requireEnough(String text, int tokens, int kept) {
+    if (tokens <= kept && (long) CHARS_PER_TOKEN * kept > TextCuts.MAX_CHARS) {
       throw new IllegalArgumentException(
-          "text: expected at most %d characters up to a place where it can be cut, got %d of %d"
-              .formatted(TextCuts.MAX_CHARS, part.length(), text.length()));
+          "text: expected at most %d characters for more than %d tokens, got %d"
+              .formatted(TextCuts.MAX_CHARS, tokens, text.length()));
     }
-    return part;
   }
 
   /** Leaves out tokens of the text at its end (or start), and puts the template around the rest. */
-  private Tokenized cut(long[] all, int from, int most) {
+  private Tokenized cut(long[] all, int from, int most, boolean goesOn) {
     int count = all.length - from;
     int kept = Math.min(count, most);
     int[] before = template.before();
@@ -234,7 +270,7 @@ public final class Tokenizer {
       ids[before.length + i] = Math.toIntExact(all[start + i]);
     }
     System.arraycopy(after, 0, ids, before.length + kept, after.length);
-    return new Tokenized(ids, count + template.count());
+    return new Tokenized(ids, (goesOn ? Math.max(count, kept + 1) : count) + template.count());
   }
 
   private static long[] ids(long tokenizer, String text) {

@@ -77,7 +77,10 @@ record TokenizerFile(
     TokenizerNormalizers.check(normalizer, cuts);
     TokenizerSplits.check(document.find("pre_tokenizer"), cuts);
     if (isBert(normalizer, document.find("pre_tokenizer"))) {
-      cuts.splitsBeforeChinese();
+      cuts.splitsBeforeAllSpaces();
+      if (normalizer.get("handle_chinese_chars").bool()) {
+        cuts.splitsBeforeChinese();
+      }
     }
     TokenizerVocabulary vocabulary = TokenizerVocabulary.read(document, cuts);
     TokenizerTemplate template = TokenizerTemplate.read(document.find("post_processor"));
@@ -101,7 +104,6 @@ record TokenizerFile(
   private static boolean isBert(Json normalizer, Json splits) {
     return !normalizer.isNull()
         && normalizer.get("type").string().equals("BertNormalizer")
-        && normalizer.get("handle_chinese_chars").bool()
         && !splits.isNull()
         && splits.get("type").string().equals("BertPreTokenizer");
   }

@@ -59,8 +59,11 @@ final class TokenizerNormalizers {
         normalizer.get("strip_left").bool();
         normalizer.get("strip_right").bool();
       }
-      case "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Lowercase", "Nmt" ->
-          normalizer.only(Set.of("type"));
+      case "NFC", "NFD", "NFKC", "NFKD" -> {
+        normalizer.only(Set.of("type"));
+        cuts.decomposes();
+      }
+      case "StripAccents", "Lowercase", "Nmt" -> normalizer.only(Set.of("type"));
       case "ByteLevel" -> {
         normalizer.only(Set.of("type"));
         cuts.joins();
@@ -81,8 +84,9 @@ final class TokenizerNormalizers {
           throw normalizer.expected("one Precompiled");
         }
         charsmap = true;
-        boolean keeps = Charsmap.read(normalizer.get("precompiled_charsmap")).keepsAscii();
-        if (!keeps || cuts.hasLowLines()) {
+        Charsmap table = Charsmap.read(normalizer.get("precompiled_charsmap"));
+        cuts.replacesBy(table);
+        if (!table.keepsAscii() || cuts.hasLowLines()) {
           cuts.joins();
         }
       }

@@ -107,6 +107,18 @@ class EmbedCommandTest {
     assertEquals("gatun: 1 text cut to 128 tokens; --verbose lists them", result.complaints());
   }
 
+  /** It was refused, and the lines around it were lost. */
+  @Test
+  void endlessLines() throws IOException {
+    String endless = "привет мир ".repeat(100_000);
+    Result result = run("embed", "--file", write("a\n" + endless + "\nb\n"));
+    assertEquals(0, result.code, result.err);
+    assertEquals(3, result.lines().size());
+    assertVector(minilm.embed("привет мир ".repeat(200)), numbers(result.lines().get(1)));
+    assertVector(minilm.embed("b"), numbers(result.lines().get(2)));
+    assertEquals("gatun: 1 text cut to 128 tokens; --verbose lists them", result.complaints());
+  }
+
   /** Only \n ends a line, and the last one adds no text. */
   @Test
   void fileAsJson() throws IOException {

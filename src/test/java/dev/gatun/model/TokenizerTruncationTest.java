@@ -228,17 +228,93 @@ class TokenizerTruncationTest {
     assertTrue(most.truncated());
   }
 
+  /** No library's piece is sure to end where these are cut. */
   @ParameterizedTest
-  @CsvSource({"bert, x", "llama2, the%", "t5, x", "modernBert, x"})
-  void textsThatCannotBeCutAreRefused(String family, String word) {
-    Tokenizer tokenizer = load(files().get(family));
-    String text = word.replace('%', ' ').repeat(2_000_000);
+  @CsvSource(
+      delimiter = '|',
+      ignoreLeadingAndTrailingWhitespace = false,
+      value = {
+        "bert|ab",
+        "bert|日本語の文章",
+        "bert|%",
+        "roberta|привет мир ",
+        "roberta|word, ",
+        "xlmRoberta|日本語の文章",
+        "llama2|the ",
+        "llama2|ab"
+      })
+  void textsWithoutAPlaceAreCutAllTheSame(String family, String part) {
+    String word = part.replace('%', ' ');
+    String start = "the cat sat";
+    String shorter = start + word.repeat(70_000 / word.length());
+    String text = start + word.repeat(1_400_000 / word.length());
+    Tokenizer tokenizer = load(truncated(files().get(family), "Right", "OnlyFirst", 10));
+    Tokenized tokens = tokenizer.encode(text);
+    assertArrayEquals(tokenizer.encode(shorter).ids(), tokens.ids());
+    assertTrue(tokens.truncated());
+    String end = "cat sat the ab a b the cat sat";
+    Tokenizer other = load(truncated(files().get(family), "Left", "OnlyFirst", 10));
+    assertArrayEquals(other.encode(shorter + end).ids(), other.encode(text + end).ids());
+    assertTrue(other.encode(text + end).truncated());
+  }
+
+  @Test
+  void bertIsCutBeforeAnySpace() {
+    Tokenizer bert = load(TokenizerFiles.bert());
+    for (String word : new String[] {"привет мир ", "word, ", "é ", "\u200b the "}) {
+      Tokenized tokens = bert.encode(word.repeat(4_000_000 / word.length()));
+      assertTrue(tokens.originalCount() < 140_000, word + tokens.originalCount());
+      assertArrayEquals(bert.encode(word.repeat(1000)).ids(), tokens.ids());
+    }
+    // Not where an added token has the space within it.
+    String added = TokenizerFiles.added(20, ". the", "");
+    String json =
+        TokenizerFiles.bert().replaceFirst("(\"special\":true\\})\\]", "$1," + added + "]");
+    Tokenizer other = load(truncated(json, "Left", "OnlyFirst", 9));
+    assertArrayEquals(
+        new int[] {2, 20, 20, 20, 20, 20, 20, 20, 3}, other.encode(". the".repeat(60_000)).ids());
+  }
+
+  @Test
+  void noPartIsLongerThanTheLibraryMayGet() {
+    int most = TextCuts.MAX_CHARS;
+    TextCuts plain = new TextCuts();
+    assertEquals(most, plain.longestStart("x".repeat(3 * most), Integer.MAX_VALUE));
+    assertEquals(2 * most, plain.longestEnd("x".repeat(3 * most), Integer.MAX_VALUE));
+    String pairs = "x" + "\ud83d\ude00".repeat(most);
+    assertEquals(most - 1, plain.longestStart(pairs, Integer.MAX_VALUE));
+    assertEquals(most + 1, plain.longestEnd(pairs, Integer.MAX_VALUE));
+    assertEquals(most + 3, plain.longestEnd(pairs + "x", Integer.MAX_VALUE));
+  }
+
+  /** U+FDFA becomes eighteen characters; a million of them took half a minute and 2.3 GB. */
+  @ParameterizedTest
+  @CsvSource({"NFKC", "NFKD", "xlmRoberta", "t5", "albert"})
+  void normalizedTextIsLimited(String normalizer) {
+    String json =
+        files().containsKey(normalizer)
+            ? files().get(normalizer)
+            : files()
+                .get("modernBert")
+                .replace("{\"type\":\"NFC\"}", "{\"type\":\"" + normalizer + "\"}");
+    TextCuts cuts = TokenizerFile.read(json.getBytes(StandardCharsets.UTF_8)).cuts();
+    String text = "\ufdfa".repeat(1_000_000);
+    int most = TextCuts.MAX_CHARS / 18;
+    assertEquals(most, cuts.longestStart(text, Integer.MAX_VALUE));
+    assertEquals(text.length() - most, cuts.longestEnd(text, Integer.MAX_VALUE));
+    // Ordinary texts are not cut earlier for it.
+    String plain = "the word ".repeat(100_000);
+    assertEquals(plain.length(), cuts.longestStart(plain, Integer.MAX_VALUE));
+  }
+
+  @Test
+  void moreTokensThanAPartHasAreRefused() {
+    Tokenizer bert = load(TokenizerFiles.bert());
+    String text = " ".repeat(2_000_000);
+    assertEquals(2, bert.encode(text, 30_000).count());
     String message =
-        assertThrows(IllegalArgumentException.class, () -> tokenizer.encode(text)).getMessage();
-    assertTrue(
-        message.matches(
-            "text: expected at most 1048576 characters up to a place where it can be cut, got \\d+"
-                + " of \\d+"),
-        message);
+        assertThrows(IllegalArgumentException.class, () -> bert.encode(text, 40_000)).getMessage();
+    assertEquals(
+        "text: expected at most 1048576 characters for more than 0 tokens, got 2000000", message);
   }
 }

@@ -208,9 +208,11 @@ GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
 /* Row i sees the keys j <= i. */
 #define GATUN_CAUSAL_TOP_LEFT 2
 
-#define GATUN_ATTENTION_SCALE  1u /* flag: use gatun_attention_desc.scale; without it scale is 1 / sqrt(head_dim) */
-#define GATUN_ATTENTION_PACKED 2u /* flag: sequences lie one after the other (see gatun_attention_forward_extended) */
-#define GATUN_ATTENTION_BIASED 4u /* flag: alibi_slopes or relative_position_table is given (see there as well) */
+#define GATUN_ATTENTION_SCALE 1u /* flag: use gatun_attention_desc.scale; without it scale is 1 / sqrt(head_dim) */
+#define GATUN_ATTENTION_RAGGED_Q                                                                                       \
+    2u /* flag: sequences of query rows lie one after the other (see gatun_attention_forward_extended) */
+#define GATUN_ATTENTION_RAGGED_K 8u /* flag: so do keys and values */
+#define GATUN_ATTENTION_BIASED   4u /* flag: alibi_slopes or relative_position_table is given (see there as well) */
 
 #define GATUN_MAX_HEAD_DIM 512
 
@@ -304,8 +306,8 @@ typedef struct gatun_attention_plan_info {
  * Fills *plan, whose struct_size the caller has set (a smaller size gets the members that fit), with the plan of a call
  * with this descriptor. It depends on nothing but the context and the descriptor, and nothing is computed.
  *
- * Lengths and packed sequences are not known here: all batch rows count as seq_q queries and seq_k keys. A call chooses
- * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; of packed sequences that
+ * Lengths and ragged sequences are not known here: all batch rows count as seq_q queries and seq_k keys. A call chooses
+ * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; of ragged sequences that
  * hold less than seq_q and seq_k say it makes fewer tasks, and fewer threads work on it; all else is as the plan says.
  *
  * predicted_share is for one thread whose keys and values are in its caches, or in memory for GATUN_KERNEL_FEW_ROWS. It
@@ -361,12 +363,14 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
  * relative_position_table are built in this version: the others must be NULL, any other value is refused with
  * GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they are built.
  *
- *   cu_seqlens_q, cu_seqlens_k  [batch + 1] row offsets, with GATUN_ATTENTION_PACKED and only then: sequence b is the
- *                               rows cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 of q and out, and of lse, and the rows
- *                               cu_seqlens_k[b] .. of k and v. Offsets start at >= 0 and do not fall; no sequence is
- *                               longer than seq_q or seq_k, which may be larger than any (batch * heads * seq_q at
- *                               most 2^58): the call is cut up by what the offsets hold. The batch strides (index 0) must be 0, key_lengths and
- *                               query_lengths NULL.
+ *   cu_seqlens_q                [batch + 1] row offsets, with GATUN_ATTENTION_RAGGED_Q and only then: sequence b is the
+ *                               rows cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 of q and out, and of lse. Offsets start
+ *                               at >= 0 and do not fall; no sequence is longer than seq_q, which may be larger than any
+ *                               (batch * heads * seq_q at most 2^58): the call is cut up by what the offsets hold. The
+ *                               batch strides (index 0) of q, out and lse must be 0, query_lengths NULL.
+ *   cu_seqlens_k                the same for k and v, with GATUN_ATTENTION_RAGGED_K: no sequence is longer than seq_k, the
+ *                               batch strides of k and v must be 0, key_lengths NULL. Ragged queries may go with keys
+ *                               that are not (a cache, with key_lengths), and the other way round.
  *   page_table                  [batch][pages] of a paged key/value cache
  *   mask                        [batch or 1][heads or 1][seq_q or 1][seq_k], 1 = may attend
  *   block_mask                  the same per tile
@@ -384,7 +388,7 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
  *   k_scales, v_scales          scales of quantised keys and values
  *
  * Biases
- *   - alibi_slopes and relative_position_table may be given together, and to packed sequences. GATUN_ATTENTION_BIASED
+ *   - alibi_slopes and relative_position_table may be given together, and to ragged sequences. GATUN_ATTENTION_BIASED
  *     is set exactly where one of them is given: the workspace is larger then.
  *   - The position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
  *     last query stands at the last key; under GATUN_CAUSAL_TOP_LEFT it is i.

@@ -62,9 +62,9 @@ typedef struct call {
     const float *q, *k, *v;
     float *out, *lse;
     const int32_t *key_lengths, *query_lengths;
-    const int32_t *cu_seqlens_q, *cu_seqlens_k; /* packed sequences, or NULL */
-    /* What lengths and offsets were when they were checked; whoever reads them again keeps to it. Of packed sequences: rows
-     * and keys of all, of the longest; else of a batch row. */
+    const int32_t *cu_seqlens_q, *cu_seqlens_k; /* offsets of ragged sequences, or NULL */
+    /* What lengths and offsets were when they were checked; whoever reads them again keeps to it. Of ragged sequences: rows
+     * or keys of all, of the longest; else of a batch row. */
     int64_t all_rows, all_keys, most_rows, most_keys;
     const float *slopes, *relative; /* biases, or NULL */
     char *workspace;
@@ -94,7 +94,7 @@ static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64
     }
 }
 
-/* The length of a packed sequence, and its first row. */
+/* The length of a ragged sequence, and its first row. */
 static int64_t sequence(const int32_t *offsets, int64_t all, int64_t most, int64_t *first) {
     *first = gatun__load_within(&offsets[0], 0, all);
     const int64_t length = gatun__load_index(&offsets[1]) - *first;
@@ -131,6 +131,8 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
     int64_t keys = c->most_keys, rows = c->most_rows, first_key = 0, first_row = 0;
     if (c->cu_seqlens_q != NULL) {
         rows = sequence(&c->cu_seqlens_q[batch], c->all_rows, c->most_rows, &first_row);
+    }
+    if (c->cu_seqlens_k != NULL) {
         keys = sequence(&c->cu_seqlens_k[batch], c->all_keys, c->most_keys, &first_key);
     }
     if (c->key_lengths != NULL)
@@ -139,7 +141,7 @@ static int64_t locate(const call *c, int64_t index, gatun__attention_task *t) {
         rows = gatun__load_within(&c->query_lengths[batch], 0, c->most_rows);
     int64_t group = d->heads == d->kv_heads ? 1 : d->heads / d->kv_heads, head = kv_head * group;
     int64_t begin = part * plan->task_lanes, end = begin + plan->task_lanes;
-    /* Past the end of a packed sequence lies the next one. */
+    /* Past the end of a ragged sequence lies the next one. */
     int64_t all_rows = c->cu_seqlens_q != NULL ? rows : d->seq_q;
     if (end > all_rows * group)
         end = all_rows * group;
@@ -339,15 +341,14 @@ static inline int overlap(const placed *a, const placed *b) {
 }
 
 static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
-    /* Packed sequences are one batch row of all rows: their batch strides are 0. */
-    int packed = c->cu_seqlens_q != NULL;
-    int64_t batch = packed ? d->batch > 0 : d->batch;
-    int64_t rows = c->all_rows, keys = c->all_keys;
-    const tensor_size q = {batch, rows, d->heads, d->head_dim, d->q_stride};
-    const tensor_size k = {batch, keys, d->kv_heads, d->head_dim, d->k_stride};
-    const tensor_size v = {batch, keys, d->kv_heads, d->head_dim_v, d->v_stride};
-    const tensor_size out = {batch, rows, d->heads, d->head_dim_v, d->out_stride};
-    const tensor_size lse = {batch, rows, d->heads, 1, d->lse_stride};
+    /* Ragged sequences are one batch row of all rows: their batch strides are 0. */
+    const int ragged_q = c->cu_seqlens_q != NULL, ragged_k = c->cu_seqlens_k != NULL;
+    const int64_t q_batch = ragged_q ? d->batch > 0 : d->batch, k_batch = ragged_k ? d->batch > 0 : d->batch;
+    const tensor_size q = {q_batch, c->all_rows, d->heads, d->head_dim, d->q_stride};
+    const tensor_size k = {k_batch, c->all_keys, d->kv_heads, d->head_dim, d->k_stride};
+    const tensor_size v = {k_batch, c->all_keys, d->kv_heads, d->head_dim_v, d->v_stride};
+    const tensor_size out = {q_batch, c->all_rows, d->heads, d->head_dim_v, d->out_stride};
+    const tensor_size lse = {q_batch, c->all_rows, d->heads, 1, d->lse_stride};
     static const int64_t none[3] = {0, 0, 0};
     const tensor_size lengths = {1, 1, 1, d->batch, none}, offsets = {1, 1, 1, d->batch + 1, none};
     const tensor_size slopes = {1, 1, 1, d->heads, none},
@@ -365,7 +366,7 @@ static int32_t check_overlap(const gatun_attention_desc *d, const call *c) {
         if (overlap(&out_there, &input) || overlap(&lse_there, &input))
             return GATUN_E_OVERLAP;
     }
-    if (packed) { /* gatun_attention_check does not know their rows */
+    if (ragged_q) { /* gatun_attention_check does not know their rows */
         const gatun__view view = view_of(c->out, &out);
         if (gatun__view_overlaps_itself(&view))
             return GATUN_E_OVERLAP;
@@ -388,7 +389,7 @@ static int32_t check_reach(int64_t rows, const int64_t *row_strides[], int tenso
     return GATUN_OK;
 }
 
-/* What packed sequences hold. */
+/* What ragged sequences hold. */
 typedef struct sequences {
     int64_t first, end; /* rows */
     int64_t longest;
@@ -409,14 +410,17 @@ static int32_t add_sequence(sequences *s, int64_t end, int64_t most, int64_t *le
 /* Offsets that do not fall and sequences no longer than declared. *pairs: of a query and a key. */
 static int32_t check_offsets(const call *c, sequences *rows, sequences *keys, double *pairs) {
     const gatun_attention_desc *d = c->desc;
-    rows->first = rows->end = gatun__load_index(c->cu_seqlens_q);
-    keys->first = keys->end = gatun__load_index(c->cu_seqlens_k);
+    const int ragged_q = c->cu_seqlens_q != NULL, ragged_k = c->cu_seqlens_k != NULL;
+    rows->first = rows->end = ragged_q ? gatun__load_index(c->cu_seqlens_q) : 0;
+    keys->first = keys->end = ragged_k ? gatun__load_index(c->cu_seqlens_k) : 0;
     if (rows->first < 0 || keys->first < 0)
         return GATUN_E_INDEX;
     for (int64_t b = 1; b <= d->batch; b++) {
-        int64_t row_count, key_count;
-        TRY(add_sequence(rows, gatun__load_index(&c->cu_seqlens_q[b]), d->seq_q, &row_count));
-        TRY(add_sequence(keys, gatun__load_index(&c->cu_seqlens_k[b]), d->seq_k, &key_count));
+        int64_t row_count = d->seq_q, key_count = d->seq_k;
+        if (ragged_q)
+            TRY(add_sequence(rows, gatun__load_index(&c->cu_seqlens_q[b]), d->seq_q, &row_count));
+        if (ragged_k)
+            TRY(add_sequence(keys, gatun__load_index(&c->cu_seqlens_k[b]), d->seq_k, &key_count));
         *pairs += (double)row_count * (double)key_count;
     }
     const int64_t *row_tensors[] = {d->q_stride, d->out_stride, d->lse_stride};
@@ -455,22 +459,29 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     };
     split_scale(&c); /* takes a while, meanwhile the rest is checked */
     int has_rows = d->batch > 0 && d->seq_q > 0, has_keys = d->batch > 0 && d->seq_k > 0;
-    int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
-    if (packed != (cu_seqlens_q != NULL) || packed != (cu_seqlens_k != NULL))
-        return packed ? GATUN_E_NULL : GATUN_E_INVALID;
+    const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
+              ragged_k = (d->flags & GATUN_ATTENTION_RAGGED_K) != 0;
+    if (ragged_q != (cu_seqlens_q != NULL))
+        return ragged_q ? GATUN_E_NULL : GATUN_E_INVALID;
+    if (ragged_k != (cu_seqlens_k != NULL))
+        return ragged_k ? GATUN_E_NULL : GATUN_E_INVALID;
+    if ((ragged_q && query_lengths != NULL) || (ragged_k && key_lengths != NULL))
+        return GATUN_E_INVALID;
     sequences rows = {0}, keys = {0};
     double pairs = 0;
-    if (packed) {
-        if (key_lengths != NULL || query_lengths != NULL)
-            return GATUN_E_INVALID;
-        TRY(gatun__pointer_check(cu_seqlens_q, 1, _Alignof(int32_t)));
-        TRY(gatun__pointer_check(cu_seqlens_k, 1, _Alignof(int32_t)));
+    if (ragged_q || ragged_k) {
+        TRY(gatun__pointer_check(cu_seqlens_q, ragged_q, _Alignof(int32_t)));
+        TRY(gatun__pointer_check(cu_seqlens_k, ragged_k, _Alignof(int32_t)));
         TRY(check_offsets(&c, &rows, &keys, &pairs));
+    }
+    if (ragged_q) {
         c.all_rows = rows.end;
-        c.all_keys = keys.end;
         c.most_rows = rows.longest;
-        c.most_keys = keys.longest;
         has_rows = rows.longest > 0;
+    }
+    if (ragged_k) {
+        c.all_keys = keys.end;
+        c.most_keys = keys.longest;
         has_keys = keys.longest > 0;
     }
     int biased = (d->flags & GATUN_ATTENTION_BIASED) != 0;
@@ -491,9 +502,11 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     make_plan(context, d, &plan);
     if (workspace_size < plan.workspace_bytes)
         return GATUN_E_WORKSPACE;
-    if (packed)
-        gatun__attention_plan_bound(&plan, d, context->kernels->tier, context->kernels->block_lanes, rows.longest,
-            pairs, (double)(keys.end - keys.first));
+    if (ragged_q || ragged_k) {
+        const double all_keys = ragged_k ? (double)(keys.end - keys.first) : (double)d->batch * (double)d->seq_k;
+        gatun__attention_plan_bound(&plan, d, context->kernels->tier, context->kernels->block_lanes,
+            ragged_q ? rows.longest : d->seq_q, pairs, all_keys);
+    }
     TRY(check_lengths(key_lengths, d->batch, d->seq_k));
     TRY(check_lengths(query_lengths, d->batch, d->seq_q));
     TRY(check_overlap(d, &c));

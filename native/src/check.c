@@ -75,7 +75,9 @@ int32_t gatun_attention_check(
             GATUN_E_VERSION, message, message_size, "reserved0: expected 0, got %u", (unsigned)d->reserved0);
     if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
-    if ((d->flags & ~(GATUN_ATTENTION_SCALE | GATUN_ATTENTION_PACKED | GATUN_ATTENTION_BIASED)) != 0)
+    const uint32_t known =
+        GATUN_ATTENTION_SCALE | GATUN_ATTENTION_BIASED | GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K;
+    if ((d->flags & ~known) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",
             (unsigned)d->flags);
     if (d->dtype != GATUN_DTYPE_F32)
@@ -110,22 +112,26 @@ int32_t gatun_attention_check(
     TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
     TRY(range(&c, "relative_span", d->relative_span, 0,
         (d->flags & GATUN_ATTENTION_BIASED) != 0 ? GATUN_MAX_RELATIVE_SPAN : 0));
-    int packed = (d->flags & GATUN_ATTENTION_PACKED) != 0;
-    if (packed && (d->q_stride[0] | d->k_stride[0] | d->v_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)
+    const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
+              ragged_k = (d->flags & GATUN_ATTENTION_RAGGED_K) != 0;
+    if (ragged_q && (d->q_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "batch strides: expected 0 for packed sequences, got q %lld, k %lld, v %lld, out %lld, lse %lld",
-            (long long)d->q_stride[0], (long long)d->k_stride[0], (long long)d->v_stride[0],
+            "batch strides: expected 0 for ragged queries, got q %lld, out %lld, lse %lld", (long long)d->q_stride[0],
             (long long)d->out_stride[0], (long long)d->lse_stride[0]);
+    if (ragged_k && (d->k_stride[0] | d->v_stride[0]) != 0)
+        return gatun__fail(GATUN_E_INVALID, message, message_size,
+            "batch strides: expected 0 for ragged keys, got k %lld, v %lld", (long long)d->k_stride[0],
+            (long long)d->v_stride[0]);
     /* Strides of sequences in rows of their own bound this product. */
     int64_t lanes;
-    if (packed && (__builtin_mul_overflow(d->batch * d->heads, d->seq_q, &lanes) || lanes > (int64_t)1 << 58))
+    if (ragged_q && (__builtin_mul_overflow(d->batch * d->heads, d->seq_q, &lanes) || lanes > (int64_t)1 << 58))
         return gatun__fail(GATUN_E_INVALID, message, message_size,
             "batch, heads, seq_q: expected at most 2^58 rows of all heads and sequences together, got %lld * %lld * "
             "%lld",
             (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
-    /* How many rows packed sequences have together, only their offsets tell. */
+    /* How many rows ragged sequences have together, only their offsets tell. */
     const gatun__view out =
-        gatun__tensor_view(NULL, packed ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);
+        gatun__tensor_view(NULL, ragged_q ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,
             "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",

@@ -415,7 +415,7 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
     outcome_create(&packed, &all);
     outcome_create(&one, &all);
     gatun_attention_desc desc = default_desc(&all);
-    desc.flags |= GATUN_ATTENTION_PACKED;
+    desc.flags |= (GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K);
     desc.batch = s->count;
     desc.seq_q = most_q;
     desc.seq_k = most_k;

@@ -1,5 +1,5 @@
 /*
- * Packed sequences (GATUN_ATTENTION_PACKED): the bits of the same sequences run one by one, and nothing of a neighbour.
+ * Packed sequences ((GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K)): the bits of the same sequences run one by one, and nothing of a neighbour.
  */
 #include <math.h>
 #include <stdio.h>
@@ -58,7 +58,7 @@ static void strides(int64_t stride[3], rows_layout kind, int64_t rows, int64_t h
 
 static packed packed_create(const sequences *s, rows_layout kind, uint64_t seed) {
     packed p = {.desc = {.struct_size = sizeof p.desc,
-                    .flags = GATUN_ATTENTION_PACKED,
+                    .flags = (GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K),
                     .dtype = GATUN_DTYPE_F32,
                     .kv_dtype = GATUN_DTYPE_F32,
                     .causal = s->causal,
@@ -126,7 +126,7 @@ static int32_t forward(gatun_context *context, const packed *p, const int32_t *o
 /* Sequence b alone, through gatun_attention_forward, into out and lse in the places that the packed call uses. */
 static void forward_one(gatun_context *context, const packed *p, int64_t b, float *out, float *lse, const char *what) {
     gatun_attention_desc desc = p->desc;
-    desc.flags &= ~GATUN_ATTENTION_PACKED;
+    desc.flags &= ~(GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K);
     desc.batch = 1;
     desc.seq_q = p->offsets_q[b + 1] - p->offsets_q[b];
     desc.seq_k = p->offsets_k[b + 1] - p->offsets_k[b];

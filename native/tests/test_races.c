@@ -278,7 +278,7 @@ static void tiny_heads(void) {
 static void offsets_of(int of_queries) {
     enum { SEQUENCES = 8, ROWS = 100 };
     race *r = attention_race(1, 8, SEQUENCES * ROWS, SEQUENCES * ROWS, 32, GATUN_CAUSAL_NONE);
-    r->desc.flags |= GATUN_ATTENTION_PACKED;
+    r->desc.flags |= GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K;
     r->desc.batch = SEQUENCES;
     r->desc.q_stride[0] = r->desc.k_stride[0] = r->desc.v_stride[0] = r->desc.out_stride[0] = 0;
     r->desc.lse_stride[0] = 0;

@@ -15,7 +15,7 @@ static gatun_context *best_context(void) {
 
 static gatun_attention_desc packed_desc(int64_t batch, int64_t heads, int64_t seq_q, int64_t seq_k) {
     return (gatun_attention_desc){.struct_size = sizeof(gatun_attention_desc),
-        .flags = GATUN_ATTENTION_PACKED,
+        .flags = GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K,
         .dtype = GATUN_DTYPE_F32,
         .kv_dtype = GATUN_DTYPE_F32,
         .batch = batch,

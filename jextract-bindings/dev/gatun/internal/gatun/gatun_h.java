@@ -2027,14 +2027,23 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ATTENTION_SCALE() {
         return GATUN_ATTENTION_SCALE;
     }
-    private static final int GATUN_ATTENTION_PACKED = (int)2L;
+    private static final int GATUN_ATTENTION_RAGGED_Q = (int)2L;
     /**
      * {@snippet lang=c :
-     * #define GATUN_ATTENTION_PACKED 2
+     * #define GATUN_ATTENTION_RAGGED_Q 2
      * }
      */
-    public static int GATUN_ATTENTION_PACKED() {
-        return GATUN_ATTENTION_PACKED;
+    public static int GATUN_ATTENTION_RAGGED_Q() {
+        return GATUN_ATTENTION_RAGGED_Q;
+    }
+    private static final int GATUN_ATTENTION_RAGGED_K = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_RAGGED_K 8
+     * }
+     */
+    public static int GATUN_ATTENTION_RAGGED_K() {
+        return GATUN_ATTENTION_RAGGED_K;
     }
     private static final int GATUN_ATTENTION_BIASED = (int)4L;
     /**

@@ -1,10 +1,9 @@
 package dev.gatun;
 
-import dev.gatun.internal.AttentionEvent;
+import dev.gatun.internal.AttentionCall;
 import dev.gatun.internal.Native;
-import java.lang.foreign.Arena;
+import dev.gatun.internal.Scratch;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
@@ -33,6 +32,14 @@ import java.util.Objects;
  * <tr><td>out</td><td>[batch, seqQ, heads, headDimV], written whole</td></tr>
  * <tr><td>lse</td><td>[batch, heads, seqQ], any strides; null: not wanted</td></tr>
  * </table>
+ *
+ * <p>Lengths and lse are {@link AttentionOptions}. So are {@code cuSeqlens}, which make the call
+ * one of ragged sequences, one after the other without padding: q is {@code [totalQ, heads,
+ * headDim]}, k {@code [totalK, kvHeads, headDim]}, v {@code [totalK, kvHeads, headDimV]}, out
+ * {@code [totalQ, heads, headDimV]}, lse {@code [heads, totalQ]}, and sequence {@code b} has the
+ * rows {@code cuSeqlens[b]} to {@code cuSeqlens[b + 1] - 1}. Sequences of many rows and of one
+ * (prefill and decoding) may stand side by side. Rows before the first sequence and behind the last
+ * are left alone. Each row has the bits that it has alone.
  *
  * <p>Head dimensions are 1 to 512. Strides are free as long as the last dimension of q, k, v and
  * out is contiguous: pass {@code transpose(1, 2)} of {@code [batch, heads, seq, headDim]}, and
@@ -88,10 +95,18 @@ import java.util.Objects;
 public final class Attention {
 
   private static final String[] TENSORS = {
-    "q", "k", "v", "keyLengths", "queryLengths", "out", "lse", "alibiSlopes", "relativePositions"
+    "q",
+    "k",
+    "v",
+    "out",
+    "keyLengths",
+    "queryLengths",
+    "cuSeqlens of queries",
+    "cuSeqlens of keys",
+    "lse",
+    "alibiSlopes",
+    "relativePositions"
   };
-
-  private static final long MAX_SIZE = Integer.MAX_VALUE;
 
   private final GatunRuntime runtime;
   private final AttentionSpec spec;
@@ -134,85 +149,72 @@ public final class Attention {
    * @param out receives {@code [batch, seqQ, heads, headDimV]}
    */
   public void forward(Tensor q, Tensor k, Tensor v, Tensor out) {
-    forward(null, q, k, v, null, null, out, null);
+    run(null, q, k, v, out, AttentionOptions.NONE);
   }
 
   /**
-   * Computes attention and the logarithm of the sum of exponentials.
+   * Computes attention with lengths, of ragged sequences, or with the LSE.
    *
-   * @param q queries {@code [batch, seqQ, heads, headDim]}
-   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
-   * @param v values {@code [batch, seqK, kvHeads, headDimV]}
-   * @param out receives {@code [batch, seqQ, heads, headDimV]}
-   * @param lse receives {@code [batch, heads, seqQ]}, or null
+   * @param q queries
+   * @param k keys
+   * @param v values
+   * @param out receives the output
+   * @param options what else the call has
    */
-  public void forward(Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse) {
-    forward(null, q, k, v, null, null, out, lse);
+  public void forward(Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
+    run(null, q, k, v, out, options);
   }
 
   /**
    * Computes attention with a workspace of the caller's.
    *
-   * @param workspace what this call writes besides out, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param q queries {@code [batch, seqQ, heads, headDim]}
    * @param k keys {@code [batch, seqK, kvHeads, headDim]}
    * @param v values {@code [batch, seqK, kvHeads, headDimV]}
    * @param out receives {@code [batch, seqQ, heads, headDimV]}
    */
   public void forward(Workspace workspace, Tensor q, Tensor k, Tensor v, Tensor out) {
-    forward(workspace, q, k, v, null, null, out, null);
+    run(workspace, q, k, v, out, AttentionOptions.NONE);
   }
 
   /**
-   * Computes attention with lengths.
+   * Computes attention with a workspace of the caller's and options.
    *
-   * @param q queries {@code [batch, seqQ, heads, headDim]}
-   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
-   * @param v values {@code [batch, seqK, kvHeads, headDimV]}
-   * @param keyLengths {@code [batch]} INT32, or null
-   * @param queryLengths {@code [batch]} INT32, or null
-   * @param out receives {@code [batch, seqQ, heads, headDimV]}
-   * @param lse receives {@code [batch, heads, seqQ]}, or null
+   * @param workspace scratch for this call, or null to borrow one
+   * @param q queries
+   * @param k keys
+   * @param v values
+   * @param out receives the output
+   * @param options what else the call has
    */
   public void forward(
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor keyLengths,
-      Tensor queryLengths,
-      Tensor out,
-      Tensor lse) {
-    forward(null, q, k, v, keyLengths, queryLengths, out, lse);
+      Workspace workspace, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
+    run(workspace, q, k, v, out, options);
   }
 
-  /**
-   * Computes attention: the form with everything.
-   *
-   * @param workspace what this call writes besides out and lse, or null to be lent one
-   * @param q queries {@code [batch, seqQ, heads, headDim]}
-   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
-   * @param v values {@code [batch, seqK, kvHeads, headDimV]}
-   * @param keyLengths {@code [batch]} INT32, or null
-   * @param queryLengths {@code [batch]} INT32, or null
-   * @param out receives {@code [batch, seqQ, heads, headDimV]}
-   * @param lse receives {@code [batch, heads, seqQ]}, or null
-   */
-  public void forward(
-      Workspace workspace,
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor keyLengths,
-      Tensor queryLengths,
-      Tensor out,
-      Tensor lse) {
+  // ---- the call ------------------------------------------------------------------------------
+
+  private void run(
+      Workspace workspace, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions given) {
     Objects.requireNonNull(q, "q");
     Objects.requireNonNull(k, "k");
     Objects.requireNonNull(v, "v");
     Objects.requireNonNull(out, "out");
+    Objects.requireNonNull(given, "options");
     Workspace taken = runtime.begin(workspace);
+    AttentionOptions options = AttentionOptions.NONE;
     try {
-      run(taken, q, k, v, keyLengths, queryLengths, out, lse);
+      if (given != AttentionOptions.NONE) {
+        options = taken.options.set(given);
+      }
+      int status =
+          options.cuSeqlensQ == null
+              ? forwardBatch(taken, q, k, v, out, options)
+              : forwardRagged(taken, q, k, v, out, options);
+      if (status != Native.Abi.OK) {
+        throw failure(taken.attention, status, q, k, v, out, options);
+      }
     } catch (IllegalStateException e) {
       throw ClosedArena.named(
           e,
@@ -220,15 +222,113 @@ public final class Attention {
           q,
           k,
           v,
-          keyLengths,
-          queryLengths,
           out,
-          lse,
-          spec.alibiSlopes,
-          spec.relativePositions);
+          options.keyLengths,
+          options.queryLengths,
+          options.cuSeqlensQ,
+          options.cuSeqlensK,
+          options.lse,
+          spec.alibiSlopes().orElse(null),
+          spec.relativePositions().orElse(null));
     } finally {
+      if (options != AttentionOptions.NONE) {
+        taken.options.set(AttentionOptions.NONE); // keeps nobody's memory
+      }
       runtime.end(workspace, taken);
     }
+  }
+
+  private int forwardBatch(
+      Workspace ws, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
+    if (!ws.layouts.hold(spec, q, k, v, out, options)) {
+      AttentionArguments.describe(ws.attention, spec, ws.layouts.take(q, k, v, out, options));
+      prepare(ws.attention, out.layout);
+      ws.layouts.described(spec);
+    }
+    checkWritable(out, options.lse);
+    return ws.attention
+        .lengths(segment(options.keyLengths), segment(options.queryLengths))
+        .run(q.segment, k.segment, v.segment, out.segment, segment(options.lse));
+  }
+
+  private int forwardRagged(
+      Workspace ws, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
+    Tensor queries = options.cuSeqlensQ;
+    Tensor keys = options.cuSeqlensK;
+    AttentionArguments.checkOffsets(queries.layout, keys.layout);
+    checkWritable(out, options.lse);
+    Overlap.refuse("out", out, "cuSeqlens of queries", queries);
+    Overlap.refuse("out", out, "cuSeqlens of keys", keys);
+    if (options.lse != null) {
+      Overlap.refuse("lse", options.lse, "cuSeqlens of queries", queries);
+      Overlap.refuse("lse", options.lse, "cuSeqlens of keys", keys);
+    }
+    AttentionLayouts layouts = ws.layouts.take(q, k, v, out, options);
+    AttentionArguments.checkRagged(spec, layouts);
+    // The offsets decide what is read and written: they are copied, checked and used from there.
+    Scratch scratch = ws.layerCall().scratch();
+    scratch.release(0);
+    MemorySegment queryOffsets = scratch.ints(queries.elements());
+    MemorySegment keyOffsets = scratch.ints(keys.elements());
+    long longestQ =
+        AttentionArguments.copyOffsets("cuSeqlens of queries", queries, q.size(0), queryOffsets);
+    long longestK =
+        AttentionArguments.copyOffsets("cuSeqlens of keys", keys, k.size(0), keyOffsets);
+    AttentionArguments.describeRagged(ws.attention, spec, layouts, longestQ, longestK);
+    ws.attention.raggedQueries(queryOffsets).raggedKeys(keyOffsets);
+    prepare(ws.attention, out.layout);
+    return ws.attention.run(q.segment, k.segment, v.segment, out.segment, segment(options.lse));
+  }
+
+  private static MemorySegment segment(Tensor tensor) {
+    return tensor == null ? MemorySegment.NULL : tensor.segment;
+  }
+
+  private static void checkWritable(Tensor out, Tensor lse) {
+    if (out.readOnly) {
+      throw AttentionArguments.readOnly("out");
+    }
+    if (lse != null && lse.readOnly) {
+      throw AttentionArguments.readOnly("lse");
+    }
+  }
+
+  private static void prepare(AttentionCall call, TensorLayout out) {
+    int status = call.prepare();
+    if (status != Native.Abi.OK) {
+      throw refusal(status, call, out);
+    }
+  }
+
+  private static RuntimeException refusal(int status, AttentionCall call, TensorLayout out) {
+    return status == Native.Abi.OVERLAP
+        ? new IllegalArgumentException(Overlap.self("out", out))
+        : Native.failure(status, call.check());
+  }
+
+  /** Finds out which argument a status of the native call is about. Nothing has been written. */
+  private RuntimeException failure(
+      AttentionCall call,
+      int status,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor out,
+      AttentionOptions options) {
+    if (status == Native.Abi.LENGTH && options.cuSeqlensQ == null) {
+      String text =
+          AttentionArguments.badLength("keyLengths", options.keyLengths, k.layout.shape[1]);
+      if (text == null) {
+        text =
+            AttentionArguments.badLength("queryLengths", options.queryLengths, q.layout.shape[1]);
+      }
+      return new IllegalArgumentException(
+          text != null ? text : "keyLengths or queryLengths: a value was out of its range");
+    }
+    if (status == Native.Abi.OVERLAP) {
+      return new IllegalArgumentException(Overlap.describe(spec, q, k, v, out, options));
+    }
+    return Native.failure(status, call.check());
   }
 
   // ---- plan ----------------------------------------------------------------------------------
@@ -241,8 +341,8 @@ public final class Attention {
    * @param v values {@code [batch, seqK, kvHeads, headDimV]}
    * @param out {@code [batch, seqQ, heads, headDimV]}
    * @return the plan, for full lengths
-   * @throws IllegalArgumentException if type, shape or strides are none that {@link
-   *     #forward(Tensor, Tensor, Tensor, Tensor) forward} takes
+   * @throws IllegalArgumentException if {@link #forward(Tensor, Tensor, Tensor, Tensor) forward}
+   *     would reject a type, shape or stride
    * @throws IllegalStateException if the runtime is closed
    */
   public AttentionPlan plan(Tensor q, Tensor k, Tensor v, Tensor out) {
@@ -261,8 +361,8 @@ public final class Attention {
    * @param headsFirst whether they lie as {@code [batch, heads, seq, headDim]}, not as {@code
    *     [batch, seq, heads, headDim]}
    * @return the plan, for full lengths
-   * @throws IllegalArgumentException if a size is none that {@link #forward(Tensor, Tensor, Tensor,
-   *     Tensor) forward} takes
+   * @throws IllegalArgumentException if a size is one that {@link #forward(Tensor, Tensor, Tensor,
+   *     Tensor) forward} would reject
    * @throws IllegalStateException if the runtime is closed
    */
   public AttentionPlan plan(
@@ -292,300 +392,21 @@ public final class Attention {
   }
 
   private AttentionPlan plan(TensorLayout q, TensorLayout k, TensorLayout v, TensorLayout out) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment desc = arena.allocate(Native.Abi.ATTENTION_DESC_BYTES, Long.BYTES);
-      MemorySegment info = arena.allocate(Native.Abi.ATTENTION_PLAN_BYTES, Long.BYTES);
-      describe(desc, q, k, v, null, null, out, null);
-      int status = runtime.plan(desc, info);
-      if (status != Native.Abi.OK) {
-        throw refusal(status, desc, out);
-      }
-      return Native.attentionPlan(info);
-    }
-  }
-
-  // ---- the call ------------------------------------------------------------------------------
-
-  /** Runs with a workspace that is this call's alone. */
-  private void run(
-      Workspace ws,
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor keyLen,
-      Tensor queryLen,
-      Tensor out,
-      Tensor lse) {
-    TensorLayout keyLenLayout = keyLen == null ? null : keyLen.layout;
-    TensorLayout queryLenLayout = queryLen == null ? null : queryLen.layout;
-    TensorLayout lseLayout = lse == null ? null : lse.layout;
-    if (ws.q != q.layout
-        || ws.k != k.layout
-        || ws.v != v.layout
-        || ws.out != out.layout
-        || ws.lse != lseLayout
-        || ws.keyLengths != keyLenLayout
-        || ws.queryLengths != queryLenLayout
-        || ws.spec != spec) {
-      describe(
-          ws, q.layout, k.layout, v.layout, keyLenLayout, queryLenLayout, out.layout, lseLayout);
-    }
-    if (out.readOnly) {
-      throw readOnly("out");
-    }
-    if (lse != null && lse.readOnly) {
-      throw readOnly("lse");
-    }
-    AttentionEvent event = AttentionEvent.start();
-    int status =
-        spec.biased
-            ? Native.attentionForwardBiased(
-                runtime.context(),
-                ws.attentionDescAddress,
-                ws.scratchAddress,
-                ws.scratchBytes,
-                q.segment,
-                k.segment,
-                v.segment,
-                segment(keyLen),
-                segment(queryLen),
-                out.segment,
-                segment(lse),
-                segment(spec.alibiSlopes),
-                segment(spec.relativePositions))
-            : Native.attentionForward(
-                runtime.context(),
-                ws.attentionDescAddress,
-                ws.scratchAddress,
-                ws.scratchBytes,
-                q.segment,
-                k.segment,
-                v.segment,
-                segment(keyLen),
-                segment(queryLen),
-                out.segment,
-                segment(lse));
-    if (status != Native.Abi.OK) {
-      throw failure(ws, status, q, k, v, keyLen, queryLen, out, lse);
-    }
-    if (event != null) {
-      Native.finish(event, ws.attentionDesc, runtime.tier(), runtime.threads());
-    }
-  }
-
-  private static MemorySegment segment(Tensor tensor) {
-    return tensor == null ? MemorySegment.NULL : tensor.segment;
-  }
-
-  // ---- checks, made when the shapes are not those of the workspace's previous call --------------
-
-  private void describe(
-      Workspace ws,
-      TensorLayout q,
-      TensorLayout k,
-      TensorLayout v,
-      TensorLayout keyLengths,
-      TensorLayout queryLengths,
-      TensorLayout out,
-      TensorLayout lse) {
-    ws.spec = null; // until everything below has succeeded
-    describe(ws.attentionDesc, q, k, v, keyLengths, queryLengths, out, lse);
-    int status = ws.prepareScratch();
-    if (status != Native.Abi.OK) {
-      throw refusal(status, ws.attentionDesc, out);
-    }
-    ws.q = q;
-    ws.k = k;
-    ws.v = v;
-    ws.keyLengths = keyLengths;
-    ws.queryLengths = queryLengths;
-    ws.out = out;
-    ws.lse = lse;
-    ws.spec = spec;
-  }
-
-  /** For what C refuses of a descriptor that {@link #describe} has passed. */
-  private RuntimeException refusal(int status, MemorySegment desc, TensorLayout out) {
-    return status == Native.Abi.OVERLAP
-        ? new IllegalArgumentException(Overlap.self("out", out))
-        : Native.failure(status, Native.checkAttention(runtime.context(), desc));
-  }
-
-  private void describe(
-      MemorySegment desc,
-      TensorLayout q,
-      TensorLayout k,
-      TensorLayout v,
-      TensorLayout keyLengths,
-      TensorLayout queryLengths,
-      TensorLayout out,
-      TensorLayout lse) {
-    if (!isFloats(q, 4)) {
-      throw bad("q", "[batch, seqQ, heads, headDim]", q);
-    }
-    long batch = q.shape[0];
-    long seqQ = q.shape[1];
-    long heads = q.shape[2];
-    long headDim = q.shape[3];
-    if (batch > MAX_SIZE
-        || seqQ > MAX_SIZE
-        || heads < 1
-        || heads > MAX_SIZE
-        || !isHeadDim(headDim)) {
-      throw bad("q", "[< 2^31, < 2^31, 1 or more, 1 .. " + Native.Abi.MAX_HEAD_DIM + "]", q);
-    }
-    if (!isFloats(k, 4)
-        || k.shape[0] != batch
-        || k.shape[1] > MAX_SIZE
-        || k.shape[2] < 1
-        || heads % k.shape[2] != 0
-        || k.shape[3] != headDim) {
-      String kvHeads = heads == 1 ? "1" : "divisor of " + heads;
-      throw bad("k", "[%d, ?, %s, %d]".formatted(batch, kvHeads, headDim), k);
-    }
-    long seqK = k.shape[1];
-    long kvHeads = k.shape[2];
-    if (!isFloats(v, 4)
-        || v.shape[0] != batch
-        || v.shape[1] != seqK
-        || v.shape[2] != kvHeads
-        || !isHeadDim(v.shape[3])) {
-      String shape = "[%d, %d, %d, 1 .. %d]";
-      throw bad("v", shape.formatted(batch, seqK, kvHeads, Native.Abi.MAX_HEAD_DIM), v);
-    }
-    long headDimV = v.shape[3];
-    if (!isFloats(out, 4)
-        || out.shape[0] != batch
-        || out.shape[1] != seqQ
-        || out.shape[2] != heads
-        || out.shape[3] != headDimV) {
-      throw bad("out", "[%d, %d, %d, %d]".formatted(batch, seqQ, heads, headDimV), out);
-    }
-    if (lse != null
-        && !(isFloats(lse, 3)
-            && lse.shape[0] == batch
-            && lse.shape[1] == heads
-            && lse.shape[2] == seqQ)) {
-      throw bad("lse", "[%d, %d, %d]".formatted(batch, heads, seqQ), lse);
-    }
-    checkHeads("alibiSlopes", spec.alibiSlopes, heads);
-    checkHeads("relativePositions", spec.relativePositions, heads);
-    checkLengths("keyLengths", keyLengths, batch);
-    checkLengths("queryLengths", queryLengths, batch);
-    checkUnitStride("q", q);
-    checkUnitStride("k", k);
-    checkUnitStride("v", v);
-    checkUnitStride("out", out);
-
-    Native.describeAttention(
-        desc,
-        spec.causal,
-        spec.hasScale,
-        spec.scale,
-        spec.maxThreads,
-        batch,
-        heads,
-        kvHeads,
-        seqQ,
-        seqK,
-        headDim,
-        headDimV);
-    if (spec.biased) {
-      Native.biased(desc, spec.relativeSpan());
-    }
-    Native.strideQ(desc, q.strides[0], q.strides[1], q.strides[2]);
-    Native.strideK(desc, k.strides[0], k.strides[1], k.strides[2]);
-    Native.strideV(desc, v.strides[0], v.strides[1], v.strides[2]);
-    Native.strideOut(desc, out.strides[0], out.strides[1], out.strides[2]);
-    if (lse == null) {
-      Native.strideLse(desc, 0, 0, 0);
-    } else {
-      Native.strideLse(desc, lse.strides[0], lse.strides[2], lse.strides[1]);
-    }
-  }
-
-  private static boolean isHeadDim(long size) {
-    return size >= 1 && size <= Native.Abi.MAX_HEAD_DIM;
-  }
-
-  private static boolean isFloats(TensorLayout layout, int rank) {
-    return layout.shape.length == rank && layout.dtype == DType.FLOAT32;
-  }
-
-  private static IllegalArgumentException bad(String name, String shape, TensorLayout layout) {
-    return new IllegalArgumentException(
-        "%s: expected %s float32, got %s".formatted(name, shape, layout));
-  }
-
-  private static void checkUnitStride(String name, TensorLayout layout) {
-    if (layout.strides[3] != 1 && layout.shape[3] > 1 && layout.elements > 0) {
-      throw new IllegalArgumentException(
-          "%s: expected stride 1 in the last dimension, got strides %s for shape %s"
-              .formatted(name, TensorLayout.text(layout.strides), TensorLayout.text(layout.shape)));
-    }
-  }
-
-  private static void checkHeads(String name, Tensor biases, long heads) {
-    if (biases != null && biases.layout.shape[0] != heads) {
-      throw new IllegalArgumentException(
-          "%s: expected %d heads as q has, got %s".formatted(name, heads, biases.layout));
-    }
-  }
-
-  private static void checkLengths(String name, TensorLayout layout, long batch) {
-    if (layout == null) {
-      return;
-    }
-    if (layout.dtype != DType.INT32 || layout.shape.length != 1 || layout.shape[0] != batch) {
-      throw new IllegalArgumentException(
-          "%s: expected [%d] int32, got %s".formatted(name, batch, layout));
-    }
-    if (!layout.contiguous) {
-      throw new IllegalArgumentException(
-          "%s: expected stride 1, got stride %d".formatted(name, layout.strides[0]));
-    }
-  }
-
-  // ---- failures ------------------------------------------------------------------------------
-
-  private static IllegalArgumentException readOnly(String name) {
-    return new IllegalArgumentException(
-        name + ": expected memory that can be written, got a read-only segment");
-  }
-
-  /** Finds out which argument a status of the native call is about. Nothing has been written. */
-  private RuntimeException failure(
-      Workspace ws,
-      int status,
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor keyLengths,
-      Tensor queryLengths,
-      Tensor out,
-      Tensor lse) {
-    if (status == Native.Abi.LENGTH) {
-      String text = badLength("keyLengths", keyLengths, k.layout.shape[1]);
-      if (text == null) {
-        text = badLength("queryLengths", queryLengths, q.layout.shape[1]);
-      }
-      return new IllegalArgumentException(
-          text != null ? text : "keyLengths or queryLengths: a value was out of its range");
-    }
-    if (status == Native.Abi.OVERLAP) {
-      return new IllegalArgumentException(
-          Overlap.describe(spec, q, k, v, keyLengths, queryLengths, out, lse));
-    }
-    return Native.failure(status, Native.checkAttention(runtime.context(), ws.attentionDesc));
-  }
-
-  private static String badLength(String name, Tensor lengths, long max) {
-    for (long i = 0; lengths != null && i < lengths.elements(); i++) {
-      int length = lengths.segment.getAtIndex(ValueLayout.JAVA_INT, i);
-      if (length < 0 || length > max) {
-        return "%s[%d]: expected 0 .. %d, got %d".formatted(name, i, max, length);
-      }
-    }
-    return null;
+    return runtime.open(
+        context -> {
+          AttentionLayouts layouts = new AttentionLayouts();
+          layouts.q = q;
+          layouts.k = k;
+          layouts.v = v;
+          layouts.out = out;
+          try (AttentionCall call = new AttentionCall(context)) {
+            AttentionArguments.describe(call, spec, layouts);
+            AttentionPlan plan = call.plan();
+            if (plan == null) {
+              throw refusal(call.prepare(), call, out);
+            }
+            return plan;
+          }
+        });
   }
 }

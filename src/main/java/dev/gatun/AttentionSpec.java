@@ -22,29 +22,23 @@ public final class AttentionSpec {
   private static final AttentionSpec STANDARD = builder().build();
 
   final Causal causal;
-  final boolean hasScale;
-  final float scale;
+  final OptionalDouble scale;
   final int maxThreads;
-  final Tensor alibiSlopes;
-  final Tensor relativePositions;
-
-  /** Whether there are biases: such calls take another entry of the library. */
-  final boolean biased;
+  final Optional<Tensor> alibiSlopes;
+  final Optional<Tensor> relativePositions;
 
   private AttentionSpec(Builder builder) {
     this.causal = builder.causal;
-    this.hasScale = builder.hasScale;
     this.scale = builder.scale;
     this.maxThreads = builder.maxThreads;
-    this.alibiSlopes = builder.alibiSlopes;
-    this.relativePositions = builder.relativePositions;
-    this.biased = alibiSlopes != null || relativePositions != null;
-    if (alibiSlopes != null
-        && relativePositions != null
-        && alibiSlopes.size(0) != relativePositions.size(0)) {
+    this.alibiSlopes = Optional.ofNullable(builder.alibiSlopes);
+    this.relativePositions = Optional.ofNullable(builder.relativePositions);
+    Tensor slopes = builder.alibiSlopes;
+    Tensor relative = builder.relativePositions;
+    if (slopes != null && relative != null && slopes.size(0) != relative.size(0)) {
       throw new IllegalArgumentException(
           "relativePositions: expected %d heads as alibiSlopes has, got %s"
-              .formatted(alibiSlopes.size(0), relativePositions.layout));
+              .formatted(slopes.size(0), relative.layout));
     }
   }
 
@@ -82,7 +76,7 @@ public final class AttentionSpec {
    * @return the scale, or empty for {@code 1/sqrt(headDim)}
    */
   public OptionalDouble scale() {
-    return hasScale ? OptionalDouble.of(scale) : OptionalDouble.empty();
+    return scale;
   }
 
   /**
@@ -100,7 +94,7 @@ public final class AttentionSpec {
    * @return {@code [heads]}, or empty if there are none
    */
   public Optional<Tensor> alibiSlopes() {
-    return Optional.ofNullable(alibiSlopes);
+    return alibiSlopes;
   }
 
   /**
@@ -109,12 +103,7 @@ public final class AttentionSpec {
    * @return {@code [heads, 2 * span + 1]}, or empty if there are none
    */
   public Optional<Tensor> relativePositions() {
-    return Optional.ofNullable(relativePositions);
-  }
-
-  /** The span of {@link #relativePositions}, 0 without them. */
-  long relativeSpan() {
-    return relativePositions == null ? 0 : relativePositions.size(1) / 2;
+    return relativePositions;
   }
 
   /** Tells whether the other object is a specification with the same values and tensors. */
@@ -122,17 +111,16 @@ public final class AttentionSpec {
   public boolean equals(Object other) {
     return other instanceof AttentionSpec that
         && causal == that.causal
-        && hasScale == that.hasScale
-        && Float.floatToIntBits(scale) == Float.floatToIntBits(that.scale)
+        && scale.equals(that.scale)
         && maxThreads == that.maxThreads
-        && alibiSlopes == that.alibiSlopes
-        && relativePositions == that.relativePositions;
+        && alibiSlopes.orElse(null) == that.alibiSlopes.orElse(null)
+        && relativePositions.orElse(null) == that.relativePositions.orElse(null);
   }
 
   /** Returns a hash of the values. */
   @Override
   public int hashCode() {
-    return Objects.hash(causal, hasScale, scale, maxThreads, alibiSlopes, relativePositions);
+    return Objects.hash(causal, scale, maxThreads, alibiSlopes, relativePositions);
   }
 
   /** Returns the values on one line. */
@@ -141,17 +129,16 @@ public final class AttentionSpec {
     return "AttentionSpec[causal=%s, scale=%s, maxThreads=%s%s%s]"
         .formatted(
             causal,
-            hasScale ? Float.toString(scale) : "1/sqrt(headDim)",
+            scale.isPresent() ? Float.toString((float) scale.getAsDouble()) : "1/sqrt(headDim)",
             maxThreads == 0 ? "all" : Integer.toString(maxThreads),
-            alibiSlopes == null ? "" : ", alibiSlopes=" + alibiSlopes.layout,
-            relativePositions == null ? "" : ", relativePositions=" + relativePositions.layout);
+            alibiSlopes.map(slopes -> ", alibiSlopes=" + slopes.layout).orElse(""),
+            relativePositions.map(biases -> ", relativePositions=" + biases.layout).orElse(""));
   }
 
   /** Collects the values of a specification. Not thread-safe. */
   public static final class Builder {
     private Causal causal = Causal.NONE;
-    private boolean hasScale;
-    private float scale;
+    private OptionalDouble scale = OptionalDouble.empty();
     private int maxThreads;
     private Tensor alibiSlopes;
     private Tensor relativePositions;
@@ -180,8 +167,7 @@ public final class AttentionSpec {
       if (!Float.isFinite(value)) {
         throw new IllegalArgumentException("scale: expected a finite number, got " + value);
       }
-      this.scale = value;
-      this.hasScale = true;
+      this.scale = OptionalDouble.of(value);
       return this;
     }
 

@@ -3,12 +3,12 @@ package dev.gatun;
 import dev.gatun.internal.Blas;
 import dev.gatun.internal.Native;
 import dev.gatun.internal.Waiting;
-import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.LinkedHashSet;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.function.LongFunction;
 
 /**
  * The kernels of one tier and a pool of native threads: where operations come from.
@@ -98,6 +98,17 @@ public final class GatunRuntime implements AutoCloseable {
    */
   public static Builder builder() {
     return new Builder();
+  }
+
+  /**
+   * Tells whether this build has a tier and this CPU can run it. Loads the native library.
+   *
+   * @param tier the tier
+   * @return true if a runtime with this tier can be created
+   * @throws GatunException if the native library cannot be loaded
+   */
+  public static boolean isAvailable(Tier tier) {
+    return Native.tierAvailable(Objects.requireNonNull(tier, "tier"));
   }
 
   /**
@@ -194,17 +205,14 @@ public final class GatunRuntime implements AutoCloseable {
    * @throws IllegalStateException if the runtime is closed
    */
   public RuntimeInfo info() {
-    synchronized (lock) {
-      checkOpen();
-      return Native.info(context, threadsSource);
-    }
+    return open(address -> Native.info(address, threadsSource));
   }
 
-  /** Fills the plan of an attention call, and returns a status. */
-  int plan(MemorySegment desc, MemorySegment info) {
+  /** Does something with the context while it cannot be closed. */
+  <T> T open(LongFunction<T> body) {
     synchronized (lock) {
       checkOpen();
-      return Native.planAttention(context, desc, info);
+      return body.apply(context);
     }
   }
 
@@ -215,10 +223,7 @@ public final class GatunRuntime implements AutoCloseable {
    * @throws IllegalStateException if the runtime is closed
    */
   public Counters counters() {
-    synchronized (lock) {
-      checkOpen();
-      return Native.counters(context);
-    }
+    return open(Native::counters);
   }
 
   /**

@@ -114,19 +114,9 @@ public final class MatMul {
       throw new IllegalArgumentException(
           "out: expected memory that can be written, got a read-only segment");
     }
-    int status;
-    try {
-      status =
-          Native.sgemm(
-              runtime.context(),
-              ws.sgemmDesc,
-              ws.products.begin(),
-              ws.swapped ? b.segment : a.segment,
-              ws.swapped ? a.segment : b.segment,
-              out.segment);
-    } finally {
-      ws.products.multiplying = false;
-    }
+    int status =
+        ws.rows.multiply(
+            ws.swapped ? b.segment : a.segment, ws.swapped ? a.segment : b.segment, out.segment);
     if (status != Native.Abi.OK) {
       if (status == Native.Abi.OVERLAP) {
         throw new IllegalArgumentException(
@@ -183,8 +173,7 @@ public final class MatMul {
       boolean swapped) {
     boolean transposeLeft = isTransposed(leftName, left, swapped);
     boolean transposeRight = isTransposed(rightName, right, swapped);
-    Native.describeSgemm(
-        ws.sgemmDesc,
+    ws.rows.describeProduct(
         transposeLeft,
         transposeRight,
         m,

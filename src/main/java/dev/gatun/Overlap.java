@@ -13,14 +13,8 @@ final class Overlap {
   private Overlap() {}
 
   static String describe(
-      AttentionSpec spec,
-      Tensor q,
-      Tensor k,
-      Tensor v,
-      Tensor keyLengths,
-      Tensor queryLengths,
-      Tensor out,
-      Tensor lse) {
+      AttentionSpec spec, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
+    Tensor lse = options.lse;
     if (lse != null && selfOverlaps(lse.layout)) {
       return self("lse", lse.layout);
     }
@@ -28,10 +22,12 @@ final class Overlap {
     others.put("q", q);
     others.put("k", k);
     others.put("v", v);
-    others.put("keyLengths", keyLengths);
-    others.put("queryLengths", queryLengths);
-    others.put("alibiSlopes", spec.alibiSlopes);
-    others.put("relativePositions", spec.relativePositions);
+    others.put("keyLengths", options.keyLengths);
+    others.put("queryLengths", options.queryLengths);
+    others.put("cuSeqlens of queries", options.cuSeqlensQ);
+    others.put("cuSeqlens of keys", options.cuSeqlensK);
+    others.put("alibiSlopes", spec.alibiSlopes().orElse(null));
+    others.put("relativePositions", spec.relativePositions().orElse(null));
     others.put("lse", lse);
     for (Map.Entry<String, Tensor> other : others.entrySet()) {
       if (other.getValue() != null && overlaps(out, other.getValue())) {
@@ -47,6 +43,13 @@ final class Overlap {
     return lse == null
         ? "out: expected memory of its own, got memory shared with an input"
         : "out, lse: expected memory of their own, got memory shared with another tensor";
+  }
+
+  /** For inputs that native code gets a copy of. */
+  static void refuse(String name, Tensor output, String inputName, Tensor input) {
+    if (overlaps(output, input)) {
+      throw new IllegalArgumentException(pair(name, inputName));
+    }
   }
 
   private static String pair(String output, String other) {

@@ -1,6 +1,5 @@
 package dev.gatun;
 
-import dev.gatun.internal.Native;
 import java.util.Locale;
 
 /**
@@ -18,16 +17,6 @@ public enum Tier {
   AVX512;
 
   private final String text = name().toLowerCase(Locale.ROOT);
-
-  /**
-   * Tells whether this build has the tier and this CPU can run it. Loads the native library.
-   *
-   * @return true if a runtime with this tier can be created
-   * @throws GatunException if the native library cannot be loaded
-   */
-  public boolean isAvailable() {
-    return Native.tierAvailable(this);
-  }
 
   /** Returns the name as {@code GATUN_ISA} spells it: {@code avx512}. */
   @Override

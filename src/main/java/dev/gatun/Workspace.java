@@ -1,11 +1,10 @@
 package dev.gatun;
 
 import dev.gatun.internal.Access;
+import dev.gatun.internal.AttentionCall;
 import dev.gatun.internal.Blas;
-import dev.gatun.internal.Blocks;
-import dev.gatun.internal.Native;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.RowOps;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 
@@ -48,62 +47,40 @@ public final class Workspace implements AutoCloseable {
     Access.set(new LayerAccess());
   }
 
-  /** Has the static initialiser run, before the first workspace is made. */
-  static void initialize() {}
+  /** Has static initializers run, this class's and what calls use, before the first workspace. */
+  static AttentionOptions initialize() {
+    return AttentionOptions.NONE;
+  }
 
   /** How layers and models take a workspace. */
   private static final class LayerAccess extends Access {
     @Override
-    public Workspace begin(GatunRuntime runtime, Workspace workspace) {
-      return runtime.begin(workspace);
+    public LayerCall begin(GatunRuntime runtime, Workspace workspace) {
+      Workspace taken = runtime.begin(workspace);
+      taken.layouts.invalidate(); // layers describe other calls
+      taken.c = null;
+      return taken.layerCall();
     }
 
     @Override
-    public void end(GatunRuntime runtime, Workspace workspace, Workspace taken) {
-      runtime.end(workspace, taken);
-    }
-
-    @Override
-    public Blocks blocks(Workspace taken) {
-      if (taken.blocks == null) {
-        taken.blocks = new Blocks(taken.runtime.context(), taken.products);
-      }
-      taken.blocks.giveBackTo(0); // what a call that failed had taken
-      return taken.blocks;
+    public void end(Workspace taken, boolean borrowed) {
+      taken.runtime.end(borrowed ? null : taken, taken);
     }
   }
 
-  /** Where a size is stored by native code. */
-  private static final long BYTES_OFFSET = 0;
-
-  private static final long ATTENTION_OFFSET = 64;
-
   final GatunRuntime runtime;
 
-  /** Descriptors of attention and product. */
-  final MemorySegment attentionDesc;
+  final AttentionCall attention;
+  final RowOps rows;
+  private final LayerCall layerCall;
 
-  final MemorySegment sgemmDesc;
-  final long attentionDescAddress;
-  private final MemorySegment fixed;
+  /** What the descriptor of attention holds. */
+  final AttentionLayouts layouts = new AttentionLayouts();
 
-  /** What layers and models write; null until one of them runs. */
-  private Blocks blocks;
+  /** The options of the call that runs, which the caller's may no longer be. */
+  final AttentionOptions options = new AttentionOptions();
 
-  private MemorySegment scratch;
-  long scratchAddress;
-  long scratchBytes;
-
-  // What the descriptors hold. Null where that is nothing valid.
-  AttentionSpec spec;
-  TensorLayout q;
-  TensorLayout k;
-  TensorLayout v;
-  TensorLayout keyLengths;
-  TensorLayout queryLengths;
-  TensorLayout out;
-  TensorLayout lse;
-
+  // What the descriptor of a product holds. Null where that is nothing valid.
   TensorLayout a;
   TensorLayout b;
   TensorLayout c;
@@ -128,22 +105,19 @@ public final class Workspace implements AutoCloseable {
     this.products = new Blas.User(runtime.products, 1);
     this.owner = Thread.currentThread();
     this.state = BUSY;
-    long attentionBytes = align(Native.Abi.ATTENTION_DESC_BYTES);
-    long sgemmBytes = align(Native.Abi.SGEMM_DESC_BYTES);
-    MemorySegment memory = Native.allocate(ATTENTION_OFFSET + attentionBytes + sgemmBytes);
+    this.attention = new AttentionCall(runtime.context());
     try {
-      this.attentionDesc = memory.asSlice(ATTENTION_OFFSET, attentionBytes);
-      this.sgemmDesc = memory.asSlice(ATTENTION_OFFSET + attentionBytes, sgemmBytes);
-      this.attentionDescAddress = attentionDesc.address();
+      this.rows = new RowOps(runtime.context(), products);
+      this.layerCall = new LayerCall(this, rows, attention);
     } catch (Throwable e) {
-      Native.free(memory);
+      attention.close();
       throw e;
     }
-    this.fixed = memory;
   }
 
-  private static long align(long bytes) {
-    return (bytes + 63) & -64;
+  /** Scratch and operations, for who has the workspace. */
+  LayerCall layerCall() {
+    return layerCall;
   }
 
   // ---- the guard: everything else in this class is touched only between acquire and release ----
@@ -246,8 +220,7 @@ public final class Workspace implements AutoCloseable {
    * @return bytes that are allocated now, 0 before the first call and after close
    */
   public long bytes() {
-    Blocks layers = blocks;
-    return scratchBytes + (layers == null ? 0 : layers.bytes());
+    return attention.bytes() + layerCall.bytes();
   }
 
   /**
@@ -288,45 +261,13 @@ public final class Workspace implements AutoCloseable {
           case BUSY -> "in use";
           default -> "closed";
         };
-    return "Workspace(%s, %d bytes)".formatted(text, scratchBytes);
-  }
-
-  // ---- memory --------------------------------------------------------------------------------
-
-  /** Takes the scratch that the attention descriptor needs, and returns a status. */
-  int prepareScratch() {
-    int status = Native.attentionWorkspaceSize(runtime.context(), attentionDesc, fixed);
-    if (status != Native.Abi.OK) {
-      return status;
-    }
-    long needed = fixed.get(ValueLayout.JAVA_LONG, BYTES_OFFSET);
-    if (needed > scratchBytes) {
-      MemorySegment smaller = scratch;
-      MemorySegment larger = Native.allocate(needed);
-      scratchAddress = larger.address();
-      scratchBytes = needed;
-      scratch = larger;
-      if (smaller != null) {
-        Native.free(smaller); // last: it is not freed twice if this call ends early
-      }
-    }
-    return status;
+    return "Workspace(%s, %d bytes)".formatted(text, bytes());
   }
 
   private void freeMemory() {
     products.close();
-    MemorySegment old = scratch;
-    scratch = null;
-    scratchAddress = 0;
-    scratchBytes = 0;
-    if (old != null) {
-      Native.free(old);
-    }
-    Blocks layers = blocks;
-    blocks = null;
-    if (layers != null) {
-      layers.close();
-    }
-    Native.free(fixed);
+    layerCall.free();
+    attention.close();
+    rows.close();
   }
 }

@@ -83,6 +83,7 @@ class AttentionBiasTest {
       Tensor k = Tensor.allocate(arena, DType.FLOAT32, 1, 2, 1, 4);
       Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 1, 1, 4);
       Tensor lse = Tensor.allocate(arena, DType.FLOAT32, 1, 1, 1);
+      AttentionOptions options = new AttentionOptions().lse(lse);
       Tensor slopes = Tensor.copyOf(arena, new float[] {2}, 1);
       Tensor table = Tensor.copyOf(arena, new float[] {1, 0.5f, 7}, 1, 3);
       Attention plain = runtime.attention(AttentionSpec.standard());
@@ -92,16 +93,16 @@ class AttentionBiasTest {
               AttentionSpec.builder().alibiSlopes(slopes).relativePositions(table).build());
       // Two keys of score 0, one at a distance of 1 from the query and one where it stands.
       for (int n = 0; n < 3; n++) {
-        plain.forward(workspace, q, k, k, null, null, out, lse);
+        plain.forward(workspace, q, k, k, out, options);
         assertEquals(Math.log(2), lse.getFloat(0, 0, 0), 1e-6);
-        alibi.forward(workspace, q, k, k, null, null, out, lse);
+        alibi.forward(workspace, q, k, k, out, options);
         assertEquals(Math.log(Math.exp(-2) + 1), lse.getFloat(0, 0, 0), 1e-6);
-        both.forward(workspace, q, k, k, null, null, out, lse);
+        both.forward(workspace, q, k, k, out, options);
         assertEquals(Math.log(Math.exp(-2 + 1) + Math.exp(0.5)), lse.getFloat(0, 0, 0), 1e-6);
       }
       // What the tensors hold is read by each call.
       slopes.setFloat(Float.NaN, 0);
-      alibi.forward(workspace, q, k, k, null, null, out, lse);
+      alibi.forward(workspace, q, k, k, out, options);
       assertTrue(Float.isNaN(lse.getFloat(0, 0, 0)));
     }
   }

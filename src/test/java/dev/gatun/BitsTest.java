@@ -3,6 +3,8 @@ package dev.gatun;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.gatun.internal.Native;
+import dev.gatun.internal.gatun.gatun_attention_desc;
+import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.support.Placement;
 import dev.gatun.support.Problem;
 import dev.gatun.support.Run;
@@ -222,10 +224,11 @@ class BitsTest {
                 q,
                 k,
                 v,
-                p.keyLengths == null ? null : keys,
-                p.queryLengths == null ? null : queries,
                 out,
-                withLse ? lse : null);
+                new AttentionOptions()
+                    .keyLengths(p.keyLengths == null ? null : keys)
+                    .queryLengths(p.queryLengths == null ? null : queries)
+                    .lse(withLse ? lse : null));
         Run want = Run.of(runtime, p);
         Run.checkSameBits(want.out(), out.toFloatArray(), n + ": out of " + p);
         if (withLse) {
@@ -244,40 +247,39 @@ class BitsTest {
       Run java = Run.of(runtime, p);
       long context = Native.createContext(3, tier);
       try (Arena arena = Arena.ofConfined()) {
-        MemorySegment desc = arena.allocate(Native.Abi.ATTENTION_DESC_BYTES, 64);
-        Native.describeAttention(
-            desc,
-            p.causal,
-            false,
-            0,
-            0,
-            p.batch,
-            p.heads,
-            p.kvHeads,
-            p.seqQ,
-            p.seqK,
-            p.headDim,
-            p.headDimV);
+        MemorySegment desc = gatun_attention_desc.allocate(arena);
+        gatun_attention_desc.struct_size(desc, (int) gatun_attention_desc.sizeof());
+        gatun_attention_desc.dtype(desc, gatun_h.GATUN_DTYPE_F32());
+        gatun_attention_desc.kv_dtype(desc, gatun_h.GATUN_DTYPE_F32());
+        gatun_attention_desc.causal(desc, p.causal.ordinal());
+        gatun_attention_desc.batch(desc, p.batch);
+        gatun_attention_desc.heads(desc, p.heads);
+        gatun_attention_desc.kv_heads(desc, p.kvHeads);
+        gatun_attention_desc.seq_q(desc, p.seqQ);
+        gatun_attention_desc.seq_k(desc, p.seqK);
+        gatun_attention_desc.head_dim(desc, p.headDim);
+        gatun_attention_desc.head_dim_v(desc, p.headDimV);
         long q = (long) p.heads * p.headDim;
         long k = (long) p.kvHeads * p.headDim;
         long v = (long) p.kvHeads * p.headDimV;
         long o = (long) p.heads * p.headDimV;
-        Native.strideQ(desc, p.seqQ * q, q, p.headDim);
-        Native.strideK(desc, p.seqK * k, k, p.headDim);
-        Native.strideV(desc, p.seqK * v, v, p.headDimV);
-        Native.strideOut(desc, p.seqQ * o, o, p.headDimV);
-        Native.strideLse(desc, (long) p.heads * p.seqQ, 1, p.seqQ);
+        stride(gatun_attention_desc.q_stride(desc), p.seqQ * q, q, p.headDim);
+        stride(gatun_attention_desc.k_stride(desc), p.seqK * k, k, p.headDim);
+        stride(gatun_attention_desc.v_stride(desc), p.seqK * v, v, p.headDimV);
+        stride(gatun_attention_desc.out_stride(desc), p.seqQ * o, o, p.headDimV);
+        stride(gatun_attention_desc.lse_stride(desc), (long) p.heads * p.seqQ, 1, p.seqQ);
+        MemorySegment handle = MemorySegment.ofAddress(context);
         MemorySegment size = arena.allocate(ValueLayout.JAVA_LONG);
-        assertEquals(Native.Abi.OK, Native.attentionWorkspaceSize(context, desc, size));
+        assertEquals(Native.Abi.OK, gatun_h.gatun_attention_workspace_size(handle, desc, size));
         long bytes = size.get(ValueLayout.JAVA_LONG, 0);
         MemorySegment workspace = arena.allocate(bytes, 64);
         MemorySegment out = arena.allocate(4L * java.out().length);
         MemorySegment lse = arena.allocate(4L * java.lse().length);
         int status =
-            Native.attentionForward(
-                context,
-                desc.address(),
-                workspace.address(),
+            gatun_h.gatun_attention_forward(
+                handle,
+                desc,
+                workspace,
                 bytes,
                 arena.allocateFrom(ValueLayout.JAVA_FLOAT, p.q),
                 arena.allocateFrom(ValueLayout.JAVA_FLOAT, p.k),
@@ -294,6 +296,12 @@ class BitsTest {
         assertEquals(Native.Abi.OK, Native.destroyContext(context));
       }
     }
+  }
+
+  private static void stride(MemorySegment to, long batch, long seq, long head) {
+    to.setAtIndex(ValueLayout.JAVA_LONG, 0, batch);
+    to.setAtIndex(ValueLayout.JAVA_LONG, 1, seq);
+    to.setAtIndex(ValueLayout.JAVA_LONG, 2, head);
   }
 
   private static MemorySegment ints(Arena arena, int[] lengths) {

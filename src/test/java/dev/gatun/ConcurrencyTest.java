@@ -61,7 +61,7 @@ class ConcurrencyTest {
       try (Arena own = Arena.ofConfined()) {
         Tensor out = Tensor.allocate(own, DType.FLOAT32, p.batch, p.seqQ, p.heads, p.headDimV);
         Tensor lse = Tensor.allocate(own, DType.FLOAT32, p.batch, p.heads, p.seqQ);
-        attention.forward(in[0], in[1], in[2], out, lse);
+        attention.forward(in[0], in[1], in[2], out, new AttentionOptions().lse(lse));
         expected
             .get(n)
             .checkSameBits(new Run(out.toFloatArray(), lse.toFloatArray()), "caller " + caller);

@@ -9,10 +9,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.sun.management.ThreadMXBean;
 import dev.gatun.internal.AttentionEvent;
 import dev.gatun.internal.ModelEvent;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.MultiHeadAttention;
+import dev.gatun.nn.Sequences;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.management.ManagementFactory;
@@ -84,18 +84,58 @@ class EventsTest {
         assertEquals(9, event.getLong("seqK"));
         assertEquals(16, event.getInt("headDim"));
         assertEquals(24, event.getInt("headDimV"));
-        assertFalse(event.getBoolean("packed"));
-        assertEquals("attention_f32_" + runtime.tier(), event.getString("kernel"));
+        assertFalse(event.getBoolean("ragged"));
         long nanos = event.getDuration().toNanos();
         assertTrue(nanos > 0 && nanos < elapsed, nanos + " ns");
         assertEquals(Thread.currentThread().getName(), event.getThread().getJavaName());
         assertNull(event.getStackTrace());
       }
       assertEquals(List.of(5L, 5L, 1L), events.stream().map(e -> e.getLong("seqQ")).toList());
-      assertEquals(List.of(3, 2, 3), events.stream().map(e -> e.getInt("threads")).toList());
+      assertEquals(
+          List.of(
+              "attention_f32_" + runtime.tier(),
+              "attention_f32_" + runtime.tier(),
+              "attention_few_f32_" + runtime.tier()),
+          events.stream().map(e -> e.getString("kernel")).toList());
+      assertEquals(List.of(1, 1, 1), events.stream().map(e -> e.getInt("threads")).toList());
       assertEquals(
           List.of("NONE", "BOTTOM_RIGHT", "NONE"),
           events.stream().map(e -> e.getString("causal")).toList());
+    }
+  }
+
+  /** Those that find work: of a small call, above, the caller alone. */
+  @Test
+  void threads() throws IOException {
+    try (GatunRuntime runtime = GatunRuntime.builder().threads(3).build();
+        Arena arena = Arena.ofConfined()) {
+      Tensor q = Tensor.allocate(arena, DType.FLOAT32, 1, 512, 4, 64);
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 512, 4, 64);
+      Attention all = runtime.attention(AttentionSpec.standard());
+      Attention two = runtime.attention(AttentionSpec.builder().maxThreads(2).build());
+      List<RecordedEvent> events =
+          record(
+              () -> {
+                all.forward(q, q, q, out);
+                two.forward(q, q, q, out);
+              });
+      assertEquals(List.of(3, 2), events.stream().map(e -> e.getInt("threads")).toList());
+    }
+  }
+
+  /** Few keys and values whose columns fill vectors: a kernel of its own where there is one. */
+  @Test
+  void tinyHeads() throws IOException {
+    try (GatunRuntime runtime = GatunRuntime.builder().threads(1).build();
+        Arena arena = Arena.ofConfined()) {
+      Tensor q = Tensor.allocate(arena, DType.FLOAT32, 1, 5, 2, 32);
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 5, 2, 32);
+      Attention attention = runtime.attention(AttentionSpec.standard());
+      List<RecordedEvent> events = record(() -> attention.forward(q, q, q, out));
+      String kernel = runtime.tier() == Tier.AVX512 ? "attention_tiny_f32_" : "attention_f32_";
+      assertEquals(
+          List.of(kernel + runtime.tier()),
+          events.stream().map(event -> event.getString("kernel")).toList());
     }
   }
 
@@ -124,6 +164,8 @@ class EventsTest {
       assertEquals(1, event.getInt("threads"));
       assertEquals("attention_f32_" + runtime.tier(), event.getString("kernel"));
 
+      assertFalse(event.getBoolean("ragged"));
+
       assertEquals(5, runtime.counters().calls(), "three projections, attention, output");
       new Linear(runtime, weight, null, Activation.RELU).forward(x, out);
       assertEquals(6, runtime.counters().calls());
@@ -131,6 +173,15 @@ class EventsTest {
       new LayerNorm(runtime, gamma, null, 1e-5f).forward(x, out);
       assertEquals(7, runtime.counters().calls());
       assertTrue(runtime.counters().tasks() >= 7);
+
+      Sequences ragged = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, 5, 7}, 3));
+      List<RecordedEvent> some =
+          record(() -> layer.forward(x.reshape(7, 16), ragged, out.reshape(7, 16)));
+      assertEquals(1, some.size(), some.toString());
+      assertTrue(some.getFirst().getBoolean("ragged"));
+      assertEquals(2, some.getFirst().getLong("batch"));
+      assertEquals(5, some.getFirst().getLong("seqQ"));
+      assertEquals(5, some.getFirst().getLong("seqK"));
     }
   }
 

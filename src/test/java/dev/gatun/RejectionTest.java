@@ -66,7 +66,9 @@ class RejectionTest {
     }
 
     void run() {
-      attention.forward(workspace, q, k, v, keyLengths, queryLengths, out, lse);
+      AttentionOptions options =
+          new AttentionOptions().keyLengths(keyLengths).queryLengths(queryLengths).lse(lse);
+      attention.forward(workspace, q, k, v, out, options);
     }
   }
 
@@ -414,7 +416,7 @@ class RejectionTest {
     refused("threads", () -> GatunRuntime.builder().threads(-1));
     refused("workspaces", () -> GatunRuntime.builder().workspaces(0));
     for (Tier tier : Tier.values()) {
-      if (!tier.isAvailable()) {
+      if (!GatunRuntime.isAvailable(tier)) {
         refused(tier.toString(), () -> GatunRuntime.builder().tier(tier).build());
       }
     }

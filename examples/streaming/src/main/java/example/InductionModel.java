@@ -1,11 +1,11 @@
 package example;
 
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.FeedForward;
 import dev.gatun.nn.LanguageModel;

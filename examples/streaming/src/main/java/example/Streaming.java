@@ -105,7 +105,7 @@ public final class Streaming {
     Tensor ids = tokens(arena, all.substring(0, all.length() - 1));
     Tensor logits = Tensor.allocate(arena, DType.FLOAT32, 1, ids.size(1), model.vocabulary());
     state.reset();
-    model.forward(null, state, ids, logits);
+    model.forward(null, state, ids, null, logits);
     StringBuilder text = new StringBuilder();
     for (long n = PROMPT.length() - 1; n < ids.size(1); n++) {
       float[] scores = logits.select(0, 0).select(0, n).toFloatArray();

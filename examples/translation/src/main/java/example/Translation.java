@@ -1,12 +1,12 @@
 package example;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
 import dev.gatun.model.PaperTransformer;
 import dev.gatun.model.Weights;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.BeamSearch;
 import dev.gatun.nn.BeamSearch.Hypothesis;
 import dev.gatun.nn.DecoderState;
@@ -143,7 +143,7 @@ public final class Translation {
     int size = target.size();
     List<String> input = words(Language.BEGIN + " " + String.join(" ", target)).subList(0, size);
     Tensor logits = Tensor.allocate(arena, DType.FLOAT32, 1, size, model.vocabulary());
-    model.forward(null, one, ids(LANGUAGE.french, input), logits);
+    model.forward(null, one, ids(LANGUAGE.french, input), null, logits);
     double sum = 0;
     for (int n = 0; n < size; n++) {
       float[] scores = logits.select(0, 0).select(0, n).toFloatArray();

@@ -1,6 +1,7 @@
 package dev.gatun.cli;
 
 import dev.gatun.Attention;
+import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
@@ -262,21 +263,17 @@ final class AttendCommand implements Callable<Integer> {
       builder.scale(scale);
     }
     Attention attention = runtime.attention(builder.build());
-    Tensor keyLengths = int32(problem.keyLengths(), arena);
-    Tensor rowLengths = int32(problem.queryLengths(), arena);
+    AttentionOptions options =
+        new AttentionOptions()
+            .keyLengths(int32(problem.keyLengths(), arena))
+            .queryLengths(int32(problem.queryLengths(), arena))
+            .lse(sums);
     Timing timing;
     try (Workspace workspace = runtime.newWorkspace()) {
       Runnable call =
           () ->
               attention.forward(
-                  workspace,
-                  q,
-                  problem.k(),
-                  problem.v(),
-                  keyLengths,
-                  rowLengths,
-                  layout.bshd(result),
-                  sums);
+                  workspace, q, problem.k(), problem.v(), layout.bshd(result), options);
       long start = System.nanoTime();
       call.run();
       timing = stats ? Timing.measure(call, System.nanoTime() - start, runtime) : null;

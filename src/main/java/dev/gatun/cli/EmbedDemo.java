@@ -8,10 +8,11 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Blas;
 import dev.gatun.internal.Messages;
-import dev.gatun.model.BertConfig;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import dev.gatun.model.Tokenized;
+import dev.gatun.nn.Sequences;
+import dev.gatun.nn.TextEncoder;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
@@ -65,7 +66,7 @@ final class EmbedDemo {
 
   private static final class Sentence {
     final Tensor ids;
-    final Tensor offsets;
+    final Sequences text;
     final Tensor vector;
     final double[] ours = new double[ROUNDS];
     final double[] theirs = new double[ROUNDS];
@@ -73,7 +74,7 @@ final class EmbedDemo {
 
     Sentence(Arena arena, int[] tokens, Tensor vector) {
       ids = Tensor.copyOf(arena, tokens, tokens.length);
-      offsets = Tensor.copyOf(arena, new int[] {0, tokens.length}, 2);
+      text = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, tokens.length}, 2));
       this.vector = vector;
     }
   }
@@ -105,13 +106,13 @@ final class EmbedDemo {
   }
 
   private void describe(RuntimeInfo info, TextEmbedder model, long loadNanos) {
-    BertConfig config = model.encoder().config();
+    TextEncoder encoder = model.encoder().textEncoder();
     out.printf(
         Locale.ROOT,
         "model      all-MiniLM-L6-v2: %d layers, %d wide, %d heads, loaded in %.2f s%n",
-        config.layers(),
-        config.hidden(),
-        config.heads(),
+        encoder.layers().size(),
+        encoder.dim(),
+        encoder.layers().getFirst().selfAttention().heads(),
         loadNanos / 1e9);
     out.printf(
         "runs on    %s, kernels %s, OpenBLAS %s, %d thread%s%n",
@@ -151,10 +152,10 @@ final class EmbedDemo {
       warm(model, workspace, sentences, peer);
       for (int round = 0; round < ROUNDS; round++) {
         Thread.sleep(PAUSE_MILLIS);
-        model.embed(workspace, sentences[0].ids, sentences[0].offsets, sentences[0].vector);
+        model.embed(workspace, sentences[0].ids, sentences[0].text, sentences[0].vector);
         for (Sentence sentence : sentences) {
           long begin = System.nanoTime();
-          model.embed(workspace, sentence.ids, sentence.offsets, sentence.vector);
+          model.embed(workspace, sentence.ids, sentence.text, sentence.vector);
           sentence.ours[round] = System.nanoTime() - begin;
         }
         if (peer != null) {
@@ -186,7 +187,7 @@ final class EmbedDemo {
     long begin = System.nanoTime();
     do {
       for (Sentence sentence : sentences) {
-        model.embed(workspace, sentence.ids, sentence.offsets, sentence.vector);
+        model.embed(workspace, sentence.ids, sentence.text, sentence.vector);
         if (peer != null) {
           peer.run(sentence.inputs);
         }
@@ -280,7 +281,7 @@ final class EmbedDemo {
       long before = threads.getTotalThreadAllocatedBytes();
       for (int n = 0; n < CALLS; n++) {
         for (Sentence sentence : sentences) {
-          model.embed(workspace, sentence.ids, sentence.offsets, sentence.vector);
+          model.embed(workspace, sentence.ids, sentence.text, sentence.vector);
         }
       }
       bytes = threads.getTotalThreadAllocatedBytes() - before;

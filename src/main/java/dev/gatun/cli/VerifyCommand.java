@@ -1,5 +1,6 @@
 package dev.gatun.cli;
 
+import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -75,7 +76,9 @@ final class VerifyCommand implements Callable<Integer> {
           Tensor queryLengths,
           Tensor out,
           Tensor lse) {
-        runtime.attention(attention).forward(null, q, k, v, keyLengths, queryLengths, out, lse);
+        AttentionOptions options =
+            new AttentionOptions().keyLengths(keyLengths).queryLengths(queryLengths).lse(lse);
+        runtime.attention(attention).forward(q, k, v, out, options);
       }
 
       @Override
@@ -87,7 +90,7 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    List<Tier> available = Arrays.stream(Tier.values()).filter(Tier::isAvailable).toList();
+    List<Tier> available = Arrays.stream(Tier.values()).filter(GatunRuntime::isAvailable).toList();
     long drawn = seed != null ? seed : ThreadLocalRandom.current().nextInt(Integer.MAX_VALUE);
     Verifier verifier =
         new Verifier(

@@ -15,20 +15,11 @@ public abstract class Access {
   /** For {@link Workspace} only. */
   protected Access() {}
 
-  /**
-   * Sets the instance.
-   *
-   * @param access the one that {@link Workspace} makes
-   */
+  /** For {@link Workspace} only. */
   public static void set(Access access) {
     instance = access;
   }
 
-  /**
-   * Returns the instance.
-   *
-   * @return never null
-   */
   public static Access get() {
     if (instance == null) { // the first layer of a process can come before the first workspace
       try {
@@ -40,29 +31,9 @@ public abstract class Access {
     return instance;
   }
 
-  /**
-   * Takes the workspace for one call: the caller's, or one that the runtime lends.
-   *
-   * @param runtime where the call runs
-   * @param workspace the caller's, or null
-   * @return a workspace that is this call's alone, to be given to {@link #end}
-   */
-  public abstract Workspace begin(GatunRuntime runtime, Workspace workspace);
+  /** Takes the workspace for one call: the caller's, or for null one that the runtime lends. */
+  public abstract LayerCall begin(GatunRuntime runtime, Workspace workspace);
 
-  /**
-   * Ends what {@link #begin} began.
-   *
-   * @param runtime where the call ran
-   * @param workspace what begin was given
-   * @param taken what begin returned
-   */
-  public abstract void end(GatunRuntime runtime, Workspace workspace, Workspace taken);
-
-  /**
-   * Returns the descriptors and buffers of a workspace that is taken.
-   *
-   * @param taken what {@link #begin} returned
-   * @return made at the first call, freed with the workspace
-   */
-  public abstract Blocks blocks(Workspace taken);
+  /** Ends what {@link #begin} began. */
+  public abstract void end(Workspace taken, boolean borrowed);
 }

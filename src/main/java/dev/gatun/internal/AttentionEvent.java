@@ -34,11 +34,11 @@ public final class AttentionEvent extends Event {
   long kvHeads;
 
   @Label("Query Rows")
-  @Description("Of one sequence; if packed, of the longest")
+  @Description("Of one sequence; of ragged sequences: of the longest")
   long seqQ;
 
   @Label("Keys")
-  @Description("Of one sequence; if packed, of the longest")
+  @Description("Of one sequence; of ragged sequences: of the longest")
   long seqK;
 
   @Label("Head Dimension")
@@ -52,9 +52,9 @@ public final class AttentionEvent extends Event {
   @Description("The mask: NONE, BOTTOM_RIGHT or TOP_LEFT")
   String causal;
 
-  @Label("Packed")
+  @Label("Ragged")
   @Description("Sequences of different lengths lie one after the other")
-  boolean packed;
+  boolean ragged;
 
   @Label("Kernel")
   String kernel;

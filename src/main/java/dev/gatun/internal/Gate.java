@@ -24,11 +24,7 @@ public final class Gate {
   private volatile boolean closing;
   private volatile boolean closed;
 
-  /**
-   * Makes an open gate.
-   *
-   * @param name of the object, for messages
-   */
+  /** Open, of the object that messages call by this name. */
   public Gate(String name) {
     this.name = name;
   }
@@ -52,11 +48,6 @@ public final class Gate {
     CALLS.getAndAdd(this, -1);
   }
 
-  /**
-   * Tells whether the object is closed.
-   *
-   * @return true once it has been
-   */
   public boolean isClosed() {
     return closed;
   }

@@ -33,11 +33,9 @@ public final class HuggingFace {
   private HuggingFace() {}
 
   /**
-   * Makes a tokeniser, as its JSON says.
+   * Makes a tokenizer from the text of a tokenizer.json, and returns a handle for {@link #delete}.
    *
-   * @param json the text of a tokenizer.json
-   * @return a handle, to be given to {@link #delete}
-   * @throws IllegalArgumentException if the JSON is no tokeniser
+   * @throws IllegalArgumentException if the JSON is no tokenizer
    * @throws GatunException if the library cannot be used
    */
   public static long create(String json) {
@@ -56,11 +54,7 @@ public final class HuggingFace {
     }
   }
 
-  /**
-   * Frees a tokeniser that nobody uses any more.
-   *
-   * @param tokenizer of {@link #create}
-   */
+  /** Frees a tokenizer that nobody uses any more. */
   public static void delete(long tokenizer) {
     try {
       DELETE.invokeExact(tokenizer);
@@ -70,11 +64,8 @@ public final class HuggingFace {
   }
 
   /**
-   * Tokenises a text. Any number of threads may do so with one tokeniser.
-   *
-   * @param tokenizer of {@link #create}
-   * @param text without unpaired surrogates
-   * @return a handle, to be given to {@link #deleteEncoding}
+   * Tokenizes a text without unpaired surrogates, and returns a handle for {@link #deleteEncoding}.
+   * Any number of threads may do so with one tokenizer.
    */
   public static long encode(long tokenizer, String text) {
     try {
@@ -84,12 +75,6 @@ public final class HuggingFace {
     }
   }
 
-  /**
-   * Returns the ids of an encoding.
-   *
-   * @param encoding of {@link #encode}
-   * @return a new array
-   */
   public static long[] ids(long encoding) {
     try {
       return (long[]) IDS.invokeExact(encoding);
@@ -98,11 +83,6 @@ public final class HuggingFace {
     }
   }
 
-  /**
-   * Frees an encoding.
-   *
-   * @param encoding of {@link #encode}
-   */
   public static void deleteEncoding(long encoding) {
     try {
       DELETE_ENCODING.invokeExact(encoding);

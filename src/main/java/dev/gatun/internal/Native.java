@@ -1,7 +1,6 @@
 package dev.gatun.internal;
 
-import dev.gatun.AttentionPlan;
-import dev.gatun.Causal;
+import dev.gatun.AttentionSpec;
 import dev.gatun.Counters;
 import dev.gatun.GatunException;
 import dev.gatun.RuntimeInfo;
@@ -11,19 +10,15 @@ import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_rotary_desc;
+import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.function.Supplier;
 
@@ -63,15 +58,6 @@ public final class Native {
 
     /** Largest span of a table of relative positions. */
     public static final int MAX_RELATIVE_SPAN = gatun_h.GATUN_MAX_RELATIVE_SPAN();
-
-    /** Bytes of an attention descriptor. */
-    public static final long ATTENTION_DESC_BYTES = gatun_attention_desc.sizeof();
-
-    /** Bytes of a plan. */
-    public static final long ATTENTION_PLAN_BYTES = gatun_attention_plan_info.sizeof();
-
-    /** Bytes of a product descriptor. */
-    public static final long SGEMM_DESC_BYTES = gatun_sgemm_desc.sizeof();
 
     private Abi() {}
   }
@@ -142,20 +128,23 @@ public final class Native {
             gatun_attention_desc.class,
             gatun_attention_plan_info.class,
             gatun_sgemm_desc.class,
+            gatun_rows_desc.class,
+            gatun_rotary_desc.class,
             Native.class,
+            AttentionCall.class,
+            RowOps.class,
+            Scratch.class,
+            LayerCall.class,
             Blas.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);
     }
-    NativeBlocks.initialize();
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment desc = arena.allocate(Abi.ATTENTION_DESC_BYTES, Long.BYTES);
-      describeAttention(desc, Causal.NONE, false, 0, 0, 0, 1, 1, 0, 0, 1, 1);
-      attentionWorkspaceSize(0, desc, MemorySegment.NULL);
-      describeSgemm(
-          arena.allocate(Abi.SGEMM_DESC_BYTES, Long.BYTES), false, false, 0, 0, 0, 1, 1, 1, 1, 0);
-      free(allocate(1));
+    try (AttentionCall call = new AttentionCall(0);
+        RowOps rows = new RowOps(0, null)) {
+      call.describe(AttentionSpec.standard(), 0, 1, 1, 0, 0, 1, 1).prepare();
+      rows.describeProduct(false, false, 0, 0, 0, 1, 1, 1, 1, 0);
+      RowOps.initialize();
     }
     AttentionEvent.start();
     ModelEvent.finish(ModelEvent.start(), null, 0, 0);
@@ -183,20 +172,13 @@ public final class Native {
     }
   }
 
-  /**
-   * Returns the version of the library.
-   *
-   * @return {@code major.minor.patch}
-   */
   public static String version() {
     load();
     return string(gatun_h.gatun_version());
   }
 
   /**
-   * Returns the layout of the structs as the library was compiled.
-   *
-   * @return one line {@code struct.member offset size} for each member
+   * The structs as the library was compiled: one line {@code struct.member offset size} a member.
    */
   public static String abiLayout() {
     load();
@@ -208,12 +190,6 @@ public final class Native {
     }
   }
 
-  /**
-   * Returns the text of a status.
-   *
-   * @param status a number that the library returned
-   * @return a short English text
-   */
   public static String statusString(int status) {
     return string(gatun_h.gatun_status_string(status));
   }
@@ -224,23 +200,13 @@ public final class Native {
 
   // ---- tiers ---------------------------------------------------------------------------------
 
-  /**
-   * Tells whether a tier can run.
-   *
-   * @param tier the tier
-   * @return true if this build has it and this CPU can run it
-   */
+  /** Whether this build has the tier and this CPU can run it. */
   public static boolean tierAvailable(Tier tier) {
     load();
     return gatun_h.gatun_tier_available(code(tier)) == Abi.OK;
   }
 
-  /**
-   * Returns the number of a tier in the C interface.
-   *
-   * @param tier the tier
-   * @return GATUN_TIER_*
-   */
+  /** GATUN_TIER_*. */
   public static int code(Tier tier) {
     return switch (tier) {
       case PORTABLE -> gatun_h.GATUN_TIER_PORTABLE();
@@ -250,7 +216,7 @@ public final class Native {
     };
   }
 
-  private static Tier tier(int code) {
+  static Tier tier(int code) {
     for (Tier tier : Tier.values()) {
       if (code(tier) == code) {
         return tier;
@@ -271,11 +237,9 @@ public final class Native {
   // ---- context -------------------------------------------------------------------------------
 
   /**
-   * Makes a context.
+   * Makes a context with so many threads (0: one for each CPU) and a tier (null: the library's
+   * choice), and returns its address.
    *
-   * @param threads threads that work on one call, or 0 for all CPUs
-   * @param tier the kernels, or null for the library's choice
-   * @return its address, to be given to {@link #destroyContext}
    * @throws IllegalArgumentException if a value is refused
    * @throws GatunException if there is no memory or no thread
    */
@@ -298,9 +262,7 @@ public final class Native {
   }
 
   /**
-   * Returns the CPUs that this process may use.
-   *
-   * @return the least of its affinity and its control groups' quota
+   * The CPUs that this process may use: the least of its affinity and its control groups' quota.
    */
   public static int cpus() {
     long context = createContext(1, Tier.PORTABLE);
@@ -311,23 +273,11 @@ public final class Native {
     }
   }
 
-  /**
-   * Stops the workers of a context and frees it.
-   *
-   * @param context its address
-   * @return OK, or STATE if calls run
-   */
+  /** Stops the workers of a context and frees it. Returns OK, or STATE if calls run. */
   public static int destroyContext(long context) {
     return gatun_h.gatun_context_destroy(MemorySegment.ofAddress(context));
   }
 
-  /**
-   * Describes a context.
-   *
-   * @param context its address
-   * @param threadsSource where the number of its threads comes from
-   * @return what it runs on
-   */
   public static RuntimeInfo info(long context, RuntimeInfo.ThreadsSource threadsSource) {
     LibraryLoader.Loaded library = loaded;
     try (Arena arena = Arena.ofConfined()) {
@@ -357,12 +307,6 @@ public final class Native {
     }
   }
 
-  /**
-   * Reads the counters of a context.
-   *
-   * @param context its address
-   * @return what it has done
-   */
   public static Counters counters(long context) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment info = readInfo(context, arena);
@@ -384,13 +328,7 @@ public final class Native {
     return info;
   }
 
-  /**
-   * Measures the roof of one core.
-   *
-   * @param context address of a context
-   * @param nanoseconds about how long
-   * @return floating-point operations a second
-   */
+  /** The roof of one core, measured for about so long: floating-point operations a second. */
   public static double peak(long context, long nanoseconds) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment rate = arena.allocate(ValueLayout.JAVA_DOUBLE);
@@ -405,11 +343,8 @@ public final class Native {
   // ---- memory --------------------------------------------------------------------------------
 
   /**
-   * Allocates zeroed memory with huge pages, owned by an arena.
+   * Zeroed memory with huge pages, which the arena gives back when it is closed.
    *
-   * @param arena gives it back when it is closed
-   * @param bytes more than 0
-   * @return the memory, aligned to a page at least
    * @throws GatunException if there is none
    */
   public static MemorySegment allocateHuge(Arena arena, long bytes) {
@@ -432,10 +367,8 @@ public final class Native {
   }
 
   /**
-   * Allocates zeroed memory that nothing owns.
+   * Zeroed memory that nothing owns, for {@link #free}.
    *
-   * @param bytes more than 0
-   * @return the memory, to be given to {@link #free}
    * @throws GatunException if there is none
    */
   public static MemorySegment allocate(long bytes) {
@@ -447,503 +380,15 @@ public final class Native {
     return memory.reinterpret(bytes);
   }
 
-  /**
-   * Gives back what {@link #allocate} returned.
-   *
-   * @param memory the memory, not used any more
-   */
   public static void free(MemorySegment memory) {
     gatun_h.gatun_memory_free(memory, memory.byteSize());
   }
 
-  // ---- attention -----------------------------------------------------------------------------
-
-  private static final class Forward {
-    /**
-     * {@code gatun_attention_forward} with context, descriptor and workspace as plain addresses. In
-     * the C calling conventions of x86-64 and AArch64 a pointer and an int64 are passed alike. With
-     * segments there, a call with tensors in a shared arena would take 70 ns instead of 34: the
-     * linker compares the scope of an argument with the first two only, before it acquires it.
-     */
-    static final MethodHandle HANDLE =
-        Linker.nativeLinker()
-            .downcallHandle(
-                gatun_h.gatun_attention_forward$address(),
-                withAddresses(gatun_h.gatun_attention_forward$descriptor()));
-  }
-
-  private static final class ForwardExtended {
-    /** {@code gatun_attention_forward_extended}, in the same way. */
-    static final MethodHandle HANDLE =
-        Linker.nativeLinker()
-            .downcallHandle(
-                gatun_h.gatun_attention_forward_extended$address(),
-                withAddresses(gatun_h.gatun_attention_forward_extended$descriptor()));
-  }
-
-  /** Context, descriptor and workspace as addresses. */
-  private static FunctionDescriptor withAddresses(FunctionDescriptor function) {
-    List<MemoryLayout> layouts = new ArrayList<>(function.argumentLayouts());
-    for (int argument = 0; argument < 3; argument++) {
-      layouts.set(argument, ValueLayout.JAVA_LONG);
-    }
-    return FunctionDescriptor.of(
-        function.returnLayout().orElseThrow(), layouts.toArray(MemoryLayout[]::new));
-  }
+  // ---- failures ----------------------------------------------------------------------------
 
   /**
-   * Fills an attention descriptor but for its strides; without biases.
-   *
-   * @param desc zeroed memory of {@link Abi#ATTENTION_DESC_BYTES}
-   * @param causal the mask
-   * @param hasScale whether scale is given
-   * @param scale the factor of the scores
-   * @param maxThreads threads for one call, or 0
-   * @param batch batch rows
-   * @param heads query heads
-   * @param kvHeads key heads
-   * @param seqQ query rows
-   * @param seqK keys
-   * @param headDim size of a query and a key
-   * @param headDimV size of a value
-   */
-  public static void describeAttention(
-      MemorySegment desc,
-      Causal causal,
-      boolean hasScale,
-      float scale,
-      int maxThreads,
-      long batch,
-      long heads,
-      long kvHeads,
-      long seqQ,
-      long seqK,
-      long headDim,
-      long headDimV) {
-    gatun_attention_desc.struct_size(desc, (int) Abi.ATTENTION_DESC_BYTES);
-    gatun_attention_desc.flags(desc, hasScale ? gatun_h.GATUN_ATTENTION_SCALE() : 0);
-    gatun_attention_desc.dtype(desc, gatun_h.GATUN_DTYPE_F32());
-    gatun_attention_desc.kv_dtype(desc, gatun_h.GATUN_DTYPE_F32());
-    gatun_attention_desc.causal(desc, code(causal));
-    gatun_attention_desc.max_threads(desc, maxThreads);
-    gatun_attention_desc.scale(desc, scale);
-    gatun_attention_desc.batch(desc, batch);
-    gatun_attention_desc.heads(desc, heads);
-    gatun_attention_desc.kv_heads(desc, kvHeads);
-    gatun_attention_desc.seq_q(desc, seqQ);
-    gatun_attention_desc.seq_k(desc, seqK);
-    gatun_attention_desc.head_dim(desc, headDim);
-    gatun_attention_desc.head_dim_v(desc, headDimV);
-    gatun_attention_desc.relative_span(desc, 0);
-  }
-
-  /**
-   * Says in a descriptor that slopes or a table of relative positions will be given.
-   *
-   * @param desc the descriptor, filled
-   * @param span of the table, 0 without one
-   */
-  public static void biased(MemorySegment desc, long span) {
-    gatun_attention_desc.flags(
-        desc, gatun_attention_desc.flags(desc) | gatun_h.GATUN_ATTENTION_BIASED());
-    gatun_attention_desc.relative_span(desc, span);
-  }
-
-  /**
-   * Records a call.
-   *
-   * @param event started before the call
-   * @param desc the descriptor of the call
-   * @param tier the kernels that ran
-   * @param threads threads of the context
-   */
-  public static void finish(AttentionEvent event, MemorySegment desc, Tier tier, int threads) {
-    event.end();
-    if (!event.shouldCommit()) {
-      return;
-    }
-    int maxThreads = gatun_attention_desc.max_threads(desc);
-    event.batch = gatun_attention_desc.batch(desc);
-    event.heads = gatun_attention_desc.heads(desc);
-    event.kvHeads = gatun_attention_desc.kv_heads(desc);
-    event.seqQ = gatun_attention_desc.seq_q(desc);
-    event.seqK = gatun_attention_desc.seq_k(desc);
-    event.headDim = (int) gatun_attention_desc.head_dim(desc);
-    event.headDimV = (int) gatun_attention_desc.head_dim_v(desc);
-    event.causal = causal(gatun_attention_desc.causal(desc)).name();
-    event.packed = (gatun_attention_desc.flags(desc) & gatun_h.GATUN_ATTENTION_PACKED()) != 0;
-    event.kernel = kernel(tier);
-    event.threads = maxThreads > 0 ? Math.min(maxThreads, threads) : threads;
-    event.commit();
-  }
-
-  private static String kernel(Tier tier) {
-    return switch (tier) {
-      case PORTABLE -> "attention_f32_portable";
-      case NEON -> "attention_f32_neon";
-      case AVX2 -> "attention_f32_avx2";
-      case AVX512 -> "attention_f32_avx512";
-    };
-  }
-
-  private static Causal causal(int code) {
-    for (Causal causal : Causal.values()) {
-      if (code(causal) == code) {
-        return causal;
-      }
-    }
-    throw new IllegalArgumentException("causal: " + code);
-  }
-
-  private static int code(Causal causal) {
-    return switch (causal) {
-      case NONE -> gatun_h.GATUN_CAUSAL_NONE();
-      case BOTTOM_RIGHT -> gatun_h.GATUN_CAUSAL_BOTTOM_RIGHT();
-      case TOP_LEFT -> gatun_h.GATUN_CAUSAL_TOP_LEFT();
-    };
-  }
-
-  /**
-   * Writes the strides of q.
-   *
-   * @param desc the descriptor
-   * @param batch stride in elements
-   * @param seq stride in elements
-   * @param head stride in elements
-   */
-  public static void strideQ(MemorySegment desc, long batch, long seq, long head) {
-    stride(desc, gatun_attention_desc.q_stride$offset(), batch, seq, head);
-  }
-
-  /**
-   * Writes the strides of k.
-   *
-   * @param desc the descriptor
-   * @param batch stride in elements
-   * @param seq stride in elements
-   * @param head stride in elements
-   */
-  public static void strideK(MemorySegment desc, long batch, long seq, long head) {
-    stride(desc, gatun_attention_desc.k_stride$offset(), batch, seq, head);
-  }
-
-  /**
-   * Writes the strides of v.
-   *
-   * @param desc the descriptor
-   * @param batch stride in elements
-   * @param seq stride in elements
-   * @param head stride in elements
-   */
-  public static void strideV(MemorySegment desc, long batch, long seq, long head) {
-    stride(desc, gatun_attention_desc.v_stride$offset(), batch, seq, head);
-  }
-
-  /**
-   * Writes the strides of out.
-   *
-   * @param desc the descriptor
-   * @param batch stride in elements
-   * @param seq stride in elements
-   * @param head stride in elements
-   */
-  public static void strideOut(MemorySegment desc, long batch, long seq, long head) {
-    stride(desc, gatun_attention_desc.out_stride$offset(), batch, seq, head);
-  }
-
-  /**
-   * Writes the strides of lse.
-   *
-   * @param desc the descriptor
-   * @param batch stride in elements
-   * @param seq stride in elements
-   * @param head stride in elements
-   */
-  public static void strideLse(MemorySegment desc, long batch, long seq, long head) {
-    stride(desc, gatun_attention_desc.lse_stride$offset(), batch, seq, head);
-  }
-
-  private static void stride(MemorySegment desc, long offset, long batch, long seq, long head) {
-    desc.set(ValueLayout.JAVA_LONG, offset, batch);
-    desc.set(ValueLayout.JAVA_LONG, offset + 8, seq);
-    desc.set(ValueLayout.JAVA_LONG, offset + 16, head);
-  }
-
-  /**
-   * Checks a descriptor.
-   *
-   * @param context address of a context
-   * @param desc the descriptor
-   * @return what is wrong with it, or null
-   */
-  public static String checkAttention(long context, MemorySegment desc) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment message = arena.allocate(MESSAGE_BYTES);
-      int status =
-          gatun_h.gatun_attention_check(
-              MemorySegment.ofAddress(context), desc, message, MESSAGE_BYTES);
-      return status == Abi.OK ? null : message.getString(0);
-    }
-  }
-
-  /**
-   * Asks for the size of the workspace.
-   *
-   * @param context address of a context
-   * @param desc the descriptor
-   * @param bytes receives the size
-   * @return a status
-   */
-  public static int attentionWorkspaceSize(long context, MemorySegment desc, MemorySegment bytes) {
-    return gatun_h.gatun_attention_workspace_size(MemorySegment.ofAddress(context), desc, bytes);
-  }
-
-  /**
-   * Asks for the plan of a call.
-   *
-   * @param context address of a context
-   * @param desc the descriptor
-   * @param info memory of {@link Abi#ATTENTION_PLAN_BYTES}, receives the plan
-   * @return a status
-   */
-  public static int planAttention(long context, MemorySegment desc, MemorySegment info) {
-    gatun_attention_plan_info.struct_size(info, (int) Abi.ATTENTION_PLAN_BYTES);
-    return gatun_h.gatun_attention_plan(MemorySegment.ofAddress(context), desc, info);
-  }
-
-  /**
-   * Reads a plan.
-   *
-   * @param info what {@link #planAttention} has filled
-   * @return the plan
-   */
-  public static AttentionPlan attentionPlan(MemorySegment info) {
-    double share = gatun_attention_plan_info.predicted_share(info);
-    return new AttentionPlan(
-        tier(gatun_attention_plan_info.tier(info)),
-        planKernel(gatun_attention_plan_info.kernel(info)),
-        gatun_attention_plan_info.threads(info),
-        gatun_attention_plan_info.block_lanes(info),
-        gatun_attention_plan_info.task_blocks(info),
-        gatun_attention_plan_info.task_lanes(info),
-        gatun_attention_plan_info.tasks(info),
-        gatun_attention_plan_info.tile_keys(info),
-        gatun_attention_plan_info.chain_keys(info),
-        gatun_attention_plan_info.split_keys(info),
-        gatun_attention_plan_info.keys_stay(info) != 0,
-        planCopies(gatun_attention_plan_info.copies(info)),
-        gatun_attention_plan_info.key_splits(info),
-        gatun_attention_plan_info.scratch_bytes(info),
-        gatun_attention_plan_info.workspace_bytes(info),
-        gatun_attention_plan_info.flops(info),
-        Double.isNaN(share) ? OptionalDouble.empty() : OptionalDouble.of(share));
-  }
-
-  private static AttentionPlan.Copies planCopies(int code) {
-    if (code == gatun_h.GATUN_COPY_NONE()) {
-      return AttentionPlan.Copies.NONE;
-    }
-    if (code == gatun_h.GATUN_COPY_TILES()) {
-      return AttentionPlan.Copies.TILES;
-    }
-    if (code == gatun_h.GATUN_COPY_HEADS()) {
-      return AttentionPlan.Copies.HEADS;
-    }
-    throw new GatunException("libgatun plans unknown copies, number " + code, null);
-  }
-
-  private static AttentionPlan.Kernel planKernel(int code) {
-    if (code == gatun_h.GATUN_KERNEL_GENERAL()) {
-      return AttentionPlan.Kernel.GENERAL;
-    }
-    if (code == gatun_h.GATUN_KERNEL_FEW_ROWS()) {
-      return AttentionPlan.Kernel.FEW_ROWS;
-    }
-    if (code == gatun_h.GATUN_KERNEL_TINY()) {
-      return AttentionPlan.Kernel.TINY;
-    }
-    throw new GatunException("libgatun plans an unknown kernel, number " + code, null);
-  }
-
-  /**
-   * Computes attention.
-   *
-   * @param context address of a context
-   * @param desc address of a descriptor
-   * @param workspace address of a workspace
-   * @param workspaceSize its bytes
-   * @param q queries
-   * @param k keys
-   * @param v values
-   * @param keyLengths key lengths, or NULL
-   * @param queryLengths query lengths, or NULL
-   * @param out output
-   * @param lse output, or NULL
-   * @return a status
-   */
-  public static int attentionForward(
-      long context,
-      long desc,
-      long workspace,
-      long workspaceSize,
-      MemorySegment q,
-      MemorySegment k,
-      MemorySegment v,
-      MemorySegment keyLengths,
-      MemorySegment queryLengths,
-      MemorySegment out,
-      MemorySegment lse) {
-    try {
-      return (int)
-          Forward.HANDLE.invokeExact(
-              context, desc, workspace, workspaceSize, q, k, v, keyLengths, queryLengths, out, lse);
-    } catch (Error | RuntimeException e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new AssertionError("a downcall throws nothing checked", e);
-    }
-  }
-
-  /**
-   * Computes attention with biases of the scores.
-   *
-   * @param context address of a context
-   * @param desc address of a descriptor that {@link #biased} has marked
-   * @param workspace address of a workspace
-   * @param workspaceSize its bytes
-   * @param q queries
-   * @param k keys
-   * @param v values
-   * @param keyLengths key lengths, or NULL
-   * @param queryLengths query lengths, or NULL
-   * @param out output
-   * @param lse output, or NULL
-   * @param slopes {@code [heads]}, or NULL
-   * @param relative {@code [heads, 2 * span + 1]}, or NULL
-   * @return a status
-   */
-  public static int attentionForwardBiased(
-      long context,
-      long desc,
-      long workspace,
-      long workspaceSize,
-      MemorySegment q,
-      MemorySegment k,
-      MemorySegment v,
-      MemorySegment keyLengths,
-      MemorySegment queryLengths,
-      MemorySegment out,
-      MemorySegment lse,
-      MemorySegment slopes,
-      MemorySegment relative) {
-    MemorySegment none = MemorySegment.NULL;
-    try {
-      return (int)
-          ForwardExtended.HANDLE.invokeExact(
-              context,
-              desc,
-              workspace,
-              workspaceSize,
-              q,
-              k,
-              v,
-              keyLengths,
-              queryLengths,
-              out,
-              lse,
-              none,
-              none,
-              none,
-              none,
-              none,
-              none,
-              slopes,
-              none,
-              none,
-              none,
-              none,
-              relative,
-              none,
-              none,
-              none);
-    } catch (Error | RuntimeException e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new AssertionError("a downcall throws nothing checked", e);
-    }
-  }
-
-  // ---- product -------------------------------------------------------------------------------
-
-  /**
-   * Fills a product descriptor.
-   *
-   * @param desc zeroed memory of {@link Abi#SGEMM_DESC_BYTES}
-   * @param transposeA whether A is stored transposed
-   * @param transposeB whether B is stored transposed
-   * @param m rows of C
-   * @param n columns of C
-   * @param k depth
-   * @param lda elements between stored rows of A
-   * @param ldb elements between stored rows of B
-   * @param ldc elements between rows of C
-   * @param alpha factor of the product
-   * @param beta factor of C
-   */
-  public static void describeSgemm(
-      MemorySegment desc,
-      boolean transposeA,
-      boolean transposeB,
-      long m,
-      long n,
-      long k,
-      long lda,
-      long ldb,
-      long ldc,
-      float alpha,
-      float beta) {
-    gatun_sgemm_desc.struct_size(desc, (int) Abi.SGEMM_DESC_BYTES);
-    gatun_sgemm_desc.flags(
-        desc,
-        (transposeA ? gatun_h.GATUN_SGEMM_TRANSPOSE_A() : 0)
-            | (transposeB ? gatun_h.GATUN_SGEMM_TRANSPOSE_B() : 0));
-    gatun_sgemm_desc.m(desc, m);
-    gatun_sgemm_desc.n(desc, n);
-    gatun_sgemm_desc.k(desc, k);
-    gatun_sgemm_desc.lda(desc, lda);
-    gatun_sgemm_desc.ldb(desc, ldb);
-    gatun_sgemm_desc.ldc(desc, ldc);
-    gatun_sgemm_desc.alpha(desc, alpha);
-    gatun_sgemm_desc.beta(desc, beta);
-  }
-
-  /**
-   * Computes a product.
-   *
-   * @param context address of a context
-   * @param desc the descriptor
-   * @param sgemm address of {@code cblas_sgemm}
-   * @param a left factor
-   * @param b right factor
-   * @param c result
-   * @return a status
-   */
-  public static int sgemm(
-      long context,
-      MemorySegment desc,
-      MemorySegment sgemm,
-      MemorySegment a,
-      MemorySegment b,
-      MemorySegment c) {
-    return gatun_h.gatun_sgemm(MemorySegment.ofAddress(context), desc, sgemm, a, b, c);
-  }
-
-  /**
-   * Makes the exception for a status that is no success.
-   *
-   * @param status the status
-   * @param detail a line that says more, or null
-   * @return IllegalArgumentException for what a caller can correct, GatunException otherwise
+   * The exception for a status that is no success: IllegalArgumentException for what a caller can
+   * correct, GatunException otherwise; detail may be null.
    */
   public static RuntimeException failure(int status, String detail) {
     String text = detail == null || detail.isEmpty() ? statusString(status) : detail;

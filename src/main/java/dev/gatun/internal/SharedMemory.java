@@ -13,30 +13,14 @@ public final class SharedMemory {
 
   private SharedMemory() {}
 
-  /**
-   * Refuses an output that has memory of an input.
-   *
-   * @param name of the output
-   * @param output what is written
-   * @param inputName of the input
-   * @param input what is read, or null
-   * @throws IllegalArgumentException if they share memory
-   */
+  /** Refuses an output that has memory of an input, which may be null. */
   public static void refuse(String name, Tensor output, String inputName, Tensor input) {
     if (input != null && meet(output, input)) {
       throw shared(name, inputName);
     }
   }
 
-  /**
-   * Refuses an output that has memory of an input without being that input.
-   *
-   * @param name of the output
-   * @param output what is written
-   * @param inputName of the input
-   * @param input what is read, or null
-   * @throws IllegalArgumentException if they share memory and are not the same rows
-   */
+  /** Refuses an output that has memory of an input, which may be null, without being that input. */
   public static void refuseUnlessSame(String name, Tensor output, String inputName, Tensor input) {
     if (input != null && meet(output, input) && !same(output, input)) {
       throw new IllegalArgumentException(
@@ -45,25 +29,13 @@ public final class SharedMemory {
     }
   }
 
-  /**
-   * Says that memory is shared.
-   *
-   * @param name of the output
-   * @param other whose memory it shares
-   * @return to be thrown
-   */
+  /** Says that the output shares memory with the other. */
   public static IllegalArgumentException shared(String name, String other) {
     return new IllegalArgumentException(
         "%s: expected memory of its own, got memory shared with %s".formatted(name, other));
   }
 
-  /**
-   * Tells whether two tensors are the same rows in the same place.
-   *
-   * @param a one
-   * @param b the other
-   * @return true if each element of one is the same element of the other
-   */
+  /** Whether two tensors are the same rows in the same place. */
   public static boolean same(Tensor a, Tensor b) {
     return a.segment().address() == b.segment().address()
         && rows(a) == rows(b)
@@ -83,24 +55,14 @@ public final class SharedMemory {
         row(b));
   }
 
-  /**
-   * Returns the size of a row.
-   *
-   * @param tensor any
-   * @return elements: the last size, or all of the extent where rows are not evenly spaced
-   */
+  /** Elements of a row; all of the extent where rows are not evenly spaced. */
   public static long columns(Tensor tensor) {
     return step(tensor) < 0
         ? Math.ceilDiv(tensor.segment().byteSize(), (long) ELEMENT)
         : width(tensor);
   }
 
-  /**
-   * Returns the number of rows.
-   *
-   * @param tensor any
-   * @return the product of all sizes but the last, or 1 where rows are not evenly spaced
-   */
+  /** The product of all sizes but the last; 1 where rows are not evenly spaced. */
   public static long rows(Tensor tensor) {
     if (tensor.elements() == 0) {
       return 0;
@@ -108,12 +70,7 @@ public final class SharedMemory {
     return step(tensor) < 0 ? 1 : tensor.elements() / width(tensor);
   }
 
-  /**
-   * Returns the distance of rows.
-   *
-   * @param tensor any
-   * @return elements from one row to the next, or the size of the only one
-   */
+  /** Elements from one row to the next, or the size of the only one. */
   public static long row(Tensor tensor) {
     long step = step(tensor);
     return step < 0 ? columns(tensor) : step;
@@ -148,17 +105,8 @@ public final class SharedMemory {
   }
 
   /**
-   * Tells whether two arrays of rows have an element in common, or parts of one.
-   *
-   * @param a address of one
-   * @param aRows its rows
-   * @param aColumns elements of a row
-   * @param aRow elements from one row to the next
-   * @param b address of the other
-   * @param bRows its rows
-   * @param bColumns elements of a row
-   * @param bRow elements from one row to the next
-   * @return false only if they have none
+   * Whether two arrays of rows, by address, rows, elements of a row and from one row to the next,
+   * have an element in common, or parts of one.
    */
   public static boolean meet(
       long a, long aRows, long aColumns, long aRow, long b, long bRows, long bColumns, long bRow) {
@@ -188,14 +136,7 @@ public final class SharedMemory {
     return false;
   }
 
-  /**
-   * Returns the extent of rows.
-   *
-   * @param rows how many, 1 or more
-   * @param columns elements of a row
-   * @param row elements from one row to the next
-   * @return bytes from the first element to behind the last
-   */
+  /** Bytes from the first element of rows to behind the last; 1 row or more. */
   public static long bytes(long rows, long columns, long row) {
     return ((rows - 1) * row + columns) * ELEMENT;
   }

@@ -1,27 +1,25 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.Workspace;
-import dev.gatun.internal.ModelEvent;
-import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
+import dev.gatun.nn.FeedForward;
+import dev.gatun.nn.LayerNorm;
+import dev.gatun.nn.MultiHeadAttention;
+import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
+import dev.gatun.nn.TransformerLayer;
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.List;
 
-/**
- * BERT (Devlin et al., 2019) as a configuration of the common blocks, under Hugging Face's names.
- * {@link BertEncoder} is the same for packed texts of different lengths, with its weights copied
- * side by side.
- *
- * @param embedding tokens, learned positions and type 0, normalised
- * @param encoder post-norm blocks
- */
-public record Bert(Embedding embedding, TransformerEncoder encoder) {
+/** BERT (Devlin et al., 2019) as a configuration of the common layers. */
+public final class Bert {
 
   private static final String BLOCK = "encoder.layer.{n}.";
 
@@ -41,21 +39,24 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
           // buffers of 0, 1, 2, … and of zeros; heads of pretraining
           .beside("embeddings.position_ids", "embeddings.token_type_ids", "pooler.*", "cls.*");
 
+  private static final float EPSILON = 1e-12f;
+
+  private Bert() {}
+
   /**
-   * Puts a model together.
+   * Puts a model together from its weights by name, which are used where they lie.
    *
    * @param runtime where it runs
    * @param weights must stay open as long as the model is used
-   * @param layers blocks
+   * @param layers their number
    * @param heads of attention
-   * @return embedding and encoder
+   * @return embedding and encoder; each text has type 0
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
    *     name in the file
    */
-  public static Bert of(GatunRuntime runtime, Weights weights, int layers, int heads) {
+  public static TextEncoder of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     refuseRoberta(weights);
-    float epsilon = 1e-12f;
-    BlockConfig config = BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, epsilon);
+    BlockConfig config = BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, EPSILON);
     TransformerEncoder encoder = new BlockLoader(runtime, weights, NAMES, config).encoder();
     long dim = encoder.dim();
     String name = "embeddings.";
@@ -67,48 +68,8 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
             PositionalEncoding.learned(
                 BlockLoader.table(weights, name + "position_embeddings.weight", dim)),
             BlockLoader.table(weights, name + "token_type_embeddings.weight", dim),
-            BlockLoader.layerNorm(runtime, weights, name + "LayerNorm", dim, epsilon));
-    return new Bert(embedding, encoder);
-  }
-
-  /**
-   * Computes the last hidden state of texts, each of type 0.
-   *
-   * @param workspace what the call writes besides hidden, or null to be lent one
-   * @param ids {@code [batch, seq]} INT32, contiguous
-   * @param lengths {@code [batch]} INT32, or null: tokens of each text; what hidden gets past them
-   *     means nothing
-   * @param hidden receives {@code [batch, seq, dim]}, contiguous; shares no memory with ids,
-   *     lengths and weights
-   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
-   */
-  public void forward(Workspace workspace, Tensor ids, Tensor lengths, Tensor hidden) {
-    Arguments.check("ids", ids, DType.INT32, -1, -1);
-    long tokens = checkLengths(lengths, ids.size(0), ids.size(1));
-    encoder.refuseShared("hidden", hidden);
-    SharedMemory.refuse("hidden", hidden, "lengths", lengths);
-    ModelEvent event = ModelEvent.start();
-    embedding.forward(workspace, ids, hidden);
-    encoder.forward(workspace, hidden, lengths, hidden);
-    ModelEvent.finish(event, "Bert", (int) ids.size(0), tokens);
-  }
-
-  /** Before anything is written; returns the tokens of all texts. */
-  private static long checkLengths(Tensor lengths, long batch, long seq) {
-    if (lengths == null) {
-      return batch * seq;
-    }
-    Arguments.check("lengths", lengths, DType.INT32, batch);
-    long sum = 0;
-    for (long b = 0; b < batch; b++) {
-      int length = lengths.getInt(b);
-      if (length < 0 || length > seq) {
-        throw new IllegalArgumentException(
-            "lengths[%d]: expected 0 .. %d, got %d".formatted(b, seq, length));
-      }
-      sum += length;
-    }
-    return sum;
+            BlockLoader.layerNorm(runtime, weights, name + "LayerNorm", dim, EPSILON));
+    return new TextEncoder("Bert", runtime, embedding, encoder);
   }
 
   /** It has the same names, but counts positions from behind that of padding. */
@@ -121,5 +82,123 @@ public record Bert(Embedding embedding, TransformerEncoder encoder) {
               + ": expected 2 rows or more as in BERT, got 1 as in RoBERTa, whose positions do not"
               + " begin at 0");
     }
+  }
+
+  /**
+   * Puts a model together from a copy of its weights, in one piece of memory with huge pages, those
+   * of queries, keys and values side by side.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param weights are read here and not kept: their arena may be closed afterwards
+   * @param arena gets the copy, and has to stay open as long as the encoder is used; a shared one
+   *     if several threads use it
+   * @return embedding and encoder; each text has type 0
+   * @throws IllegalArgumentException naming the weight that does not fit the configuration
+   */
+  public static TextEncoder of(
+      String name, GatunRuntime runtime, BertWeights weights, Arena arena) {
+    BertConfig config = weights.config();
+    if (config.layers() != weights.layers().size()) {
+      throw new IllegalArgumentException(
+          "weights: expected %d layers, got %d"
+              .formatted(config.layers(), weights.layers().size()));
+    }
+    WeightSlab sizes = new WeightSlab();
+    layers(weights, sizes, runtime);
+    embedding(weights, sizes, runtime);
+    WeightSlab slab = new WeightSlab(arena, sizes);
+    List<TransformerLayer> layers = layers(weights, slab, runtime);
+    Embedding embedding = embedding(weights, slab, runtime);
+    return new TextEncoder(
+        name, runtime, embedding, new TransformerEncoder(runtime, layers, NormOrder.POST, null));
+  }
+
+  private static Embedding embedding(BertWeights weights, WeightSlab to, GatunRuntime runtime) {
+    BertConfig config = weights.config();
+    int width = config.hidden();
+    Tensor words = to.copy("wordEmbeddings", weights.wordEmbeddings(), config.vocabulary(), width);
+    Tensor table = weights.positionEmbeddings();
+    if (table.rank() == 2 && table.size(0) > config.positionRows()) {
+      table = table.slice(0, 0, config.positionRows()); // rows that no text can have
+    }
+    Tensor positions = to.copy("positionEmbeddings", table, config.positionRows(), width);
+    Tensor types =
+        to.copy("tokenTypeEmbeddings", weights.tokenTypeEmbeddings(), config.tokenTypes(), width);
+    Norms norm = norms("embeddingNorm", weights.embeddingNorm(), width, to);
+    return to.isMeasuring()
+        ? null
+        : new Embedding(
+            runtime,
+            words,
+            1,
+            PositionalEncoding.learned(positions, config.firstPosition(), config.paddingId()),
+            types,
+            new LayerNorm(runtime, norm.gamma, norm.beta, config.layerNormEps()));
+  }
+
+  private record Norms(Tensor gamma, Tensor beta) {}
+
+  private static Norms norms(String name, BertWeights.Norm norm, int width, WeightSlab to) {
+    return new Norms(
+        to.copy(name + ".weight", norm.weight(), width),
+        to.copy(name + ".bias", norm.bias(), width));
+  }
+
+  private static List<TransformerLayer> layers(
+      BertWeights weights, WeightSlab to, GatunRuntime runtime) {
+    List<TransformerLayer> layers = new ArrayList<>();
+    for (int n = 0; n < weights.layers().size(); n++) {
+      TransformerLayer layer =
+          layer("layers[%d].".formatted(n), weights.config(), weights.layers().get(n), to, runtime);
+      layers.add(layer);
+    }
+    return layers;
+  }
+
+  private static TransformerLayer layer(
+      String name,
+      BertConfig config,
+      BertWeights.Layer layer,
+      WeightSlab to,
+      GatunRuntime runtime) {
+    int width = config.hidden();
+    int inner = config.intermediate();
+    Tensor fused =
+        to.sideBySide(
+            name + "query, key, value",
+            width,
+            layer.query().weight(),
+            layer.key().weight(),
+            layer.value().weight());
+    Tensor fusedBias =
+        to.sideBySide(
+            name + "query, key, value bias",
+            width,
+            layer.query().bias(),
+            layer.key().bias(),
+            layer.value().bias());
+    Tensor output =
+        to.copy(name + "attentionOutput", layer.attentionOutput().weight(), width, width);
+    Tensor outputBias =
+        to.copy(name + "attentionOutput.bias", layer.attentionOutput().bias(), width);
+    Norms attentionNorm = norms(name + "attentionNorm", layer.attentionNorm(), width, to);
+    Tensor first = to.copy(name + "intermediate", layer.intermediate().weight(), width, inner);
+    Tensor firstBias = to.copy(name + "intermediate.bias", layer.intermediate().bias(), inner);
+    Tensor second = to.copy(name + "output", layer.output().weight(), inner, width);
+    Tensor secondBias = to.copy(name + "output.bias", layer.output().bias(), width);
+    Norms outputNorm = norms(name + "outputNorm", layer.outputNorm(), width, to);
+    if (to.isMeasuring()) {
+      return null;
+    }
+    float epsilon = config.layerNormEps();
+    return new TransformerLayer(
+        MultiHeadAttention.builder(runtime, config.heads())
+            .packed(fused, fusedBias)
+            .output(output, outputBias)
+            .build(),
+        new LayerNorm(runtime, attentionNorm.gamma, attentionNorm.beta, epsilon),
+        new FeedForward(runtime, first, firstBias, Activation.GELU, second, secondBias),
+        new LayerNorm(runtime, outputNorm.gamma, outputNorm.beta, epsilon));
   }
 }

@@ -1,13 +1,10 @@
 package dev.gatun.model;
 
-import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.List;
-import java.util.function.UnaryOperator;
 
 /**
  * The weights of a BERT-family encoder. All are FLOAT32 and contiguous; a matrix has the shape
@@ -29,9 +26,6 @@ public record BertWeights(
     Tensor tokenTypeEmbeddings,
     Norm embeddingNorm,
     List<Layer> layers) {
-
-  /** What the slab of {@link #copyTo} aligns each tensor to, in elements: a cache line. */
-  private static final long ALIGNMENT = 64 / Float.BYTES;
 
   /**
    * A matrix and its bias.
@@ -104,78 +98,5 @@ public record BertWeights(
    */
   static BertWeights from(OnnxFile file, Arena arena, ModelConfig config) throws OnnxException {
     return new BertReader(file, arena, config).read();
-  }
-
-  /**
-   * Copies all weights into one piece of memory, each aligned to a cache line. Then the file's own
-   * memory may be closed.
-   *
-   * @param arena gets the memory, with huge pages
-   * @return the same weights there
-   */
-  public BertWeights copyTo(Arena arena) {
-    long[] total = {0};
-    map(tensor -> count(tensor, total));
-    Tensor slab = Tensor.allocate(arena, DType.FLOAT32, total[0]);
-    long[] used = {0};
-    return map(
-        tensor -> {
-          MemorySegment place =
-              slab.segment().asSlice(used[0] * Float.BYTES, tensor.segment().byteSize());
-          count(tensor, used);
-          Tensor copy = Tensor.of(place, DType.FLOAT32, tensor.shape());
-          copy.copyFrom(tensor);
-          return copy;
-        });
-  }
-
-  private static Tensor count(Tensor tensor, long[] total) {
-    total[0] += Math.ceilDiv(tensor.elements(), ALIGNMENT) * ALIGNMENT;
-    return tensor;
-  }
-
-  /**
-   * Returns the size of all weights.
-   *
-   * @return bytes
-   */
-  public long byteSize() {
-    long[] bytes = {0};
-    map(
-        tensor -> {
-          bytes[0] += tensor.segment().byteSize();
-          return tensor;
-        });
-    return bytes[0];
-  }
-
-  private BertWeights map(UnaryOperator<Tensor> f) {
-    return new BertWeights(
-        config,
-        f.apply(wordEmbeddings),
-        f.apply(positionEmbeddings),
-        f.apply(tokenTypeEmbeddings),
-        map(embeddingNorm, f),
-        layers.stream()
-            .map(
-                layer ->
-                    new Layer(
-                        map(layer.query, f),
-                        map(layer.key, f),
-                        map(layer.value, f),
-                        map(layer.attentionOutput, f),
-                        map(layer.attentionNorm, f),
-                        map(layer.intermediate, f),
-                        map(layer.output, f),
-                        map(layer.outputNorm, f)))
-            .toList());
-  }
-
-  private static Linear map(Linear linear, UnaryOperator<Tensor> f) {
-    return new Linear(f.apply(linear.weight), f.apply(linear.bias));
-  }
-
-  private static Norm map(Norm norm, UnaryOperator<Tensor> f) {
-    return new Norm(f.apply(norm.weight), f.apply(norm.bias));
   }
 }

@@ -1,7 +1,7 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import java.util.Objects;

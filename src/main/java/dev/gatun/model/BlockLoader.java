@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
@@ -7,7 +8,6 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.internal.Messages;
 import dev.gatun.model.WeightNames.Part;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.FeedForward;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;

@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
@@ -7,7 +8,6 @@ import dev.gatun.Tensor;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.PatchEmbedding;
@@ -168,13 +168,13 @@ public record Clip(
     ModelEvent event = ModelEvent.start();
     try (Arena arena = Arena.ofShared()) {
       Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, seq, text.dim());
-      tokens.forward(null, ids, hidden);
-      text.forward(null, hidden, null, hidden);
+      tokens.forward(ids, hidden);
+      text.forward(hidden, hidden);
       Tensor last = Tensor.allocate(arena, DType.FLOAT32, batch, text.dim());
       for (int b = 0; b < batch; b++) {
         last.select(0, b).copyFrom(hidden.select(0, b).select(0, places[b]));
       }
-      textProjection.forward(null, last, vectors);
+      textProjection.forward(last, vectors);
       normalize(vectors);
     }
     ModelEvent.finish(event, "Clip.texts", (int) batch, batch * seq);
@@ -200,8 +200,8 @@ public record Clip(
     try (Arena arena = Arena.ofShared()) {
       Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, patches.rows(), vision.dim());
       patches.forward(null, images, hidden);
-      vision.forward(null, hidden, null, hidden);
-      visionProjection.forward(null, hidden.select(1, 0), vectors);
+      vision.forward(hidden, hidden);
+      visionProjection.forward(hidden.select(1, 0), vectors);
       normalize(vectors);
     }
     ModelEvent.finish(event, "Clip.images", (int) batch, batch * patches.rows());

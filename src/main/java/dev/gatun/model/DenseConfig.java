@@ -1,7 +1,7 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.internal.Json;
-import dev.gatun.nn.Activation;
 import java.util.Map;
 import java.util.Set;
 

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.internal.Resources;
 import dev.gatun.io.OnnxFile;
+import dev.gatun.nn.Pooling;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;

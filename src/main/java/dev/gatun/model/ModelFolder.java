@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.internal.Json;
+import dev.gatun.nn.Pooling;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;

@@ -1,10 +1,10 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;

@@ -4,15 +4,13 @@ import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
 import dev.gatun.internal.Gate;
-import dev.gatun.internal.ModelEvent;
 import dev.gatun.io.OnnxFile;
+import dev.gatun.nn.SentenceEncoder;
+import dev.gatun.nn.Sequences;
+import dev.gatun.nn.TextEncoder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.FileSystemException;
 import java.time.Duration;
 import java.util.Arrays;
@@ -58,15 +56,11 @@ import java.util.Objects;
  */
 public final class TextEmbedder implements AutoCloseable {
 
-  /** What one pass takes of a list of texts: enough for many threads, and bounded memory. */
-  static final int PASS_TOKENS = 4096;
-
   private final GatunRuntime runtime;
   private final EmbeddingModelSpec spec;
   private final Arena arena;
   private final Gate gate;
-  private final BertEncoder encoder;
-  private final VectorHead head;
+  private final SentenceEncoder encoder;
   private final Tokenizer tokenizer;
   private final int maxTokens;
 
@@ -83,11 +77,11 @@ public final class TextEmbedder implements AutoCloseable {
       OnnxFile file = spec.openModel(reading);
       BertWeights weights = BertWeights.from(file, reading, described.config());
       TokenIds.requireWithin(spec, weights.config().vocabulary());
-      this.encoder = new BertEncoder(runtime, weights, arena);
+      TextEncoder text = Bert.of(spec.name(), runtime, weights, arena);
+      this.encoder = VectorHead.load(text, described, arena);
     }
-    this.head = new VectorHead(spec.name(), described, encoder.config().hidden(), arena);
     int length = described.maxTokens() < 0 ? tokenizer.maxTokens() : described.maxTokens();
-    this.maxTokens = Math.min(length, encoder.config().positions());
+    this.maxTokens = Math.min(length, positions());
     try {
       tokenizer.encode("", maxTokens);
     } catch (IllegalArgumentException e) {
@@ -130,9 +124,9 @@ public final class TextEmbedder implements AutoCloseable {
   /**
    * Returns the encoder.
    *
-   * @return the part from ids to the last hidden state; usable until this is closed
+   * @return the part from ids to vectors; usable until this is closed
    */
-  public BertEncoder encoder() {
+  public SentenceEncoder encoder() {
     return encoder;
   }
 
@@ -142,7 +136,7 @@ public final class TextEmbedder implements AutoCloseable {
    * @return elements
    */
   public int dimension() {
-    return head.dimension();
+    return encoder.dimension();
   }
 
   /**
@@ -178,7 +172,7 @@ public final class TextEmbedder implements AutoCloseable {
    * @throws IllegalArgumentException if maxTokens is greater, or leaves no room for the template
    */
   public Tokenized tokenize(String text, int maxTokens) {
-    int positions = encoder.config().positions();
+    int positions = positions();
     if (maxTokens > positions) {
       throw new IllegalArgumentException(
           "maxTokens: expected at most %d, the positions of %s, got %d"
@@ -192,47 +186,22 @@ public final class TextEmbedder implements AutoCloseable {
   /**
    * Embeds texts whose ids lie in native memory. Warm calls allocate nothing on either side.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
-   * @param tokenIds {@code [total]} int32, the tokens of all texts
-   * @param cuSeqlens {@code [texts + 1]} int32: 0, then where each text ends; the last is total. A
-   *     text without tokens is pooled to zeros
-   * @param out receives {@code [texts, dimension]}; shares no memory with the other two
-   * @throws IllegalArgumentException naming the argument, what was expected and what came; nothing
-   *     was written
+   * @param workspace scratch for this call, or null to borrow one
+   * @param ids {@code [tokens]} or {@code [texts, seq]} INT32
+   * @param texts how they are divided, or null: all of one length. A text without tokens is pooled
+   *     to zeros
+   * @param out receives {@code [texts, dimension]}
+   * @throws IllegalArgumentException naming the argument, the expected and the actual value;
+   *     nothing was written
    * @throws IllegalStateException if this, an arena, the workspace or the runtime is closed, or the
    *     workspace is in use
    */
-  public void embed(Workspace workspace, Tensor tokenIds, Tensor cuSeqlens, Tensor out) {
-    long total = BertEncoder.ids("tokenIds", tokenIds, 0);
-    long texts = BertEncoder.ids("cuSeqlens", cuSeqlens, 1) - 1;
-    long row = BertEncoder.rows("out", out, texts, dimension());
-    encoder.refuseShared("out", out, tokenIds, cuSeqlens);
+  public void embed(Workspace workspace, Tensor ids, Sequences texts, Tensor out) {
     gate.enter();
     try {
-      embedIn(workspace, tokenIds, total, cuSeqlens, texts, out, row);
+      encoder.forward(workspace, ids, texts, out);
     } finally {
       gate.leave();
-    }
-  }
-
-  private void embedIn(
-      Workspace workspace,
-      Tensor tokenIds,
-      long total,
-      Tensor cuSeqlens,
-      long texts,
-      Tensor out,
-      long row) {
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      MemorySegment ids = blocks.take(total).segment();
-      MemorySegment offsets = blocks.take(texts + 1).segment();
-      MemorySegment.copy(tokenIds.segment(), 0, ids, 0, total * Integer.BYTES);
-      MemorySegment.copy(cuSeqlens.segment(), 0, offsets, 0, (texts + 1) * Integer.BYTES);
-      run(blocks, ids, total, offsets, texts, out.segment(), row);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
     }
   }
 
@@ -245,44 +214,15 @@ public final class TextEmbedder implements AutoCloseable {
    *     earlier passes may have been written
    */
   public void embed(List<Tokenized> texts, Tensor out) {
+    Objects.requireNonNull(texts, "texts");
     // The caller's list may change meanwhile, and answer differently when it is asked again.
-    List<Tokenized> own = Arrays.asList(texts.toArray(Tokenized[]::new).clone());
-    long row = BertEncoder.rows("out", out, own.size(), dimension());
-    encoder.refuseShared("out", out, null, null);
-    for (int n = 0; n < own.size(); n++) {
-      if (own.get(n) == null) {
-        throw new NullPointerException("texts[%d]".formatted(n));
-      }
-      if (own.get(n).count() > encoder.config().positions()) {
-        throw new IllegalArgumentException(
-            "texts[%d]: expected at most %d tokens, got %d"
-                .formatted(n, encoder.config().positions(), own.get(n).count()));
-      }
-    }
+    Tokenized[] own = texts.toArray(Tokenized[]::new).clone();
+    List<int[]> ids = Arrays.stream(own).map(text -> text == null ? null : text.ids()).toList();
     gate.enter();
     try {
-      embedAll(own, out, row);
+      encoder.forward(ids, out);
     } finally {
       gate.leave();
-    }
-  }
-
-  private void embedAll(List<Tokenized> texts, Tensor out, long row) {
-    Workspace taken = Access.get().begin(runtime, null);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      for (int first = 0; first < texts.size(); ) {
-        int end = first + 1;
-        int total = texts.get(first).count();
-        while (end < texts.size() && total + texts.get(end).count() <= PASS_TOKENS) {
-          total += texts.get(end++).count();
-        }
-        MemorySegment to = out.segment().asSlice(first * row * Float.BYTES);
-        embed(blocks, texts.subList(first, end), total, to, row);
-        first = end;
-      }
-    } finally {
-      Access.get().end(runtime, null, taken);
     }
   }
 
@@ -293,63 +233,18 @@ public final class TextEmbedder implements AutoCloseable {
    * @return its vector
    */
   public float[] embed(String text) {
-    Tokenized tokens = tokenize(text);
-    float[] vector = new float[dimension()];
+    int[] ids = tokenize(text).ids();
     gate.enter();
     try {
-      embedOne(tokens, vector);
+      return encoder.forward(ids);
     } finally {
       gate.leave();
     }
-    return vector;
   }
 
-  private void embedOne(Tokenized tokens, float[] vector) {
-    Workspace taken = Access.get().begin(runtime, null);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      MemorySegment out = blocks.take(dimension()).segment();
-      embed(blocks, List.of(tokens), tokens.count(), out, dimension());
-      MemorySegment.copy(out, ValueLayout.JAVA_FLOAT, 0, vector, 0, vector.length);
-    } finally {
-      Access.get().end(runtime, null, taken);
-    }
-  }
-
-  private void embed(
-      Blocks blocks, List<Tokenized> texts, long total, MemorySegment out, long row) {
-    int mark = blocks.mark();
-    MemorySegment ids = blocks.take(total).segment();
-    MemorySegment offsets = blocks.take(texts.size() + 1).segment();
-    int count = 0;
-    offsets.setAtIndex(ValueLayout.JAVA_INT, 0, 0);
-    for (int n = 0; n < texts.size(); n++) {
-      int[] tokens = texts.get(n).ids();
-      MemorySegment.copy(
-          tokens, 0, ids, ValueLayout.JAVA_INT, (long) count * Integer.BYTES, tokens.length);
-      count += tokens.length;
-      offsets.setAtIndex(ValueLayout.JAVA_INT, n + 1, count);
-    }
-    run(blocks, ids, total, offsets, texts.size(), out, row);
-    blocks.giveBackTo(mark);
-  }
-
-  private void run(
-      Blocks blocks,
-      MemorySegment ids,
-      long total,
-      MemorySegment offsets,
-      long texts,
-      MemorySegment out,
-      long row) {
-    ModelEvent event = ModelEvent.start();
-    int mark = blocks.mark();
-    long width = encoder.config().hidden();
-    MemorySegment hidden = blocks.take(total * width).segment();
-    encoder.run(blocks, ids, total, offsets, texts, hidden, width);
-    head.run(blocks, hidden, offsets, texts, out, row);
-    blocks.giveBackTo(mark);
-    ModelEvent.finish(event, spec.name(), (int) texts, total);
+  /** What the model has positions for, whatever texts are cut to. */
+  private int positions() {
+    return encoder.textEncoder().positions();
   }
 
   // ---- lifetime ------------------------------------------------------------------------------

@@ -1,89 +1,65 @@
 package dev.gatun.model;
 
-import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.internal.Blocks;
 import dev.gatun.io.Safetensors;
 import dev.gatun.io.SafetensorsFile;
-import dev.gatun.nn.Activation;
+import dev.gatun.nn.Linear;
+import dev.gatun.nn.SentenceEncoder;
+import dev.gatun.nn.SentenceEncoder.Step;
+import dev.gatun.nn.TextEncoder;
+import dev.gatun.nn.WeightOrder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Set;
 
-/** From the last hidden state to vectors: pooling and what follows it. */
+/** Loads what stands between the last hidden state and a vector. */
 final class VectorHead {
   private static final String WEIGHTS = "model.safetensors";
   private static final String PICKLE = "pytorch_model.bin";
   private static final String WEIGHT = "linear.weight";
   private static final String BIAS = "linear.bias";
 
-  /** A linear layer; weight {@code [out, in]}, row-major. */
-  private record Dense(
-      int in, int out, MemorySegment weight, MemorySegment bias, Activation f, boolean tanh) {}
-
-  private final boolean first;
-  private final int width;
-
-  /** Whether the pooled vector is divided by its norm before anything else. */
-  private final boolean unitPooled;
-
-  /** Each is followed by a division by the norm where unit says so. */
-  private final Dense[] layers;
-
-  private final boolean[] unit;
-  private final int dimension;
+  private VectorHead() {}
 
   /**
-   * Loads the weights.
+   * Puts a model together.
    *
-   * @param name of the model, for messages
-   * @param folder what is done
-   * @param width of the hidden state
+   * @param encoder makes the last hidden state
+   * @param folder what is done with it
    * @param arena gets the weights
    */
-  VectorHead(String name, ModelFolder folder, int width, Arena arena) throws IOException {
-    if (folder.width() >= 0 && folder.width() != width) {
+  static SentenceEncoder load(TextEncoder encoder, ModelFolder folder, Arena arena)
+      throws IOException {
+    if (folder.width() >= 0 && folder.width() != encoder.dim()) {
       throw new FileSystemException(
-          name,
+          encoder.name(),
           null,
           "word_embedding_dimension of the Pooling module: expected %d, the hidden size, got %d"
-              .formatted(width, folder.width()));
+              .formatted(encoder.dim(), folder.width()));
     }
-    this.first = folder.pooling() == Pooling.CLS;
-    this.width = width;
-    this.layers =
-        new Dense
-            [(int) folder.steps().stream().filter(ModelFolder.Dense.class::isInstance).count()];
-    this.unit = new boolean[layers.length];
-    boolean pooled = false;
-    int count = 0;
-    int size = width;
+    List<Step> steps = new ArrayList<>();
+    long size = encoder.dim();
     for (ModelFolder.Step step : folder.steps()) {
       switch (step) {
-        case ModelFolder.Normalize normalize -> {
-          if (count == 0) {
-            pooled = true;
-          } else {
-            unit[count - 1] = true;
-          }
-        }
+        case ModelFolder.Normalize normalize -> steps.add(new SentenceEncoder.Normalize());
         case ModelFolder.Dense dense -> {
-          layers[count++] = load(dense, size, arena);
+          steps.add(load(encoder.runtime(), dense, size, arena));
           size = dense.config().out();
         }
       }
     }
-    this.unitPooled = pooled;
-    this.dimension = size;
+    return new SentenceEncoder(encoder, folder.pooling(), steps);
   }
 
-  private static Dense load(ModelFolder.Dense dense, int in, Arena arena) throws IOException {
+  private static Step load(GatunRuntime runtime, ModelFolder.Dense dense, long in, Arena arena)
+      throws IOException {
     DenseConfig config = dense.config();
     if (config.in() != in) {
       throw new FileSystemException(
@@ -108,17 +84,14 @@ final class VectorHead {
             null,
             "expected the tensors %s, got %s".formatted(expected, weights.names()));
       }
-      return new Dense(
-          in,
-          config.out(),
-          copy(file, weights, WEIGHT, arena, config.out(), in),
-          config.bias() ? copy(file, weights, BIAS, arena, config.out()) : MemorySegment.NULL,
-          config.activation(),
-          config.tanh());
+      Tensor weight = copy(file, weights, WEIGHT, arena, config.out(), in);
+      Tensor bias = config.bias() ? copy(file, weights, BIAS, arena, config.out()) : null;
+      Linear linear = new Linear(runtime, WeightOrder.OUT_IN, weight, bias, config.activation());
+      return new SentenceEncoder.Dense(linear, config.tanh());
     }
   }
 
-  private static MemorySegment copy(
+  private static Tensor copy(
       Path file, SafetensorsFile weights, String name, Arena arena, long... shape)
       throws IOException {
     if (!Arrays.equals(weights.shape(name), shape)
@@ -133,98 +106,6 @@ final class VectorHead {
                   Arrays.toString(weights.shape(name)),
                   weights.dtype(name)));
     }
-    Tensor tensor = weights.tensor(name, arena);
-    assert tensor.dtype() == DType.FLOAT32;
-    return tensor.segment();
-  }
-
-  /** Elements of a vector. */
-  int dimension() {
-    return dimension;
-  }
-
-  /** Whether the last step divides by the norm. */
-  boolean isUnit() {
-    return layers.length == 0 ? unitPooled : unit[layers.length - 1];
-  }
-
-  /**
-   * Computes vectors.
-   *
-   * @param hidden {@code [total, width]}
-   * @param offsets {@code [texts + 1]} int32
-   * @param out receives {@code [texts, dimension]}
-   * @param outRow elements between its rows
-   */
-  void run(
-      Blocks blocks,
-      MemorySegment hidden,
-      MemorySegment offsets,
-      long texts,
-      MemorySegment out,
-      long outRow) {
-    if (layers.length == 0) {
-      blocks.pool(first, unitPooled, texts, width, hidden, width, offsets, out, outRow);
-      return;
-    }
-    int mark = blocks.mark();
-    MemorySegment x = blocks.take(texts * width).segment();
-    blocks.pool(first, unitPooled, texts, width, hidden, width, offsets, x, width);
-    for (int n = 0; n < layers.length; n++) {
-      boolean last = n + 1 == layers.length;
-      MemorySegment y = last ? out : blocks.take(texts * layers[n].out).segment();
-      long row = last ? outRow : layers[n].out;
-      run(blocks, layers[n], unit[n], x, texts, y, row);
-      x = y;
-    }
-    blocks.giveBackTo(mark);
-  }
-
-  private static void run(
-      Blocks blocks,
-      Dense layer,
-      boolean unit,
-      MemorySegment x,
-      long texts,
-      MemorySegment y,
-      long row) {
-    if (texts == 0) {
-      return;
-    }
-    // Dense rows are few: one a text.
-    MemorySegment sum = unit ? blocks.take(texts * layer.out).segment() : y;
-    long sumRow = unit ? layer.out : row;
-    blocks.linear(
-        texts,
-        layer.in,
-        layer.out,
-        x,
-        layer.in,
-        layer.weight,
-        layer.in,
-        true,
-        layer.bias,
-        layer.f,
-        sum,
-        sumRow);
-    if (layer.tanh) {
-      tanh(sum, texts, layer.out, sumRow);
-    }
-    if (unit) {
-      MemorySegment places = blocks.take(texts + 1).segment();
-      for (int n = 0; n <= texts; n++) {
-        places.setAtIndex(ValueLayout.JAVA_INT, n, n);
-      }
-      blocks.pool(true, true, texts, layer.out, sum, sumRow, places, y, row);
-    }
-  }
-
-  private static void tanh(MemorySegment rows, long texts, int columns, long row) {
-    for (long n = 0; n < texts; n++) {
-      for (long i = n * row; i < n * row + columns; i++) {
-        float x = rows.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-        rows.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) Math.tanh(x));
-      }
-    }
+    return weights.tensor(name, arena);
   }
 }

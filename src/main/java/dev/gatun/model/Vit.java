@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
@@ -8,7 +9,6 @@ import dev.gatun.Workspace;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.TransformerEncoder;

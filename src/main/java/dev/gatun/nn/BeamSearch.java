@@ -3,7 +3,8 @@ package dev.gatun.nn;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -149,7 +150,7 @@ public final class BeamSearch {
     }
     List<Hypothesis> finished = new ArrayList<>();
     List<Beam> alive = List.of(new Beam(new int[0], 0));
-    int room = Math.min(most, model.room(state) - state.length(0) + 1);
+    int room = Math.min(most, model.capacity(state) - state.length(0) + 1);
     while (true) {
       List<Candidate> candidates = candidates(alive, alive.getFirst().tokens.length);
       List<Beam> next = new ArrayList<>();
@@ -217,15 +218,9 @@ public final class BeamSearch {
   }
 
   private void logSoftmax() {
-    long vocabulary = model.vocabulary();
-    Workspace taken = Access.get().begin(model.runtime(), workspace);
-    try {
-      Access.get()
-          .blocks(taken)
-          .softmax(
-              true, beams, vocabulary, logits.segment(), vocabulary, logits.segment(), vocabulary);
-    } finally {
-      Access.get().end(model.runtime(), workspace, taken);
+    try (LayerCall call = LayerCall.begin(model.runtime(), workspace)) {
+      Matrix rows = Rows.view(call, "logits", logits);
+      call.rows().softmax(true, rows, rows);
     }
   }
 

@@ -3,13 +3,13 @@ package dev.gatun.nn;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 
 /**
@@ -32,17 +32,19 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
   DecoderModel(
       String name,
       GatunRuntime runtime,
+      String embeddingName,
       Embedding embedding,
       TransformerDecoder decoder,
       Linear output) {
     this.name = Objects.requireNonNull(name, "name");
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    this.embedding = Objects.requireNonNull(embedding, "embedding");
+    this.embedding = Objects.requireNonNull(embedding, embeddingName);
     this.decoder = Objects.requireNonNull(decoder, "decoder");
     this.output = Objects.requireNonNull(output, "output");
     if (embedding.dim() != decoder.dim()) {
       throw new IllegalArgumentException(
-          "embedding: expected rows of %d, got %d".formatted(decoder.dim(), embedding.dim()));
+          "%s: expected rows of %d, got %d"
+              .formatted(embeddingName, decoder.dim(), embedding.dim()));
     }
     if (output.in() != decoder.dim()) {
       throw new IllegalArgumentException(
@@ -50,7 +52,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
     }
     this.parameters =
         new Parameters.Builder()
-            .add("embedding", embedding.parameters())
+            .add(embeddingName, embedding.parameters())
             .add("decoder", decoder.parameters())
             .add("output", output.parameters())
             .build();
@@ -113,23 +115,23 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
   /**
    * Decodes tokens and scores what may come after the last of each sequence.
    *
-   * @param workspace what the call writes besides logits and the state, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param state of this model
-   * @param ids {@code [sequences, seq]} INT32, contiguous, seq 1 or more
-   * @param lengths {@code [sequences]} INT32, each 1 or more, or null: tokens that each sequence
-   *     has
+   * @param ids {@code [sequences, seq]} or {@code [tokens]} INT32, contiguous; 1 or more of each
+   *     sequence
+   * @param sequences how the ids are divided, or null: all of one length
    * @param logits receives {@code [sequences, vocabulary]}, rows evenly spaced; shares no memory
-   *     with ids, lengths, weights and the state
+   *     with ids, sequences, weights and the state
    * @throws IllegalArgumentException naming the argument that does not fit, an unknown token
    *     included; nothing was written
    * @throws IllegalStateException if the state is in use by another call, or wants a memory
    */
   public void next(
-      Workspace workspace, DecoderState state, Tensor ids, Tensor lengths, Tensor logits) {
+      Workspace workspace, DecoderState state, Tensor ids, Sequences sequences, Tensor logits) {
     decoder.checkState(state);
     state.acquire();
     try {
-      score("ids", workspace, state, ids, lengths, logits);
+      score("ids", workspace, state, ids, sequences, logits);
     } finally {
       state.release();
     }
@@ -141,142 +143,114 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       Workspace workspace,
       DecoderState state,
       Tensor ids,
-      Tensor lengths,
+      Sequences sequences,
       Tensor logits) {
-    long seq = check(idsName, state, ids);
-    long batch = state.sequences();
-    if (seq < 1) {
-      throw Rows.bad(idsName, "[sequences, 1 or more] int32", ids);
-    }
-    MemorySegment counts = MultiHeadAttention.lengths("lengths", lengths, batch, seq);
-    Indices.check("lengths", counts, batch, 1, seq);
+    state.checkModel(this);
+    Embedding.checkShape(idsName, ids);
     if (logits != null) {
-      Rows.checkOutput("logits", logits, batch, output.out());
-      checkMemory(idsName, state, ids, lengths, logits);
+      Rows.checkOutput("logits", logits, state.sequences(), output.out());
+      checkMemory(idsName, state, ids, sequences, logits);
     }
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      counts = Indices.copy(blocks, "lengths", counts, batch, 1, seq);
-      MemorySegment hidden = decode(idsName, blocks, state, seq, ids, counts);
-      if (logits != null) {
-        long dim = decoder.dim();
-        MemorySegment last = hidden;
-        if (seq > 1) {
-          last = blocks.take(batch * dim).segment();
-          for (long b = 0; b < batch; b++) {
-            long row = lengths == null ? seq - 1 : counts.getAtIndex(ValueLayout.JAVA_INT, b) - 1;
-            MemorySegment.copy(
-                hidden,
-                (b * seq + row) * dim * Float.BYTES,
-                last,
-                b * dim * Float.BYTES,
-                dim * Float.BYTES);
-          }
+      SequenceRows rows = divide(call, idsName, state, ids, sequences);
+      for (int n = 0; n < rows.count(); n++) {
+        if (rows.length(n) < 1) {
+          throw new IllegalArgumentException(
+              "%s: expected 1 token or more of sequence %d, got none".formatted(idsName, n));
         }
-        output.run(blocks, batch, last, dim, logits.segment(), Rows.stride("logits", logits));
       }
-      blocks.giveBackTo(mark);
-      if (event != null) {
-        ModelEvent.finish(event, name, (int) batch, tokens(batch, seq, counts));
+      Matrix hidden = decode(call, idsName, state, rows, ids);
+      if (logits != null) {
+        output.run(call, lastRows(call, rows, hidden), Rows.view(call, "logits", logits));
       }
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+      ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
     }
   }
 
-  /** Tokens of all sequences. */
-  static long tokens(long batch, long seq, MemorySegment counts) {
-    if (counts.equals(MemorySegment.NULL)) {
-      return batch * seq;
+  /** The last row of each sequence. */
+  private static Matrix lastRows(LayerCall call, SequenceRows rows, Matrix hidden) {
+    if (rows.rows() == rows.count()) {
+      return hidden;
     }
-    long sum = 0;
-    for (long b = 0; b < batch; b++) {
-      sum += counts.getAtIndex(ValueLayout.JAVA_INT, b);
+    Matrix last = call.scratch().matrix(rows.count(), hidden.columns());
+    for (long n = 0; n < rows.count(); n++) {
+      hidden.copyRows(rows.start(n) + rows.length(n) - 1, last, n, 1);
     }
-    return sum;
+    return last;
   }
 
   /**
    * Decodes tokens and scores what may come after each of them.
    *
-   * @param workspace what the call writes besides logits and the state, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param state of this model
-   * @param ids {@code [sequences, seq]} INT32, contiguous
-   * @param logits receives {@code [sequences, seq, vocabulary]}, contiguous; shares no memory with
-   *     ids, weights and the state
+   * @param ids {@code [sequences, seq]} or {@code [tokens]} INT32, contiguous
+   * @param sequences how the ids are divided, or null: all of one length
+   * @param logits receives {@code [sequences, seq, vocabulary]} or {@code [tokens, vocabulary]},
+   *     contiguous; shares no memory with ids, sequences, weights and the state
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    * @throws IllegalStateException if the state is in use by another call, or wants a memory
    */
-  public void forward(Workspace workspace, DecoderState state, Tensor ids, Tensor logits) {
+  public void forward(
+      Workspace workspace, DecoderState state, Tensor ids, Sequences sequences, Tensor logits) {
     decoder.checkState(state);
     state.acquire();
     try {
-      scoreAll(workspace, state, ids, logits);
+      scoreAll(workspace, state, ids, sequences, logits);
     } finally {
       state.release();
     }
   }
 
-  private void scoreAll(Workspace workspace, DecoderState state, Tensor ids, Tensor logits) {
-    long seq = check("ids", state, ids);
-    long batch = state.sequences();
-    TransformerDecoder.checkOut("logits", logits, batch, seq, output.out());
-    checkMemory("ids", state, ids, null, logits);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
+  private void scoreAll(
+      Workspace workspace, DecoderState state, Tensor ids, Sequences sequences, Tensor logits) {
+    state.checkModel(this);
+    Embedding.checkShape("ids", ids);
+    Rows.checkLike("logits", logits, ids, output.out());
+    checkMemory("ids", state, ids, sequences, logits);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      MemorySegment hidden = decode("ids", blocks, state, seq, ids, MemorySegment.NULL);
-      output.run(blocks, batch * seq, hidden, decoder.dim(), logits.segment(), output.out());
-      blocks.giveBackTo(mark);
-      ModelEvent.finish(event, name, (int) batch, batch * seq);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+      SequenceRows rows = divide(call, "ids", state, ids, sequences);
+      Matrix hidden = decode(call, "ids", state, rows, ids);
+      Matrix to = Rows.view(call, "logits", logits);
+      Matrix computed = Sequences.target(call, rows, to);
+      output.run(call, hidden, computed);
+      Sequences.scatter(rows, computed, to);
+      ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
     }
   }
 
   private void checkMemory(
-      String idsName, DecoderState state, Tensor ids, Tensor lengths, Tensor logits) {
+      String idsName, DecoderState state, Tensor ids, Sequences sequences, Tensor logits) {
     SharedMemory.refuse("logits", logits, idsName, ids);
-    SharedMemory.refuse("logits", logits, "lengths", lengths);
+    Sequences.refuseShared("logits", logits, sequences);
     parameters.refuse("logits", logits);
     state.parameters().refuse("logits", logits);
     state.parameters().refuse(idsName, ids);
-    state.parameters().refuse("lengths", lengths);
+    if (sequences != null) {
+      state.parameters().refuse(sequences.tensorName(), sequences.tensor());
+    }
   }
 
   /** Tokens that a sequence can have: what the cache holds and positions tell apart. */
-  int room(DecoderState state) {
+  int capacity(DecoderState state) {
     return Math.min(state.capacity(), Math.min(embedding.positions(), decoder.positions()));
   }
 
-  private long check(String name, DecoderState state, Tensor ids) {
-    state.checkModel(this);
-    embedding.checkIds(name, ids, state.longest());
-    if (ids.size(0) != state.sequences()) {
-      throw Rows.bad(name, "[%d, seq] int32".formatted(state.sequences()), ids);
-    }
-    decoder.checkStep(name, state, ids.size(1));
-    return ids.size(1);
+  private SequenceRows divide(
+      LayerCall call, String name, DecoderState state, Tensor ids, Sequences sequences) {
+    SequenceRows rows = Sequences.divide(call, sequences, name, ids, ids.rank(), state.lengths());
+    decoder.checkStep(name, state, rows);
+    return rows;
   }
 
-  private MemorySegment decode(
-      String idsName,
-      Blocks blocks,
-      DecoderState state,
-      long seq,
-      Tensor ids,
-      MemorySegment counts) {
-    long rows = state.sequences() * seq;
-    long dim = decoder.dim();
-    MemorySegment hidden = blocks.take(rows * dim).segment();
-    MemorySegment places = Embedding.places(blocks, state.sequences(), seq, state);
-    embedding.run(blocks, rows, ids.segment(), places, hidden);
-    decoder.run(idsName, blocks, state, seq, hidden, counts, places, hidden);
+  private Matrix decode(
+      LayerCall call, String idsName, DecoderState state, SequenceRows rows, Tensor ids) {
+    MemorySegment copy = embedding.copyIds(call, idsName, ids, rows, state.lengths());
+    Matrix hidden = call.scratch().matrix(rows.rows(), decoder.dim());
+    embedding.run(call, rows, copy, hidden);
+    decoder.run(call, state, rows, hidden, hidden);
     return hidden;
   }
 }

@@ -2,6 +2,9 @@ package dev.gatun.nn;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Scratch;
+import dev.gatun.internal.SequenceRows;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -27,7 +30,7 @@ public final class DecoderState {
   private final Tensor[] memoryKeys;
   private final Tensor[] memoryValues;
   private final int memoryCapacity;
-  private final MemorySegment memoryLengths;
+  private final MemorySegment memoryOffsets;
   private final MemorySegment lengths;
   private final MemorySegment ends;
   private final int[] moved;
@@ -35,7 +38,6 @@ public final class DecoderState {
   private final Parameters parameters;
   private final AtomicBoolean busy = new AtomicBoolean();
   private long memories;
-  private long memorySeq;
 
   /** The last model whose weights were seen to be no part of this. */
   private DecoderModel model;
@@ -55,7 +57,7 @@ public final class DecoderState {
     this.memoryCapacity = memoryCapacity;
     this.lengths = Tensor.allocate(arena, DType.INT32, sequences).segment();
     this.ends = Tensor.allocate(arena, DType.INT32, sequences).segment();
-    this.memoryLengths = Tensor.allocate(arena, DType.INT32, sequences).segment();
+    this.memoryOffsets = Tensor.allocate(arena, DType.INT32, sequences + 1).segment();
     this.moved = new int[sequences];
     this.chosen = new int[sequences];
     int layers = stack.crosses() ? stack.size() : 0;
@@ -72,7 +74,7 @@ public final class DecoderState {
               arena, DType.FLOAT32, sequences, memoryCapacity, cross.kvHeads() * cross.headDimV());
       all.add("the state", memoryKeys[n]).add("the state", memoryValues[n]);
     }
-    all.add("the state", lengths).add("the state", ends).add("the state", memoryLengths);
+    all.add("the state", lengths).add("the state", ends).add("the state", memoryOffsets);
     cached.addTo(all);
     this.parameters = all.build();
     parameters.refuse(parameters);
@@ -169,7 +171,7 @@ public final class DecoderState {
     truncate(0);
   }
 
-  /** The same within a call. */
+  /** Forgets all tokens within a call. */
   void forget() {
     shorten(0);
   }
@@ -246,18 +248,26 @@ public final class DecoderState {
     return ends;
   }
 
-  /** Begins a step of so many rows, or of so many as the lengths say, of the named argument. */
-  void begin(String name, long seq, MemorySegment counts) {
-    boolean ragged = !counts.equals(MemorySegment.NULL);
-    for (int n = 0; n < sequences(); n++) {
-      long count = ragged ? counts.getAtIndex(ValueLayout.JAVA_INT, n) : seq;
-      long end = length(n) + count;
-      if (end > capacity()) {
+  /** Tokens of each sequence, {@code [sequences]} int32. */
+  MemorySegment lengths() {
+    return lengths;
+  }
+
+  /** Refuses rows, of the named argument, that there is no capacity for. */
+  void checkCapacity(String name, SequenceRows rows) {
+    for (int n = 0; n < sequences; n++) {
+      if (length(n) + rows.length(n) > capacity) {
         throw new IllegalArgumentException(
             "%s: expected at most %d more tokens in sequence %d (capacity %d), got %d"
-                .formatted(name, capacity() - length(n), n, capacity(), count));
+                .formatted(name, capacity - length(n), n, capacity, rows.length(n)));
       }
-      ends.setAtIndex(ValueLayout.JAVA_INT, n, (int) end);
+    }
+  }
+
+  /** Begins a step of rows that there is capacity for. */
+  void begin(SequenceRows rows) {
+    for (int n = 0; n < sequences; n++) {
+      ends.setAtIndex(ValueLayout.JAVA_INT, n, (int) (length(n) + rows.length(n)));
     }
   }
 
@@ -277,23 +287,29 @@ public final class DecoderState {
 
   // ---- memory --------------------------------------------------------------------------------
 
-  void setMemory(long count, long seq, MemorySegment counts) {
-    boolean ragged = !counts.equals(MemorySegment.NULL);
-    for (int n = 0; n < sequences(); n++) {
-      int length = ragged ? counts.getAtIndex(ValueLayout.JAVA_INT, count == 1 ? 0 : n) : (int) seq;
-      memoryLengths.setAtIndex(ValueLayout.JAVA_INT, n, length);
+  /** Refuses a memory, of the named argument, that does not fit. */
+  void checkMemory(String name, SequenceRows rows) {
+    if (rows.count() != 1 && rows.count() != sequences || rows.longest() > memoryCapacity) {
+      throw new IllegalArgumentException(
+          "%s: expected %d sequences or 1, of at most %d rows, got %d of at most %d"
+              .formatted(name, sequences, memoryCapacity, rows.count(), rows.longest()));
     }
-    memories = count;
-    memorySeq = seq;
   }
 
-  /** {@code [memories, memorySeq, kvHeads * headDim]}, without gaps. */
-  MemorySegment memoryKeys(int layer) {
-    return memoryKeys[layer].segment();
+  /** Until there is another one; the tokens are forgotten, too. */
+  void forgetMemory() {
+    memories = 0;
+    forget();
   }
 
-  MemorySegment memoryValues(int layer) {
-    return memoryValues[layer].segment();
+  void setMemory(Scratch scratch, SequenceRows rows) {
+    MemorySegment.copy(
+        rows.offsets(scratch), 0, memoryOffsets, 0, (rows.count() + 1) * Integer.BYTES);
+    memories = rows.count();
+  }
+
+  boolean hasMemory() {
+    return memories > 0;
   }
 
   /** How many there are: 0 before {@code remember}, 1 that all share, or one for each sequence. */
@@ -301,15 +317,39 @@ public final class DecoderState {
     return memories;
   }
 
-  long memorySeq() {
-    return memorySeq;
+  /** How the rows of {@link #memoryKeys(Scratch, int)} belong to the sequences. */
+  SequenceRows memoryRows(Scratch scratch) {
+    return memories == 1 && sequences > 1
+        ? SequenceRows.strided(scratch, sequences, memoryLength(), 0, 1)
+        : SequenceRows.ragged(scratch, memoryOffsets, sequences);
+  }
+
+  private long memoryLength() {
+    return memoryOffsets.getAtIndex(ValueLayout.JAVA_INT, memories);
+  }
+
+  Matrix memoryKeys(Scratch scratch, int layer) {
+    return memoryKeys(scratch, layer, memoryLength());
+  }
+
+  Matrix memoryValues(Scratch scratch, int layer) {
+    return memoryValues(scratch, layer, memoryLength());
+  }
+
+  /** Room for keys of so many rows, without gaps. */
+  Matrix memoryKeys(Scratch scratch, int layer, long rows) {
+    return view(scratch, memoryKeys[layer], rows);
+  }
+
+  Matrix memoryValues(Scratch scratch, int layer, long rows) {
+    return view(scratch, memoryValues[layer], rows);
+  }
+
+  private static Matrix view(Scratch scratch, Tensor tensor, long rows) {
+    return scratch.view(tensor.segment(), rows, tensor.size(2), tensor.size(2));
   }
 
   int memoryCapacity() {
     return memoryCapacity;
-  }
-
-  MemorySegment memoryLengths() {
-    return memoryLengths;
   }
 }

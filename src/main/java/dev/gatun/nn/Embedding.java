@@ -1,11 +1,13 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -25,8 +27,13 @@ public final class Embedding {
   private final Tensor table;
   private final float factor;
   private final Tensor positions;
+  private final int firstPosition;
+  private final int paddingId;
   private final Tensor types;
   private final Norm norm;
+  private final Matrix tableRows;
+  private final Matrix positionRows;
+  private final Matrix typeRows;
   private final Parameters parameters;
 
   /**
@@ -77,6 +84,8 @@ public final class Embedding {
     this.table = table;
     this.factor = factor;
     this.positions = encoding.table();
+    this.firstPosition = encoding.firstPosition();
+    this.paddingId = encoding.paddingId();
     if (positions != null && positions.size(1) != table.size(1)) {
       throw Rows.bad("encoding", "[positions, %d] float32".formatted(table.size(1)), positions);
     }
@@ -93,6 +102,9 @@ public final class Embedding {
     if (norm != null) {
       Rows.same("norm", table.size(1), norm.dim());
     }
+    this.tableRows = matrix(table);
+    this.positionRows = matrix(positions);
+    this.typeRows = matrix(types);
     Parameters.Builder all = new Parameters.Builder().add("table", table);
     all.add("encoding", positions).add("types", types);
     if (norm != null) {
@@ -117,9 +129,15 @@ public final class Embedding {
     return parameters;
   }
 
+  private static Matrix matrix(Tensor table) {
+    return table == null
+        ? null
+        : Matrix.of(table.segment(), table.size(0), table.size(1), table.size(1));
+  }
+
   /** Positions that the table tells apart. */
   int positions() {
-    return positions == null ? Integer.MAX_VALUE : (int) positions.size(0);
+    return positions == null ? Integer.MAX_VALUE : (int) positions.size(0) - firstPosition;
   }
 
   /**
@@ -150,99 +168,141 @@ public final class Embedding {
   }
 
   /**
-   * Embeds sequences that begin at position 0.
+   * Embeds sequences of one length that begin at position 0.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
-   * @param ids {@code [batch, seq]} int32, contiguous
-   * @param out receives {@code [batch, seq, dim]}, contiguous; shares no memory with ids or a table
+   * @param ids {@code [batch, seq]} or {@code [tokens]} int32, contiguous
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   *     shares no memory with ids or a table
    * @throws IllegalArgumentException naming the argument, an id outside the table included; nothing
    *     was written
    */
-  public void forward(Workspace workspace, Tensor ids, Tensor out) {
-    checkIds(ids, 0);
-    TransformerDecoder.checkOut(out, ids.size(0), ids.size(1), dim());
+  public void forward(Tensor ids, Tensor out) {
+    forward(null, ids, null, out);
+  }
+
+  /**
+   * Embeds sequences of different lengths that begin at position 0.
+   *
+   * @param ids {@code [batch, seq]} or {@code [tokens]} int32, contiguous
+   * @param sequences how the ids are divided
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   */
+  public void forward(Tensor ids, Sequences sequences, Tensor out) {
+    forward(null, ids, Objects.requireNonNull(sequences, "sequences"), out);
+  }
+
+  /**
+   * Embeds sequences that begin at position 0.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param ids {@code [batch, seq]} or {@code [tokens]} int32, contiguous; those of padding are not
+   *     read
+   * @param sequences how the ids are divided, or null: all of one length
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   *     shares no memory with ids or a table
+   * @throws IllegalArgumentException naming the argument, an id outside the table included; nothing
+   *     was written
+   */
+  public void forward(Workspace workspace, Tensor ids, Sequences sequences, Tensor out) {
+    checkShape("ids", ids);
+    Rows.checkLike("out", out, ids, dim());
     SharedMemory.refuse("out", out, "ids", ids);
+    Sequences.refuseShared("out", out, sequences);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      MemorySegment places = null;
-      if (positions != null) {
-        places = places(blocks, ids.size(0), ids.size(1), null);
-      }
-      run(blocks, ids.elements(), ids.segment(), places, out.segment());
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows =
+          Sequences.divide(call, sequences, "ids", ids, ids.rank(), MemorySegment.NULL);
+      MemorySegment copy = copyIds(call, "ids", ids, rows, MemorySegment.NULL);
+      Matrix to = Rows.view(call, "out", out);
+      Matrix computed = Sequences.target(call, rows, to);
+      run(call, rows, copy, computed);
+      Sequences.scatter(rows, computed, to);
     }
   }
 
-  /** Ids of known tokens at positions that exist; the first of a sequence is at {@code before}. */
-  void checkIds(Tensor ids, long before) {
-    checkIds("ids", ids, before);
-  }
-
-  void checkIds(String name, Tensor ids, long before) {
+  static void checkShape(String name, Tensor ids) {
     Objects.requireNonNull(ids, name);
-    if (ids.dtype() != DType.INT32 || ids.rank() != 2 || !ids.isContiguous()) {
-      throw Rows.bad(name, "[batch, seq] int32, contiguous", ids);
-    }
-    if (positions != null && before + ids.size(1) > positions.size(0)) {
-      throw new IllegalArgumentException(
-          "%s: expected at most %d positions, got %d"
-              .formatted(name, positions.size(0), before + ids.size(1)));
-    }
-    MemorySegment segment = ids.segment();
-    long count = ids.elements();
-    for (long i = 0; i < count; i++) {
-      int id = segment.getAtIndex(ValueLayout.JAVA_INT, i);
-      if (id < 0 || id >= vocabulary()) {
-        throw new IllegalArgumentException(
-            "%s[%d]: expected 0 .. %d, got %d".formatted(name, i, vocabulary() - 1, id));
-      }
+    if (ids.dtype() != DType.INT32 || ids.rank() < 1 || ids.rank() > 2 || !ids.isContiguous()) {
+      throw Rows.bad(name, "[batch, seq] or [tokens] int32, contiguous", ids);
     }
   }
 
   /**
-   * Positions of the rows of {@code [batch, seq]}, each sequence beginning where the state stands,
-   * or at 0.
+   * The ids of the rows, read once into memory that nobody else changes; of known tokens at
+   * positions that exist.
+   *
+   * @param first {@code [sequences]} int32, the position of each one's first row, or NULL: 0
    */
-  static MemorySegment places(Blocks blocks, long batch, long seq, DecoderState state) {
-    MemorySegment places = blocks.take(batch * seq).segment();
-    for (long b = 0, row = 0; b < batch; b++) {
-      int begin = state == null ? 0 : state.length((int) b);
-      for (long s = 0; s < seq; s++, row++) {
-        places.setAtIndex(ValueLayout.JAVA_INT, row, begin + (int) s);
+  MemorySegment copyIds(
+      LayerCall call, String name, Tensor ids, SequenceRows rows, MemorySegment first) {
+    Sequences.checkPositions(name, rows, first, positions());
+    MemorySegment copy = call.scratch().ints(rows.rows());
+    long seq = ids.rank() == 2 ? ids.size(1) : 0;
+    for (long n = 0; n < rows.count(); n++) {
+      long from = rows.isPadded() ? n * seq : rows.start(n);
+      MemorySegment.copy(
+          ids.segment(),
+          from * Integer.BYTES,
+          copy,
+          rows.start(n) * Integer.BYTES,
+          rows.length(n) * Integer.BYTES);
+      for (long s = 0; s < rows.length(n); s++) {
+        int id = copy.getAtIndex(ValueLayout.JAVA_INT, rows.start(n) + s);
+        if (id < 0 || id >= vocabulary()) {
+          throw new IllegalArgumentException(
+              "%s[%d]: expected 0 .. %d, got %d".formatted(name, from + s, vocabulary() - 1, id));
+        }
       }
     }
-    return places;
+    return copy;
   }
 
-  /** To rows without gaps. */
-  void run(Blocks blocks, long rows, MemorySegment ids, MemorySegment places, MemorySegment to) {
-    int mark = blocks.mark();
-    MemorySegment own = Indices.copy(blocks, "ids", ids, rows, 0, vocabulary() - 1);
+  /** Refuses unknown tokens of one of several texts, or of the only one (-1). */
+  void requireKnown(int text, MemorySegment ids) {
+    for (long n = 0; n < ids.byteSize() / Integer.BYTES; n++) {
+      int id = ids.getAtIndex(ValueLayout.JAVA_INT, n);
+      if (id < 0 || id >= vocabulary()) {
+        String name = text < 0 ? "ids" : "texts[%d]".formatted(text);
+        throw new IllegalArgumentException(
+            "%s[%d]: expected 0 .. %d, got %d".formatted(name, n, vocabulary() - 1, id));
+      }
+    }
+  }
+
+  void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix to) {
     // The second table is skipped by giving the third its place.
     boolean placed = positions != null;
-    Tensor second = placed ? positions : types;
-    Tensor third = placed ? types : null;
-    blocks.embedding(
-        factor,
-        rows,
-        dim(),
-        own,
-        table.segment(),
-        table.size(0),
-        placed ? places : MemorySegment.NULL,
-        second == null ? MemorySegment.NULL : second.segment(),
-        second == null ? 0 : second.size(0),
-        MemorySegment.NULL,
-        third == null ? MemorySegment.NULL : third.segment(),
-        third == null ? 0 : third.size(0),
-        to,
-        dim());
+    call.rows()
+        .embedding(
+            factor,
+            ids,
+            tableRows,
+            placed ? positionIds(call, rows, ids) : MemorySegment.NULL,
+            placed ? positionRows : typeRows,
+            MemorySegment.NULL,
+            placed ? typeRows : null,
+            to);
     if (norm != null) {
-      norm.run(blocks, rows, to, MemorySegment.NULL, MemorySegment.NULL, to);
+      norm.run(call, to, null, null, to);
     }
-    blocks.giveBackTo(mark);
+  }
+
+  /**
+   * RoBERTa counts from the row after that of padding, and gives padding inside a text that row
+   * itself (fairseq's make_positions).
+   */
+  private MemorySegment positionIds(LayerCall call, SequenceRows rows, MemorySegment ids) {
+    if (firstPosition == 0) {
+      return rows.positionIds();
+    }
+    MemorySegment positionIds = call.scratch().ints(rows.rows());
+    for (long n = 0; n < rows.count(); n++) {
+      int next = firstPosition;
+      for (long row = rows.start(n); row < rows.start(n) + rows.length(n); row++) {
+        boolean counts = ids.getAtIndex(ValueLayout.JAVA_INT, row) != paddingId;
+        positionIds.setAtIndex(ValueLayout.JAVA_INT, row, counts ? next++ : paddingId);
+      }
+    }
+    return positionIds;
   }
 }

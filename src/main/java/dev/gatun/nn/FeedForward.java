@@ -1,10 +1,12 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -175,32 +177,22 @@ public final class FeedForward {
     Rows.checkOutput("out", out, rows, second.out());
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      run(
-          Access.get().blocks(taken),
-          rows,
-          x.segment(),
-          Rows.stride("x", x),
-          out.segment(),
-          Rows.stride("out", out));
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      run(call, Rows.view(call, "x", x), Rows.view(call, "out", out));
     }
   }
 
-  void run(Blocks blocks, long rows, MemorySegment x, long xRow, MemorySegment to, long toRow) {
-    int mark = blocks.mark();
-    MemorySegment hidden = blocks.take(rows * first.out()).segment();
-    long width = first.out();
-    first.run(blocks, rows, x, xRow, hidden, width);
+  void run(LayerCall call, Matrix x, Matrix to) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix hidden = scratch.matrix(x.rows(), first.out());
+    first.run(call, x, hidden);
     if (gate != null) {
-      MemorySegment factor = blocks.take(rows * width).segment();
-      gate.run(blocks, rows, x, xRow, factor, width);
-      blocks.activation(
-          gated, rows, width, hidden, width, MemorySegment.NULL, factor, width, hidden, width);
+      Matrix factor = scratch.matrix(x.rows(), first.out());
+      gate.run(call, x, factor);
+      call.rows().activation(gated, hidden, MemorySegment.NULL, factor, hidden);
     }
-    second.run(blocks, rows, hidden, width, to, toRow);
-    blocks.giveBackTo(mark);
+    second.run(call, hidden, to);
+    scratch.release(mark);
   }
 }

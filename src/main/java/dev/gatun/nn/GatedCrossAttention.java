@@ -4,8 +4,10 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Scratch;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -79,6 +81,7 @@ public final class GatedCrossAttention {
    * @return a copy, contiguous
    */
   public static Tensor gated(Arena arena, Tensor weight, float gate) {
+    Objects.requireNonNull(weight, "weight");
     if (weight.dtype() != DType.FLOAT32) {
       throw Rows.bad("weight", "float32", weight);
     }
@@ -91,62 +94,74 @@ public final class GatedCrossAttention {
   }
 
   /**
-   * Runs the block.
+   * Computes the layer.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
-   * @param x {@code [batch, seq, dim]}, contiguous: text
-   * @param media {@code [batch, mediaSeq, mediaDim]}, contiguous: what the images have become
-   * @param mediaLengths {@code [batch]} INT32, or null; a text with 0 media gets the feed-forward
-   *     network only
-   * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself, but no other part
-   *     of its memory, and shares none with media, mediaLengths and weights
+   * @param workspace scratch for this call, or null to borrow one
+   * @param x {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced: a text
+   * @param texts how its rows are divided, or null: all of one length
+   * @param media {@code [batch, mediaSeq, mediaDim]} or {@code [tokens, mediaDim]}, rows evenly
+   *     spaced: what the images have become
+   * @param images how its rows are divided, or null: all of one length; a text without media gets
+   *     the feed-forward network only
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced; may
+   *     be x itself, but no other part of its memory, and shares none with media, sequences and
+   *     weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(
-      Workspace workspace, Tensor x, Tensor media, Tensor mediaLengths, Tensor out) {
+      Workspace workspace, Tensor x, Sequences texts, Tensor media, Sequences images, Tensor out) {
     long dim = attention.in();
-    TransformerDecoder.checkRows("x", x, dim);
-    TransformerDecoder.checkRows("media", media, attention.memoryDim());
-    long batch = x.size(0);
-    long seq = x.size(1);
-    long mediaSeq = media.size(1);
-    if (media.size(0) != batch) {
-      throw Rows.bad("media", "[%d, seq, %d]".formatted(batch, attention.memoryDim()), media);
-    }
-    TransformerDecoder.checkOut(out, batch, seq, dim);
-    MemorySegment lengths =
-        MultiHeadAttention.lengths("mediaLengths", mediaLengths, batch, mediaSeq);
+    Rows.checkTokens("x", x, dim);
+    Rows.checkTokens("media", media, attention.memoryDim());
+    Rows.checkLike("out", out, x, dim);
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     if (!SharedMemory.same(media, x)) {
       SharedMemory.refuse("out", out, "media", media);
     }
-    SharedMemory.refuse("out", out, "mediaLengths", mediaLengths);
+    Sequences.refuseShared("out", out, texts);
+    Sequences.refuseShared("out", out, images);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      long rows = batch * seq;
-      if (rows > 0) {
-        lengths = Indices.copy(blocks, "mediaLengths", lengths, batch, 0, mediaSeq);
-        long heads = attention.kvHeads();
-        MemorySegment normal = blocks.take(rows * dim).segment();
-        MemorySegment change = blocks.take(rows * dim).segment();
-        MemorySegment sum = blocks.take(rows * dim).segment();
-        MemorySegment k = blocks.take(batch * mediaSeq * heads * attention.headDim()).segment();
-        MemorySegment v = blocks.take(batch * mediaSeq * heads * attention.headDimV()).segment();
-        MemorySegment none = MemorySegment.NULL;
-        attentionNorm.run(blocks, rows, x.segment(), none, none, normal);
-        attention.project(blocks, batch * mediaSeq, media.segment(), k, v);
-        attention.cross(blocks, batch, seq, normal, k, v, batch, mediaSeq, lengths, none, change);
-        feedForwardNorm.run(blocks, rows, change, x.segment(), sum, normal);
-        feedForward.run(blocks, rows, normal, dim, change, dim);
-        // Only the sum is wanted; what the norm gives goes nowhere.
-        feedForwardNorm.run(blocks, rows, change, sum, out.segment(), normal);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows = Sequences.divide(call, texts, "x", x, x.rank() - 1, MemorySegment.NULL);
+      SequenceRows mediaRows =
+          Sequences.divide(call, images, "media", media, media.rank() - 1, MemorySegment.NULL);
+      if (mediaRows.count() != rows.count()) {
+        throw new IllegalArgumentException(
+            "media: expected %d sequences as x has, got %d"
+                .formatted(rows.count(), mediaRows.count()));
       }
-      blocks.giveBackTo(mark);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+      Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));
+      Matrix memory = Sequences.gather(call, mediaRows, Rows.view(call, "media", media));
+      Matrix to = Rows.view(call, "out", out);
+      Matrix computed = Sequences.target(call, rows, to);
+      run(call, rows, in, mediaRows, memory, computed);
+      Sequences.scatter(rows, computed, to);
     }
+  }
+
+  private void run(
+      LayerCall call,
+      SequenceRows rows,
+      Matrix x,
+      SequenceRows mediaRows,
+      Matrix media,
+      Matrix out) {
+    if (x.rows() == 0) {
+      return;
+    }
+    Scratch scratch = call.scratch();
+    long heads = attention.kvHeads();
+    Matrix normed = scratch.matrix(x.rows(), x.columns());
+    Matrix sublayerOut = scratch.matrix(x.rows(), x.columns());
+    Matrix sum = scratch.matrix(x.rows(), x.columns());
+    Matrix k = scratch.matrix(media.rows(), heads * attention.headDim());
+    Matrix v = scratch.matrix(media.rows(), heads * attention.headDimV());
+    attentionNorm.run(call, x, null, null, normed);
+    attention.project(call, media, k, v);
+    attention.cross(call, rows, normed, mediaRows, k, v, sublayerOut);
+    feedForwardNorm.run(call, sublayerOut, x, sum, normed);
+    feedForward.run(call, normed, sublayerOut);
+    // Only the sum is wanted; what the norm gives goes nowhere.
+    feedForwardNorm.run(call, sublayerOut, sum, out, normed);
   }
 }

@@ -78,8 +78,9 @@ public final class Generator {
     if (most < 0) {
       throw new IllegalArgumentException("most: expected 0 or more, got " + most);
     }
-    SplittableRandom random = new SplittableRandom(sampling.seed());
+    Objects.requireNonNull(sampling, "sampling");
     Objects.requireNonNull(sink, "sink");
+    SplittableRandom random = new SplittableRandom(sampling.seed());
     state.acquire();
     try {
       model.score("prompt", workspace, state, prompt, null, logits);
@@ -94,7 +95,7 @@ public final class Generator {
     while (count < most) {
       int next = choose(sampling, random, count);
       count++;
-      boolean full = state.length(0) >= model.room(state);
+      boolean full = state.length(0) >= model.capacity(state);
       boolean goesOn;
       try {
         goesOn = sink.test(next);
@@ -247,7 +248,8 @@ public final class Generator {
    * @return the tokens, the end token included if it came
    */
   public int[] generate(Tensor prompt, int most, int end, Sampling sampling) {
-    int[] tokens = new int[Math.clamp(most, 0, model.room(state))]; // after a prompt of 1 or more
+    int[] tokens =
+        new int[Math.clamp(most, 0, model.capacity(state))]; // after a prompt of 1 or more
     int[] count = {0};
     generate(
         prompt,

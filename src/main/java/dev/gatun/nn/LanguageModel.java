@@ -34,7 +34,7 @@ public final class LanguageModel extends DecoderModel {
       Embedding embedding,
       TransformerDecoder decoder,
       Linear output) {
-    super(name, runtime, embedding, decoder, output);
+    super(name, runtime, "embedding", embedding, decoder, output);
     if (decoder.hasMemory()) {
       throw new IllegalArgumentException(
           "decoder: expected one without cross-attention, got one with it");

@@ -1,11 +1,12 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -29,10 +30,11 @@ public final class Linear {
   private final Activation activation;
   private final long in;
   private final long out;
-  private final MemorySegment weight;
-  private final long weightRow;
+  private final Tensor weight;
+  private final Tensor bias;
+  private final Matrix weightRows;
   private final boolean transposed;
-  private final MemorySegment bias;
+  private final MemorySegment biasRow;
   private final Parameters parameters;
 
   /**
@@ -89,14 +91,16 @@ public final class Linear {
         : weight.stride(0) < out && in > 1) {
       throw Rows.bad(weightName, "a row-major matrix or the transpose of one", weight);
     }
-    this.weightRow = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;
-    this.weight = weight.segment();
+    long stride = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;
+    this.weight = weight;
+    this.bias = bias;
+    this.weightRows = Matrix.of(weight.segment(), in, out, stride);
     if (bias != null && in != out && bias.rank() == 1 && bias.size(0) == in) {
       throw new IllegalArgumentException(
           "%s: expected [%d] float32, as %s is [in, out] = [%d, %d], got [%d]; if the weight is [out, in], give its transpose(0, 1)"
               .formatted(biasName, out, weightName, in, out, in));
     }
-    this.bias = Rows.vector(biasName, bias, out);
+    this.biasRow = Rows.vector(biasName, bias, out);
     this.parameters = new Parameters.Builder().add(weightName, weight).add(biasName, bias).build();
   }
 
@@ -118,6 +122,7 @@ public final class Linear {
 
   /** Elements of a row of x, of which another number may mean that the weight is turned. */
   void checkRow(String name, String weightName, Tensor x) {
+    Objects.requireNonNull(x, name);
     int rank = x.rank();
     if (in != out && rank > 0 && x.size(rank - 1) == out) {
       throw new IllegalArgumentException(
@@ -168,22 +173,18 @@ public final class Linear {
     Rows.checkOutput("out", out, rows, this.out);
     SharedMemory.refuse("out", out, "x", x);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      run(
-          Access.get().blocks(taken),
-          rows,
-          x.segment(),
-          Rows.stride("x", x),
-          out.segment(),
-          Rows.stride("out", out));
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      run(call, Rows.view(call, "x", x), Rows.view(call, "out", out));
     }
   }
 
-  void run(Blocks blocks, long rows, MemorySegment x, long xRow, MemorySegment to, long toRow) {
-    blocks.linear(
-        rows, in, out, x, xRow, weight, weightRow, transposed, bias, activation, to, toRow);
+  /** The layer of some of the columns. */
+  Linear columns(long from, long to) {
+    Tensor some = bias == null ? null : bias.slice(0, from, to);
+    return new Linear(runtime, weight.slice(1, from, to), some, activation);
+  }
+
+  void run(LayerCall call, Matrix x, Matrix to) {
+    call.rows().linear(x, weightRows, transposed, biasRow, activation, to);
   }
 }

@@ -1,18 +1,21 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.AttentionCall;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Native;
+import dev.gatun.internal.Scratch;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Objects;
+import java.util.Optional;
 
 /**
  * Multi-head attention with its projections, section 3.2.2 of "Attention Is All You Need":
@@ -45,10 +48,7 @@ public final class MultiHeadAttention {
   private final int kvHeads;
   private final long headDim;
   private final long headDimV;
-  private final Causal causal;
-  private final boolean hasScale;
-  private final float scale;
-  private final int maxThreads;
+  private final AttentionSpec spec;
   private final PositionalEncoding positions;
   private final Parameters parameters;
 
@@ -60,14 +60,6 @@ public final class MultiHeadAttention {
       throw new IllegalArgumentException(
           "kvHeads: expected a divisor of %d heads, got %d".formatted(heads, kvHeads));
     }
-    AttentionSpec spec = b.spec;
-    if (spec.alibiSlopes().isPresent() || spec.relativePositions().isPresent()) {
-      throw new IllegalArgumentException("spec: expected one without biases, got " + spec);
-    }
-    this.causal = spec.causal();
-    this.maxThreads = spec.maxThreads();
-    this.hasScale = spec.scale().isPresent();
-    this.scale = hasScale ? (float) spec.scale().getAsDouble() : 0;
     if (b.output == null) {
       throw new IllegalArgumentException("output: expected a weight, got none");
     }
@@ -79,12 +71,13 @@ public final class MultiHeadAttention {
             "packed: expected packed or separate weights, got both kinds");
       }
       this.packed = b.packed;
-      this.query = null;
-      this.key = null;
-      this.value = null;
-      long headsInRow = heads + 2L * kvHeads;
-      this.headDim = divide("packed", packed.out(), headsInRow);
+      this.headDim = divide("packed", packed.out(), heads + 2L * kvHeads);
       this.headDimV = headDim;
+      long keys = heads * headDim;
+      long values = keys + kvHeads * headDim;
+      this.query = packed.columns(0, keys);
+      this.key = packed.columns(keys, values);
+      this.value = packed.columns(values, packed.out());
     } else {
       if (b.query == null || b.key == null || b.value == null) {
         throw new IllegalArgumentException(
@@ -128,7 +121,33 @@ public final class MultiHeadAttention {
                   output.out() == heads * headDimV ? TURNED : ""));
     }
     checkPositions();
+    checkBiases(b.spec.alibiSlopes());
+    checkBiases(b.spec.relativePositions());
+    this.spec = withPositions(b.spec, positions);
     this.parameters = collectParameters();
+  }
+
+  private void checkBiases(Optional<Tensor> perHead) {
+    if (perHead.isPresent() && perHead.get().size(0) != heads) {
+      throw new IllegalArgumentException(
+          "spec: expected biases of %d heads, got %d".formatted(heads, perHead.get().size(0)));
+    }
+  }
+
+  /** The specification, with the biases that an encoding adds to scores. */
+  private static AttentionSpec withPositions(AttentionSpec spec, PositionalEncoding positions) {
+    if (!positions.biasesScores()) {
+      return spec;
+    }
+    if (spec.alibiSlopes().isPresent() || spec.relativePositions().isPresent()) {
+      throw new IllegalArgumentException(
+          "spec: expected one without biases, as positions are %s, got %s"
+              .formatted(positions, spec));
+    }
+    AttentionSpec.Builder builder =
+        AttentionSpec.builder().causal(spec.causal()).maxThreads(spec.maxThreads());
+    spec.scale().ifPresent(scale -> builder.scale((float) scale));
+    return builder.alibiSlopes(positions.slopes()).relativePositions(positions.distances()).build();
   }
 
   private static final String TURNED =
@@ -140,15 +159,19 @@ public final class MultiHeadAttention {
 
   private Parameters collectParameters() {
     Parameters.Builder all = new Parameters.Builder();
-    for (Linear linear : new Linear[] {packed, query, key, value, output}) {
-      if (linear != null) {
-        all.addAll(linear.parameters());
-      }
+    if (packed != null) {
+      all.addAll(packed.parameters());
+    } else {
+      all.addAll(query.parameters()).addAll(key.parameters()).addAll(value.parameters());
     }
+    all.addAll(output.parameters());
     if (positions.rotary() != null) {
       all.add("positions", positions.rotary().cos()).add("positions", positions.rotary().sin());
     }
-    return all.add("positions", positions.slopes()).add("positions", positions.distances()).build();
+    String biases = positions.biasesScores() ? "positions" : "spec";
+    return all.add(biases, spec.alibiSlopes().orElse(null))
+        .add(biases, spec.relativePositions().orElse(null))
+        .build();
   }
 
   Parameters parameters() {
@@ -189,133 +212,134 @@ public final class MultiHeadAttention {
   }
 
   /**
-   * Self-attention with a workspace lent by the runtime.
+   * Self-attention of sequences of one length.
    *
-   * @param x {@code [batch, seq, dim]}, contiguous
-   * @param out receives {@code [batch, seq, outDim]}, contiguous; may be x itself, but no other
-   *     part of its memory, and shares none with weights and biases
+   * @param x {@code [batch, seq, dim]} or, as one sequence, {@code [tokens, dim]}, rows evenly
+   *     spaced
+   * @param out receives {@code [batch, seq, outDim]} or {@code [tokens, outDim]}, rows evenly
+   *     spaced; may be x itself
    */
   public void forward(Tensor x, Tensor out) {
-    forward(null, x, x, null, null, out);
+    forward(null, x, null, out);
+  }
+
+  /**
+   * Self-attention of sequences of different lengths.
+   *
+   * @param x {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param sequences how the rows are divided
+   * @param out receives {@code [batch, seq, outDim]} or {@code [tokens, outDim]}, rows evenly
+   *     spaced; may be x itself
+   */
+  public void forward(Tensor x, Sequences sequences, Tensor out) {
+    forward(null, x, Objects.requireNonNull(sequences, "sequences"), out);
+  }
+
+  /**
+   * Self-attention.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param x {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param sequences how the rows are divided, or null: all of one length
+   * @param out receives {@code [batch, seq, outDim]} or {@code [tokens, outDim]}, rows evenly
+   *     spaced; may be x itself, but no other part of its memory, and shares none with sequences
+   *     and weights
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   */
+  public void forward(Workspace workspace, Tensor x, Sequences sequences, Tensor out) {
+    checkX(x);
+    if (key.in() != query.in()) {
+      throw new IllegalArgumentException(
+          "memory: expected rows of %d, as the key weight has, got x of %d"
+              .formatted(key.in(), query.in()));
+    }
+    checkOut(x, sequences, out);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows =
+          Sequences.divide(call, sequences, "x", x, x.rank() - 1, MemorySegment.NULL);
+      checkPositions("x", rows);
+      Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));
+      Matrix to = Rows.view(call, "out", out);
+      Matrix computed = Sequences.target(call, rows, to);
+      self(call, rows, in, computed);
+      Sequences.scatter(rows, computed, to);
+    }
   }
 
   /**
    * Attention of the rows of x over the rows of memory. For encodings that add to scores (ALiBi,
-   * relative) the last row of x within its length stands at the last key within its length, so that
-   * padded self-attention wants both lengths; for rotary ones rows and keys both count from 0.
+   * relative) the last row of a sequence of x has the position of the last key of its memory; for
+   * rotary ones rows and keys both count from 0.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
-   * @param x {@code [batch, seqQ, dim]}, contiguous
-   * @param memory {@code [batch, seqK, memoryDim]}, contiguous; x itself for self-attention
-   * @param keyLengths {@code [batch]} INT32, or null: keys at and past them are not attended to
-   * @param queryLengths {@code [batch]} INT32, or null: rows at and past them attend to nothing,
-   *     and their out is b_O
-   * @param out receives {@code [batch, seqQ, outDim]}, contiguous; may be x itself, but no other
-   *     part of its memory, and shares none with memory (where that is not x), lengths, weights and
-   *     biases
+   * @param workspace scratch for this call, or null to borrow one
+   * @param x {@code [batch, seqQ, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param queries how the rows of x are divided, or null: all of one length
+   * @param memory {@code [batch, seqK, memoryDim]} or {@code [tokens, memoryDim]}, rows evenly
+   *     spaced; may be x
+   * @param keys how the rows of memory are divided, into as many sequences, or null: all of one
+   *     length
+   * @param out receives {@code [batch, seqQ, outDim]} or {@code [tokens, outDim]}, rows evenly
+   *     spaced; may be x itself, but no other part of its memory, and shares none with memory,
+   *     sequences and weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(
-      Workspace workspace,
-      Tensor x,
-      Tensor memory,
-      Tensor keyLengths,
-      Tensor queryLengths,
-      Tensor out) {
-    Linear source = packed != null ? packed : query;
-    source.checkRow("x", packed != null ? "packed" : "query", x);
-    check("x", x, source.in());
+      Workspace workspace, Tensor x, Sequences queries, Tensor memory, Sequences keys, Tensor out) {
+    checkX(x);
     Objects.requireNonNull(memory, "memory");
-    long batch = x.size(0);
-    long seqQ = x.size(1);
-    boolean self = memory == x;
-    if (!self) {
-      if (packed != null) {
-        throw new IllegalArgumentException(
-            "memory: expected x itself, as the weights are packed, got another tensor");
-      }
-      key.checkRow("memory", "key", memory);
-      check("memory", memory, key.in());
-      if (memory.size(0) != batch) {
-        throw Rows.bad("memory", "[%d, seq, %d] float32".formatted(batch, key.in()), memory);
-      }
-    } else if (packed == null && key.in() != x.size(2)) {
-      throw Rows.bad("memory", "[batch, seq, %d] float32".formatted(key.in()), memory);
-    }
-    long seqK = memory.size(1);
-    check("out", out, output.out());
-    if (out.size(0) != batch || out.size(1) != seqQ) {
-      throw Rows.bad("out", "[%d, %d, %d] float32".formatted(batch, seqQ, output.out()), out);
-    }
-    Rows.checkOutput("out", out, batch * seqQ, output.out());
-    if (positions.rotary() != null && Math.max(seqQ, seqK) > positions.positions()) {
-      throw new IllegalArgumentException(
-          "x: expected at most %d positions, got %d"
-              .formatted(positions.positions(), Math.max(seqQ, seqK)));
-    }
-    MemorySegment keyLens = lengths("keyLengths", keyLengths, batch, seqK);
-    MemorySegment queryLens = lengths("queryLengths", queryLengths, batch, seqQ);
-    SharedMemory.refuseUnlessSame("out", out, "x", x);
-    if (!self && !SharedMemory.same(memory, x)) {
+    key.checkRow("memory", "key", memory);
+    Rows.checkTokens("memory", memory, key.in());
+    checkOut(x, queries, out);
+    if (!SharedMemory.same(memory, x)) {
       SharedMemory.refuse("out", out, "memory", memory);
     }
-    SharedMemory.refuse("out", out, "keyLengths", keyLengths);
-    SharedMemory.refuse("out", out, "queryLengths", queryLengths);
-    parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      keyLens = Indices.copy(blocks, "keyLengths", keyLens, batch, 0, seqK);
-      queryLens = Indices.copy(blocks, "queryLengths", queryLens, batch, 0, seqQ);
-      if (self) {
-        self(blocks, batch, seqQ, seqQ, 1, x.segment(), keyLens, queryLens, out.segment());
-      } else {
-        MemorySegment k = blocks.take(batch * seqK * key.out()).segment();
-        MemorySegment v = blocks.take(batch * seqK * value.out()).segment();
-        project(blocks, batch * seqK, memory.segment(), k, v);
-        if (positions.rotary() != null) {
-          MemorySegment places = Embedding.places(blocks, batch, seqK, null);
-          turn(blocks, batch * seqK, kvHeads, k, key.out(), places);
-        }
-        cross(
-            blocks, batch, seqQ, x.segment(), k, v, batch, seqK, keyLens, queryLens, out.segment());
+    Sequences.refuseShared("out", out, keys);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows = Sequences.divide(call, queries, "x", x, x.rank() - 1, MemorySegment.NULL);
+      SequenceRows keyRows =
+          Sequences.divide(call, keys, "memory", memory, memory.rank() - 1, MemorySegment.NULL);
+      if (keyRows.count() != rows.count()) {
+        throw new IllegalArgumentException(
+            "memory: expected %d sequences as x has, got %d"
+                .formatted(rows.count(), keyRows.count()));
       }
-      blocks.giveBackTo(mark);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+      checkPositions("x", rows);
+      checkPositions("memory", keyRows);
+      Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));
+      Matrix remembered = Sequences.gather(call, keyRows, Rows.view(call, "memory", memory));
+      Matrix to = Rows.view(call, "out", out);
+      Matrix computed = Sequences.target(call, rows, to);
+      Matrix k = call.scratch().matrix(keyRows.rows(), key.out());
+      Matrix v = call.scratch().matrix(keyRows.rows(), value.out());
+      project(call, remembered, k, v);
+      rotate(call, k, keyRows);
+      Matrix q = call.scratch().matrix(rows.rows(), query.out());
+      query.run(call, in, q);
+      rotate(call, q, rows);
+      attend(call, rows, q, keyRows, k, v, computed);
+      Sequences.scatter(rows, computed, to);
     }
   }
 
-  private static void check(String name, Tensor tensor, long columns) {
-    Objects.requireNonNull(tensor, name);
-    if (tensor.dtype() != DType.FLOAT32
-        || tensor.rank() != 3
-        || tensor.size(2) != columns
-        || !tensor.isContiguous()) {
-      throw Rows.bad(name, "[batch, seq, %d] float32, contiguous".formatted(columns), tensor);
-    }
+  private void checkX(Tensor x) {
+    Linear source = packed != null ? packed : query;
+    Objects.requireNonNull(x, "x");
+    source.checkRow("x", packed != null ? "packed" : "query", x);
+    Rows.checkTokens("x", x, source.in());
   }
 
-  /**
-   * Lengths are checked before anything is computed, since projections come before attention. They
-   * are still the caller's: a call copies them before it uses them.
-   */
-  static MemorySegment lengths(String name, Tensor lengths, long batch, long most) {
-    if (lengths == null) {
-      return MemorySegment.NULL;
-    }
-    if (lengths.dtype() != DType.INT32
-        || lengths.rank() != 1
-        || lengths.size(0) != batch
-        || !lengths.isContiguous()) {
-      throw Rows.bad(name, "[%d] int32, contiguous".formatted(batch), lengths);
-    }
-    Indices.check(name, lengths.segment(), batch, 0, most);
-    return lengths.segment();
+  private void checkOut(Tensor x, Sequences sequences, Tensor out) {
+    Rows.checkLike("out", out, x, output.out());
+    SharedMemory.refuseUnlessSame("out", out, "x", x);
+    Sequences.refuseShared("out", out, sequences);
+    parameters.refuse("out", out);
   }
 
-  // ---- stages, also for the blocks of a Transformer -------------------------------------------
+  private void checkPositions(String name, SequenceRows rows) {
+    Sequences.checkPositions(name, rows, MemorySegment.NULL, positions.positions());
+  }
+
+  // ---- sizes ---------------------------------------------------------------------------------
 
   /**
    * Returns the size of a row of x.
@@ -323,7 +347,7 @@ public final class MultiHeadAttention {
    * @return columns
    */
   public long in() {
-    return packed != null ? packed.in() : query.in();
+    return query.in();
   }
 
   /**
@@ -341,22 +365,35 @@ public final class MultiHeadAttention {
    * @return columns that keys and values are projected from
    */
   public long memoryDim() {
-    return packed != null ? packed.in() : key.in();
+    return key.in();
   }
 
   Causal causal() {
-    return causal;
+    return spec.causal();
   }
 
-  boolean hasPackedWeights() {
-    return packed != null;
+  /** Refuses positions, those of the specification included, where rows have none. */
+  void refusePositions(String name, String why) {
+    if (positions != PositionalEncoding.none()) {
+      throw new IllegalArgumentException(
+          "%s: expected positions none%s, got %s".formatted(name, why, positions));
+    }
+    if (spec.alibiSlopes().isPresent() || spec.relativePositions().isPresent()) {
+      throw new IllegalArgumentException(
+          "%s: expected a specification without biases%s, got %s".formatted(name, why, spec));
+    }
   }
 
   PositionalEncoding positions() {
     return positions;
   }
 
-  int heads() {
+  /**
+   * Returns the number of query heads.
+   *
+   * @return 1 or more
+   */
+  public int heads() {
     return heads;
   }
 
@@ -372,262 +409,155 @@ public final class MultiHeadAttention {
     return headDimV;
   }
 
-  /**
-   * Self-attention. Row (b, s) of x and out is {@code b * batchStep + s * seqStep}, so that a
-   * sequence may run along either dimension of a table.
-   */
-  void self(
-      Blocks blocks,
-      long batch,
-      long seq,
-      long batchStep,
-      long seqStep,
-      MemorySegment x,
-      MemorySegment keyLengths,
-      MemorySegment queryLengths,
-      MemorySegment out) {
-    long rows = batch * seq;
-    int mark = blocks.mark();
-    MemorySegment q;
-    MemorySegment k;
-    MemorySegment v;
-    long qRow;
-    long kRow;
-    long vRow;
+  // ---- computing -----------------------------------------------------------------------------
+
+  /** Queries, keys and values of the same rows, side by side: parts 0, 1 and 2. */
+  private Matrix projectAll(LayerCall call, Matrix x) {
+    long keys = heads * headDim;
+    long values = keys + kvHeads * headDim;
+    long columns = values + kvHeads * headDimV;
+    Matrix all = call.scratch().matrix(x.rows(), columns);
+    Matrix q = all.part(0, 0, keys);
+    Matrix k = all.part(1, keys, values - keys);
+    Matrix v = all.part(2, values, columns - values);
     if (packed != null) {
-      qRow = packed.out();
-      kRow = qRow;
-      vRow = qRow;
-      Blocks.Buffer all = blocks.take(rows * qRow);
-      q = all.segment();
-      packed.run(blocks, rows, x, packed.in(), q, qRow);
-      k = all.from(heads * headDim, (heads + kvHeads) * headDim);
-      v = all.second();
+      packed.run(call, x, all);
     } else {
-      qRow = query.out();
-      kRow = key.out();
-      vRow = value.out();
-      q = blocks.take(rows * qRow).segment();
-      k = blocks.take(rows * kRow).segment();
-      v = blocks.take(rows * vRow).segment();
-      query.run(blocks, rows, x, query.in(), q, qRow);
-      key.run(blocks, rows, x, key.in(), k, kRow);
-      value.run(blocks, rows, x, value.in(), v, vRow);
+      query.run(call, x, q);
+      key.run(call, x, k);
+      value.run(call, x, v);
     }
-    if (positions.rotary() != null) {
-      MemorySegment places = Embedding.places(blocks, batch, seq, null);
-      turn(blocks, rows, heads, q, qRow, places);
-      turn(blocks, rows, kvHeads, k, kRow, places);
-    }
-    long contextRow = heads * headDimV;
-    MemorySegment context = blocks.take(rows * contextRow).segment();
-    describe(blocks, batch, seq, seq)
-        .queryStrides(
-            batchStep * qRow,
-            seqStep * qRow,
-            headDim,
-            batchStep * contextRow,
-            seqStep * contextRow,
-            headDimV)
-        .keyStrides(
-            batchStep * kRow, seqStep * kRow, headDim, batchStep * vRow, seqStep * vRow, headDimV);
-    attend(blocks, q, k, v, keyLengths, queryLengths, context);
-    output.run(blocks, rows, context, contextRow, out, output.out());
-    blocks.giveBackTo(mark);
+    return all;
   }
 
-  /**
-   * Self-attention of new rows over a cache that they are appended to.
-   *
-   * @param places positions of the new rows
-   * @param lengths {@code [batch]} int32: rows of the cache with the new ones
-   * @param queryLengths {@code [batch]} int32: new rows of each sequence, or NULL: all
-   */
+  /** Self-attention. */
+  void self(LayerCall call, SequenceRows rows, Matrix x, Matrix out) {
+    self(call, rows, rows, x, out);
+  }
+
+  /** Self-attention over some of the rows of x. */
+  void self(LayerCall call, SequenceRows rows, SequenceRows keys, Matrix x, Matrix out) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix all = projectAll(call, x);
+    rotate(call, all.part(0), rows);
+    rotate(call, all.part(1), rows);
+    attend(call, rows, all.part(0), keys, all.part(1), all.part(2), out);
+    scratch.release(mark);
+  }
+
+  /** Self-attention of new rows over a layer's cache, which they are appended to. */
   void cached(
-      Blocks blocks,
-      long batch,
-      long seq,
-      MemorySegment x,
-      MemorySegment places,
-      DecoderState state,
-      int layer,
-      MemorySegment lengths,
-      MemorySegment queryLengths,
-      MemorySegment out) {
-    long rows = batch * seq;
-    int mark = blocks.mark();
+      LayerCall call, SequenceRows rows, Matrix x, DecoderState state, int layer, Matrix out) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix all = projectAll(call, x);
+    rotate(call, all.part(0), rows);
+    rotate(call, all.part(1), rows);
     Tensor keys = state.keys(layer);
     Tensor values = state.values(layer);
-    long keySize = kvHeads * headDim;
-    long valueSize = kvHeads * headDimV;
-    MemorySegment q;
-    MemorySegment k;
-    MemorySegment v;
-    long qRow;
-    long kRow;
-    long vRow;
-    if (packed != null) {
-      qRow = packed.out();
-      kRow = qRow;
-      vRow = qRow;
-      Blocks.Buffer all = blocks.take(rows * qRow);
-      q = all.segment();
-      packed.run(blocks, rows, x, packed.in(), q, qRow);
-      k = all.from(heads * headDim, (heads + kvHeads) * headDim);
-      v = all.second();
-    } else {
-      qRow = query.out();
-      kRow = keySize;
-      vRow = valueSize;
-      q = blocks.take(rows * qRow).segment();
-      k = blocks.take(rows * kRow).segment();
-      v = blocks.take(rows * vRow).segment();
-      query.run(blocks, rows, x, query.in(), q, qRow);
-      key.run(blocks, rows, x, key.in(), k, kRow);
-      value.run(blocks, rows, x, value.in(), v, vRow);
-    }
-    if (positions.rotary() != null) {
-      turn(blocks, rows, heads, q, qRow, places);
-      turn(blocks, rows, kvHeads, k, kRow, places);
-    }
-    append(batch, seq, k, kRow, keySize, keys, lengths, queryLengths, places);
-    append(batch, seq, v, vRow, valueSize, values, lengths, queryLengths, places);
-    long contextRow = heads * headDimV;
-    MemorySegment context = blocks.take(rows * contextRow).segment();
-    describe(blocks, batch, seq, keys.size(1))
-        .queryStrides(seq * qRow, qRow, headDim, seq * contextRow, contextRow, headDimV)
-        .keyStrides(
-            keys.stride(0),
-            keys.stride(1),
-            keys.stride(2),
-            values.stride(0),
-            values.stride(1),
-            values.stride(2));
-    attend(blocks, q, keys.segment(), values.segment(), lengths, queryLengths, context);
-    output.run(blocks, rows, context, contextRow, out, output.out());
-    blocks.giveBackTo(mark);
+    append(rows, all.part(1), state, keys);
+    append(rows, all.part(2), state, values);
+    Matrix context = scratch.matrix(x.rows(), heads * headDimV);
+    describe(call, rows, all.part(0), keys.size(1), context)
+        .strideK(keys.stride(0), keys.stride(1), keys.stride(2))
+        .strideV(values.stride(0), values.stride(1), values.stride(2))
+        .lengths(state.ends(), MemorySegment.NULL);
+    run(call, all.part(0), keys.segment(), values.segment(), context);
+    output.run(call, context, out);
+    scratch.release(mark);
   }
 
   /** Copies the new rows of each sequence behind those that its cache holds. */
-  private static void append(
-      long batch,
-      long seq,
-      MemorySegment rows,
-      long row,
-      long size,
-      Tensor cache,
-      MemorySegment lengths,
-      MemorySegment queryLengths,
-      MemorySegment places) {
-    boolean ragged = !queryLengths.equals(MemorySegment.NULL);
-    for (long b = 0; b < batch; b++) {
-      long count = ragged ? queryLengths.getAtIndex(ValueLayout.JAVA_INT, b) : seq;
-      long begin = lengths.getAtIndex(ValueLayout.JAVA_INT, b) - count;
-      for (long s = 0; s < count; s++) {
+  private static void append(SequenceRows rows, Matrix from, DecoderState state, Tensor cache) {
+    long bytes = from.columns() * Float.BYTES;
+    for (long n = 0; n < rows.count(); n++) {
+      long begin = state.length((int) n);
+      for (long s = 0; s < rows.length(n); s++) {
         MemorySegment.copy(
-            rows,
-            (b * seq + s) * row * Float.BYTES,
+            from.segment(),
+            (rows.start(n) + s) * from.stride() * Float.BYTES,
             cache.segment(),
-            (b * cache.stride(0) + (begin + s) * cache.stride(1)) * Float.BYTES,
-            size * Float.BYTES);
+            (n * cache.stride(0) + (begin + s) * cache.stride(1)) * Float.BYTES,
+            bytes);
       }
     }
   }
 
-  /** Keys and values of memory, rows without gaps. */
-  void project(Blocks blocks, long rows, MemorySegment memory, MemorySegment k, MemorySegment v) {
-    key.run(blocks, rows, memory, key.in(), k, key.out());
-    value.run(blocks, rows, memory, value.in(), v, value.out());
+  /** Keys and values of memory. */
+  void project(LayerCall call, Matrix memory, Matrix k, Matrix v) {
+    key.run(call, memory, k);
+    value.run(call, memory, v);
   }
 
-  /**
-   * Attention of rows over keys and values that {@link #project} has made.
-   *
-   * @param memories batch, or 1: all sequences share them
-   * @param seqK rows of each memory
-   */
+  /** Attention over keys and values that {@link #project} has made, without positions. */
   void cross(
-      Blocks blocks,
-      long batch,
-      long seq,
-      MemorySegment x,
-      MemorySegment k,
-      MemorySegment v,
-      long memories,
-      long seqK,
-      MemorySegment keyLengths,
-      MemorySegment queryLengths,
-      MemorySegment out) {
-    long rows = batch * seq;
-    int mark = blocks.mark();
-    long qRow = query.out();
-    long kRow = key.out();
-    long vRow = value.out();
-    long contextRow = heads * headDimV;
-    long step = memories == 1 ? 0 : seqK;
-    MemorySegment q = blocks.take(rows * qRow).segment();
-    query.run(blocks, rows, x, query.in(), q, qRow);
-    if (positions.rotary() != null) {
-      turn(blocks, rows, heads, q, qRow, Embedding.places(blocks, batch, seq, null));
-    }
-    MemorySegment context = blocks.take(rows * contextRow).segment();
-    describe(blocks, batch, seq, seqK)
-        .queryStrides(seq * qRow, qRow, headDim, seq * contextRow, contextRow, headDimV)
-        .keyStrides(step * kRow, kRow, headDim, step * vRow, vRow, headDimV);
-    attend(blocks, q, k, v, keyLengths, queryLengths, context);
-    output.run(blocks, rows, context, contextRow, out, output.out());
-    blocks.giveBackTo(mark);
-  }
-
-  private Blocks describe(Blocks blocks, long batch, long seqQ, long seqK) {
-    return blocks
-        .describe(causal, hasScale, scale, batch, heads, kvHeads, seqQ, seqK, headDim, headDimV)
-        .maxThreads(maxThreads);
+      LayerCall call,
+      SequenceRows rows,
+      Matrix x,
+      SequenceRows keys,
+      Matrix k,
+      Matrix v,
+      Matrix out) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix q = scratch.matrix(x.rows(), query.out());
+    query.run(call, x, q);
+    attend(call, rows, q, keys, k, v, out);
+    scratch.release(mark);
   }
 
   private void attend(
-      Blocks blocks,
-      MemorySegment q,
-      MemorySegment k,
-      MemorySegment v,
-      MemorySegment keyLengths,
-      MemorySegment queryLengths,
-      MemorySegment context) {
-    int status =
-        positions.biasesScores()
-            ? blocks.attentionBiased(
-                q,
-                k,
-                v,
-                keyLengths,
-                queryLengths,
-                positions.slopes() == null ? MemorySegment.NULL : positions.slopes().segment(),
-                positions.distances() == null
-                    ? MemorySegment.NULL
-                    : positions.distances().segment(),
-                positions.distances() == null ? 0 : positions.distances().size(1) / 2,
-                context)
-            : blocks.attention(q, k, v, keyLengths, queryLengths, context);
+      LayerCall call,
+      SequenceRows rows,
+      Matrix q,
+      SequenceRows keys,
+      Matrix k,
+      Matrix v,
+      Matrix out) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix context = scratch.matrix(q.rows(), heads * headDimV);
+    describeKeys(describe(call, rows, q, keys.longest(), context), keys, k, v);
+    run(call, q, k.segment(), v.segment(), context);
+    output.run(call, context, out);
+    scratch.release(mark);
+  }
+
+  private AttentionCall describe(
+      LayerCall call, SequenceRows rows, Matrix q, long seqK, Matrix context) {
+    return call.attention()
+        .describe(spec, rows.count(), heads, kvHeads, rows.longest(), seqK, headDim, headDimV)
+        .strideQ(rows.sequenceStep() * q.stride(), rows.rowStep() * q.stride(), headDim)
+        .strideOut(
+            rows.sequenceStep() * context.stride(), rows.rowStep() * context.stride(), headDimV)
+        .raggedQueries(rows.offsets());
+  }
+
+  private AttentionCall describeKeys(
+      AttentionCall attention, SequenceRows keys, Matrix k, Matrix v) {
+    return attention
+        .strideK(keys.sequenceStep() * k.stride(), keys.rowStep() * k.stride(), headDim)
+        .strideV(keys.sequenceStep() * v.stride(), keys.rowStep() * v.stride(), headDimV)
+        .raggedKeys(keys.offsets());
+  }
+
+  private static void run(
+      LayerCall call, Matrix q, MemorySegment k, MemorySegment v, Matrix context) {
+    AttentionCall attention = call.attention();
+    int status = attention.prepare();
+    if (status == Native.Abi.OK) {
+      status = attention.run(q.segment(), k, v, context.segment(), MemorySegment.NULL);
+    }
     if (status != Native.Abi.OK) {
-      throw Native.failure(status, null);
+      throw Native.failure(status, attention.check());
     }
   }
 
-  private void turn(
-      Blocks blocks, long rows, long count, MemorySegment x, long row, MemorySegment places) {
-    Rotary rotary = positions.rotary();
-    blocks.rotary(
-        rotary.pairing() == Rotary.Pairing.ADJACENT,
-        rows,
-        count,
-        headDim,
-        rotary.dim(),
-        x,
-        row,
-        places,
-        rotary.cos().segment(),
-        rotary.sin().segment(),
-        rotary.positions());
+  private void rotate(LayerCall call, Matrix x, SequenceRows rows) {
+    if (positions.rotary() != null) {
+      positions.rotary().run(call, x, headDim, rows.positionIds());
+    }
   }
 
   /** Collects the weights of an attention layer. Not thread-safe. */
@@ -670,7 +600,8 @@ public final class MultiHeadAttention {
      * Sets mask, scale and the threads of the attention itself (projections use the runtime's); the
      * default is no mask, 1 / sqrt(headDim), all threads.
      *
-     * @param value the specification, without biases
+     * @param value the specification; its biases, [heads] and [heads, …], only where positions adds
+     *     none
      * @return this builder
      */
     public Builder spec(AttentionSpec value) {

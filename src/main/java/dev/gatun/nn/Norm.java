@@ -4,8 +4,8 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
@@ -95,56 +95,18 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
     SharedMemory.refuseUnlessSame("out", out, "residual", residual);
     SharedMemory.refuse("out", out, "sum", sum);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Access.get()
-          .blocks(taken)
-          .norm(
-              rms,
-              epsilon,
-              rows,
-              dim,
-              x.segment(),
-              Rows.stride("x", x),
-              MemorySegment.NULL,
-              residual == null ? MemorySegment.NULL : residual.segment(),
-              residual == null ? 0 : Rows.stride("residual", residual),
-              gamma,
-              beta,
-              sum == null ? MemorySegment.NULL : sum.segment(),
-              sum == null ? 0 : Rows.stride("sum", sum),
-              out.segment(),
-              Rows.stride("out", out));
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      run(
+          call,
+          Rows.view(call, "x", x),
+          residual == null ? null : Rows.view(call, "residual", residual),
+          sum == null ? null : Rows.view(call, "sum", sum),
+          Rows.view(call, "out", out));
     }
   }
 
-  /**
-   * Rows of {@code dim} without gaps; residual and sum may be NULL, sum and out may be residual.
-   */
-  void run(
-      Blocks blocks,
-      long rows,
-      MemorySegment x,
-      MemorySegment residual,
-      MemorySegment sum,
-      MemorySegment out) {
-    blocks.norm(
-        rms,
-        epsilon,
-        rows,
-        dim,
-        x,
-        dim,
-        MemorySegment.NULL,
-        residual,
-        dim,
-        gamma,
-        beta,
-        sum,
-        dim,
-        out,
-        dim);
+  /** Residual and sum may be null, sum and out may be residual. */
+  void run(LayerCall call, Matrix x, Matrix residual, Matrix sum, Matrix out) {
+    call.rows().norm(rms, epsilon, x, MemorySegment.NULL, residual, gamma, beta, sum, out);
   }
 }

@@ -1,11 +1,13 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -28,6 +30,7 @@ public final class PatchEmbedding {
   private final int down;
   private final Linear projection;
   private final Tensor table;
+  private final Matrix tableRows;
   private final Norm norm;
   private final Parameters parameters;
 
@@ -102,6 +105,7 @@ public final class PatchEmbedding {
       }
     }
     this.table = Tensor.copyOf(arena, sums, rows, dim);
+    this.tableRows = Matrix.of(table.segment(), rows, dim, dim);
     this.norm = norm;
     Parameters.Builder all = new Parameters.Builder().add("projection", projection.parameters());
     all.add("table", table);
@@ -148,14 +152,17 @@ public final class PatchEmbedding {
   public void forward(Workspace workspace, Tensor images, Tensor out) {
     checkImages(images);
     long batch = images.size(0);
-    TransformerDecoder.checkOut(out, batch, rows(), projection.out());
+    long dim = projection.out();
+    Objects.requireNonNull(out, "out");
+    if (out.rank() != 3 || out.size(0) != batch || out.size(1) != rows()) {
+      throw Rows.bad("out", "[%d, %d, %d] float32, contiguous".formatted(batch, rows(), dim), out);
+    }
+    Rows.checkTokens("out", out, dim);
+    Rows.checkOutput("out", out, batch * rows(), dim);
     SharedMemory.refuse("out", out, "images", images);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      run(Access.get().blocks(taken), batch, images.segment(), out.segment());
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      run(call, batch, images.segment(), Rows.view(call, "out", out));
     }
   }
 
@@ -166,6 +173,7 @@ public final class PatchEmbedding {
    * @throws IllegalArgumentException if they do not fit
    */
   public void checkImages(Tensor images) {
+    Objects.requireNonNull(images, "images");
     if (images.dtype() != DType.FLOAT32
         || images.rank() != 4
         || images.size(1) != channels
@@ -180,44 +188,29 @@ public final class PatchEmbedding {
     }
   }
 
-  private void run(Blocks blocks, long batch, MemorySegment images, MemorySegment out) {
+  private void run(LayerCall call, long batch, MemorySegment images, Matrix out) {
     long rows = batch * rows();
     if (rows == 0) {
       return;
     }
-    int mark = blocks.mark();
-    long dim = projection.out();
-    MemorySegment patches = blocks.take(rows * projection.in()).segment();
-    MemorySegment numbers = blocks.take(rows).segment();
-    MemorySegment places = blocks.take(rows).segment();
-    MemorySegment projected = blocks.take(rows * dim).segment();
+    Scratch scratch = call.scratch();
+    Matrix patches = scratch.matrix(rows, projection.in());
+    MemorySegment numbers = scratch.ints(rows);
+    MemorySegment positionIds = scratch.ints(rows);
+    Matrix projected = scratch.matrix(rows, projection.out());
     for (long b = 0, row = 0; b < batch; b++) {
       for (int n = 0; n < rows(); n++, row++) {
         numbers.setAtIndex(ValueLayout.JAVA_INT, row, (int) row);
-        places.setAtIndex(ValueLayout.JAVA_INT, row, n);
-        gather(images, b, n - 1, patches, row * projection.in());
+        positionIds.setAtIndex(ValueLayout.JAVA_INT, row, n);
+        gather(images, b, n - 1, patches.segment(), row * projection.in());
       }
     }
-    projection.run(blocks, rows, patches, projection.in(), projected, dim);
-    blocks.embedding(
-        1,
-        rows,
-        dim,
-        numbers,
-        projected,
-        rows,
-        places,
-        table.segment(),
-        table.size(0),
-        MemorySegment.NULL,
-        MemorySegment.NULL,
-        0,
-        out,
-        dim);
+    projection.run(call, patches, projected);
+    call.rows()
+        .embedding(1, numbers, projected, positionIds, tableRows, MemorySegment.NULL, null, out);
     if (norm != null) {
-      norm.run(blocks, rows, out, MemorySegment.NULL, MemorySegment.NULL, out);
+      norm.run(call, out, null, null, out);
     }
-    blocks.giveBackTo(mark);
   }
 
   /** A patch as a row, channel by channel; the class token's is 0. */

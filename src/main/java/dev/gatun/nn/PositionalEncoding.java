@@ -31,15 +31,31 @@ public final class PositionalEncoding {
   private final Tensor slopes;
   private final Tensor distances;
   private final int positions;
+  private final int firstPosition;
+  private final int paddingId;
 
   private PositionalEncoding(
       String name, Tensor table, Rotary rotary, Tensor slopes, Tensor distances, int positions) {
+    this(name, table, rotary, slopes, distances, positions, 0, -1);
+  }
+
+  private PositionalEncoding(
+      String name,
+      Tensor table,
+      Rotary rotary,
+      Tensor slopes,
+      Tensor distances,
+      int positions,
+      int firstPosition,
+      int paddingId) {
     this.name = name;
     this.table = table;
     this.rotary = rotary;
     this.slopes = slopes;
     this.distances = distances;
     this.positions = positions;
+    this.firstPosition = firstPosition;
+    this.paddingId = paddingId;
   }
 
   /**
@@ -92,6 +108,37 @@ public final class PositionalEncoding {
       throw Rows.bad("table", "[positions, dim] float32, contiguous", table);
     }
     return new PositionalEncoding("learned", table, null, null, null, (int) table.size(0));
+  }
+
+  /**
+   * A table that was trained, whose first rows are no positions: RoBERTa's (Liu et al., 2019), as
+   * fairseq makes it. Token n of a text has row {@code firstPosition + n}, but that padding inside
+   * a text has row {@code paddingId}, and is not counted.
+   *
+   * @param table {@code [rows, dim]} float32, contiguous; not copied
+   * @param firstPosition the row of a text's first token: paddingId + 1
+   * @param paddingId the token of padding, and its row
+   * @return an encoding that is added to embeddings
+   */
+  public static PositionalEncoding learned(Tensor table, int firstPosition, int paddingId) {
+    PositionalEncoding all = learned(table);
+    if (firstPosition < 0 || firstPosition >= table.size(0)) {
+      throw new IllegalArgumentException(
+          "firstPosition: expected 0 .. %d, got %d".formatted(table.size(0) - 1, firstPosition));
+    }
+    if (firstPosition > 0 && (paddingId < 0 || paddingId >= table.size(0))) {
+      throw new IllegalArgumentException(
+          "paddingId: expected 0 .. %d, got %d".formatted(table.size(0) - 1, paddingId));
+    }
+    return new PositionalEncoding(
+        "learned",
+        table,
+        null,
+        null,
+        null,
+        all.positions - firstPosition,
+        firstPosition,
+        firstPosition == 0 ? -1 : paddingId);
   }
 
   /**
@@ -233,6 +280,16 @@ public final class PositionalEncoding {
   /** What is added to embeddings, {@code [positions, dim]}, or null. */
   Tensor table() {
     return table;
+  }
+
+  /** The row of a text's first token. */
+  int firstPosition() {
+    return firstPosition;
+  }
+
+  /** The token of padding; -1: it is one like others. */
+  int paddingId() {
+    return paddingId;
   }
 
   Rotary rotary() {

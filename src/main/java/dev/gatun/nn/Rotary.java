@@ -1,7 +1,10 @@
 package dev.gatun.nn;
 
 import dev.gatun.Tensor;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
@@ -24,11 +27,15 @@ public final class Rotary {
   private final Pairing pairing;
   private final Tensor cos;
   private final Tensor sin;
+  private final Matrix cosRows;
+  private final Matrix sinRows;
 
   private Rotary(Pairing pairing, Tensor cos, Tensor sin) {
     this.pairing = pairing;
     this.cos = cos;
     this.sin = sin;
+    this.cosRows = Matrix.of(cos.segment(), cos.size(0), cos.size(1), cos.size(1));
+    this.sinRows = Matrix.of(sin.segment(), sin.size(0), sin.size(1), sin.size(1));
   }
 
   /**
@@ -163,5 +170,10 @@ public final class Rotary {
 
   Tensor sin() {
     return sin;
+  }
+
+  /** Rotates the heads of x in place. */
+  void run(LayerCall call, Matrix x, long headDim, MemorySegment positionIds) {
+    call.rows().rotary(pairing == Pairing.ADJACENT, x, headDim, positionIds, cosRows, sinRows);
   }
 }

@@ -2,8 +2,11 @@ package dev.gatun.nn;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Messages;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 
 /** Checks of tensors that layers take as rows: {@code [..., columns]}, evenly spaced in memory. */
 final class Rows {
@@ -15,6 +18,7 @@ final class Rows {
 
   /** Rows of a tensor whose last dimension has the given size. */
   static long count(String name, Tensor tensor, long columns) {
+    Objects.requireNonNull(tensor, name);
     int rank = tensor.rank();
     if (tensor.dtype() != DType.FLOAT32 || rank < 1 || tensor.size(rank - 1) != columns) {
       throw bad(name, "[..., " + columns + "] float32", tensor);
@@ -92,10 +96,53 @@ final class Rows {
     }
   }
 
+  /** Rows of floats {@code [batch, seq, columns]} or {@code [tokens, columns]}, evenly spaced. */
+  static void checkTokens(String name, Tensor tensor, long columns) {
+    Objects.requireNonNull(tensor, name);
+    int rank = tensor.rank();
+    if (tensor.dtype() != DType.FLOAT32
+        || rank < 2
+        || rank > 3
+        || tensor.size(rank - 1) != columns) {
+      throw bad(
+          name, "[batch, seq, %d] or [tokens, %d] float32".formatted(columns, columns), tensor);
+    }
+    stride(name, tensor);
+  }
+
+  /** An output of as many rows, in the same dimensions, as ids or rows have. */
+  static void checkLike(String name, Tensor out, Tensor rows, long columns) {
+    Objects.requireNonNull(out, name);
+    int leading = rows.dtype() == DType.INT32 ? rows.rank() : rows.rank() - 1;
+    boolean fits =
+        out.dtype() == DType.FLOAT32 && out.rank() == leading + 1 && out.size(leading) == columns;
+    for (int dim = 0; fits && dim < leading; dim++) {
+      fits = out.size(dim) == rows.size(dim);
+    }
+    if (!fits) {
+      String shape =
+          leading == 1
+              ? "[%d, %d]".formatted(rows.size(0), columns)
+              : "[%d, %d, %d]".formatted(rows.size(0), rows.size(1), columns);
+      throw bad(name, shape + " float32", out);
+    }
+    checkOutput(name, out, out.elements() / Math.max(columns, 1), columns);
+  }
+
+  /** Checked rows as the row operations take them, valid until the call ends. */
+  static Matrix view(LayerCall call, String name, Tensor tensor) {
+    long columns = tensor.rank() == 0 ? 1 : tensor.size(tensor.rank() - 1);
+    long rows = columns == 0 ? 0 : tensor.elements() / columns;
+    return call.scratch().view(tensor.segment(), rows, columns, stride(name, tensor));
+  }
+
   static IllegalArgumentException bad(String name, String expected, Tensor tensor) {
     return new IllegalArgumentException(
-        "%s: expected %s, got %s %s"
-            .formatted(name, expected, Messages.sizes(tensor.shape()), tensor.dtype()));
+        "%s: expected %s, got %s".formatted(name, expected, text(tensor)));
+  }
+
+  static String text(Tensor tensor) {
+    return Messages.sizes(tensor.shape()) + " " + tensor.dtype();
   }
 
   private static IllegalArgumentException strides(String name, Tensor tensor) {

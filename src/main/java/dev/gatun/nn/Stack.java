@@ -1,7 +1,9 @@
 package dev.gatun.nn;
 
-import dev.gatun.internal.Blocks;
-import java.lang.foreign.MemorySegment;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Scratch;
+import dev.gatun.internal.SequenceRows;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.IntFunction;
@@ -102,6 +104,10 @@ final class Stack {
     return layers[n];
   }
 
+  List<TransformerLayer> layers() {
+    return List.of(layers);
+  }
+
   boolean crosses() {
     return layers[0].crossAttention() != null;
   }
@@ -116,91 +122,68 @@ final class Stack {
   }
 
   /**
-   * Runs all blocks on rows without gaps.
+   * Computes the layers.
    *
-   * @param in {@code [batch, seq, dim]}; not written
-   * @param keyLengths {@code [batch]} int32 of self-attention without a state, or NULL
-   * @param queryLengths {@code [batch]} int32: rows of each sequence, or NULL
-   * @param places positions of the rows where there is a state, else NULL
-   * @param state the cache and the memory of a decoder, or null
-   * @param out receives {@code [batch, seq, dim]}; may be in
+   * @param rows how they are divided
+   * @param state caches that self-attention appends to, and memory; null in an encoder
+   * @param out may be in
    */
-  void run(
-      Blocks blocks,
-      long batch,
-      long seq,
-      MemorySegment in,
-      MemorySegment keyLengths,
-      MemorySegment queryLengths,
-      MemorySegment places,
-      DecoderState state,
-      MemorySegment out) {
-    long rows = batch * seq;
-    if (rows == 0) {
+  void run(LayerCall call, SequenceRows rows, Matrix in, DecoderState state, Matrix out) {
+    if (in.rows() == 0) {
       return;
     }
-    int mark = blocks.mark();
-    MemorySegment x = blocks.take(rows * dim).segment();
-    MemorySegment change = blocks.take(rows * dim).segment();
-    // Pre-norm sublayers read normalised rows, post-norm ones the rows themselves.
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix x = scratch.matrix(in.rows(), dim);
+    Matrix sublayerOut = scratch.matrix(in.rows(), dim);
+    // Pre-norm sublayers read normalized rows, post-norm ones the rows themselves.
     boolean pre = order == NormOrder.PRE;
-    MemorySegment normal = pre ? blocks.take(rows * dim).segment() : x;
+    Matrix normed = pre ? scratch.matrix(in.rows(), dim) : x;
+    Matrix sum = pre ? x : null;
+    SequenceRows memory = crosses() ? state.memoryRows(scratch) : null;
     if (pre) {
-      layers[0].selfNorm().run(blocks, rows, in, MemorySegment.NULL, MemorySegment.NULL, normal);
+      layers[0].selfNorm().run(call, in, null, null, normed);
     }
-    MemorySegment residual = in;
-    MemorySegment input = pre ? normal : in;
+    Matrix residual = in;
+    Matrix input = pre ? normed : in;
     for (int n = 0; n < layers.length; n++) {
       TransformerLayer layer = layers[n];
       if (state == null) {
-        layer
-            .selfAttention()
-            .self(blocks, batch, seq, seq, 1, input, keyLengths, queryLengths, change);
+        layer.selfAttention().self(call, rows, input, sublayerOut);
       } else {
-        layer
-            .selfAttention()
-            .cached(
-                blocks, batch, seq, input, places, state, n, state.ends(), queryLengths, change);
+        layer.selfAttention().cached(call, rows, input, state, n, sublayerOut);
       }
       Norm next = pre ? afterSelf(layer) : layer.selfNorm();
-      next.run(blocks, rows, change, residual, pre ? x : MemorySegment.NULL, normal);
+      next.run(call, sublayerOut, residual, sum, normed);
       residual = x;
-      input = normal;
+      input = normed;
       if (layer.crossAttention() != null) {
-        layer
-            .crossAttention()
-            .cross(
-                blocks,
-                batch,
-                seq,
-                input,
-                state.memoryKeys(n),
-                state.memoryValues(n),
-                state.memories(),
-                state.memorySeq(),
-                state.memoryLengths(),
-                queryLengths,
-                change);
+        long inner = scratch.mark();
+        Matrix k = state.memoryKeys(scratch, n);
+        Matrix v = state.memoryValues(scratch, n);
+        layer.crossAttention().cross(call, rows, input, memory, k, v, sublayerOut);
+        scratch.release(inner);
         next = pre ? layer.feedForwardNorm() : layer.crossNorm();
-        next.run(blocks, rows, change, residual, pre ? x : MemorySegment.NULL, normal);
+        next.run(call, sublayerOut, residual, sum, normed);
       }
-      layer.feedForward().run(blocks, rows, input, dim, change, dim);
+      layer.feedForward().run(call, input, sublayerOut);
       boolean end = n + 1 == layers.length;
       if (!pre) {
-        MemorySegment to = end && last == null ? out : x;
-        layer.feedForwardNorm().run(blocks, rows, change, residual, MemorySegment.NULL, to);
+        layer
+            .feedForwardNorm()
+            .run(call, sublayerOut, residual, null, end && last == null ? out : x);
       } else if (!end) {
-        layers[n + 1].selfNorm().run(blocks, rows, change, residual, x, normal);
+        layers[n + 1].selfNorm().run(call, sublayerOut, residual, x, normed);
       } else if (last != null) {
-        last.run(blocks, rows, change, residual, MemorySegment.NULL, out);
+        last.run(call, sublayerOut, residual, null, out);
       } else { // only the sum is wanted; what the norm gives goes nowhere
-        layer.feedForwardNorm().run(blocks, rows, change, residual, out, normal);
+        layer.feedForwardNorm().run(call, sublayerOut, residual, out, normed);
       }
     }
     if (!pre && last != null) {
-      last.run(blocks, rows, x, MemorySegment.NULL, MemorySegment.NULL, out);
+      last.run(call, x, null, null, out);
     }
-    blocks.giveBackTo(mark);
+    scratch.release(mark);
   }
 
   private static Norm afterSelf(TransformerLayer layer) {

@@ -3,12 +3,12 @@ package dev.gatun.nn;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
 import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.Scratch;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Objects;
 
@@ -71,10 +71,7 @@ public final class TableTransformer {
       Rows.same(name + ".in", dim, attention.in());
       Rows.same(name + ".memoryDim", dim, attention.memoryDim());
       Rows.same(name + ".out", dim, attention.out());
-      if (attention.positions() != PositionalEncoding.none()) {
-        throw new IllegalArgumentException(
-            "%s: expected positions none, got %s".formatted(name, attention.positions()));
-      }
+      attention.refusePositions(name, "");
     }
   }
 
@@ -128,51 +125,45 @@ public final class TableTransformer {
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, long known, Tensor out) {
-    TransformerDecoder.checkRows("x", x, dim);
+    Objects.requireNonNull(x, "x");
+    if (x.rank() != 3) {
+      throw Rows.bad("x", "[rows, columns, %d] float32, contiguous".formatted(dim), x);
+    }
+    Rows.checkTokens("x", x, dim);
+    Rows.checkLike("out", out, x, dim);
     long rows = x.size(0);
-    long columns = x.size(1);
-    TransformerDecoder.checkOut(out, rows, columns, dim);
     if (known < 0 || known > rows) {
       throw new IllegalArgumentException("known: expected 0 .. %d, got %d".formatted(rows, known));
     }
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     parameters.refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
-      run(Access.get().blocks(taken), rows, columns, (int) known, x.segment(), out.segment());
-      ModelEvent.finish(event, "TableTransformer", (int) rows, rows * columns);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+      run(call, rows, x.size(1), known, Rows.view(call, "x", x), Rows.view(call, "out", out));
+      ModelEvent.finish(event, "TableTransformer", (int) rows, rows * x.size(1));
     }
   }
 
-  private void run(
-      Blocks blocks, long rows, long columns, int known, MemorySegment in, MemorySegment out) {
-    long cells = rows * columns;
-    if (cells == 0) {
+  private void run(LayerCall call, long rows, long columns, long known, Matrix in, Matrix out) {
+    if (in.rows() == 0) {
       return;
     }
-    int mark = blocks.mark();
-    MemorySegment none = MemorySegment.NULL;
-    MemorySegment x = blocks.take(cells * dim).segment();
-    MemorySegment change = blocks.take(cells * dim).segment();
-    MemorySegment lengths = blocks.take(columns).segment();
-    for (long c = 0; c < columns; c++) {
-      lengths.setAtIndex(ValueLayout.JAVA_INT, c, known);
-    }
-    MemorySegment current = in;
+    Scratch scratch = call.scratch();
+    Matrix x = scratch.matrix(in.rows(), dim);
+    Matrix sublayerOut = scratch.matrix(in.rows(), dim);
+    SequenceRows acrossFeatures = SequenceRows.strided(scratch, rows, columns, columns, 1);
+    SequenceRows acrossItems = SequenceRows.strided(scratch, columns, rows, 1, columns);
+    SequenceRows knownItems = SequenceRows.strided(scratch, columns, known, 1, columns);
+    Matrix current = in;
     for (int n = 0; n < layers.length; n++) {
       Layer layer = layers[n];
-      layer.features.self(blocks, rows, columns, columns, 1, current, none, none, change);
-      layer.featuresNorm.run(blocks, cells, change, current, none, x);
-      layer.items.self(blocks, columns, rows, 1, columns, x, lengths, none, change);
-      layer.itemsNorm.run(blocks, cells, change, x, none, x);
-      layer.feedForward.run(blocks, cells, x, dim, change, dim);
-      MemorySegment to = n + 1 == layers.length ? out : x;
-      layer.feedForwardNorm.run(blocks, cells, change, x, none, to);
+      layer.features.self(call, acrossFeatures, current, sublayerOut);
+      layer.featuresNorm.run(call, sublayerOut, current, null, x);
+      layer.items.self(call, acrossItems, knownItems, x, sublayerOut);
+      layer.itemsNorm.run(call, sublayerOut, x, null, x);
+      layer.feedForward.run(call, x, sublayerOut);
+      layer.feedForwardNorm.run(call, sublayerOut, x, null, n + 1 == layers.length ? out : x);
       current = x;
     }
-    blocks.giveBackTo(mark);
   }
 }

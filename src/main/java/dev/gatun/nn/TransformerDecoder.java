@@ -1,12 +1,12 @@
 package dev.gatun.nn;
 
 import dev.gatun.Causal;
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -109,111 +109,98 @@ public final class TransformerDecoder {
   }
 
   /**
-   * Computes keys and values of an encoder's output, once for all steps, and forgets the tokens of
-   * the state.
+   * Computes keys and values of a memory, once for all steps, and forgets the tokens of the state.
    *
-   * @param workspace what the call writes besides the state, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param state of this decoder
-   * @param memory {@code [sequences or 1, seq, dim]}, contiguous; of 1, all sequences share it, as
-   *     beams do; not kept
-   * @param lengths {@code [sequences or 1]} INT32, or null: rows of memory at and past them are not
-   *     attended to
+   * @param memory {@code [sequences, seq, memoryDim]} or {@code [tokens, memoryDim]}, rows evenly
+   *     spaced: an encoder's output, which all sequences share if it is of one; not kept
+   * @param sequences how its rows are divided, or null: all of one length
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   * @throws IllegalStateException if this decoder has no cross-attention, or the state is in use by
+   *     another call
    */
-  public void remember(Workspace workspace, DecoderState state, Tensor memory, Tensor lengths) {
+  public void remember(
+      Workspace workspace, DecoderState state, Tensor memory, Sequences sequences) {
     checkState(state);
     if (!stack.crosses()) {
       throw new IllegalStateException("this decoder has no cross-attention");
     }
     state.acquire();
     try {
-      compute(workspace, state, memory, lengths);
+      compute(workspace, state, memory, sequences);
     } finally {
       state.release();
     }
   }
 
-  private void compute(Workspace workspace, DecoderState state, Tensor memory, Tensor lengths) {
-    checkRows("memory", memory, stack.layer(0).crossAttention().memoryDim());
-    long count = memory.size(0);
-    long seq = memory.size(1);
-    if (count != 1 && count != state.sequences() || seq > state.memoryCapacity()) {
-      throw Rows.bad(
-          "memory",
-          "[%d or 1, at most %d, dim] float32".formatted(state.sequences(), state.memoryCapacity()),
-          memory);
-    }
-    MemorySegment lens = MultiHeadAttention.lengths("lengths", lengths, count, seq);
+  private void compute(
+      Workspace workspace, DecoderState state, Tensor memory, Sequences sequences) {
+    Rows.checkTokens("memory", memory, stack.layer(0).crossAttention().memoryDim());
     state.parameters().refuse("memory", memory);
-    state.parameters().refuse("lengths", lengths);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      MemorySegment own = Indices.copy(blocks, "lengths", lens, count, 0, seq);
-      state.setMemory(0, 0, MemorySegment.NULL);
-      state.forget();
+    if (sequences != null) {
+      state.parameters().refuse(sequences.tensorName(), sequences.tensor());
+    }
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows =
+          Sequences.divide(
+              call, sequences, "memory", memory, memory.rank() - 1, MemorySegment.NULL);
+      state.checkMemory("memory", rows);
+      Matrix in = Sequences.gather(call, rows, Rows.view(call, "memory", memory));
+      state.forgetMemory();
       for (int n = 0; n < stack.size(); n++) {
-        stack
-            .layer(n)
-            .crossAttention()
-            .project(
-                blocks, count * seq, memory.segment(), state.memoryKeys(n), state.memoryValues(n));
+        Matrix k = state.memoryKeys(call.scratch(), n, rows.rows());
+        Matrix v = state.memoryValues(call.scratch(), n, rows.rows());
+        stack.layer(n).crossAttention().project(call, in, k, v);
       }
-      state.setMemory(count, seq, own);
-      blocks.giveBackTo(mark);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+      state.setMemory(call.scratch(), rows);
     }
   }
 
   /**
-   * Decodes the next rows of each sequence, and appends them to the state.
+   * Decodes further rows of all sequences and appends them to the state.
    *
-   * @param workspace what the call writes besides out and the state, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param state of this decoder
-   * @param x {@code [sequences, seq, dim]}, contiguous: embeddings with their positions
-   * @param lengths {@code [sequences]} INT32, or null: rows of x that each sequence has, for
-   *     prompts of different lengths; what out gets past them means nothing
-   * @param out receives {@code [sequences, seq, dim]}, contiguous; may be x itself, but no other
-   *     part of its memory, and shares none with lengths, weights and the state
+   * @param x {@code [sequences, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param sequences how the rows are divided, or null: all of one length
+   * @param out receives {@code [sequences, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   *     may be x itself, but no other part of its memory, and shares none with sequences, weights
+   *     and the state
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    * @throws IllegalStateException if the state is in use by another call, or wants a memory
    */
-  public void step(Workspace workspace, DecoderState state, Tensor x, Tensor lengths, Tensor out) {
+  public void step(
+      Workspace workspace, DecoderState state, Tensor x, Sequences sequences, Tensor out) {
     checkState(state);
     state.acquire();
     try {
-      decode(workspace, state, x, lengths, out);
+      decode(workspace, state, x, sequences, out);
     } finally {
       state.release();
     }
   }
 
   private void decode(
-      Workspace workspace, DecoderState state, Tensor x, Tensor lengths, Tensor out) {
-    checkRows("x", x, dim());
-    if (x.size(0) != state.sequences()) {
-      throw Rows.bad("x", "[%d, seq, %d] float32".formatted(state.sequences(), dim()), x);
-    }
-    long seq = x.size(1);
-    checkOut(out, x.size(0), seq, dim());
-    MemorySegment counts = MultiHeadAttention.lengths("lengths", lengths, x.size(0), seq);
-    checkStep("x", state, seq);
+      Workspace workspace, DecoderState state, Tensor x, Sequences sequences, Tensor out) {
+    Rows.checkTokens("x", x, dim());
+    Rows.checkLike("out", out, x, dim());
     SharedMemory.refuseUnlessSame("out", out, "x", x);
-    SharedMemory.refuse("out", out, "lengths", lengths);
+    Sequences.refuseShared("out", out, sequences);
     stack.parameters().refuse("out", out);
     state.parameters().refuse("out", out);
     state.parameters().refuse("x", x);
-    state.parameters().refuse("lengths", lengths);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      counts = Indices.copy(blocks, "lengths", counts, x.size(0), 0, seq);
-      run("x", blocks, state, seq, x.segment(), counts, null, out.segment());
-      blocks.giveBackTo(mark);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    if (sequences != null) {
+      state.parameters().refuse(sequences.tensorName(), sequences.tensor());
+    }
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows = Sequences.divide(call, sequences, "x", x, x.rank() - 1, state.lengths());
+      checkStep("x", state, rows);
+      Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));
+      Matrix to = Rows.view(call, "out", out);
+      Matrix computed = Sequences.target(call, rows, to);
+      run(call, state, rows, in, computed);
+      Sequences.scatter(rows, computed, to);
     }
   }
 
@@ -221,66 +208,30 @@ public final class TransformerDecoder {
     return stack.parameters();
   }
 
-  /** Positions that its layers can tell apart. */
   int positions() {
     return stack.positions();
   }
 
   void checkState(DecoderState state) {
+    Objects.requireNonNull(state, "state");
     if (state.decoder() != this) {
       throw new IllegalArgumentException("state: expected one of this decoder, got another's");
     }
   }
 
-  void checkStep(String name, DecoderState state, long seq) {
-    if (stack.crosses() && state.memories() == 0) {
+  /** The named argument's rows, as a step of the state; nothing of it is changed. */
+  void checkStep(String name, DecoderState state, SequenceRows rows) {
+    if (stack.crosses() && !state.hasMemory()) {
       throw new IllegalStateException("state: expected a memory (remember), got none");
     }
-    if (state.longest() + seq > stack.positions()) {
-      throw new IllegalArgumentException(
-          "%s: expected at most %d positions, got %d"
-              .formatted(name, stack.positions(), state.longest() + seq));
-    }
+    Sequences.checkPositions(name, rows, state.lengths(), stack.positions());
+    state.checkCapacity(name, rows);
   }
 
-  /** Of rows that are there already, those of the named argument; places may be null. */
-  void run(
-      String name,
-      Blocks blocks,
-      DecoderState state,
-      long seq,
-      MemorySegment x,
-      MemorySegment counts,
-      MemorySegment places,
-      MemorySegment out) {
-    int mark = blocks.mark();
-    long batch = state.sequences();
-    state.begin(name, seq, counts);
-    MemorySegment where = places != null ? places : Embedding.places(blocks, batch, seq, state);
-    stack.run(blocks, batch, seq, x, MemorySegment.NULL, counts, where, state, out);
+  /** Of rows that {@link #checkStep} has checked. */
+  void run(LayerCall call, DecoderState state, SequenceRows rows, Matrix x, Matrix out) {
+    state.begin(rows);
+    stack.run(call, rows, x, state, out);
     state.commit();
-    blocks.giveBackTo(mark);
-  }
-
-  static void checkRows(String name, Tensor tensor, long dim) {
-    Objects.requireNonNull(tensor, name);
-    if (tensor.dtype() != DType.FLOAT32
-        || tensor.rank() != 3
-        || tensor.size(2) != dim
-        || !tensor.isContiguous()) {
-      throw Rows.bad(name, "[batch, seq, %d] float32, contiguous".formatted(dim), tensor);
-    }
-  }
-
-  static void checkOut(Tensor out, long batch, long seq, long dim) {
-    checkOut("out", out, batch, seq, dim);
-  }
-
-  static void checkOut(String name, Tensor out, long batch, long seq, long dim) {
-    checkRows(name, out, dim);
-    if (out.size(0) != batch || out.size(1) != seq) {
-      throw Rows.bad(name, "[%d, %d, %d] float32".formatted(batch, seq, dim), out);
-    }
-    Rows.checkOutput(name, out, batch * seq, dim);
   }
 }

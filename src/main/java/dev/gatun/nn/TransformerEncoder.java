@@ -3,9 +3,11 @@ package dev.gatun.nn;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Access;
-import dev.gatun.internal.Blocks;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Objects;
 
@@ -68,38 +70,78 @@ public final class TransformerEncoder {
   }
 
   /**
+   * Encodes sequences of one length.
+   *
+   * @param x {@code [batch, seq, dim]} or, as one sequence, {@code [tokens, dim]}, rows evenly
+   *     spaced
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced; may
+   *     be x
+   */
+  public void forward(Tensor x, Tensor out) {
+    forward(null, x, null, out);
+  }
+
+  /**
+   * Encodes sequences of different lengths.
+   *
+   * @param x {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param sequences how the rows are divided
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced; may
+   *     be x
+   */
+  public void forward(Tensor x, Sequences sequences, Tensor out) {
+    forward(null, x, Objects.requireNonNull(sequences, "sequences"), out);
+  }
+
+  /**
    * Encodes sequences.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
-   * @param x {@code [batch, seq, dim]}, contiguous: embeddings with their positions
-   * @param lengths {@code [batch]} INT32, or null: rows at and past them are attended to by nobody,
-   *     and what out gets there means nothing
-   * @param out receives {@code [batch, seq, dim]}, contiguous; may be x itself, but no other part
-   *     of its memory, and shares none with lengths and weights
+   * @param workspace scratch for this call, or null to borrow one
+   * @param x {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param sequences how the rows are divided, or null: all of one length
+   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced; may
+   *     be x itself, but no other part of its memory, and shares none with sequences and weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
-  public void forward(Workspace workspace, Tensor x, Tensor lengths, Tensor out) {
-    TransformerDecoder.checkRows("x", x, dim());
-    long batch = x.size(0);
-    long seq = x.size(1);
-    TransformerDecoder.checkOut(out, batch, seq, dim());
-    if (seq > stack.positions()) {
-      throw new IllegalArgumentException(
-          "x: expected at most %d positions, got %d".formatted(stack.positions(), seq));
-    }
-    var lens = MultiHeadAttention.lengths("lengths", lengths, batch, seq);
+  public void forward(Workspace workspace, Tensor x, Sequences sequences, Tensor out) {
+    Rows.checkTokens("x", x, dim());
+    Rows.checkLike("out", out, x, dim());
     SharedMemory.refuseUnlessSame("out", out, "x", x);
-    SharedMemory.refuse("out", out, "lengths", lengths);
+    Sequences.refuseShared("out", out, sequences);
     stack.parameters().refuse("out", out);
-    Workspace taken = Access.get().begin(runtime, workspace);
-    try {
-      Blocks blocks = Access.get().blocks(taken);
-      int mark = blocks.mark();
-      var own = Indices.copy(blocks, "lengths", lens, batch, 0, seq);
-      stack.run(blocks, batch, seq, x.segment(), own, own, null, null, out.segment());
-      blocks.giveBackTo(mark);
-    } finally {
-      Access.get().end(runtime, workspace, taken);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      SequenceRows rows =
+          Sequences.divide(call, sequences, "x", x, x.rank() - 1, MemorySegment.NULL);
+      checkPositions("x", rows);
+      Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));
+      Matrix to = Rows.view(call, "out", out);
+      Matrix computed = Sequences.target(call, rows, to);
+      run(call, rows, in, computed);
+      Sequences.scatter(rows, computed, to);
     }
+  }
+
+  /**
+   * Returns the layers.
+   *
+   * @return in the order in which they run; cannot be changed
+   */
+  public List<TransformerLayer> layers() {
+    return stack.layers();
+  }
+
+  /** Describes the encoder on one line. */
+  @Override
+  public String toString() {
+    return "%d layers of %d, %d heads"
+        .formatted(stack.size(), dim(), stack.layer(0).selfAttention().heads());
+  }
+
+  void checkPositions(String name, SequenceRows rows) {
+    Sequences.checkPositions(name, rows, MemorySegment.NULL, stack.positions());
+  }
+
+  void run(LayerCall call, SequenceRows rows, Matrix in, Matrix out) {
+    stack.run(call, rows, in, null, out);
   }
 }

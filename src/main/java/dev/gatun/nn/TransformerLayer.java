@@ -75,17 +75,7 @@ public record TransformerLayer(
 
   /** What attention over another text or over media cannot have. */
   static void checkCross(String name, MultiHeadAttention attention) {
-    if (attention.hasPackedWeights()) {
-      throw new IllegalArgumentException(
-          name
-              + ": expected separate weights, as queries and keys come from different rows, got"
-              + " packed ones");
-    }
-    if (attention.positions() != PositionalEncoding.none()) {
-      throw new IllegalArgumentException(
-          "%s: expected positions none, as its keys are those of another text, got %s"
-              .formatted(name, attention.positions()));
-    }
+    attention.refusePositions(name, ", as its keys are those of another text");
     if (attention.causal() != Causal.NONE) {
       throw new IllegalArgumentException(
           "%s: expected causal NONE, got %s".formatted(name, attention.causal()));

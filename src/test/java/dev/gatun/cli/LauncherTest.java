@@ -94,7 +94,7 @@ class LauncherTest {
     }
     assertTrue(
         Files.readString(Path.of("pom.xml"))
-            .contains("<argument>--main-class=" + Launcher.class.getName() + "</argument>"));
+            .contains("--main-class=" + Launcher.class.getName() + " "));
   }
 
   @Test

@@ -10,10 +10,16 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.nn.Pooling;
+import dev.gatun.nn.SentenceEncoder;
+import dev.gatun.nn.Sequences;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.ReferenceBert;
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
@@ -64,8 +70,8 @@ class BertEncoderTest {
   }
 
   /** The last hidden state of each text, computed in one batch. */
-  private static float[][] forward(BertEncoder encoder, int[]... texts) {
-    int width = encoder.config().hidden();
+  private static float[][] forward(TextEncoder encoder, int[]... texts) {
+    int width = (int) encoder.dim();
     try (Arena arena = Arena.ofConfined()) {
       int[] all = concat(texts);
       int[] offsets = offsets(texts);
@@ -73,7 +79,7 @@ class BertEncoderTest {
       encoder.forward(
           null,
           Tensor.copyOf(arena, all, all.length),
-          Tensor.copyOf(arena, offsets, offsets.length),
+          Sequences.ragged(Tensor.copyOf(arena, offsets, offsets.length)),
           hidden);
       float[] values = hidden.toFloatArray();
       float[][] each = new float[texts.length][];
@@ -155,7 +161,7 @@ class BertEncoderTest {
             new BertConfig(3, 64, 2, 32, 300, 9, 70, 1, 1e-12f))) {
       BertWeights weights = small(arena, random, config);
       ReferenceBert reference = new ReferenceBert(weights);
-      BertEncoder encoder = new BertEncoder(runtime, weights, arena);
+      TextEncoder encoder = Bert.of("test", runtime, weights, arena);
       int[][] texts =
           IntStream.of(1, config.positions(), 2, config.positions() / 2)
               .mapToObj(length -> text(random, config.vocabulary(), length))
@@ -173,12 +179,12 @@ class BertEncoderTest {
 
   @Test
   void copiesItsWeights() {
-    BertEncoder encoder;
+    TextEncoder encoder;
     float[][] before;
     int[] text = {1, 2, 3};
     try (Arena own = Arena.ofShared()) {
       BertWeights weights = small(own, new Random(4), SMALL);
-      encoder = new BertEncoder(runtime, weights, arena);
+      encoder = Bert.of("test", runtime, weights, arena);
       before = forward(encoder, text);
       weights.wordEmbeddings().segment().fill((byte) -1);
     }
@@ -188,13 +194,13 @@ class BertEncoderTest {
   @Test
   @Tag("asan")
   void rowsOfTheResultMayHaveGaps() {
-    BertEncoder encoder = new BertEncoder(runtime, small(arena, new Random(5), SMALL), arena);
+    TextEncoder encoder = Bert.of("test", runtime, small(arena, new Random(5), SMALL), arena);
     int[] text = {3, 1, 4, 1, 5};
     Tensor wide = Tensor.allocate(arena, DType.FLOAT32, 5, 40);
     encoder.forward(
         null,
         Tensor.copyOf(arena, text, 5),
-        Tensor.copyOf(arena, new int[] {0, 5}, 2),
+        Sequences.ragged(Tensor.copyOf(arena, new int[] {0, 5}, 2)),
         wide.slice(1, 4, 40));
     float[] expected = forward(encoder, text)[0];
     for (int row = 0; row < 5; row++) {
@@ -207,37 +213,54 @@ class BertEncoderTest {
   @Test
   @Tag("asan")
   void nothingToDo() {
-    BertEncoder encoder = new BertEncoder(runtime, small(arena, new Random(6), SMALL), arena);
+    TextEncoder encoder = Bert.of("test", runtime, small(arena, new Random(6), SMALL), arena);
     Tensor none = Tensor.allocate(arena, DType.INT32, 0);
     Tensor rows = Tensor.allocate(arena, DType.FLOAT32, 0, 36);
-    encoder.forward(null, none, Tensor.allocate(arena, DType.INT32, 1), rows);
-    encoder.forward(null, none, Tensor.allocate(arena, DType.INT32, 3), rows);
+    encoder.forward(null, none, Sequences.ragged(Tensor.allocate(arena, DType.INT32, 1)), rows);
+    encoder.forward(null, none, Sequences.ragged(Tensor.allocate(arena, DType.INT32, 3)), rows);
   }
 
   /** Each mistake is named, and nothing is written. */
   @Test
   @Tag("asan")
   void mistakes() {
-    BertEncoder encoder = new BertEncoder(runtime, small(arena, new Random(7), SMALL), arena);
+    TextEncoder encoder = Bert.of("test", runtime, small(arena, new Random(7), SMALL), arena);
     Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 3, 36);
     Tensor ids = Tensor.copyOf(arena, new int[] {1, 2, 3}, 3);
     Tensor offsets = Tensor.copyOf(arena, new int[] {0, 3}, 2);
-    refused("tokenIds[1]: expected 0 .. 29, got 30", encoder, ids(1, 30, 3), offsets, hidden);
-    refused("tokenIds[2]: expected 0 .. 29, got -1", encoder, ids(1, 2, -1), offsets, hidden);
-    refused("tokenIds: expected [total] int32", encoder, hidden, offsets, hidden);
-    refused("tokenIds: expected", encoder, ids(1, 2, 3, 4, 5).reshape(1, 5), offsets, hidden);
-    refused("cuSeqlens: expected [texts + 1]", encoder, ids, ids(), hidden);
+    refused("ids[1]: expected 0 .. 29, got 30", encoder, ids(1, 30, 3), offsets, hidden);
+    refused("ids[2]: expected 0 .. 29, got -1", encoder, ids(1, 2, -1), offsets, hidden);
+    String shape = "ids: expected [batch, seq] or [tokens] int32, contiguous, got [3, 36] float32";
+    refused(shape, encoder, hidden, offsets, hidden);
+    Tensor batch = ids.reshape(1, 3);
+    refused("hidden: expected [1, 3, 36] float32, got [3, 36]", encoder, batch, offsets, hidden);
+    refused(
+        "ids: expected [tokens, …] for ragged sequences, got [1, 3] int32",
+        encoder,
+        batch,
+        offsets,
+        hidden.reshape(1, 3, 36));
+    refused("cuSeqlens: expected [sequences + 1] int32", encoder, ids, ids(), hidden);
     refused("cuSeqlens[0]: expected 0, got 1", encoder, ids, ids(1, 3), hidden);
-    refused("cuSeqlens[1]: expected 3 as there are", encoder, ids, ids(0, 2), hidden);
-    refused("cuSeqlens[2]: expected 2 .. 3", encoder, ids, ids(0, 2, 1, 3), hidden);
-    refused("cuSeqlens[1]: expected 0 .. 3", encoder, ids, ids(0, 4), hidden);
-    refused("cuSeqlens[1]: expected 0 .. 3", encoder, ids, ids(0, -1), hidden);
+    refused(
+        "cuSeqlens[1]: expected 3, the tokens there are, got 2", encoder, ids, ids(0, 2), hidden);
+    refused("cuSeqlens[2]: expected 2 .. 3, got 1", encoder, ids, ids(0, 2, 1, 3), hidden);
+    refused(
+        "cuSeqlens[1]: expected 3, the tokens there are, got 4", encoder, ids, ids(0, 4), hidden);
+    refused(
+        "cuSeqlens[1]: expected 3, the tokens there are, got -1", encoder, ids, ids(0, -1), hidden);
     Tensor many = Tensor.allocate(arena, DType.FLOAT32, 21, 36);
-    refused("at most 20 of a text), got 21", encoder, ids(new int[21]), ids(0, 21), many);
-    refused("hidden: expected [3, 36]", encoder, ids, offsets, many);
+    refused(
+        "ids: expected at most 20 positions, got 21", encoder, ids(new int[21]), ids(0, 21), many);
+    refused("hidden: expected [3, 36] float32, got [21, 36]", encoder, ids, offsets, many);
     refused("hidden: expected memory that can be", encoder, ids, offsets, hidden.asReadOnly());
     Tensor turned = Tensor.allocate(arena, DType.FLOAT32, 36, 3).transpose(0, 1);
-    refused("hidden: expected rows that are contiguous", encoder, ids, offsets, turned);
+    refused(
+        "hidden: expected evenly spaced rows with a contiguous last dimension",
+        encoder,
+        ids,
+        offsets,
+        turned);
     for (float value : hidden.toFloatArray()) {
       assertEquals(0, value);
     }
@@ -246,11 +269,36 @@ class BertEncoderTest {
       String message =
           assertThrows(
                   IllegalArgumentException.class,
-                  () -> encoder.forward(workspace, ids, offsets, hidden))
+                  () -> encoder.forward(workspace, ids, Sequences.ragged(offsets), hidden))
               .getMessage();
       assertTrue(message.startsWith("workspace: "), message);
     }
-    encoder.forward(null, ids, offsets, hidden); // and a call that failed leaves no trace
+    encoder.forward(
+        null, ids, Sequences.ragged(offsets), hidden); // and a call that failed leaves no trace
+  }
+
+  /** Texts are counted as the caller has them, whatever pass they are in. */
+  @Test
+  void unknownTokensOfTexts() {
+    TextEncoder encoder = Bert.of("test", runtime, small(arena, new Random(7), SMALL), arena);
+    SentenceEncoder sentences = new SentenceEncoder(encoder, Pooling.MEAN, List.of());
+    List<int[]> texts = new ArrayList<>(Collections.nCopies(300, new int[20]));
+    int[] unknown = new int[20];
+    unknown[3] = 30;
+    texts.set(299, unknown);
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, 300, 36);
+    assertEquals(
+        "texts[299][3]: expected 0 .. 29, got 30",
+        assertThrows(IllegalArgumentException.class, () -> sentences.forward(texts, out))
+            .getMessage());
+    assertEquals(
+        "ids[3]: expected 0 .. 29, got 30",
+        assertThrows(IllegalArgumentException.class, () -> sentences.forward(unknown))
+            .getMessage());
+    texts.set(7, null);
+    assertEquals(
+        "texts[7]",
+        assertThrows(NullPointerException.class, () -> sentences.forward(texts, out)).getMessage());
   }
 
   private Tensor ids(int... values) {
@@ -258,10 +306,11 @@ class BertEncoderTest {
   }
 
   private static void refused(
-      String text, BertEncoder encoder, Tensor ids, Tensor offsets, Tensor hidden) {
+      String text, TextEncoder encoder, Tensor ids, Tensor offsets, Tensor hidden) {
     String message =
         assertThrows(
-                IllegalArgumentException.class, () -> encoder.forward(null, ids, offsets, hidden))
+                IllegalArgumentException.class,
+                () -> encoder.forward(null, ids, Sequences.ragged(offsets), hidden))
             .getMessage();
     assertTrue(message.contains(text), message + " does not contain " + text);
   }
@@ -278,7 +327,7 @@ class BertEncoderTest {
             good.embeddingNorm(),
             good.layers());
     String message =
-        assertThrows(IllegalArgumentException.class, () -> new BertEncoder(runtime, more, arena))
+        assertThrows(IllegalArgumentException.class, () -> Bert.of("test", runtime, more, arena))
             .getMessage();
     assertTrue(message.contains("positionEmbeddings: expected [20, 36]"), message);
     BertWeights fewer =
@@ -289,13 +338,13 @@ class BertEncoderTest {
             good.tokenTypeEmbeddings(),
             good.embeddingNorm(),
             good.layers().subList(0, 1));
-    assertThrows(IllegalArgumentException.class, () -> new BertEncoder(runtime, fewer, arena));
+    assertThrows(IllegalArgumentException.class, () -> Bert.of("test", runtime, fewer, arena));
   }
 
   @Test
   void arenaOfTheWeightsClosed() {
     Arena own = Arena.ofShared();
-    BertEncoder encoder = new BertEncoder(runtime, small(arena, new Random(9), SMALL), own);
+    TextEncoder encoder = Bert.of("test", runtime, small(arena, new Random(9), SMALL), own);
     own.close();
     assertThrows(IllegalStateException.class, () -> forward(encoder, new int[] {1}));
   }
@@ -316,7 +365,7 @@ class BertEncoderTest {
     try (OnnxBert theirs = new OnnxBert(spec, 2);
         Arena reading = Arena.ofShared()) {
       BertWeights weights = BertWeights.from(spec.openModel(reading), reading);
-      BertEncoder encoder = new BertEncoder(runtime, weights, arena);
+      TextEncoder encoder = Bert.of("test", runtime, weights, arena);
       double most = 0;
       for (int length : LENGTHS) {
         int[] text = text(random, weights.config().vocabulary(), length);
@@ -384,10 +433,10 @@ class BertEncoderTest {
         GatunRuntime one = GatunRuntime.builder().threads(1).build();
         GatunRuntime five = GatunRuntime.builder().threads(5).build()) {
       BertWeights weights = BertWeights.from(EmbeddingModelSpec.MINILM.openModel(reading), reading);
-      List<BertEncoder> encoders =
+      List<TextEncoder> encoders =
           IntStream.range(0, 3)
               .mapToObj(n -> n == 0 ? one : n == 1 ? runtime : five)
-              .map(on -> new BertEncoder(on, weights, arena))
+              .map(on -> Bert.of("test", on, weights, arena))
               .toList();
       int[][] batch =
           IntStream.of(1, 2, 16, 17, 63, 128, 129, 300, 5)
@@ -412,7 +461,7 @@ class BertEncoderTest {
 
   @Test
   void sharedByThreads() throws Exception {
-    BertEncoder encoder = new BertEncoder(runtime, small(arena, new Random(13), SMALL), arena);
+    TextEncoder encoder = Bert.of("test", runtime, small(arena, new Random(13), SMALL), arena);
     int[][] texts =
         IntStream.range(0, 20).mapToObj(n -> text(new Random(n), 30, 1 + n)).toArray(int[][]::new);
     float[][] expected = new float[texts.length][];

@@ -65,7 +65,7 @@ class BertWeightsTest {
     BertWeights weights = BertWeights.from(spec.openModel(arena), arena);
     assertEquals(
         new BertConfig(layers, 384, 12, 32, 1536, 30522, 512, 2, 1e-12f), weights.config());
-    assertEquals(bytes, weights.byteSize());
+    assertEquals(bytes, tensors(weights).stream().mapToLong(t -> t.segment().byteSize()).sum());
 
     int[] ids = spec.loadTokenizer().encode("A café in Zürich, 9 a.m.: 20 °C!").ids();
     double[][] ours = new ReferenceBert(weights).forward(ids);
@@ -107,15 +107,6 @@ class BertWeightsTest {
     BertWeights unpacked = BertWeights.from(EmbeddingModelSpec.MINILM.openModel(arena), arena);
     assertEquals(128, spec.loadTokenizer().maxTokens());
     assertSame(unpacked, mapped);
-    try (Arena own = Arena.ofShared()) {
-      BertWeights copy = mapped.copyTo(own);
-      assertSame(unpacked, copy);
-      long first = copy.wordEmbeddings().segment().address();
-      for (Tensor tensor : tensors(copy)) {
-        assertEquals(0, tensor.segment().address() % 64);
-        assertTrue(tensor.segment().address() - first < 91 << 20);
-      }
-    }
   }
 
   private static List<Tensor> tensors(BertWeights weights) {

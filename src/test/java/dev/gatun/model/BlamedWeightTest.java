@@ -4,10 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import java.lang.foreign.Arena;

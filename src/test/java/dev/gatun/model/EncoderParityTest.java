@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -91,9 +92,9 @@ class EncoderParityTest extends PyTorchModels {
     Tensor ids = Tensor.copyOf(arena, tokens, batch, seq);
     // example: bert
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
-    Bert model = Bert.of(runtime, weights, 2, 4);
+    TextEncoder model = Bert.of(runtime, weights, 2, 4);
     Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, seq, 36);
-    model.forward(null, ids, null, hidden);
+    model.forward(ids, hidden);
     // end
     close("BERT", x.toFloats(), hidden.toFloatArray(), FAMILY_BOUND);
   }

@@ -4,9 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.gatun.Activation;
 import dev.gatun.Tensor;
 import dev.gatun.internal.ModelEvent;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.BeamSearch;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.FeedForward;
@@ -14,8 +14,10 @@ import dev.gatun.nn.Generator;
 import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.MultiHeadAttention;
+import dev.gatun.nn.Padded;
 import dev.gatun.nn.Sampling;
 import dev.gatun.nn.TableTransformer;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.Transformer;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -63,7 +65,7 @@ class ModelEventsTest {
 
   @Test
   void encoders() throws IOException {
-    Bert bert = models.bert(models.bert());
+    TextEncoder bert = models.bert(models.bert());
     Vit vit = models.vit(models.vit());
     Clip clip = models.clip(models.clip());
     Tensor ids = models.ids(2, 5);
@@ -74,7 +76,7 @@ class ModelEventsTest {
         record(
             () -> {
               bert.forward(null, ids, null, models.zeros(2, 5, 16));
-              bert.forward(null, ids, lengths, models.zeros(2, 5, 16));
+              bert.forward(null, ids, Padded.by(lengths), models.zeros(2, 5, 16));
               vit.forward(images, models.zeros(3, 7));
               clip.texts(ids, new int[] {4, 2}, models.zeros(2, 6));
               clip.images(images, models.zeros(3, 6));
@@ -101,8 +103,8 @@ class ModelEventsTest {
         List.of("Llama 2 5", "Llama 2 6", "Gpt2 1 2", "Gpt2 1 1", "Gpt2 1 1", "T5 1 6", "T5 1 3"),
         record(
             () -> {
-              llama.next(null, first, models.ids(2, 4), lengths, models.zeros(2, 11));
-              llama.forward(null, first, models.ids(2, 3), models.zeros(2, 3, 11));
+              llama.next(null, first, models.ids(2, 4), Padded.by(lengths), models.zeros(2, 11));
+              llama.forward(null, first, models.ids(2, 3), null, models.zeros(2, 3, 11));
               new Generator(gpt2, second, null, arena)
                   .generate(models.ids(1, 2), 2, -1, Sampling.greedy());
               t5.encode(null, models.ids(1, 6), null, memory);

@@ -8,7 +8,10 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.LayerNorm;
+import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.TextEncoder;
+import dev.gatun.nn.TransformerEncoder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.util.HashMap;
@@ -71,10 +74,9 @@ class OrderTest {
   }
 
   /** The mean of the last hidden states. */
-  private static float[] vector(Arena arena, Bert model, int[] ids) {
-    Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 1, ids.length, model.embedding().dim());
-    model.embedding().forward(null, Tensor.copyOf(arena, ids, 1, ids.length), hidden);
-    model.encoder().forward(null, hidden, null, hidden);
+  private static float[] vector(Arena arena, TextEncoder model, int[] ids) {
+    Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 1, ids.length, model.dim());
+    model.forward(Tensor.copyOf(arena, ids, 1, ids.length), hidden);
     float[] rows = hidden.toFloatArray();
     float[] mean = new float[rows.length / ids.length];
     for (int i = 0; i < rows.length; i++) {
@@ -97,7 +99,7 @@ class OrderTest {
         Arena arena = Arena.ofShared()) {
       Weights weights = named(BertWeights.from(EmbeddingModelSpec.MINILM.openModel(arena), arena));
       // example: order
-      Bert model = Bert.of(runtime, weights, 6, 12);
+      TextEncoder model = Bert.of(runtime, weights, 6, 12);
       Embedding unordered =
           new Embedding(
               runtime,
@@ -110,7 +112,12 @@ class OrderTest {
                   weights.get("embeddings.LayerNorm.weight"),
                   weights.get("embeddings.LayerNorm.bias"),
                   1e-12f));
-      Bert blind = new Bert(unordered, model.encoder());
+      TextEncoder blind =
+          new TextEncoder(
+              "blind",
+              runtime,
+              unordered,
+              new TransformerEncoder(runtime, model.layers(), NormOrder.POST, null));
       double with = cosine(vector(arena, model, ids), vector(arena, model, otherIds));
       double without = cosine(vector(arena, blind, ids), vector(arena, blind, otherIds));
       // end
@@ -127,16 +134,11 @@ class OrderTest {
         Arena arena = Arena.ofShared()) {
       BertWeights weights = BertWeights.from(EmbeddingModelSpec.MINILM.openModel(arena), arena);
       Tensor want = Tensor.allocate(arena, DType.FLOAT32, ids.length, 384);
-      new BertEncoder(runtime, weights, arena)
-          .forward(
-              null,
-              Tensor.copyOf(arena, ids, ids.length),
-              Tensor.copyOf(arena, new int[] {0, ids.length}, 2),
-              want);
-      Bert model = Bert.of(runtime, named(weights), 6, 12);
+      Bert.of("fused", runtime, weights, arena)
+          .forward(Tensor.copyOf(arena, ids, ids.length), want);
+      TextEncoder model = Bert.of(runtime, named(weights), 6, 12);
       Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 1, ids.length, 384);
-      model.embedding().forward(null, Tensor.copyOf(arena, ids, 1, ids.length), hidden);
-      model.encoder().forward(null, hidden, null, hidden);
+      model.forward(Tensor.copyOf(arena, ids, 1, ids.length), hidden);
       float[] a = want.toFloatArray();
       float[] b = hidden.toFloatArray();
       for (int i = 0; i < a.length; i++) {

@@ -100,7 +100,7 @@ abstract class PyTorchModels {
     int seq = ids.length / batch;
     Tensor tokens = Tensor.copyOf(arena, ids, batch, seq);
     Tensor logits = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
-    model.forward(null, state, tokens, logits);
+    model.forward(null, state, tokens, null, logits);
     close(what, want.toFloats(), logits.toFloatArray(), FAMILY_BOUND);
     state.reset();
     Tensor token = Tensor.allocate(arena, DType.INT32, batch, 1);

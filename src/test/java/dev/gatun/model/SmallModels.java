@@ -7,6 +7,7 @@ import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
 import dev.gatun.nn.RotaryScaling;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.Transformer;
 import dev.gatun.support.Run;
 import java.lang.foreign.Arena;
@@ -165,7 +166,7 @@ final class SmallModels {
     return map;
   }
 
-  Bert bert(Map<String, Tensor> weights) {
+  TextEncoder bert(Map<String, Tensor> weights) {
     return Bert.of(runtime, Weights.of(weights), LAYERS, HEADS);
   }
 

@@ -1,11 +1,12 @@
 package dev.gatun.model;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.NormOrder;
+import dev.gatun.nn.Padded;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Transformer;
 import dev.gatun.nn.TransformerDecoder;
@@ -67,9 +68,9 @@ class TransformerParityTest extends PyTorchModels {
         "nn.Transformer %d x %d%s".formatted(layers, width, normFirst ? ", pre-norm" : "");
     Tensor lens = Tensor.copyOf(arena, lengths, batch);
     Tensor memory = Tensor.allocate(arena, DType.FLOAT32, batch, source, width);
-    encoder.forward(null, x, lens, memory);
+    encoder.forward(null, x, Padded.by(lens), memory);
     DecoderState state = decoder.newState(arena, batch, target, source);
-    decoder.remember(null, state, memory, lens);
+    decoder.remember(null, state, memory, Padded.by(lens));
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, target, width);
     decoder.step(null, state, y, null, out);
     close(what, want.toFloats(), out.toFloatArray(), MODULE_BOUND);

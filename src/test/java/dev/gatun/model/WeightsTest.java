@@ -6,13 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.io.Npy;
 import dev.gatun.io.Safetensors;
 import dev.gatun.io.SafetensorsFile;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;

@@ -49,12 +49,12 @@ class EmbeddingTest {
 
   private void check(Embedding embedding, double[] want) {
     Placement.Placed out = Placement.BSHD.empty(arena, 2, 4, 1, DIM);
-    embedding.forward(null, ids, Layers.sequences(out));
+    embedding.forward(null, ids, null, Layers.sequences(out));
     Layers.checkClose(want, out.tensor().toFloatArray(), BOUND);
     out.checkSurroundings();
     Tensor own = parts.zeros(2, 4, DIM);
     try (Workspace workspace = parts.runtime.newWorkspace()) {
-      embedding.forward(workspace, ids, own);
+      embedding.forward(workspace, ids, null, own);
     }
     Layers.checkClose(want, own.toFloatArray(), BOUND);
   }
@@ -91,7 +91,7 @@ class EmbeddingTest {
   void rowsAreCopied() {
     Embedding embedding = new Embedding(parts.runtime, table, 1, PositionalEncoding.none());
     Tensor out = parts.zeros(2, 4, DIM);
-    embedding.forward(null, ids, out);
+    embedding.forward(null, ids, null, out);
     for (int n = 0; n < IDS.length; n++) {
       Run.checkSameBits(
           table.select(0, IDS[n]).toFloatArray(),
@@ -100,7 +100,8 @@ class EmbeddingTest {
     }
     assertEquals(VOCABULARY, embedding.vocabulary());
     assertEquals(DIM, embedding.dim());
-    embedding.forward(null, Tensor.allocate(arena, DType.INT32, 0, 4), parts.zeros(0, 4, DIM));
+    embedding.forward(
+        null, Tensor.allocate(arena, DType.INT32, 0, 4), null, parts.zeros(0, 4, DIM));
   }
 
   /** Section 3.4: logits by the same table; its rows are not scaled there. */
@@ -146,30 +147,41 @@ class EmbeddingTest {
       some[6] = bad;
       refused(
           "ids[6]: expected 0 .. 6, got " + bad,
-          () -> embedding.forward(null, Tensor.copyOf(arena, some, 2, 4), out));
+          () -> embedding.forward(null, Tensor.copyOf(arena, some, 2, 4), null, out));
     }
-    refused("ids:", () -> embedding.forward(null, ids.reshape(8), out));
-    refused("ids:", () -> embedding.forward(null, ids.transpose(0, 1), out));
     refused(
-        "ids: expected [batch, seq] int32, contiguous, got [2, 4] int64",
-        () -> embedding.forward(null, Tensor.allocate(arena, DType.INT64, 2, 4), out));
+        "out: expected [8, 10] float32, got [2, 4, 10]",
+        () -> embedding.forward(null, ids.reshape(8), null, out));
+    refused(
+        "ids: expected at most 4 positions, got 8",
+        () -> embedding.forward(null, ids.reshape(8), null, out.reshape(8, DIM)));
+    refused(
+        "ids: expected [batch, seq] or [tokens] int32, contiguous, got [2, 2, 2] int32",
+        () -> embedding.forward(null, ids.reshape(2, 2, 2), null, out));
+    refused("ids:", () -> embedding.forward(null, ids.transpose(0, 1), null, out));
+    refused(
+        "ids: expected [batch, seq] or [tokens] int32, contiguous, got [2, 4] int64",
+        () -> embedding.forward(null, Tensor.allocate(arena, DType.INT64, 2, 4), null, out));
     refused(
         "ids: expected at most 4 positions, got 5",
         () ->
             embedding.forward(
-                null, Tensor.allocate(arena, DType.INT32, 1, 5), parts.zeros(1, 5, DIM)));
-    refused("out:", () -> embedding.forward(null, ids, out.slice(0, 0, 1)));
-    refused("out:", () -> embedding.forward(null, ids, out.reshape(8, DIM)));
-    refused("out:", () -> embedding.forward(null, ids, out.reshape(4, 2, DIM)));
-    refused("out:", () -> embedding.forward(null, ids, out.asReadOnly()));
-    refused("out:", () -> embedding.forward(null, ids, parts.zeros(2, 4, DIM - 1)));
+                null, Tensor.allocate(arena, DType.INT32, 1, 5), null, parts.zeros(1, 5, DIM)));
+    refused("out:", () -> embedding.forward(null, ids, null, out.slice(0, 0, 1)));
+    refused("out:", () -> embedding.forward(null, ids, null, out.reshape(8, DIM)));
+    refused("out:", () -> embedding.forward(null, ids, null, out.reshape(4, 2, DIM)));
+    refused("out:", () -> embedding.forward(null, ids, null, out.asReadOnly()));
+    refused("out:", () -> embedding.forward(null, ids, null, parts.zeros(2, 4, DIM - 1)));
     try (Workspace foreign = Layers.runtime(1).newWorkspace()) {
-      refused("workspace:", () -> embedding.forward(foreign, ids, out));
+      refused("workspace:", () -> embedding.forward(foreign, ids, null, out));
     }
-    assertThrows(NullPointerException.class, () -> embedding.forward(null, null, out));
-    assertThrows(NullPointerException.class, () -> embedding.forward(null, ids, null));
+    assertThrows(NullPointerException.class, () -> embedding.forward(null, null, null, out));
+    assertThrows(NullPointerException.class, () -> embedding.forward(null, ids, null, null));
     placed.checkUntouched();
-    embedding.forward(null, ids, out);
+    embedding.forward(null, ids, null, out);
+    Tensor alone = parts.zeros(4, DIM);
+    embedding.forward(null, ids.select(0, 1), null, alone);
+    Run.checkSameBits(out.select(0, 1).toFloatArray(), alone.toFloatArray(), "[tokens]");
   }
 
   private void refusedTable(String start, Tensor bad) {

@@ -4,6 +4,7 @@ import static dev.gatun.nn.Layers.SEED;
 import static dev.gatun.nn.Layers.refused;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;

@@ -3,6 +3,7 @@ package dev.gatun.nn;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;

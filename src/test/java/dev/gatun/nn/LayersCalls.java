@@ -1,5 +1,6 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -23,7 +24,7 @@ public final class LayersCalls implements Runnable {
   private final Tensor longX;
   private final Tensor context;
   private final Tensor longContext;
-  private final Tensor lengths;
+  private final Sequences lengths;
 
   /** Makes a post-norm block of either kind of weights, and sequences of two lengths. */
   public LayersCalls(Arena arena) {
@@ -55,7 +56,7 @@ public final class LayersCalls implements Runnable {
     longX = Layers.normal(arena, random, 2, 9, DIM);
     context = Tensor.allocate(arena, DType.FLOAT32, 1, 5, DIM);
     longContext = Tensor.allocate(arena, DType.FLOAT32, 2, 9, DIM);
-    lengths = Tensor.copyOf(arena, new int[] {9, 4}, 2);
+    lengths = Sequences.padded(Tensor.copyOf(arena, new int[] {9, 4}, 2));
   }
 
   /** Four blocks: short and long sequences, a workspace lent and one of its own. */
@@ -68,8 +69,8 @@ public final class LayersCalls implements Runnable {
   }
 
   private void block(
-      Workspace own, MultiHeadAttention attention, Tensor in, Tensor lens, Tensor out) {
-    attention.forward(own, in, in, lens, lens, out);
+      Workspace own, MultiHeadAttention attention, Tensor in, Sequences lens, Tensor out) {
+    attention.forward(own, in, lens, in, lens, out);
     norm.forward(own, out, in, null, out);
     network.forward(own, out, in);
     norm.forward(own, in, out, null, in);

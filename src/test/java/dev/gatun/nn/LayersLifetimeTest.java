@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -72,14 +73,14 @@ class LayersLifetimeTest {
                   n == 3 ? vector : null);
           linear = new Linear(runtime, weights[n], null, Activation.NONE);
           norm = new LayerNorm(runtime, vector, null, 1e-5f);
-          attention.forward(workspace, x, x, null, null, out);
+          attention.forward(workspace, x, null, out);
           network.forward(workspace, x, out);
           linear.forward(workspace, x, out);
           norm.forward(x, out);
         }
         placed.spoil();
         for (Workspace own : new Workspace[] {workspace, null}) {
-          closed(() -> attention.forward(own, x, x, null, null, out));
+          closed(() -> attention.forward(own, x, null, out));
           closed(() -> network.forward(own, x, out));
           closed(() -> linear.forward(own, x, out));
           closed(() -> norm.forward(own, x, null, null, out));
@@ -98,12 +99,12 @@ class LayersLifetimeTest {
         goneLengths = Tensor.copyOf(gone, new int[] {3}, 1);
       }
       closed(() -> attention.forward(goneX, out));
-      closed(() -> attention.forward(null, x, goneX, null, null, out));
-      closed(() -> attention.forward(null, x, x, goneLengths, null, out));
-      closed(() -> attention.forward(null, x, x, null, goneLengths, out));
+      closed(() -> attention.forward(null, x, null, goneX, null, out));
+      closed(() -> attention.forward(null, x, null, x, Padded.by(goneLengths), out));
+      closed(() -> attention.forward(null, x, Padded.by(goneLengths), x, null, out));
       placed.checkUntouched();
       closed(() -> attention.forward(x, goneX));
-      attention.forward(workspace, x, x, null, null, out);
+      attention.forward(workspace, x, null, out);
     }
   }
 
@@ -124,13 +125,13 @@ class LayersLifetimeTest {
       Tensor x = Layers.normal(arena, random, 1, 5, DIM);
       Placement.Placed placed = Placement.BSHD.empty(arena, 1, 5, 1, DIM);
       Tensor out = Layers.sequences(placed);
-      attention.forward(gone, x, x, null, null, out);
+      attention.forward(gone, x, null, out);
       network.forward(workspace, x, out);
       assertTrue(gone.bytes() > 0 && workspace.bytes() > 0);
       placed.spoil();
       gone.close();
       assertEquals(0, gone.bytes());
-      closed(() -> attention.forward(gone, x, x, null, null, out));
+      closed(() -> attention.forward(gone, x, null, out));
       closed(() -> network.forward(gone, x, out));
       closed(() -> norm.forward(gone, x, null, null, out));
       runtime.close();
@@ -181,7 +182,7 @@ class LayersLifetimeTest {
           new Thread(
               () -> {
                 try {
-                  layer.forward(withWorkspace ? workspace : null, x, x, null, null, out);
+                  layer.forward(withWorkspace ? workspace : null, x, null, out);
                 } catch (Throwable e) {
                   failure.set(e);
                 }
@@ -221,7 +222,7 @@ class LayersLifetimeTest {
         message =
             assertThrows(
                     IllegalStateException.class,
-                    () -> call.layer.forward(call.workspace, other, other, null, null, other))
+                    () -> call.layer.forward(call.workspace, other, null, other))
                 .getMessage();
         assertTrue(message.contains("in use"), message);
       }

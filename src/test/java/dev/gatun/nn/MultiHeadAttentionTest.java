@@ -11,6 +11,7 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
@@ -19,11 +20,13 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.support.OnnxModel;
 import dev.gatun.support.Placement;
+import dev.gatun.support.Problem;
 import dev.gatun.support.Run;
 import java.lang.foreign.Arena;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicReference;
@@ -33,6 +36,7 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.function.Executable;
 
 class MultiHeadAttentionTest {
 
@@ -43,9 +47,26 @@ class MultiHeadAttentionTest {
    */
   private static final double BOUND = 3e-5;
 
-  /** A layer would otherwise leave out what its specification asks for. */
   @Test
-  void biasesOfASpecificationAreRefused() {
+  void biasesOfASpecification() {
+    try (Arena arena = Arena.ofShared()) {
+      Parts parts = new Parts(arena, SEED);
+      Random random = new Random(SEED);
+      for (Causal causal : Causal.values()) {
+        Problem self = new Problem(2, 4, 2, 9, 9, 6, 5).causal(causal);
+        self.slopes(random).relative(random, 4);
+        parts.checkAttention(self.spec(arena), PositionalEncoding.none(), self, true, same -> {});
+        Problem cross = new Problem(2, 4, 2, 7, 12, 6, 5).causal(causal);
+        cross.relative(random, 6).keyLengths(12, 5).queryLengths(7, 3);
+        parts.checkAttention(
+            cross.spec(arena), PositionalEncoding.none(), cross, false, same -> {});
+      }
+    }
+  }
+
+  /** One of two things that add to scores would otherwise be left out. */
+  @Test
+  void biasesThatAreRefused() {
     try (Arena arena = Arena.ofConfined()) {
       Tensor weight = Tensor.allocate(arena, DType.FLOAT32, 8, 8);
       MultiHeadAttention.Builder builder =
@@ -54,14 +75,35 @@ class MultiHeadAttentionTest {
               .key(weight, null)
               .value(weight, null)
               .output(weight, null);
-      Tensor slopes = Tensor.allocate(arena, DType.FLOAT32, 2);
-      Tensor table = Tensor.allocate(arena, DType.FLOAT32, 2, 3);
-      refused(
-          "spec: expected one without biases, got",
-          builder.spec(AttentionSpec.builder().alibiSlopes(slopes).build())::build);
-      refused(
-          "spec: expected one without biases, got",
-          builder.spec(AttentionSpec.builder().relativePositions(table).build())::build);
+      Tensor buckets = Tensor.allocate(arena, DType.FLOAT32, 8, 2);
+      for (int heads : new int[] {2, 3}) {
+        Tensor slab = Tensor.allocate(arena, DType.FLOAT32, 16);
+        Tensor slopes = slab.slice(0, 0, heads);
+        Tensor table = slab.slice(0, 0, heads * 3).reshape(heads, 3);
+        for (AttentionSpec spec :
+            List.of(
+                AttentionSpec.builder().alibiSlopes(slopes).build(),
+                AttentionSpec.builder().relativePositions(table).build())) {
+          builder.spec(spec).positions(PositionalEncoding.none());
+          if (heads == 2) {
+            MultiHeadAttention layer = builder.build();
+            Tensor out = slab.slice(0, 0, 8).reshape(1, 8);
+            refused(
+                "out: expected memory of its own, got memory shared with spec",
+                () -> layer.forward(Tensor.allocate(arena, DType.FLOAT32, 1, 8), out));
+            for (PositionalEncoding positions :
+                List.of(
+                    PositionalEncoding.alibi(arena, 2),
+                    PositionalEncoding.relative(arena, buckets, 20, false))) {
+              refused(
+                  "spec: expected one without biases, as positions are " + positions + ", got",
+                  builder.positions(positions)::build);
+            }
+          } else {
+            refused("spec: expected biases of 2 heads, got 3", builder::build);
+          }
+        }
+      }
     }
   }
 
@@ -174,7 +216,12 @@ class MultiHeadAttentionTest {
       double scale = Float.isNaN(c.scale) ? 1 / Math.sqrt(c.headDim) : c.scale;
       double[] context =
           Layers.attention(sizes, q, k, v, c.causal, scale, keyLengths, queryLengths);
-      return Layers.product(context, weight[3], bias[3]);
+      double[] out = Layers.product(context, weight[3], bias[3]);
+      for (int b = 0; queryLengths != null && b < queryLengths.length; b++) {
+        int padding = (b * sizes.seqQ() + queryLengths[b]) * c.outDim;
+        Arrays.fill(out, padding, (b + 1) * sizes.seqQ() * c.outDim, 0);
+      }
+      return out;
     }
   }
 
@@ -225,9 +272,9 @@ class MultiHeadAttentionTest {
                           .forward(
                               null,
                               x,
+                              Padded.by(Run.lengths(arena, queryLengths)),
                               memory,
-                              Run.lengths(arena, keyLengths),
-                              Run.lengths(arena, queryLengths),
+                              Padded.by(Run.lengths(arena, keyLengths)),
                               Layers.sequences(out));
                       Layers.checkClose(
                           weights.expected(x, memory, keyLengths, queryLengths),
@@ -261,7 +308,7 @@ class MultiHeadAttentionTest {
         // Memory that is a copy of x, and not x itself.
         Tensor copy = Tensor.copyOf(arena, x.toFloatArray(), x.shape());
         Tensor cross = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
-        weights.separate(runtime).forward(null, x, copy, null, null, cross);
+        weights.separate(runtime).forward(null, x, null, copy, null, cross);
         Run.checkSameBits(separate.toFloatArray(), cross.toFloatArray(), "a copy as memory");
       }
     }
@@ -277,13 +324,13 @@ class MultiHeadAttentionTest {
       MultiHeadAttention layer = new Weights(arena, random, c).layer(runtime);
       Tensor x = Layers.normal(arena, random, 2, 19, c.dim);
       Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 19, c.dim);
-      layer.forward(workspace, x, x, null, null, out);
+      layer.forward(workspace, x, null, out);
       layer.forward(x, x);
       Run.checkSameBits(out.toFloatArray(), x.toFloatArray(), "out and x");
     }
   }
 
-  /** Padding, whatever it holds, changes no bit of the rest. Rows of padding have b_O as out. */
+  /** Padding, whatever it holds, changes no bit of the rest. Its rows of out become 0. */
   @Test
   void paddingDoesNotLeak() {
     GatunRuntime runtime = Layers.runtime(2);
@@ -298,17 +345,18 @@ class MultiHeadAttentionTest {
         Tensor lens = Run.lengths(arena, lengths);
         Tensor x = Layers.normal(arena, random, 3, 9, c.dim);
         Tensor out = Tensor.allocate(arena, DType.FLOAT32, 3, 9, c.outDim);
-        layer.forward(null, x, x, lens, lens, out);
+        out.fill(7);
+        layer.forward(null, x, Padded.by(lens), x, Padded.by(lens), out);
         float[] plain = out.toFloatArray();
         for (int b = 0; b < 3; b++) {
           for (int i = lengths[b]; i < 9; i++) {
             x.select(0, b).select(0, i).fill(i % 2 == 0 ? Float.NaN : Float.POSITIVE_INFINITY);
             for (int d = 0; d < c.outDim; d++) {
-              assertEquals(weights.bias[3].getFloat(d), out.getFloat(b, i, d));
+              assertEquals(0f, out.getFloat(b, i, d));
             }
           }
         }
-        layer.forward(null, x, x, lens, lens, out);
+        layer.forward(null, x, Padded.by(lens), x, Padded.by(lens), out);
         Run.checkSameBits(plain, out.toFloatArray(), "with NaN in the padding");
         // A sequence alone has the same bits as in a padded batch.
         Tensor alone = Tensor.copyOf(arena, x.select(0, 0).slice(0, 0, 5).toFloatArray(), 1, 5, 24);
@@ -331,7 +379,7 @@ class MultiHeadAttentionTest {
       Tensor x = Layers.normal(arena, random, 2, 3, c.dim);
       Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 3, c.outDim);
       Tensor none = Tensor.allocate(arena, DType.FLOAT32, 2, 0, c.memoryDim);
-      layer.forward(null, x, none, null, null, out);
+      layer.forward(null, x, null, none, null, out);
       for (int d = 0; d < c.outDim; d++) {
         assertEquals(weights.bias[3].getFloat(d), out.getFloat(1, 2, d));
       }
@@ -360,13 +408,17 @@ class MultiHeadAttentionTest {
         Layers.checkBits(
             runtime -> {
               try (Workspace workspace = runtime.newWorkspace()) {
-                weights.layer(runtime).forward(workspace, x, x, lens, lens, out);
+                weights
+                    .layer(runtime)
+                    .forward(workspace, x, Padded.by(lens), x, Padded.by(lens), out);
               }
             },
             out);
         float[] own = out.toFloatArray();
         Layers.checkBits(
-            runtime -> weights.layer(runtime).forward(null, x, x, lens, lens, out), out);
+            runtime ->
+                weights.layer(runtime).forward(null, x, Padded.by(lens), x, Padded.by(lens), out),
+            out);
         Run.checkSameBits(own, out.toFloatArray(), "a workspace of its own, and one lent");
       }
     }
@@ -389,7 +441,7 @@ class MultiHeadAttentionTest {
         int seq = 1 + n * 13 % 50;
         Tensor x = Layers.normal(arena, random, 1 + n % 2, seq, c.dim);
         Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1 + n % 2, seq, c.outDim);
-        weights.layer(runtime).forward(workspace, x, x, null, null, out);
+        weights.layer(runtime).forward(workspace, x, null, out);
         Layers.checkClose(weights.expected(x, x, null, null), out.toFloatArray(), BOUND);
       }
     }
@@ -463,7 +515,9 @@ class MultiHeadAttentionTest {
         Tensor memory = n % 3 == 2 ? x : Layers.normal(arena, random, batch, seqK, c.memoryDim);
         int[] keyLengths = n % 3 == 1 ? new int[] {seqK, 11} : null;
         Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seqQ, c.outDim);
-        weights.layer(runtime).forward(null, x, memory, Run.lengths(arena, keyLengths), null, out);
+        weights
+            .layer(runtime)
+            .forward(null, x, null, memory, Padded.by(Run.lengths(arena, keyLengths)), out);
         OnnxModel model =
             new OnnxModel("com.microsoft", 1, "MultiHeadAttention", "out")
                 .attribute("num_heads", c.heads);
@@ -606,6 +660,54 @@ class MultiHeadAttentionTest {
         .output(square, null);
   }
 
+  /** One sequence without a batch, rows with gaps, packed weights: all the same. */
+  @Test
+  void otherViews() {
+    GatunRuntime runtime = Layers.runtime(2);
+    try (Arena arena = Arena.ofConfined()) {
+      Random random = new Random(SEED);
+      Config c = new Config();
+      c.memoryDim = 20;
+      MultiHeadAttention cross = new Weights(arena, random, c).layer(runtime);
+      Tensor x = Layers.normal(arena, random, 1, 10, 24);
+      Tensor memory = Layers.normal(arena, random, 1, 14, 20);
+      Tensor want = Tensor.allocate(arena, DType.FLOAT32, 1, 10, 24);
+      Tensor got = Tensor.allocate(arena, DType.FLOAT32, 10, 24);
+      cross.forward(null, x, null, memory, null, want);
+      cross.forward(null, x.reshape(10, 24), null, memory.reshape(14, 20), null, got);
+      Run.checkSameBits(want.toFloatArray(), got.toFloatArray(), "[tokens, dim]");
+
+      Tensor apart = Layers.normal(arena, random, 2, 5, 30).slice(2, 3, 27);
+      Tensor memoryApart = Layers.normal(arena, random, 2, 7, 25).slice(2, 0, 20);
+      Tensor two = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24);
+      cross.forward(
+          null,
+          Tensor.copyOf(arena, apart.toFloatArray(), 2, 5, 24),
+          null,
+          Tensor.copyOf(arena, memoryApart.toFloatArray(), 2, 7, 20),
+          null,
+          two);
+      Tensor wide = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 40);
+      wide.fill(7);
+      Tensor between = wide.slice(2, 8, 32);
+      cross.forward(null, apart, null, memoryApart, null, between);
+      Run.checkSameBits(two.toFloatArray(), between.toFloatArray(), "rows with gaps");
+      between.fill(7);
+      for (float value : wide.toFloatArray()) {
+        assertEquals(7, value, "a gap was written");
+      }
+
+      Config packed = new Config();
+      packed.packed = true;
+      Weights weights = new Weights(arena, random, packed);
+      Tensor other = Layers.normal(arena, random, 2, 7, 24);
+      Tensor separateOut = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24);
+      weights.separate(runtime).forward(null, apart, null, other, null, separateOut);
+      weights.packed(runtime).forward(null, apart, null, other, null, two);
+      Run.checkSameBits(separateOut.toFloatArray(), two.toFloatArray(), "packed");
+    }
+  }
+
   @Test
   @Tag("asan")
   void argumentsThatAreRefused() {
@@ -616,9 +718,6 @@ class MultiHeadAttentionTest {
       Config c = new Config();
       c.memoryDim = 20;
       MultiHeadAttention cross = new Weights(arena, random, c).layer(runtime);
-      c.memoryDim = 24;
-      c.packed = true;
-      MultiHeadAttention packed = new Weights(arena, random, c).layer(runtime);
       Tensor x = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24);
       Tensor memory = Tensor.allocate(arena, DType.FLOAT32, 2, 7, 20);
       Placement.Placed placed = Placement.BSHD.empty(arena, 2, 5, 1, 24);
@@ -626,52 +725,92 @@ class MultiHeadAttentionTest {
       Tensor keys = Run.lengths(arena, new int[] {7, 3});
       Tensor rows = Run.lengths(arena, new int[] {5, 0});
 
-      refused("x:", () -> cross.forward(null, x.reshape(10, 24), memory, null, null, out));
-      refused("x:", () -> cross.forward(null, memory, memory, null, null, out));
       refused(
-          "x: expected [batch, seq, 24] float32, contiguous",
+          "x: expected [batch, seq, 24] or [tokens, 24] float32, got [2, 7, 20]",
+          () -> cross.forward(null, memory, null, memory, null, out));
+      refused(
+          "x: expected [batch, seq, 24] or [tokens, 24] float32, got [2, 5, 24] int32",
           () ->
               cross.forward(
-                  null, Tensor.allocate(arena, DType.INT32, 2, 5, 24), memory, null, null, out));
-      Tensor strided = Tensor.allocate(arena, DType.FLOAT32, 2, 6, 24).slice(1, 0, 5);
-      refused("x:", () -> cross.forward(null, strided, memory, null, null, out));
-      refused("memory:", () -> cross.forward(null, x, x, null, null, out));
-      refused("memory:", () -> cross.forward(x, out));
-      refused("memory:", () -> cross.forward(null, x, memory.slice(0, 0, 1), null, null, out));
-      refused("memory:", () -> cross.forward(null, x, memory.reshape(14, 20), null, null, out));
-      refused("memory:", () -> cross.forward(null, x, memory.slice(1, 0, 6), null, null, out));
+                  null, Tensor.allocate(arena, DType.INT32, 2, 5, 24), null, memory, null, out));
       refused(
-          "memory:",
+          "x: expected [batch, seq, 24] or [tokens, 24] float32, got [1, 2, 5, 24]",
+          () -> cross.forward(null, x.reshape(1, 2, 5, 24), null, memory, null, out));
+      refused(
+          "x: expected [batch, seq, 24] or [tokens, 24] float32, got [24]",
+          () -> cross.forward(null, x.select(0, 0).select(0, 0), null, memory, null, out));
+      Tensor uneven = Tensor.allocate(arena, DType.FLOAT32, 2, 6, 24).slice(1, 0, 5);
+      refused(
+          "x: expected evenly spaced rows",
+          () -> cross.forward(null, uneven, null, memory, null, out));
+      refused(
+          "memory: expected [..., 20] float32", () -> cross.forward(null, x, null, x, null, out));
+      refused("memory: expected rows of 20", () -> cross.forward(null, x, null, out));
+      refused("memory: expected rows of 20", () -> cross.forward(x, out));
+      String sequences = "memory: expected 2 sequences as x has, got 1";
+      refused(sequences, () -> cross.forward(null, x, null, memory.slice(0, 0, 1), null, out));
+      refused(sequences, () -> cross.forward(null, x, null, memory.reshape(14, 20), null, out));
+      refused(
+          "memory: expected 1 sequences as x has, got 2",
+          () -> cross.forward(null, x.reshape(10, 24), null, memory, null, out.reshape(10, 24)));
+      refused(
+          "memory: expected evenly spaced rows",
+          () -> cross.forward(null, x, null, memory.slice(1, 0, 6), null, out));
+      refused("out:", () -> cross.forward(null, x, null, memory, null, out.asReadOnly()));
+      String shape = "out: expected [2, 5, 24] float32, got ";
+      refused(
+          shape + "[10, 24]",
+          () -> cross.forward(null, x, null, memory, null, out.reshape(10, 24)));
+      refused(
+          "out: expected [10, 24] float32, got [2, 5, 24]",
+          () -> cross.forward(null, x.reshape(10, 24), null, memory, null, out));
+      refused(
+          shape + "[1, 5, 24]",
+          () -> cross.forward(null, x, null, memory, null, out.slice(0, 0, 1)));
+      refused(
+          "out: expected evenly spaced rows",
+          () -> cross.forward(null, x, null, memory, null, uneven));
+      refused(
+          shape + "[2, 4, 30]",
+          () -> cross.forward(null, x, null, memory, null, out.reshape(2, 4, 30)));
+      String lengths = "lengths: expected [2] int32, contiguous, got ";
+      refused(
+          lengths + "[1] int32",
+          () -> cross.forward(null, x, null, memory, Padded.by(keys.slice(0, 0, 1)), out));
+      refused(
+          lengths + "[2] int64",
           () ->
-              packed.forward(
-                  null, x, Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24), null, null, out));
-      refused("out:", () -> cross.forward(null, x, memory, null, null, out.asReadOnly()));
-      refused("out:", () -> cross.forward(null, x, memory, null, null, out.reshape(10, 24)));
-      refused("out:", () -> cross.forward(null, x, memory, null, null, out.slice(0, 0, 1)));
-      refused("out:", () -> cross.forward(null, x, memory, null, null, strided));
-      refused("out:", () -> cross.forward(null, x, memory, null, null, out.reshape(2, 4, 30)));
-      refused("keyLengths:", () -> cross.forward(null, x, memory, keys.slice(0, 0, 1), null, out));
+              cross.forward(
+                  null, x, null, memory, Padded.by(Tensor.allocate(arena, DType.INT64, 2)), out));
       refused(
-          "keyLengths: expected [2] int32",
-          () -> cross.forward(null, x, memory, Tensor.allocate(arena, DType.INT64, 2), null, out));
-      refused("queryLengths:", () -> cross.forward(null, x, memory, keys, rows.reshape(2, 1), out));
+          lengths + "[2, 1] int32",
+          () ->
+              cross.forward(null, x, Padded.by(rows.reshape(2, 1)), memory, Padded.by(keys), out));
+      refused(
+          "x: expected [batch, seq, …] for padded sequences, got [10, 24]",
+          () ->
+              cross.forward(
+                  null, x.reshape(10, 24), Padded.by(rows), memory, null, out.reshape(10, 24)));
       for (int bad : new int[] {-1, 8, Integer.MIN_VALUE, Integer.MAX_VALUE}) {
-        Tensor lengths = Run.lengths(arena, new int[] {7, bad});
+        Tensor wrong = Run.lengths(arena, new int[] {7, bad});
         refused(
-            "keyLengths[1]: expected 0 .. 7, got " + bad,
-            () -> cross.forward(null, x, memory, lengths, rows, out));
+            "lengths[1]: expected 0 .. 7, got " + bad,
+            () -> cross.forward(null, x, Padded.by(rows), memory, Padded.by(wrong), out));
         refused(
-            "queryLengths[0]: expected 0 .. 5, got 7",
-            () -> cross.forward(null, x, memory, keys, lengths, out));
+            "lengths[0]: expected 0 .. 5, got 7",
+            () -> cross.forward(null, x, Padded.by(wrong), memory, Padded.by(keys), out));
       }
-      refused("workspace:", () -> cross.forward(foreign, x, memory, null, null, out));
-      assertThrows(
-          NullPointerException.class, () -> cross.forward(null, null, memory, null, null, out));
-      assertThrows(NullPointerException.class, () -> cross.forward(null, x, null, null, null, out));
-      assertThrows(
-          NullPointerException.class, () -> cross.forward(null, x, memory, null, null, null));
+      refused("workspace:", () -> cross.forward(foreign, x, null, memory, null, out));
+      named("x", () -> cross.forward(null, null, null, memory, null, out));
+      named("memory", () -> cross.forward(null, x, null, null, null, out));
+      named("out", () -> cross.forward(null, x, null, memory, null, null));
+      named("sequences", () -> cross.forward(x, null, out));
       placed.checkUntouched();
-      cross.forward(null, x, memory, keys, rows, out);
+      cross.forward(null, x, Padded.by(rows), memory, Padded.by(keys), out);
     }
+  }
+
+  private static void named(String name, Executable call) {
+    assertEquals(name, assertThrows(NullPointerException.class, call).getMessage());
   }
 }

@@ -1,5 +1,6 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
@@ -209,6 +210,16 @@ final class Parts {
    */
   void checkAttention(
       PositionalEncoding encoding, Problem p, boolean self, Consumer<Problem> change) {
+    checkAttention(AttentionSpec.builder().causal(p.causal).build(), encoding, p, self, change);
+  }
+
+  /** The same of a specification. */
+  void checkAttention(
+      AttentionSpec spec,
+      PositionalEncoding encoding,
+      Problem p,
+      boolean self,
+      Consumer<Problem> change) {
     int dim = 12;
     Tensor x = normal(p.batch, p.seqQ, dim);
     Tensor memory = self ? x : normal(p.batch, p.seqK, dim);
@@ -219,7 +230,7 @@ final class Parts {
     Tensor out = zeros(p.batch, p.seqQ, dim);
     MultiHeadAttention.builder(runtime, p.heads)
         .kvHeads(p.kvHeads)
-        .spec(AttentionSpec.builder().causal(p.causal).build())
+        .spec(spec)
         .positions(encoding)
         .query(wq, null)
         .key(wk, null)
@@ -229,9 +240,9 @@ final class Parts {
         .forward(
             null,
             x,
+            Padded.by(Run.lengths(arena, p.queryLengths)),
             memory,
-            Run.lengths(arena, p.keyLengths),
-            Run.lengths(arena, p.queryLengths),
+            Padded.by(Run.lengths(arena, p.keyLengths)),
             out);
     fill(p.q, Layers.product(Layers.doubles(x), wq, null));
     fill(p.k, Layers.product(Layers.doubles(memory), wk, null));

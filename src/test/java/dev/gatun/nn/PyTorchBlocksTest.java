@@ -3,6 +3,7 @@ package dev.gatun.nn;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -106,7 +107,7 @@ class PyTorchBlocksTest {
     FeedForward network = new FeedForward(runtime, w1, null, Activation.GELU, gated, null);
     GatedCrossAttention block =
         new GatedCrossAttention(runtime, attention, norms[0], network, norms[1]);
-    block.forward(null, x, media, null, out);
+    block.forward(null, x, null, media, null, out);
     // end
     check(t, out);
   }
@@ -141,7 +142,7 @@ class PyTorchBlocksTest {
             norm);
     Tensor x = Layers.normal(arena, random, 2, 7, 24);
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 7, 24);
-    block.forward(null, x, Layers.normal(arena, random, 2, 5, 24), null, out);
+    block.forward(null, x, null, Layers.normal(arena, random, 2, 5, 24), null, out);
     assertArrayEquals(x.toFloatArray(), out.toFloatArray());
   }
 

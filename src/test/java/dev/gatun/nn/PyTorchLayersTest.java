@@ -2,6 +2,7 @@ package dev.gatun.nn;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
@@ -68,7 +69,7 @@ class PyTorchLayersTest {
     int[] ids = random.ints(SEQ, 0, 50).toArray();
     Embedding embedding = new Embedding(runtime, table, 8, PositionalEncoding.learned(positions));
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, SEQ, DIM);
-    embedding.forward(null, Tensor.copyOf(arena, ids, 1, SEQ), out);
+    embedding.forward(null, Tensor.copyOf(arena, ids, 1, SEQ), null, out);
     Array want =
         torch.add(
             torch.multiply(torch.embedding(array(table), torch.ids(ids, 1, SEQ)), 8),
@@ -222,7 +223,7 @@ class PyTorchLayersTest {
             .build();
     Tensor x = rows(1, SEQ, DIM);
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, SEQ, DIM);
-    attention.forward(null, x, x, null, null, out);
+    attention.forward(null, x, null, out);
     Array q = heads(linear(array(x), wq, null), HEADS);
     Array k = heads(linear(array(x), wk, null), 2);
     Array v = heads(linear(array(x), wv, null), 2);

@@ -367,9 +367,10 @@ class RotaryTest {
     Tensor out = Layers.sequences(placed);
     Tensor five = parts.zeros(1, 5, 8);
     Tensor six = parts.zeros(1, 6, 8);
-    String message = "x: expected at most 5 positions, got 6";
-    refused(message, () -> attention.forward(null, five, six, null, null, out));
-    refused(message, () -> attention.forward(six, Tensor.allocate(arena, DType.FLOAT32, 1, 6, 8)));
+    String most = ": expected at most 5 positions, got 6";
+    refused("memory" + most, () -> attention.forward(null, five, null, six, null, out));
+    refused(
+        "x" + most, () -> attention.forward(six, Tensor.allocate(arena, DType.FLOAT32, 1, 6, 8)));
     placed.checkUntouched();
     attention.forward(five, out);
   }

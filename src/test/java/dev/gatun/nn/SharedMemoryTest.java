@@ -5,6 +5,7 @@ import static dev.gatun.nn.Layers.refused;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
@@ -137,10 +138,10 @@ class SharedMemoryTest {
           "out: expected x itself", () -> layer.forward(rows(20 * DIM), rows(21 * DIM)));
       refusedUnwritten(
           "out: expected memory of its own, got memory shared with memory",
-          () -> layer.forward(null, x, rows(20 * DIM), null, null, rows(21 * DIM)));
+          () -> layer.forward(null, x, null, rows(20 * DIM), null, rows(21 * DIM)));
       refusedUnwritten(
           "out: expected memory of its own, got memory shared with memory",
-          () -> layer.forward(null, x, rows(20 * DIM), null, null, rows(20 * DIM)));
+          () -> layer.forward(null, x, null, rows(20 * DIM), null, rows(20 * DIM)));
       layer.forward(rows(20 * DIM), rows(20 * DIM));
     }
     Tensor lengths = Tensor.of(slab.segment().asSlice(22 * DIM * 4 + 4), DType.INT32, 1);
@@ -148,11 +149,15 @@ class SharedMemoryTest {
     MultiHeadAttention layer = parts.attention(Causal.NONE, DIM);
     for (boolean keys : new boolean[] {true, false}) {
       refusedUnwritten(
-          "out: expected memory of its own, got memory shared with "
-              + (keys ? "keyLengths" : "queryLengths"),
+          "out: expected memory of its own, got memory shared with lengths",
           () ->
               layer.forward(
-                  null, x, x, keys ? lengths : null, keys ? null : lengths, rows(20 * DIM)));
+                  null,
+                  x,
+                  Padded.by(keys ? null : lengths),
+                  x,
+                  Padded.by(keys ? lengths : null),
+                  rows(20 * DIM)));
     }
     MultiHeadAttention packed =
         MultiHeadAttention.builder(parts.runtime, 2)
@@ -181,7 +186,7 @@ class SharedMemoryTest {
         new Embedding(parts.runtime, parts.normal(5, DIM), 1, PositionalEncoding.learned(table));
     refused(
         "out: expected memory of its own, got memory shared with encoding",
-        () -> embedding.forward(null, parts.ids(1, 2, 3), table.reshape(1, 3, DIM)));
+        () -> embedding.forward(null, parts.ids(1, 2, 3), null, table.reshape(1, 3, DIM)));
   }
 
   @Test
@@ -221,13 +226,15 @@ class SharedMemoryTest {
             types,
             new LayerNorm(parts.runtime, gamma, beta, 1e-5f));
     String shared = "out: expected memory of its own, got memory shared with ";
-    refusedUnwritten(shared + "table", () -> embedding.forward(null, ids, rows(9 * DIM + 8)));
-    refusedUnwritten(shared + "types", () -> embedding.forward(null, ids, rows(11 * DIM)));
+    refusedUnwritten(shared + "table", () -> embedding.forward(null, ids, null, rows(9 * DIM + 8)));
+    refusedUnwritten(shared + "types", () -> embedding.forward(null, ids, null, rows(11 * DIM)));
     // Native code would have refused this after the rows were written.
-    refusedUnwritten(shared + "norm.gamma", () -> embedding.forward(null, ids, rows(12 * DIM)));
-    refusedUnwritten(shared + "norm.beta", () -> embedding.forward(null, ids, rows(13 * DIM)));
-    refusedUnwritten(shared + "ids", () -> embedding.forward(null, ids, rows(18 * DIM)));
-    embedding.forward(null, ids, rows(21 * DIM));
+    refusedUnwritten(
+        shared + "norm.gamma", () -> embedding.forward(null, ids, null, rows(12 * DIM)));
+    refusedUnwritten(
+        shared + "norm.beta", () -> embedding.forward(null, ids, null, rows(13 * DIM)));
+    refusedUnwritten(shared + "ids", () -> embedding.forward(null, ids, null, rows(18 * DIM)));
+    embedding.forward(null, ids, null, rows(21 * DIM));
 
     Tensor weight = slab.slice(0, 0, 4).reshape(4, 1, 4, 4);
     Tensor images = slab.slice(0, 4, 8).reshape(1, 1, 8, 8);
@@ -289,7 +296,8 @@ class SharedMemoryTest {
         () -> encoder.forward(null, rows(20 * DIM), null, rows(19 * DIM)));
     Tensor lengths = Tensor.of(slab.segment().asSlice(22 * DIM * 4 + 4), DType.INT32, 1);
     set(lengths, 0, 2);
-    refusedUnwritten(shared + "lengths", () -> encoder.forward(null, x, lengths, rows(20 * DIM)));
+    refusedUnwritten(
+        shared + "lengths", () -> encoder.forward(null, x, Padded.by(lengths), rows(20 * DIM)));
     encoder.forward(null, rows(19 * DIM), null, rows(19 * DIM));
 
     set(lengths, 0, 2);
@@ -301,15 +309,17 @@ class SharedMemoryTest {
             network(),
             parts.norm(DIM));
     Tensor media = parts.normal(1, SEQ, DIM);
-    refusedUnwritten(shared + "feedForward.w1", () -> gated.forward(null, x, media, null, rows(0)));
     refusedUnwritten(
-        shared + "media", () -> gated.forward(null, x, rows(30 * DIM), null, rows(31 * DIM)));
+        shared + "feedForward.w1", () -> gated.forward(null, x, null, media, null, rows(0)));
     refusedUnwritten(
-        shared + "mediaLengths", () -> gated.forward(null, x, media, lengths, rows(20 * DIM)));
+        shared + "media", () -> gated.forward(null, x, null, rows(30 * DIM), null, rows(31 * DIM)));
+    refusedUnwritten(
+        shared + "lengths",
+        () -> gated.forward(null, x, null, media, Padded.by(lengths), rows(20 * DIM)));
     refusedUnwritten(
         "out: expected x itself",
-        () -> gated.forward(null, rows(30 * DIM), media, null, rows(31 * DIM)));
-    gated.forward(null, rows(30 * DIM), media, null, rows(30 * DIM));
+        () -> gated.forward(null, rows(30 * DIM), null, media, null, rows(31 * DIM)));
+    gated.forward(null, rows(30 * DIM), null, media, null, rows(30 * DIM));
 
     TableTransformer table =
         new TableTransformer(
@@ -370,12 +380,14 @@ class SharedMemoryTest {
         "logits" + own + "ids",
         () -> model.next(null, state, inside, null, both.slice(0, 0, 24).reshape(1, 24)));
     refused(
-        "logits" + own + "ids", () -> model.forward(null, state, inside, both.reshape(1, 2, 24)));
+        "logits" + own + "ids",
+        () -> model.forward(null, state, inside, null, both.reshape(1, 2, 24)));
     Tensor lengths = Tensor.of(both.segment().asSlice(4), DType.INT32, 1);
     set(lengths, 0, 1);
     refused(
         "logits" + own + "lengths",
-        () -> model.next(null, state, ids, lengths, both.slice(0, 0, 24).reshape(1, 24)));
+        () ->
+            model.next(null, state, ids, Padded.by(lengths), both.slice(0, 0, 24).reshape(1, 24)));
     Tensor asIds = Tensor.of(cache.keys(0).segment(), DType.INT32, 1, 2);
     refused(
         "ids" + own + "cache.keys(0)",
@@ -438,7 +450,8 @@ class SharedMemoryTest {
     Tensor lengths = Tensor.of(slab.segment().asSlice(11 * DIM), DType.INT32, 1);
     set(lengths, 0, 2);
     Tensor others = parts.ids(1, 2, 3);
-    refusedUnwritten(shared + "lengths", () -> model.encode(null, others, lengths, rows(0)));
+    refusedUnwritten(
+        shared + "lengths", () -> model.encode(null, others, Padded.by(lengths), rows(0)));
     refused(
         "memory: expected [1, 3, 16]",
         () -> model.encode(null, others, null, parts.zeros(1, 2, DIM)));

@@ -27,7 +27,7 @@ public final class TransformerCalls implements Runnable {
 
   private final Transformer translator;
   private final Tensor source;
-  private final Tensor lengths;
+  private final Sequences lengths;
   private final Tensor memory;
   private final DecoderState translation;
   private final int[] second = {1, 1};
@@ -69,7 +69,7 @@ public final class TransformerCalls implements Runnable {
             decoder(NormOrder.POST, true, PositionalEncoding.none()),
             embedding.output());
     source = ids(2, 7);
-    lengths = Tensor.copyOf(arena, new int[] {7, 4}, 2);
+    lengths = Sequences.padded(Tensor.copyOf(arena, new int[] {7, 4}, 2));
     memory = Tensor.allocate(arena, DType.FLOAT32, 2, 7, DIM);
     translation = translator.newState(arena, 2, 16, 7);
 
@@ -200,7 +200,7 @@ public final class TransformerCalls implements Runnable {
       models[n].next(n == 1 ? null : workspace, states[n], token, null, logits);
     }
     patches.forward(workspace, images, rows);
-    gated.forward(null, rows, memory, lengths, rows);
+    gated.forward(null, rows, null, memory, lengths, rows);
     encoder.forward(workspace, rows, null, rows);
     table.forward(null, cells, 3, cells);
   }

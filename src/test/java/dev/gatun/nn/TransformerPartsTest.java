@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
+import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
@@ -86,7 +88,7 @@ class TransformerPartsTest {
         "crossAttention.in: expected 16, got 12", () -> layer(otherAttention, norm, network, norm));
     refused("crossAttention.out: expected 16, got 12", () -> layer(narrowOut, norm, network, norm));
     refused("crossNorm: expected 16, got 12", () -> layer(attention, otherNorm, network, norm));
-    refused("crossAttention: expected separate weights", () -> layer(packed, norm, network, norm));
+    assertEquals(DIM, layer(packed, norm, network, norm).dim());
     refused(
         "selfAttention.memoryDim: expected 16, got 12",
         () ->
@@ -95,6 +97,10 @@ class TransformerPartsTest {
     refused(
         "crossAttention: expected positions none, as its keys are those of another text, got alibi",
         () -> layer(ordered(), norm, network, norm));
+    refused(
+        "crossAttention: expected a specification without biases, as its keys are those of another"
+            + " text, got AttentionSpec[",
+        () -> layer(biased(), norm, network, norm));
     refused(
         "crossAttention: expected causal NONE, got BOTTOM_RIGHT",
         () -> layer(parts.attention(Causal.BOTTOM_RIGHT, 16), norm, network, norm));
@@ -105,6 +111,13 @@ class TransformerPartsTest {
     return parts
         .attention(Causal.NONE, 16, 16, 16)
         .positions(PositionalEncoding.alibi(parts.arena, 2))
+        .build();
+  }
+
+  private MultiHeadAttention biased() {
+    return parts
+        .attention(Causal.NONE, 16, 16, 16)
+        .spec(AttentionSpec.builder().alibiSlopes(parts.zeros(2)).build())
         .build();
   }
 
@@ -187,9 +200,14 @@ class TransformerPartsTest {
     named(
         "source", () -> new Transformer(parts.runtime, null, encoder, fits, crossing, linear(DIM)));
     named("encoder", () -> new Transformer(parts.runtime, fits, null, fits, crossing, linear(DIM)));
+    named(
+        "target", () -> new Transformer(parts.runtime, fits, encoder, null, crossing, linear(DIM)));
     refused(
         "source: expected rows of 16, got 12",
         () -> new Transformer(parts.runtime, embedding(12), encoder, fits, crossing, linear(DIM)));
+    refused(
+        "target: expected rows of 16, got 12",
+        () -> new Transformer(parts.runtime, fits, encoder, embedding(12), crossing, linear(DIM)));
   }
 
   @Test
@@ -197,7 +215,9 @@ class TransformerPartsTest {
   void encoding() {
     TransformerEncoder encoder =
         encoder(null, new TransformerLayer(attention, norm, network, norm));
-    refused("x:", () -> encoder.forward(null, x.reshape(10, DIM), null, out));
+    refused(
+        "out: expected [10, 16] float32, got [2, 5, 16]",
+        () -> encoder.forward(null, x.reshape(10, DIM), null, out));
     refused("x:", () -> encoder.forward(null, parts.zeros(2, 5, 12), null, out));
     refused("x:", () -> encoder.forward(null, x.transpose(0, 1), null, out));
     refused(
@@ -205,16 +225,20 @@ class TransformerPartsTest {
         () -> encoder.forward(null, Tensor.allocate(arena, DType.INT32, 2, 5, DIM), null, out));
     refused("out:", () -> encoder.forward(null, x, null, out.slice(0, 0, 1)));
     refused("out:", () -> encoder.forward(null, x, null, out.asReadOnly()));
-    refused("lengths: expected [2]", () -> encoder.forward(null, x, lengths(0), out));
+    refused("lengths: expected [2]", () -> encoder.forward(null, x, Padded.by(lengths(0)), out));
     refused(
-        "lengths[1]: expected 0 .. 5, got 6", () -> encoder.forward(null, x, lengths(5, 6), out));
+        "lengths[1]: expected 0 .. 5, got 6",
+        () -> encoder.forward(null, x, Padded.by(lengths(5, 6)), out));
     try (Workspace foreign = Layers.runtime(1).newWorkspace()) {
       refused("workspace:", () -> encoder.forward(foreign, x, null, out));
     }
     named("x", () -> encoder.forward(null, null, null, out));
     named("out", () -> encoder.forward(null, x, null, null));
     placed.checkUntouched();
-    encoder.forward(null, x, null, out);
+    encoder.forward(null, x.reshape(1, 10, DIM), null, out.reshape(1, 10, DIM));
+    Tensor tokens = parts.zeros(10, DIM);
+    encoder.forward(null, x.reshape(10, DIM), null, tokens);
+    Run.checkSameBits(out.toFloatArray(), tokens.toFloatArray(), "[tokens, dim]");
   }
 
   @Test
@@ -224,13 +248,15 @@ class TransformerPartsTest {
     DecoderState state = decoder.newState(arena, 2, 6, 4);
     Tensor memory = parts.normal(2, 3, DIM);
     refused("memory:", () -> decoder.remember(null, state, memory.slice(2, 0, 8), null));
-    refused("memory:", () -> decoder.remember(null, state, parts.zeros(3, 3, DIM), null));
     refused(
-        "memory: expected [2 or 1, at most 4, dim] float32, got [2, 5, 16]",
+        "memory: expected 2 sequences or 1, of at most 4 rows, got 3 of at most 3",
+        () -> decoder.remember(null, state, parts.zeros(3, 3, DIM), null));
+    refused(
+        "memory: expected 2 sequences or 1, of at most 4 rows, got 2 of at most 5",
         () -> decoder.remember(null, state, parts.zeros(2, 5, DIM), null));
     refused(
         "lengths[1]: expected 0 .. 3, got 4",
-        () -> decoder.remember(null, state, memory, lengths(3, 4)));
+        () -> decoder.remember(null, state, memory, Padded.by(lengths(3, 4))));
     refused(
         "state: expected one of this decoder",
         () ->
@@ -243,20 +269,23 @@ class TransformerPartsTest {
         () -> alone.remember(null, alone.newState(arena, 2, 6, 0), memory, null));
 
     decoder.remember(null, state, memory, null);
-    refused("x:", () -> decoder.step(null, state, x.slice(0, 0, 1), null, out));
-    refused("x:", () -> decoder.step(null, state, x.reshape(10, DIM), null, out));
+    String sequences = "x: expected 2 sequences as the state has, got 1";
+    refused(sequences, () -> decoder.step(null, state, x.slice(0, 0, 1), null, out.slice(0, 0, 1)));
+    refused(
+        sequences, () -> decoder.step(null, state, x.reshape(10, DIM), null, out.reshape(10, DIM)));
+    refused("out:", () -> decoder.step(null, state, x.reshape(10, DIM), null, out));
     refused("out:", () -> decoder.step(null, state, x, null, out.slice(1, 0, 4)));
     refused("out:", () -> decoder.step(null, state, x, null, out.asReadOnly()));
     refused(
         "lengths[0]: expected 0 .. 5, got -1",
-        () -> decoder.step(null, state, x, lengths(-1, 5), out));
+        () -> decoder.step(null, state, x, Padded.by(lengths(-1, 5)), out));
     refused("state:", () -> decoder.step(null, alone.newState(arena, 2, 6, 0), x, null, out));
     Tensor seven = parts.zeros(2, 7, DIM);
     refused(
         "x: expected at most 6 more tokens", () -> decoder.step(null, state, seven, null, seven));
     named("x", () -> decoder.step(null, state, null, null, out));
     named("out", () -> decoder.step(null, state, x, null, null));
-    assertThrows(NullPointerException.class, () -> decoder.step(null, null, x, null, out));
+    named("state", () -> decoder.step(null, null, x, null, out));
     placed.checkUntouched();
     assertEquals(0, state.length(0));
     decoder.step(null, state, x, null, out);
@@ -307,7 +336,10 @@ class TransformerPartsTest {
     named("attentionNorm", () -> gated(attention, null, network, norm));
     named("feedForward", () -> gated(attention, norm, null, norm));
     named("feedForwardNorm", () -> gated(attention, norm, network, null));
-    refused("attention: expected separate weights", () -> gated(packed, norm, network, norm));
+    gated(packed, norm, network, norm);
+    refused(
+        "attention: expected a specification without biases",
+        () -> gated(biased(), norm, network, norm));
     refused("attention: expected positions none", () -> gated(ordered(), norm, network, norm));
     String misfit = ": expected 16, got 12";
     refused("attention.out" + misfit, () -> gated(narrowOut, norm, network, norm));
@@ -319,22 +351,30 @@ class TransformerPartsTest {
     GatedCrossAttention block =
         gated(parts.attention(Causal.NONE, DIM, 12, DIM).build(), norm, network, norm);
     Tensor media = parts.normal(2, 3, 12);
-    refused("x:", () -> block.forward(null, x.reshape(10, DIM), media, null, out));
-    refused("media:", () -> block.forward(null, x, parts.zeros(2, 3, DIM), null, out));
     refused(
-        "media: expected [2, seq, 12], got [1, 3, 12]",
-        () -> block.forward(null, x, media.slice(0, 0, 1), null, out));
+        "out: expected [10, 16] float32, got [2, 5, 16]",
+        () -> block.forward(null, x.reshape(10, DIM), null, media, null, out));
     refused(
-        "mediaLengths[0]: expected 0 .. 3, got 4",
-        () -> block.forward(null, x, media, lengths(4, 0), out));
-    refused("mediaLengths:", () -> block.forward(null, x, media, lengths(0, 0, 0), out));
-    refused("out:", () -> block.forward(null, x, media, null, out.slice(0, 0, 1)));
-    refused("out:", () -> block.forward(null, x, media, null, out.asReadOnly()));
-    named("x", () -> block.forward(null, null, media, null, out));
-    named("media", () -> block.forward(null, x, null, null, out));
-    named("out", () -> block.forward(null, x, media, null, null));
+        "media: expected 1 sequences as x has, got 2",
+        () -> block.forward(null, x.reshape(10, DIM), null, media, null, out.reshape(10, DIM)));
+    refused("x:", () -> block.forward(null, parts.zeros(2, 5, 12), null, media, null, out));
+    refused("media:", () -> block.forward(null, x, null, parts.zeros(2, 3, DIM), null, out));
+    refused(
+        "media: expected 2 sequences as x has, got 1",
+        () -> block.forward(null, x, null, media.slice(0, 0, 1), null, out));
+    refused(
+        "lengths[0]: expected 0 .. 3, got 4",
+        () -> block.forward(null, x, null, media, Padded.by(lengths(4, 0)), out));
+    refused(
+        "lengths: expected [2] int32",
+        () -> block.forward(null, x, null, media, Padded.by(lengths(0, 0, 0)), out));
+    refused("out:", () -> block.forward(null, x, null, media, null, out.slice(0, 0, 1)));
+    refused("out:", () -> block.forward(null, x, null, media, null, out.asReadOnly()));
+    named("x", () -> block.forward(null, null, null, media, null, out));
+    named("media", () -> block.forward(null, x, null, null, null, out));
+    named("out", () -> block.forward(null, x, null, media, null, null));
     placed.checkUntouched();
-    block.forward(null, x, media, null, out);
+    block.forward(null, x, null, media, null, out);
   }
 
   @Test
@@ -373,6 +413,12 @@ class TransformerPartsTest {
     refused(
         "items: expected positions none, got alibi",
         () -> new Layer(attention, norm, ordered(), norm, network, norm));
+    refused(
+        "features: expected a specification without biases, got AttentionSpec[",
+        () -> new Layer(biased(), norm, attention, norm, network, norm));
+    refused(
+        "items: expected a specification without biases, got AttentionSpec[",
+        () -> new Layer(attention, norm, biased(), norm, network, norm));
     Layer fits = new Layer(attention, norm, attention, norm, network, norm);
     Layer narrow =
         new Layer(
@@ -391,7 +437,8 @@ class TransformerPartsTest {
         () -> new TableTransformer(parts.runtime, List.of(fits, narrow)));
 
     TableTransformer model = new TableTransformer(parts.runtime, List.of(fits));
-    refused("x:", () -> model.forward(null, x.reshape(10, DIM), 1, out));
+    refused(
+        "x: expected [rows, columns, 16]", () -> model.forward(null, x.reshape(10, DIM), 1, out));
     refused("out:", () -> model.forward(null, x, 1, out.slice(1, 0, 4)));
     refused("out:", () -> model.forward(null, x, 1, out.asReadOnly()));
     refused("known: expected 0 .. 2, got 3", () -> model.forward(null, x, 3, out));

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
@@ -123,8 +124,8 @@ class TransformerTest {
     DecoderState whole = decoder.newState(arena, batch, seq, 7);
     DecoderState parts = decoder.newState(arena, batch, seq, 7);
     if (decoder.hasMemory()) {
-      decoder.remember(null, whole, memory, memoryLengths);
-      decoder.remember(null, parts, memory, memoryLengths);
+      decoder.remember(null, whole, memory, Padded.by(memoryLengths));
+      decoder.remember(null, parts, memory, Padded.by(memoryLengths));
     }
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seq, DIM);
     decoder.step(null, whole, x, null, out);
@@ -179,7 +180,7 @@ class TransformerTest {
     int[] counts = {5, 2, 4};
     DecoderState together = decoder.newState(arena, 3, 6, 0);
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, 3, 5, DIM);
-    decoder.step(null, together, x, Tensor.copyOf(arena, counts, 3), out);
+    decoder.step(null, together, x, Padded.by(Tensor.copyOf(arena, counts, 3)), out);
     Tensor after = Tensor.allocate(arena, DType.FLOAT32, 3, 1, DIM);
     decoder.step(null, together, next, null, after);
     for (int b = 0; b < 3; b++) {
@@ -261,7 +262,7 @@ class TransformerTest {
 
   private float[][] encode(Embedding embedding, TransformerEncoder encoder, int[] tokens) {
     Tensor x = Tensor.allocate(arena, DType.FLOAT32, 1, tokens.length, DIM);
-    embedding.forward(null, Tensor.copyOf(arena, tokens, 1, tokens.length), x);
+    embedding.forward(null, Tensor.copyOf(arena, tokens, 1, tokens.length), null, x);
     encoder.forward(null, x, null, x);
     float[][] rows = new float[tokens.length][];
     for (int n = 0; n < rows.length; n++) {

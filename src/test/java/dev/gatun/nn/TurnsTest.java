@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.Tensor;
 import java.lang.foreign.Arena;
@@ -267,7 +268,7 @@ class TurnsTest {
     Tensor logits = parts.zeros(1, VOCABULARY);
     Tensor token = parts.ids(3);
     inUse(() -> model.next(null, state, token, null, logits));
-    inUse(() -> model.forward(null, state, token, logits.reshape(1, 1, VOCABULARY)));
+    inUse(() -> model.forward(null, state, token, null, logits.reshape(1, 1, VOCABULARY)));
     inUse(() -> generator.generate(token, 1, -1, Sampling.greedy()));
     inUse(() -> new Generator(model, state, null, arena).generate(token, 1, -1, Sampling.greedy()));
     inUse(() -> new BeamSearch(model, state, null, arena, 0).search(token, 1, -1));

@@ -5,6 +5,7 @@ import static dev.gatun.nn.Layers.refused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.gatun.Activation;
 import dev.gatun.Tensor;
 import dev.gatun.support.Run;
 import java.lang.foreign.Arena;

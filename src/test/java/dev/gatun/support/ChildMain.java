@@ -2,6 +2,7 @@ package dev.gatun.support;
 
 import com.sun.management.ThreadMXBean;
 import dev.gatun.Attention;
+import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
 import dev.gatun.DType;
 import dev.gatun.GatunException;
@@ -111,6 +112,13 @@ public final class ChildMain {
     private final Tensor lse;
     private final Tensor shortQ;
     private final Tensor shortOut;
+    private final Tensor raggedQ;
+    private final Tensor raggedQ2;
+    private final Tensor raggedK;
+    private final AttentionOptions all;
+    private final AttentionOptions lseOnly;
+    private final AttentionOptions keysToo;
+    private final AttentionOptions ragged;
 
     Calls(Arena arena) {
       q = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 4, 8);
@@ -126,15 +134,27 @@ public final class ChildMain {
                   .build());
       shortQ = q.slice(1, 0, 2);
       shortOut = out.slice(1, 0, 2);
+      raggedQ = q.select(0, 0);
+      raggedQ2 = out.select(0, 0);
+      raggedK = k.select(0, 0);
+      all = new AttentionOptions().keyLengths(lengths).queryLengths(lengths).lse(lse);
+      lseOnly = new AttentionOptions().lse(lse);
+      keysToo = new AttentionOptions().keyLengths(lengths).lse(lse);
+      ragged =
+          new AttentionOptions()
+              .cuSeqlens(
+                  Tensor.copyOf(arena, new int[] {0, 1, 3}, 3),
+                  Tensor.copyOf(arena, new int[] {0, 5, 9}, 3));
     }
 
-    /** Five calls. */
+    /** Six calls. */
     void call() {
       plain.forward(q, k, k, out);
-      plain.forward(workspace, q, k, k, lengths, lengths, out, lse);
+      plain.forward(workspace, q, k, k, out, all);
       scaled.forward(workspace, shortQ, k, k, shortOut);
-      scaled.forward(q, k, k, out, lse);
-      biased.forward(q, k, k, lengths, null, out, lse);
+      scaled.forward(q, k, k, out, lseOnly);
+      biased.forward(q, k, k, out, keysToo);
+      plain.forward(raggedQ, raggedK, raggedK, raggedQ2, ragged);
     }
   }
 

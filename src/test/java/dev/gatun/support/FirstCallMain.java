@@ -1,5 +1,6 @@
 package dev.gatun.support;
 
+import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
@@ -9,7 +10,6 @@ import dev.gatun.Workspace;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import dev.gatun.model.Tokenizer;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import java.io.IOException;
@@ -81,12 +81,7 @@ public final class FirstCallMain {
         var attention = runtime.attention(AttentionSpec.builder().alibiSlopes(slopes).build());
         Workspace workspace = runtime.newWorkspace();
         yield calls(
-            runtime,
-            () -> attention.forward(workspace, x, x, x, null, null, out, null),
-            out,
-            1,
-            workspace,
-            runtime);
+            runtime, () -> attention.forward(workspace, x, x, x, out), out, 1, workspace, runtime);
       }
       case "matmul" -> {
         MatMul product = runtime.matMul();

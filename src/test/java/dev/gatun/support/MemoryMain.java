@@ -1,12 +1,12 @@
 package dev.gatun.support;
 
+import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
 import dev.gatun.MatMul;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.Linear;
 import java.io.IOException;
 import java.lang.foreign.Arena;

@@ -10,7 +10,7 @@ import dev.gatun.io.OnnxFile;
 import dev.gatun.io.Safetensors;
 import dev.gatun.io.SafetensorsException;
 import dev.gatun.io.SafetensorsFile;
-import dev.gatun.model.BertEncoder;
+import dev.gatun.model.Bert;
 import dev.gatun.model.BertWeights;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.Llama;
@@ -333,7 +333,7 @@ public final class ReaderSubjects {
           // Types that are not read, data that do not fit.
         }
       }
-      new BertEncoder(runtime, BertWeights.from(file, arena), arena);
+      Bert.of("mutated", runtime, BertWeights.from(file, arena), arena);
     }
   }
 

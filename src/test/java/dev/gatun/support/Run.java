@@ -1,5 +1,6 @@
 package dev.gatun.support;
 
+import dev.gatun.AttentionOptions;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Tier;
@@ -24,7 +25,7 @@ public record Run(float[] out, float[] lse) {
 
   /** The tiers that this CPU has. */
   public static List<Tier> tiers() {
-    return Stream.of(Tier.values()).filter(Tier::isAvailable).toList();
+    return Stream.of(Tier.values()).filter(GatunRuntime::isAvailable).toList();
   }
 
   public static Tier bestTier() {
@@ -58,7 +59,16 @@ public record Run(float[] out, float[] lse) {
       Tensor queryLengths = lengths(arena, p.queryLengths);
       runtime
           .attention(p.spec(arena))
-          .forward(workspace, q, k, v, keyLengths, queryLengths, out.tensor(), lse.tensor());
+          .forward(
+              workspace,
+              q,
+              k,
+              v,
+              out.tensor(),
+              new AttentionOptions()
+                  .keyLengths(keyLengths)
+                  .queryLengths(queryLengths)
+                  .lse(lse.tensor()));
       Run run = new Run(out.tensor().toFloatArray(), lse.tensor().toFloatArray());
       out.checkSurroundings();
       lse.checkSurroundings();

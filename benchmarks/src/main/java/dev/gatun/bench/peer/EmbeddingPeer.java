@@ -4,6 +4,7 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import dev.gatun.Activation;
 import dev.gatun.Attention;
 import dev.gatun.AttentionSpec;
 import dev.gatun.DType;
@@ -15,9 +16,9 @@ import dev.gatun.bench.measure.Workload;
 import dev.gatun.model.BertWeights;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
-import dev.gatun.nn.Activation;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
+import dev.gatun.nn.Sequences;
 import dev.gatun.support.ReferenceBert;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -33,6 +34,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** all-MiniLM-L6-v2 from token ids to the normalized vector, one text, one thread. */
 public abstract class EmbeddingPeer extends Peer {
@@ -87,21 +89,21 @@ public abstract class EmbeddingPeer extends Peer {
     private final Arena arena = Arena.ofShared();
     private final TextEmbedder embedder;
     private final Tensor ids;
-    private final Tensor cuSeqlens;
+    private final Sequences texts;
     private final Tensor out;
 
     public FromTensors(int[] tokens) throws IOException {
       super("gatun");
       embedder = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM);
       ids = Tensor.copyOf(arena, tokens, tokens.length);
-      cuSeqlens = Tensor.copyOf(arena, new int[] {0, tokens.length}, 2);
+      texts = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, tokens.length}, 2));
       out = Tensor.allocate(arena, DType.FLOAT32, 1, 384);
     }
 
     @Override
     public void calls(long n) {
       for (long i = 0; i < n; i++) {
-        embedder.embed(workspace, ids, cuSeqlens, out);
+        embedder.embed(workspace, ids, texts, out);
       }
     }
 
@@ -119,6 +121,56 @@ public abstract class EmbeddingPeer extends Peer {
     }
   }
 
+  /** Weights in one piece of memory with huge pages, as the model has them. */
+  private static final class Slab {
+    private static final long ALIGNMENT = 64 / Float.BYTES;
+
+    private final Tensor memory;
+    private long used;
+
+    Slab(Arena arena, BertWeights weights) {
+      memory =
+          Tensor.allocate(
+              arena,
+              DType.FLOAT32,
+              Stream.concat(
+                      Stream.of(
+                          weights.wordEmbeddings(),
+                          weights.positionEmbeddings(),
+                          weights.tokenTypeEmbeddings(),
+                          weights.embeddingNorm().weight(),
+                          weights.embeddingNorm().bias()),
+                      weights.layers().stream().flatMap(Slab::tensors))
+                  .mapToLong(Slab::room)
+                  .sum());
+    }
+
+    private static Stream<Tensor> tensors(BertWeights.Layer layer) {
+      return Stream.concat(
+          Stream.of(
+                  layer.query(),
+                  layer.key(),
+                  layer.value(),
+                  layer.attentionOutput(),
+                  layer.intermediate(),
+                  layer.output())
+              .flatMap(linear -> Stream.of(linear.weight(), linear.bias())),
+          Stream.of(layer.attentionNorm(), layer.outputNorm())
+              .flatMap(norm -> Stream.of(norm.weight(), norm.bias())));
+    }
+
+    private static long room(Tensor tensor) {
+      return Math.ceilDiv(tensor.elements(), ALIGNMENT) * ALIGNMENT;
+    }
+
+    Tensor copy(Tensor tensor) {
+      Tensor copy = memory.slice(0, used, used + tensor.elements()).reshape(tensor.shape());
+      copy.copyFrom(tensor);
+      used += room(tensor);
+      return copy;
+    }
+  }
+
   /**
    * The same layers with {@code float[]} between them: what a library with arrays in its interface
    * does. Every layer's result is a new array; around each native call its inputs are copied
@@ -131,7 +183,11 @@ public abstract class EmbeddingPeer extends Peer {
     private final Workspace workspace = runtime.newWorkspace();
     private final Arena arena = Arena.ofShared();
     private final Attention attention = runtime.attention(AttentionSpec.standard());
-    private final BertWeights weights;
+    private final Slab slab;
+    private final float epsilon;
+    private final Tensor words;
+    private final Tensor positions;
+    private final Tensor types;
     private final LayerNorm embeddingNorm;
     private final List<Layer> layers = new ArrayList<>();
     private final int[] ids;
@@ -152,30 +208,38 @@ public abstract class EmbeddingPeer extends Peer {
     public FromArrays(int[] ids) throws IOException {
       super("float[]");
       this.ids = ids.clone();
-      weights = BertWeights.from(EmbeddingModelSpec.MINILM.openModel(arena), arena).copyTo(arena);
-      hidden = weights.config().hidden();
-      heads = weights.config().heads();
-      embeddingNorm = norm(weights.embeddingNorm());
-      for (BertWeights.Layer w : weights.layers()) {
-        layers.add(
-            new Layer(
-                linear(w.query(), Activation.NONE),
-                linear(w.key(), Activation.NONE),
-                linear(w.value(), Activation.NONE),
-                linear(w.attentionOutput(), Activation.NONE),
-                norm(w.attentionNorm()),
-                linear(w.intermediate(), Activation.GELU),
-                linear(w.output(), Activation.NONE),
-                norm(w.outputNorm())));
+      try (Arena reading = Arena.ofConfined()) {
+        BertWeights weights =
+            BertWeights.from(EmbeddingModelSpec.MINILM.openModel(reading), reading);
+        slab = new Slab(arena, weights);
+        hidden = weights.config().hidden();
+        heads = weights.config().heads();
+        epsilon = weights.config().layerNormEps();
+        words = slab.copy(weights.wordEmbeddings());
+        positions = slab.copy(weights.positionEmbeddings());
+        types = slab.copy(weights.tokenTypeEmbeddings());
+        embeddingNorm = norm(weights.embeddingNorm());
+        for (BertWeights.Layer w : weights.layers()) {
+          layers.add(
+              new Layer(
+                  linear(w.query(), Activation.NONE),
+                  linear(w.key(), Activation.NONE),
+                  linear(w.value(), Activation.NONE),
+                  linear(w.attentionOutput(), Activation.NONE),
+                  norm(w.attentionNorm()),
+                  linear(w.intermediate(), Activation.GELU),
+                  linear(w.output(), Activation.NONE),
+                  norm(w.outputNorm())));
+        }
       }
     }
 
     private Linear linear(BertWeights.Linear w, Activation activation) {
-      return new Linear(runtime, w.weight(), w.bias(), activation);
+      return new Linear(runtime, slab.copy(w.weight()), slab.copy(w.bias()), activation);
     }
 
     private LayerNorm norm(BertWeights.Norm w) {
-      return new LayerNorm(runtime, w.weight(), w.bias(), weights.config().layerNormEps());
+      return new LayerNorm(runtime, slab.copy(w.weight()), slab.copy(w.bias()), epsilon);
     }
 
     private float[] embed() {
@@ -194,15 +258,12 @@ public abstract class EmbeddingPeer extends Peer {
 
     private float[] lookUp() {
       float[] x = new float[ids.length * hidden];
-      MemorySegment words = weights.wordEmbeddings().segment();
-      MemorySegment positions = weights.positionEmbeddings().segment();
-      MemorySegment types = weights.tokenTypeEmbeddings().segment();
       for (int t = 0; t < ids.length; t++) {
         for (int c = 0; c < hidden; c++) {
           x[t * hidden + c] =
-              words.getAtIndex(ValueLayout.JAVA_FLOAT, (long) ids[t] * hidden + c)
-                  + positions.getAtIndex(ValueLayout.JAVA_FLOAT, (long) t * hidden + c)
-                  + types.getAtIndex(ValueLayout.JAVA_FLOAT, c);
+              words.segment().getAtIndex(ValueLayout.JAVA_FLOAT, (long) ids[t] * hidden + c)
+                  + positions.segment().getAtIndex(ValueLayout.JAVA_FLOAT, (long) t * hidden + c)
+                  + types.segment().getAtIndex(ValueLayout.JAVA_FLOAT, c);
         }
       }
       return x;

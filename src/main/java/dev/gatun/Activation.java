@@ -1,4 +1,4 @@
-package dev.gatun.nn;
+package dev.gatun;
 
 /** Functions applied to each element of a layer's result. */
 public enum Activation {

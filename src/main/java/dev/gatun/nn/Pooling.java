@@ -1,4 +1,4 @@
-package dev.gatun.model;
+package dev.gatun.nn;
 
 /** How the vector of a text is made of the vectors of its tokens. */
 public enum Pooling {

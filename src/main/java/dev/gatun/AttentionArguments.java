@@ -1,0 +1,242 @@
+package dev.gatun;
+
+import dev.gatun.internal.AttentionCall;
+import dev.gatun.internal.Native;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** Checks the arguments of attention calls, describes them, and names the one that is wrong. */
+final class AttentionArguments {
+
+  private static final long MAX_SIZE = Integer.MAX_VALUE;
+
+  private AttentionArguments() {}
+
+  // ---- shapes --------------------------------------------------------------------------------
+
+  /** Describes a call of tensors {@code [batch, seq, heads, dim]}. */
+  static void describe(AttentionCall call, AttentionSpec spec, AttentionLayouts a) {
+    check(spec, a, 1);
+    checkInts("keyLengths", a.keyLengths, a.q.shape[0]);
+    checkInts("queryLengths", a.queryLengths, a.q.shape[0]);
+    describe(call, spec, a, 1, a.q.shape[0], a.q.shape[1], a.k.shape[1]);
+  }
+
+  /** Checks ragged tensors {@code [total, heads, dim]}. */
+  static void checkRagged(AttentionSpec spec, AttentionLayouts a) {
+    check(spec, a, 0);
+    if (a.keyLengths != null || a.queryLengths != null) {
+      throw new IllegalArgumentException(
+          "%s: expected none beside cuSeqlens, got %s"
+              .formatted(
+                  a.keyLengths != null ? "keyLengths" : "queryLengths",
+                  a.keyLengths != null ? a.keyLengths : a.queryLengths));
+    }
+  }
+
+  /** Describes a call of ragged tensors, whose longest sequences are so long. */
+  static void describeRagged(
+      AttentionCall call, AttentionSpec spec, AttentionLayouts a, long longestQ, long longestK) {
+    describe(call, spec, a, 0, a.cuSeqlensQ.shape[0] - 1, longestQ, longestK);
+  }
+
+  private static void describe(
+      AttentionCall call,
+      AttentionSpec spec,
+      AttentionLayouts a,
+      int rows,
+      long batch,
+      long seqQ,
+      long seqK) {
+    long heads = a.q.shape[rows + 1];
+    long kvHeads = a.k.shape[rows + 1];
+    call.describe(
+        spec, batch, heads, kvHeads, seqQ, seqK, a.q.shape[rows + 2], a.v.shape[rows + 2]);
+    call.strideQ(batchStride(a.q, rows), a.q.strides[rows], a.q.strides[rows + 1])
+        .strideK(batchStride(a.k, rows), a.k.strides[rows], a.k.strides[rows + 1])
+        .strideV(batchStride(a.v, rows), a.v.strides[rows], a.v.strides[rows + 1])
+        .strideOut(batchStride(a.out, rows), a.out.strides[rows], a.out.strides[rows + 1]);
+    if (a.lse != null) {
+      call.strideLse(batchStride(a.lse, rows), a.lse.strides[rows + 1], a.lse.strides[rows]);
+    }
+  }
+
+  private static long batchStride(TensorLayout layout, int rows) {
+    return rows == 0 ? 0 : layout.strides[0];
+  }
+
+  /**
+   * Checks all tensors but lengths and offsets.
+   *
+   * @param rows the dimension of rows: 1 behind that of the batch, or 0 where they are ragged
+   */
+  private static void check(AttentionSpec spec, AttentionLayouts a, int rows) {
+    boolean ragged = rows == 0;
+    if (!isFloats(a.q, rows + 3)) {
+      throw bad("q", ragged ? "[totalQ, heads, headDim]" : "[batch, seqQ, heads, headDim]", a.q);
+    }
+    long seqQ = a.q.shape[rows];
+    long heads = a.q.shape[rows + 1];
+    long headDim = a.q.shape[rows + 2];
+    if (a.q.shape[0] > MAX_SIZE
+        || seqQ > MAX_SIZE
+        || heads < 1
+        || heads > MAX_SIZE
+        || !isHeadDim(headDim)) {
+      String sizes = ragged ? "[< 2^31, " : "[< 2^31, < 2^31, ";
+      throw bad("q", sizes + "1 or more, 1 .. " + Native.Abi.MAX_HEAD_DIM + "]", a.q);
+    }
+    if (!isFloats(a.k, rows + 3)
+        || !sameBatch(a.k, a.q, rows)
+        || a.k.shape[rows] > MAX_SIZE
+        || a.k.shape[rows + 1] < 1
+        || heads % a.k.shape[rows + 1] != 0
+        || a.k.shape[rows + 2] != headDim) {
+      Object seq = ragged ? "totalK" : a.q.shape[0] + ", ?";
+      throw bad("k", "[%s, %s, %d]".formatted(seq, divisor(heads), headDim), a.k);
+    }
+    long seqK = a.k.shape[rows];
+    long kvHeads = a.k.shape[rows + 1];
+    if (!has(a.v, a.q, rows, seqK, kvHeads) || !isHeadDim(a.v.shape[rows + 2])) {
+      String dim = "1 .. " + Native.Abi.MAX_HEAD_DIM;
+      throw bad("v", "[%s%d, %d, %s]".formatted(batch(a.q, rows), seqK, kvHeads, dim), a.v);
+    }
+    long headDimV = a.v.shape[rows + 2];
+    if (!has(a.out, a.q, rows, seqQ, heads) || a.out.shape[rows + 2] != headDimV) {
+      throw bad("out", "[%s%d, %d, %d]".formatted(batch(a.q, rows), seqQ, heads, headDimV), a.out);
+    }
+    if (a.lse != null
+        && !(isFloats(a.lse, rows + 2)
+            && sameBatch(a.lse, a.q, rows)
+            && a.lse.shape[rows] == heads
+            && a.lse.shape[rows + 1] == seqQ)) {
+      throw bad("lse", "[%s%d, %d]".formatted(batch(a.q, rows), heads, seqQ), a.lse);
+    }
+    checkHeads("alibiSlopes", spec.alibiSlopes().orElse(null), heads);
+    checkHeads("relativePositions", spec.relativePositions().orElse(null), heads);
+    checkUnitStride("q", a.q);
+    checkUnitStride("k", a.k);
+    checkUnitStride("v", a.v);
+    checkUnitStride("out", a.out);
+  }
+
+  /** Whether a tensor has the batch of q, and these rows and heads. */
+  private static boolean has(TensorLayout a, TensorLayout q, int rows, long seq, long heads) {
+    return isFloats(a, rows + 3)
+        && sameBatch(a, q, rows)
+        && a.shape[rows] == seq
+        && a.shape[rows + 1] == heads;
+  }
+
+  private static boolean sameBatch(TensorLayout a, TensorLayout q, int rows) {
+    return rows == 0 || a.shape[0] == q.shape[0];
+  }
+
+  private static String batch(TensorLayout q, int rows) {
+    return rows == 0 ? "" : q.shape[0] + ", ";
+  }
+
+  private static String divisor(long heads) {
+    return heads == 1 ? "1" : "divisor of " + heads;
+  }
+
+  private static boolean isHeadDim(long size) {
+    return size >= 1 && size <= Native.Abi.MAX_HEAD_DIM;
+  }
+
+  private static boolean isFloats(TensorLayout layout, int rank) {
+    return layout.shape.length == rank && layout.dtype == DType.FLOAT32;
+  }
+
+  private static IllegalArgumentException bad(String name, String shape, TensorLayout layout) {
+    return new IllegalArgumentException(
+        "%s: expected %s float32, got %s".formatted(name, shape, layout));
+  }
+
+  private static void checkUnitStride(String name, TensorLayout layout) {
+    int last = layout.shape.length - 1;
+    if (layout.strides[last] != 1 && layout.shape[last] > 1 && layout.elements > 0) {
+      throw new IllegalArgumentException(
+          "%s: expected stride 1 in the last dimension, got strides %s for shape %s"
+              .formatted(name, TensorLayout.text(layout.strides), TensorLayout.text(layout.shape)));
+    }
+  }
+
+  private static void checkHeads(String name, Tensor biases, long heads) {
+    if (biases != null && biases.layout.shape[0] != heads) {
+      throw new IllegalArgumentException(
+          "%s: expected %d heads as q has, got %s".formatted(name, heads, biases.layout));
+    }
+  }
+
+  private static void checkInts(String name, TensorLayout layout, long count) {
+    if (layout == null) {
+      return;
+    }
+    if (layout.dtype != DType.INT32 || layout.shape.length != 1 || layout.shape[0] != count) {
+      throw new IllegalArgumentException(
+          "%s: expected [%d] int32, got %s".formatted(name, count, layout));
+    }
+    if (!layout.contiguous) {
+      throw new IllegalArgumentException(
+          "%s: expected stride 1, got stride %d".formatted(name, layout.strides[0]));
+    }
+  }
+
+  // ---- offsets of ragged sequences -----------------------------------------------------------
+
+  /** Checks that these are offsets of as many sequences, before they are read. */
+  static void checkOffsets(TensorLayout queries, TensorLayout keys) {
+    long least = Math.max(1, queries.shape.length == 1 ? queries.shape[0] : 1);
+    checkInts("cuSeqlens of queries", queries, least);
+    checkInts("cuSeqlens of keys", keys, least);
+    if (least > MAX_SIZE) {
+      throw new IllegalArgumentException(
+          "cuSeqlens: expected less than 2^31 offsets, got " + least);
+    }
+  }
+
+  /**
+   * Copies offsets to memory that nobody else changes, and checks the copy.
+   *
+   * @param total the rows there are
+   * @return the longest sequence
+   */
+  static long copyOffsets(String name, Tensor offsets, long total, MemorySegment to) {
+    long count = offsets.elements();
+    MemorySegment.copy(offsets.segment, 0, to, 0, count * Integer.BYTES);
+    long longest = 0;
+    int last = 0;
+    for (long n = 0; n < count; n++) {
+      int end = to.getAtIndex(ValueLayout.JAVA_INT, n);
+      if (end < last || end > total) {
+        throw new IllegalArgumentException(
+            "%s[%d]: expected %d .. %d (rows there are), got %d"
+                .formatted(name, n, last, total, end));
+      }
+      if (n > 0) {
+        longest = Math.max(longest, end - last);
+      }
+      last = end;
+    }
+    return longest;
+  }
+
+  // ---- failures ------------------------------------------------------------------------------
+
+  static IllegalArgumentException readOnly(String name) {
+    return new IllegalArgumentException(
+        name + ": expected memory that can be written, got a read-only segment");
+  }
+
+  /** The first length that is out of its range, or null. */
+  static String badLength(String name, Tensor lengths, long max) {
+    for (long i = 0; lengths != null && i < lengths.elements(); i++) {
+      int length = lengths.segment.getAtIndex(ValueLayout.JAVA_INT, i);
+      if (length < 0 || length > max) {
+        return "%s[%d]: expected 0 .. %d, got %d".formatted(name, i, max, length);
+      }
+    }
+    return null;
+  }
+}

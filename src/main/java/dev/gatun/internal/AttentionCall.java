@@ -1,0 +1,463 @@
+package dev.gatun.internal;
+
+import dev.gatun.AttentionPlan;
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
+import dev.gatun.GatunException;
+import dev.gatun.Tensor;
+import dev.gatun.Tier;
+import dev.gatun.internal.gatun.gatun_attention_desc;
+import dev.gatun.internal.gatun.gatun_attention_plan_info;
+import dev.gatun.internal.gatun.gatun_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalDouble;
+
+/**
+ * The one way to an attention kernel: descriptor, scratch and optional inputs of one call after
+ * another, for one thread at a time.
+ *
+ * <p>Describe the call ({@link #describe}, strides), {@link #prepare} it, give the optional inputs
+ * it has, {@link #run} it. The description stays for further runs; optional inputs are those of one
+ * run. Tensors are segments, which the linker keeps alive during the call; context, descriptor and
+ * scratch are addresses that their owner keeps alive, so that the linker spends its two remembered
+ * scopes on the caller's arenas.
+ */
+public final class AttentionCall implements AutoCloseable {
+
+  private static final MemorySegment NONE = MemorySegment.NULL;
+  private static final int MESSAGE_BYTES = 512;
+  private static final long SIZE_BYTES = 64;
+
+  private static final class Forward {
+    /**
+     * {@code gatun_attention_forward} with context, descriptor and scratch as plain addresses. In
+     * the C calling conventions of x86-64 and AArch64 a pointer and an int64 are passed alike. With
+     * segments there, a call with tensors in a shared arena would take 70 ns instead of 34: the
+     * linker compares the scope of an argument with the first two only, before it acquires it.
+     */
+    static final MethodHandle HANDLE =
+        handle(
+            gatun_h.gatun_attention_forward$address(),
+            gatun_h.gatun_attention_forward$descriptor());
+  }
+
+  private static final class ForwardExtended {
+    /** {@code gatun_attention_forward_extended}, in the same way. */
+    static final MethodHandle HANDLE =
+        handle(
+            gatun_h.gatun_attention_forward_extended$address(),
+            gatun_h.gatun_attention_forward_extended$descriptor());
+  }
+
+  private static MethodHandle handle(MemorySegment address, FunctionDescriptor function) {
+    List<MemoryLayout> layouts = new ArrayList<>(function.argumentLayouts());
+    for (int argument = 0; argument < 3; argument++) {
+      layouts.set(argument, ValueLayout.JAVA_LONG);
+    }
+    FunctionDescriptor plain =
+        FunctionDescriptor.of(
+            function.returnLayout().orElseThrow(), layouts.toArray(MemoryLayout[]::new));
+    return Linker.nativeLinker().downcallHandle(address, plain);
+  }
+
+  private final long context;
+  private final MemorySegment contextSegment;
+
+  /** Room for a size, then the descriptor. */
+  private final MemorySegment memory;
+
+  private final MemorySegment desc;
+  private final long descAddress;
+
+  private MemorySegment scratch = NONE;
+  private long scratchAddress;
+  private long scratchBytes;
+
+  private MemorySegment alibiSlopes = NONE;
+  private MemorySegment relativePositions = NONE;
+
+  // Of the next run alone.
+  private MemorySegment keyLengths = NONE;
+  private MemorySegment queryLengths = NONE;
+  private MemorySegment cuSeqlensQ = NONE;
+  private MemorySegment cuSeqlensK = NONE;
+
+  /** Whether the call has inputs that only the extended function takes. */
+  private boolean extended;
+
+  /** Takes memory for the descriptor of calls on a context, which stays open as long as this is. */
+  public AttentionCall(long context) {
+    this.context = context;
+    this.contextSegment = MemorySegment.ofAddress(context);
+    long bytes = gatun_attention_desc.sizeof();
+    this.memory = Native.allocate(SIZE_BYTES + bytes);
+    this.desc = memory.asSlice(SIZE_BYTES, bytes);
+    this.descAddress = desc.address();
+  }
+
+  @Override
+  public void close() {
+    releaseScratch();
+    Native.free(memory);
+  }
+
+  private void releaseScratch() {
+    MemorySegment old = scratch;
+    scratch = NONE;
+    scratchAddress = 0;
+    scratchBytes = 0;
+    if (old.byteSize() > 0) {
+      Native.free(old);
+    }
+  }
+
+  /** Of scratch. */
+  public long bytes() {
+    return scratchBytes;
+  }
+
+  // ---- the description -----------------------------------------------------------------------
+
+  /**
+   * Describes a call but for its strides. Of ragged sequences batch is their number, seqQ and seqK
+   * are the lengths of the longest.
+   */
+  public AttentionCall describe(
+      AttentionSpec spec,
+      long batch,
+      long heads,
+      long kvHeads,
+      long seqQ,
+      long seqK,
+      long headDim,
+      long headDimV) {
+    OptionalDouble scale = spec.scale();
+    Tensor slopes = spec.alibiSlopes().orElse(null);
+    Tensor relative = spec.relativePositions().orElse(null);
+    alibiSlopes = slopes == null ? NONE : slopes.segment();
+    relativePositions = relative == null ? NONE : relative.segment();
+    extended = slopes != null || relative != null;
+    forgetInputs(); // of a call that ended before its run
+    gatun_attention_desc.struct_size(desc, (int) gatun_attention_desc.sizeof());
+    gatun_attention_desc.flags(
+        desc,
+        (scale.isPresent() ? gatun_h.GATUN_ATTENTION_SCALE() : 0)
+            | (extended ? gatun_h.GATUN_ATTENTION_BIASED() : 0));
+    gatun_attention_desc.dtype(desc, gatun_h.GATUN_DTYPE_F32());
+    gatun_attention_desc.kv_dtype(desc, gatun_h.GATUN_DTYPE_F32());
+    gatun_attention_desc.causal(desc, code(spec.causal()));
+    gatun_attention_desc.max_threads(desc, spec.maxThreads());
+    gatun_attention_desc.scale(desc, scale.isPresent() ? (float) scale.getAsDouble() : 0);
+    gatun_attention_desc.batch(desc, batch);
+    gatun_attention_desc.heads(desc, heads);
+    gatun_attention_desc.kv_heads(desc, kvHeads);
+    gatun_attention_desc.seq_q(desc, seqQ);
+    gatun_attention_desc.seq_k(desc, seqK);
+    gatun_attention_desc.head_dim(desc, headDim);
+    gatun_attention_desc.head_dim_v(desc, headDimV);
+    gatun_attention_desc.relative_span(desc, relative == null ? 0 : relative.size(1) / 2);
+    return strideLse(0, 0, 0);
+  }
+
+  private static int code(Causal causal) {
+    return switch (causal) {
+      case NONE -> gatun_h.GATUN_CAUSAL_NONE();
+      case BOTTOM_RIGHT -> gatun_h.GATUN_CAUSAL_BOTTOM_RIGHT();
+      case TOP_LEFT -> gatun_h.GATUN_CAUSAL_TOP_LEFT();
+    };
+  }
+
+  /**
+   * Says that query rows are sequences of different lengths, one after the other; null: they are
+   * not. Their batch strides are 0. The offsets {@code [batch + 1]} int32 are those of the next
+   * run.
+   */
+  public AttentionCall raggedQueries(MemorySegment cuSeqlens) {
+    if (cuSeqlens != null) {
+      cuSeqlensQ = cuSeqlens;
+      ragged(gatun_h.GATUN_ATTENTION_RAGGED_Q());
+    }
+    return this;
+  }
+
+  /** Says the same of keys and values. */
+  public AttentionCall raggedKeys(MemorySegment cuSeqlens) {
+    if (cuSeqlens != null) {
+      cuSeqlensK = cuSeqlens;
+      ragged(gatun_h.GATUN_ATTENTION_RAGGED_K());
+    }
+    return this;
+  }
+
+  private void ragged(int flag) {
+    extended = true;
+    gatun_attention_desc.flags(desc, gatun_attention_desc.flags(desc) | flag);
+  }
+
+  /** Sets the strides of queries, in elements; those of keys, values, output and LSE follow. */
+  public AttentionCall strideQ(long batch, long seq, long head) {
+    return stride(gatun_attention_desc.q_stride$offset(), batch, seq, head);
+  }
+
+  public AttentionCall strideK(long batch, long seq, long head) {
+    return stride(gatun_attention_desc.k_stride$offset(), batch, seq, head);
+  }
+
+  public AttentionCall strideV(long batch, long seq, long head) {
+    return stride(gatun_attention_desc.v_stride$offset(), batch, seq, head);
+  }
+
+  public AttentionCall strideOut(long batch, long seq, long head) {
+    return stride(gatun_attention_desc.out_stride$offset(), batch, seq, head);
+  }
+
+  public AttentionCall strideLse(long batch, long seq, long head) {
+    return stride(gatun_attention_desc.lse_stride$offset(), batch, seq, head);
+  }
+
+  private AttentionCall stride(long offset, long batch, long seq, long head) {
+    desc.set(ValueLayout.JAVA_LONG, offset, batch);
+    desc.set(ValueLayout.JAVA_LONG, offset + 8, seq);
+    desc.set(ValueLayout.JAVA_LONG, offset + 16, head);
+    return this;
+  }
+
+  /** Checks the description and makes the scratch as large as it needs. Returns a status. */
+  public int prepare() {
+    int status = gatun_h.gatun_attention_workspace_size(contextSegment, desc, memory);
+    if (status != Native.Abi.OK) {
+      return status;
+    }
+    long needed = memory.get(ValueLayout.JAVA_LONG, 0);
+    if (needed > scratchBytes) {
+      MemorySegment smaller = scratch;
+      MemorySegment larger = Native.allocate(needed);
+      scratchAddress = larger.address();
+      scratchBytes = needed;
+      scratch = larger;
+      if (smaller.byteSize() > 0) {
+        Native.free(smaller); // last: it is not freed twice if this call ends early
+      }
+    }
+    return status;
+  }
+
+  /** What is wrong with the description, by the name of its member, or null. */
+  public String check() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment message = arena.allocate(MESSAGE_BYTES);
+      int status = gatun_h.gatun_attention_check(contextSegment, desc, message, MESSAGE_BYTES);
+      return status == Native.Abi.OK ? null : message.getString(0);
+    }
+  }
+
+  // ---- the run -------------------------------------------------------------------------------
+
+  /** Gives the next run lengths {@code [batch]} int32, each or NULL. */
+  public AttentionCall lengths(MemorySegment keys, MemorySegment queries) {
+    keyLengths = keys;
+    queryLengths = queries;
+    return this;
+  }
+
+  /**
+   * Runs the call, with an LSE or NULL, and forgets its optional inputs. Returns a status; unless
+   * it is OK nothing was written.
+   */
+  public int run(
+      MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse) {
+    AttentionEvent event = AttentionEvent.start();
+    int status;
+    try {
+      status = extended ? forwardExtended(q, k, v, out, lse) : forward(q, k, v, out, lse);
+    } catch (Error | RuntimeException e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new AssertionError("a downcall throws nothing checked", e);
+    } finally {
+      forgetInputs();
+    }
+    if (event != null && status == Native.Abi.OK) {
+      finish(event);
+    }
+    return status;
+  }
+
+  private int forward(
+      MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse)
+      throws Throwable {
+    return (int)
+        Forward.HANDLE.invokeExact(
+            context,
+            descAddress,
+            scratchAddress,
+            scratchBytes,
+            q,
+            k,
+            v,
+            keyLengths,
+            queryLengths,
+            out,
+            lse);
+  }
+
+  private int forwardExtended(
+      MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse)
+      throws Throwable {
+    return (int)
+        ForwardExtended.HANDLE.invokeExact(
+            context,
+            descAddress,
+            scratchAddress,
+            scratchBytes,
+            q,
+            k,
+            v,
+            keyLengths,
+            queryLengths,
+            out,
+            lse,
+            cuSeqlensQ,
+            cuSeqlensK,
+            NONE, // page_table
+            NONE, // mask
+            NONE, // block_mask
+            NONE, // bias
+            alibiSlopes,
+            NONE, // sinks
+            NONE, // segment_ids_q
+            NONE, // segment_ids_k
+            NONE, // prefix_lengths
+            relativePositions,
+            NONE, // query_positions
+            NONE, // k_scales
+            NONE); // v_scales
+  }
+
+  /** Only what was given is written, since a write costs more than a look. */
+  private void forgetInputs() {
+    if (keyLengths != NONE || queryLengths != NONE) {
+      keyLengths = NONE;
+      queryLengths = NONE;
+    }
+    if (cuSeqlensQ != NONE || cuSeqlensK != NONE) {
+      cuSeqlensQ = NONE;
+      cuSeqlensK = NONE;
+    }
+  }
+
+  private void finish(AttentionEvent event) {
+    event.end();
+    if (!event.shouldCommit()) {
+      return;
+    }
+    AttentionPlan plan = plan();
+    int flags = gatun_attention_desc.flags(desc);
+    event.batch = gatun_attention_desc.batch(desc);
+    event.heads = gatun_attention_desc.heads(desc);
+    event.kvHeads = gatun_attention_desc.kv_heads(desc);
+    event.seqQ = gatun_attention_desc.seq_q(desc);
+    event.seqK = gatun_attention_desc.seq_k(desc);
+    event.headDim = (int) gatun_attention_desc.head_dim(desc);
+    event.headDimV = (int) gatun_attention_desc.head_dim_v(desc);
+    event.causal = causal(gatun_attention_desc.causal(desc)).name();
+    event.ragged =
+        (flags & (gatun_h.GATUN_ATTENTION_RAGGED_Q() | gatun_h.GATUN_ATTENTION_RAGGED_K())) != 0;
+    event.kernel = kernel(plan.kernel(), plan.tier());
+    event.threads = plan.threads();
+    event.commit();
+  }
+
+  private static Causal causal(int code) {
+    for (Causal causal : Causal.values()) {
+      if (code(causal) == code) {
+        return causal;
+      }
+    }
+    throw new AssertionError("causal: " + code);
+  }
+
+  private static String kernel(AttentionPlan.Kernel kernel, Tier tier) {
+    String name =
+        switch (kernel) {
+          case GENERAL -> "attention_f32_";
+          case FEW_ROWS -> "attention_few_f32_";
+          case TINY -> "attention_tiny_f32_";
+        };
+    return name
+        + switch (tier) {
+          case PORTABLE -> "portable";
+          case NEON -> "neon";
+          case AVX2 -> "avx2";
+          case AVX512 -> "avx512";
+        };
+  }
+
+  // ---- the plan ------------------------------------------------------------------------------
+
+  /** How the described call is cut up, for full lengths; null if the description is refused. */
+  public AttentionPlan plan() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = gatun_attention_plan_info.allocate(arena);
+      gatun_attention_plan_info.struct_size(info, (int) gatun_attention_plan_info.sizeof());
+      int status = gatun_h.gatun_attention_plan(contextSegment, desc, info);
+      return status == Native.Abi.OK ? plan(info) : null;
+    }
+  }
+
+  private static AttentionPlan plan(MemorySegment info) {
+    double share = gatun_attention_plan_info.predicted_share(info);
+    return new AttentionPlan(
+        Native.tier(gatun_attention_plan_info.tier(info)),
+        planKernel(gatun_attention_plan_info.kernel(info)),
+        gatun_attention_plan_info.threads(info),
+        gatun_attention_plan_info.block_lanes(info),
+        gatun_attention_plan_info.task_blocks(info),
+        gatun_attention_plan_info.task_lanes(info),
+        gatun_attention_plan_info.tasks(info),
+        gatun_attention_plan_info.tile_keys(info),
+        gatun_attention_plan_info.chain_keys(info),
+        gatun_attention_plan_info.split_keys(info),
+        gatun_attention_plan_info.keys_stay(info) != 0,
+        planCopies(gatun_attention_plan_info.copies(info)),
+        gatun_attention_plan_info.key_splits(info),
+        gatun_attention_plan_info.scratch_bytes(info),
+        gatun_attention_plan_info.workspace_bytes(info),
+        gatun_attention_plan_info.flops(info),
+        Double.isNaN(share) ? OptionalDouble.empty() : OptionalDouble.of(share));
+  }
+
+  private static AttentionPlan.Copies planCopies(int code) {
+    if (code == gatun_h.GATUN_COPY_NONE()) {
+      return AttentionPlan.Copies.NONE;
+    }
+    if (code == gatun_h.GATUN_COPY_TILES()) {
+      return AttentionPlan.Copies.TILES;
+    }
+    if (code == gatun_h.GATUN_COPY_HEADS()) {
+      return AttentionPlan.Copies.HEADS;
+    }
+    throw new GatunException("libgatun plans unknown copies, number " + code, null);
+  }
+
+  private static AttentionPlan.Kernel planKernel(int code) {
+    if (code == gatun_h.GATUN_KERNEL_GENERAL()) {
+      return AttentionPlan.Kernel.GENERAL;
+    }
+    if (code == gatun_h.GATUN_KERNEL_FEW_ROWS()) {
+      return AttentionPlan.Kernel.FEW_ROWS;
+    }
+    if (code == gatun_h.GATUN_KERNEL_TINY()) {
+      return AttentionPlan.Kernel.TINY;
+    }
+    throw new GatunException("libgatun plans an unknown kernel, number " + code, null);
+  }
+}

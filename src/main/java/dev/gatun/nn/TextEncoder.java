@@ -1,0 +1,203 @@
+package dev.gatun.nn;
+
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.Workspace;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.Matrix;
+import dev.gatun.internal.ModelEvent;
+import dev.gatun.internal.SequenceRows;
+import dev.gatun.internal.SharedMemory;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * From token ids to the last hidden state: an embedding and an encoder.
+ *
+ * {@snippet :
+ * Tensor ids = Tensor.copyOf(arena, new int[] {101, 7592, 102, 101, 2088, 999, 102}, 7);
+ * Sequences texts = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, 3, 7}, 3));
+ * Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 7, encoder.dim());
+ * encoder.forward(ids, texts, hidden);
+ * }
+ *
+ * <p>Texts of lengths 3 and 500 cost 503 rows. Immutable; any number of threads may share it. Warm
+ * calls allocate nothing on either side, whatever their lengths. Bits do not depend on the number
+ * of threads. Lifetime and virtual threads are as for {@link dev.gatun.Attention}.
+ */
+public final class TextEncoder {
+
+  private final String name;
+  private final GatunRuntime runtime;
+  private final Embedding embedding;
+  private final TransformerEncoder encoder;
+  private final Parameters parameters;
+
+  /**
+   * Puts an encoder together.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param embedding of its tokens
+   * @param encoder its layers
+   */
+  public TextEncoder(
+      String name, GatunRuntime runtime, Embedding embedding, TransformerEncoder encoder) {
+    this(name, runtime, "embedding", embedding, encoder);
+  }
+
+  /** With the name that the embedding has in messages. */
+  TextEncoder(
+      String name,
+      GatunRuntime runtime,
+      String embeddingName,
+      Embedding embedding,
+      TransformerEncoder encoder) {
+    this.name = Objects.requireNonNull(name, "name");
+    this.runtime = Objects.requireNonNull(runtime, "runtime");
+    this.embedding = Objects.requireNonNull(embedding, embeddingName);
+    this.encoder = Objects.requireNonNull(encoder, "encoder");
+    if (embedding.dim() != encoder.dim()) {
+      throw new IllegalArgumentException(
+          "%s: expected rows of %d, got %d"
+              .formatted(embeddingName, encoder.dim(), embedding.dim()));
+    }
+    this.parameters =
+        new Parameters.Builder()
+            .add(embeddingName, embedding.parameters())
+            .add("encoder", encoder.parameters())
+            .build();
+  }
+
+  /**
+   * Returns the name of the model in Flight Recorder's events.
+   *
+   * @return what it was made with
+   */
+  public String name() {
+    return name;
+  }
+
+  /**
+   * Returns the runtime.
+   *
+   * @return where it runs
+   */
+  public GatunRuntime runtime() {
+    return runtime;
+  }
+
+  /**
+   * Returns the embedding.
+   *
+   * @return of the tokens
+   */
+  public Embedding embedding() {
+    return embedding;
+  }
+
+  /**
+   * Returns the layers.
+   *
+   * @return what follows the embedding, in the order in which they run; cannot be changed
+   */
+  public List<TransformerLayer> layers() {
+    return encoder.layers();
+  }
+
+  /**
+   * Returns the size of a hidden state.
+   *
+   * @return columns
+   */
+  public long dim() {
+    return encoder.dim();
+  }
+
+  /**
+   * Returns the longest text.
+   *
+   * @return tokens; 2<sup>31</sup> − 1 if there is no limit
+   */
+  public int positions() {
+    return Math.min(embedding.positions(), encoder.positions());
+  }
+
+  Parameters parameters() {
+    return parameters;
+  }
+
+  /**
+   * Encodes texts of one length.
+   *
+   * @param ids {@code [batch, seq]} or, of one text, {@code [tokens]} INT32, contiguous
+   * @param hidden receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   */
+  public void forward(Tensor ids, Tensor hidden) {
+    forward(null, ids, null, hidden);
+  }
+
+  /**
+   * Encodes texts of different lengths.
+   *
+   * @param ids {@code [batch, seq]} or {@code [tokens]} INT32, contiguous
+   * @param texts how the ids are divided
+   * @param hidden receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   */
+  public void forward(Tensor ids, Sequences texts, Tensor hidden) {
+    forward(null, ids, Objects.requireNonNull(texts, "texts"), hidden);
+  }
+
+  /**
+   * Encodes texts.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param ids {@code [batch, seq]} or {@code [tokens]} INT32, contiguous; those of padding are not
+   *     read
+   * @param texts how the ids are divided, or null: all of one length
+   * @param hidden receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   *     shares no memory with ids, texts and weights
+   * @throws IllegalArgumentException naming the argument that does not fit, an unknown token
+   *     included; nothing was written
+   */
+  public void forward(Workspace workspace, Tensor ids, Sequences texts, Tensor hidden) {
+    forward("hidden", workspace, ids, texts, hidden);
+  }
+
+  void forward(String outName, Workspace workspace, Tensor ids, Sequences texts, Tensor hidden) {
+    Embedding.checkShape("ids", ids);
+    Rows.checkLike(outName, hidden, ids, dim());
+    SharedMemory.refuse(outName, hidden, "ids", ids);
+    Sequences.refuseShared(outName, hidden, texts);
+    parameters.refuse(outName, hidden);
+    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+      ModelEvent event = ModelEvent.start();
+      SequenceRows rows = Sequences.divide(call, texts, "ids", ids, ids.rank(), MemorySegment.NULL);
+      MemorySegment copy = copyIds(call, ids, rows);
+      Matrix to = Rows.view(call, outName, hidden);
+      Matrix computed = Sequences.target(call, rows, to);
+      run(call, rows, copy, computed);
+      Sequences.scatter(rows, computed, to);
+      ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
+    }
+  }
+
+  /** Checked ids in memory that nobody else changes. */
+  MemorySegment copyIds(LayerCall call, Tensor ids, SequenceRows rows) {
+    encoder.checkPositions("ids", rows);
+    return embedding.copyIds(call, "ids", ids, rows, MemorySegment.NULL);
+  }
+
+  /** The last hidden state of checked ids. */
+  void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix hidden) {
+    embedding.run(call, rows, ids, hidden);
+    encoder.run(call, rows, hidden, hidden);
+  }
+
+  /** Describes the encoder on one line. */
+  @Override
+  public String toString() {
+    return "TextEncoder(%s, %s)".formatted(name, encoder);
+  }
+}

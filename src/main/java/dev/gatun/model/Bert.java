@@ -21,9 +21,14 @@ import java.util.List;
 /** BERT (Devlin et al., 2019) as a configuration of the common layers. */
 public final class Bert {
 
+  static final String WORDS = "embeddings.word_embeddings.weight";
+  static final String POSITIONS = "embeddings.position_embeddings.weight";
+  static final String TYPES = "embeddings.token_type_embeddings.weight";
+  static final String NORM = "embeddings.LayerNorm";
+
   private static final String BLOCK = "encoder.layer.{n}.";
 
-  private static final WeightNames NAMES =
+  static final WeightNames NAMES =
       WeightNames.outputMajor()
           .with(Part.QUERY, BLOCK + "attention.self.query.{p}")
           .with(Part.KEY, BLOCK + "attention.self.key.{p}")
@@ -33,9 +38,7 @@ public final class Bert {
           .with(Part.FIRST, BLOCK + "intermediate.dense.{p}")
           .with(Part.SECOND, BLOCK + "output.dense.{p}")
           .with(Part.FEED_FORWARD_NORM, BLOCK + "output.LayerNorm.{p}")
-          .beside("embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight")
-          .beside("embeddings.token_type_embeddings.weight")
-          .beside("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
+          .beside(WORDS, POSITIONS, TYPES, NORM + ".weight", NORM + ".bias")
           // buffers of 0, 1, 2, … and of zeros; heads of pretraining
           .beside("embeddings.position_ids", "embeddings.token_type_ids", "pooler.*", "cls.*");
 
@@ -56,29 +59,42 @@ public final class Bert {
    */
   public static TextEncoder of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     refuseRoberta(weights);
+    return of("Bert", runtime, weights, NAMES, "", layers, heads);
+  }
+
+  /**
+   * The same for a family that differs in its names, and in token types if these are none of them.
+   *
+   * @param scope what the names of the embeddings begin with
+   */
+  static TextEncoder of(
+      String name,
+      GatunRuntime runtime,
+      Weights weights,
+      WeightNames names,
+      String scope,
+      int layers,
+      int heads) {
     BlockConfig config = BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, EPSILON);
-    TransformerEncoder encoder = new BlockLoader(runtime, weights, NAMES, config).encoder();
+    TransformerEncoder encoder = new BlockLoader(runtime, weights, names, config).encoder();
     long dim = encoder.dim();
-    String name = "embeddings.";
     Embedding embedding =
         new Embedding(
             runtime,
-            BlockLoader.table(weights, name + "word_embeddings.weight", dim),
+            BlockLoader.table(weights, scope + WORDS, dim),
             1,
-            PositionalEncoding.learned(
-                BlockLoader.table(weights, name + "position_embeddings.weight", dim)),
-            BlockLoader.table(weights, name + "token_type_embeddings.weight", dim),
-            BlockLoader.layerNorm(runtime, weights, name + "LayerNorm", dim, EPSILON));
-    return new TextEncoder("Bert", runtime, embedding, encoder);
+            PositionalEncoding.learned(BlockLoader.table(weights, scope + POSITIONS, dim)),
+            names.knows(scope + TYPES) ? BlockLoader.table(weights, scope + TYPES, dim) : null,
+            BlockLoader.layerNorm(runtime, weights, scope + NORM, dim, EPSILON));
+    return new TextEncoder(name, runtime, embedding, encoder);
   }
 
   /** It has the same names, but counts positions from behind that of padding. */
   private static void refuseRoberta(Weights weights) {
-    String name = "embeddings.token_type_embeddings.weight";
-    Tensor types = weights.find(name);
+    Tensor types = weights.find(TYPES);
     if (types != null && types.rank() == 2 && types.size(0) == 1) {
       throw new IllegalArgumentException(
-          name
+          TYPES
               + ": expected 2 rows or more as in BERT, got 1 as in RoBERTa, whose positions do not"
               + " begin at 0");
     }
@@ -124,7 +140,10 @@ public final class Bert {
     }
     Tensor positions = to.copy("positionEmbeddings", table, config.positionRows(), width);
     Tensor types =
-        to.copy("tokenTypeEmbeddings", weights.tokenTypeEmbeddings(), config.tokenTypes(), width);
+        weights.tokenTypeEmbeddings() == null
+            ? null
+            : to.copy(
+                "tokenTypeEmbeddings", weights.tokenTypeEmbeddings(), config.tokenTypes(), width);
     Norms norm = norms("embeddingNorm", weights.embeddingNorm(), width, to);
     return to.isMeasuring()
         ? null

@@ -11,7 +11,7 @@ package dev.gatun.model;
  * @param intermediate width between the two feed-forward matrices
  * @param vocabulary number of token ids
  * @param positions longest text, in tokens
- * @param tokenTypes number of token types; a single text has type 0
+ * @param tokenTypes number of token types, 0 in DistilBERT; a single text has type 0
  * @param layerNormEps what is added to the variance in every layer norm; finite, above 0
  * @param firstPosition the row of the position embeddings that a text's first token has: 0 in BERT,
  *     {@code pad_token_id + 1} in RoBERTa
@@ -41,7 +41,7 @@ public record BertConfig(
     require("intermediate", intermediate, intermediate >= 1, "1 or more");
     require("vocabulary", vocabulary, vocabulary >= 1, "1 or more");
     require("positions", positions, positions >= 1, "1 or more");
-    require("tokenTypes", tokenTypes, tokenTypes >= 1, "1 or more");
+    require("tokenTypes", tokenTypes, tokenTypes >= 0, "0 or more");
     require(
         "firstPosition",
         firstPosition,

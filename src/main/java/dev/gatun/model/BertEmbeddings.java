@@ -9,8 +9,8 @@ import java.util.HashSet;
 import java.util.Set;
 
 /**
- * The embeddings of a BERT-family encoder in a graph: three tables, and where the graph takes the
- * rows of positions and token types from.
+ * The embeddings of a BERT-family encoder in a graph: two or three tables, and where the graph
+ * takes the rows of positions and token types from.
  */
 final class BertEmbeddings {
 
@@ -25,6 +25,8 @@ final class BertEmbeddings {
 
   final Tensor words;
   final Tensor positions;
+
+  /** Null in DistilBERT. */
   final Tensor tokenTypes;
 
   /** The position of a text's first token. */
@@ -39,23 +41,24 @@ final class BertEmbeddings {
   /** What {@link #sum} has to add up. */
   private final Set<String> rows = new HashSet<>();
 
-  BertEmbeddings(OnnxGraph graph, String scope, ModelConfig config) throws OnnxException {
+  BertEmbeddings(OnnxGraph graph, String scope, boolean typed, ModelConfig config)
+      throws OnnxException {
     this.graph = graph;
     this.scope = scope + "/embeddings/";
     Node word = gather("word_embeddings");
     Node position = gather("position_embeddings");
-    Node type = gather("token_type_embeddings");
-    words = graph.weight("embeddings.word_embeddings.weight", graph.input(word, 0), -1, -1);
+    Node type = typed ? gather("token_type_embeddings") : null;
+    words = graph.weight(Bert.WORDS, graph.input(word, 0), -1, -1);
     int hidden = (int) words.size(1);
-    positions =
-        graph.weight("embeddings.position_embeddings.weight", graph.input(position, 0), -1, hidden);
-    tokenTypes =
-        graph.weight("embeddings.token_type_embeddings.weight", graph.input(type, 0), -1, hidden);
+    positions = graph.weight(Bert.POSITIONS, graph.input(position, 0), -1, hidden);
+    tokenTypes = typed ? graph.weight(Bert.TYPES, graph.input(type, 0), -1, hidden) : null;
     String ids = graph.input(word, 1);
     if (graph.producer(behindCopies(ids)) != null || graph.isConstant(behindCopies(ids))) {
       throw graph.error("%s: expected token ids as they are given to the graph".formatted(word));
     }
-    readTokenTypes(type);
+    if (typed) {
+      readTokenTypes(type);
+    }
     readPositions(position, behindCopies(ids), config);
   }
 
@@ -82,20 +85,19 @@ final class BertEmbeddings {
     return node;
   }
 
-  /** The sum of the three rows, which the first norm takes; nothing else is added. */
+  /** The sum of the tables' rows, which the first norm takes; nothing else is added. */
   void requireSum(String value) throws OnnxException {
+    String expected =
+        "embeddings: expected the sum of words%s, got "
+            .formatted(tokenTypes == null ? " and positions" : ", positions and token types");
     Set<String> terms = new HashSet<>();
     for (Node node : graph.between(value, rows::contains, terms)) {
       if (!node.opType().equals("Add")) {
-        throw graph.error(
-            "embeddings: expected the sum of words, positions and token types, got %s"
-                .formatted(node));
+        throw graph.error(expected + node);
       }
     }
     if (!terms.equals(rows)) {
-      throw graph.error(
-          "embeddings: expected the sum of words, positions and token types, got that of %s"
-              .formatted(terms));
+      throw graph.error(expected + "that of " + terms);
     }
   }
 

@@ -8,6 +8,7 @@ import dev.gatun.io.OnnxFile.Node;
 import dev.gatun.model.BertWeights.Layer;
 import dev.gatun.model.BertWeights.Linear;
 import dev.gatun.model.BertWeights.Norm;
+import dev.gatun.model.WeightNames.Part;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -22,7 +23,8 @@ import java.util.function.Predicate;
  * one before has made is checked, and at the end that nothing is left over.
  */
 final class BertReader {
-  private static final String FIRST_QUERY = "/encoder/layer.0/attention/self/query/MatMul";
+  /** Families by the names of their modules: the first one whose query the graph has. */
+  private static final List<WeightNames> FAMILIES = List.of(Bert.NAMES, DistilBert.NAMES);
 
   /** What attention is exported as, masks and shapes included; nothing with a weight. */
   private static final Set<String> OF_ATTENTION =
@@ -61,7 +63,9 @@ final class BertReader {
   private final ModelConfig config;
 
   /** What the encoder is called inside a bigger model: "", or "/bert" in names of nodes. */
-  private final String scope;
+  private String scope;
+
+  private WeightNames names;
 
   private int hidden;
   private long headDim;
@@ -81,37 +85,45 @@ final class BertReader {
     this.graph = new OnnxGraph(file);
     this.arena = arena;
     this.config = config;
-    this.scope = scope();
+    findEncoder();
   }
 
-  private String scope() throws OnnxException {
-    for (Node node : graph.file.nodes()) {
-      if (node.name().endsWith(FIRST_QUERY)) {
-        return node.name().substring(0, node.name().length() - FIRST_QUERY.length());
+  private void findEncoder() throws OnnxException {
+    List<String> queries = new ArrayList<>();
+    for (WeightNames family : FAMILIES) {
+      String query = "/" + path(family.module(Part.QUERY, 0)) + "/MatMul";
+      for (Node node : graph.file.nodes()) {
+        if (node.name().endsWith(query)) {
+          scope = node.name().substring(0, node.name().length() - query.length());
+          names = family;
+          return;
+        }
       }
+      queries.add(query);
     }
     throw graph.error(
-        "expected a BERT encoder as PyTorch exports it, found no node %s".formatted(FIRST_QUERY));
+        "expected a BERT encoder as PyTorch exports it, found no node "
+            + String.join(" or ", queries));
   }
 
   BertWeights read() throws OnnxException {
-    BertEmbeddings embeddings = new BertEmbeddings(graph, scope, config);
+    BertEmbeddings embeddings = new BertEmbeddings(graph, scope, names.knows(Bert.TYPES), config);
     hidden = (int) embeddings.words.size(1);
-    Computed<Norm> embeddingNorm = norm("embeddings.LayerNorm", null);
-    embeddings.requireSum(normalized("embeddings.LayerNorm"));
+    Computed<Norm> embeddingNorm = norm(Bert.NORM, null);
+    embeddings.requireSum(normalized(Bert.NORM));
     Set<String> states = new HashSet<>(Set.of(embeddingNorm.value));
     int intermediate = -1;
     List<Layer> layers = new ArrayList<>();
     String x = embeddingNorm.value;
-    while (node("encoder.layer.%d.attention.self.query".formatted(layers.size()), "MatMul")
-        != null) {
+    while (node(names.module(Part.QUERY, layers.size()), "MatMul") != null) {
       Computed<Layer> layer = readLayer(layers.size(), x, intermediate);
       intermediate = (int) layer.part.intermediate().weight().size(1);
       layers.add(layer.part);
       x = layer.value;
       states.add(x);
     }
-    new OnnxLeftovers(graph, scope).refuse(x, states);
+    String stack = names.module(Part.QUERY, 0).split("\\.")[0];
+    new OnnxLeftovers(graph, scope + "/" + stack).refuse(x, states);
     BertConfig sizes =
         new BertConfig(
             layers.size(),
@@ -121,7 +133,7 @@ final class BertReader {
             intermediate,
             (int) embeddings.words.size(0),
             embeddings.longest(),
-            (int) embeddings.tokenTypes.size(0),
+            embeddings.tokenTypes == null ? 0 : (int) embeddings.tokenTypes.size(0),
             eps,
             embeddings.first(),
             embeddings.paddingId());
@@ -138,21 +150,23 @@ final class BertReader {
   }
 
   private Computed<Layer> readLayer(int n, String x, int inner) throws OnnxException {
-    String name = "encoder.layer.%d.".formatted(n);
-    Computed<Linear> query = linear(name + "attention.self.query", x, hidden, hidden);
-    Computed<Linear> key = linear(name + "attention.self.key", x, hidden, hidden);
-    Computed<Linear> value = linear(name + "attention.self.value", x, hidden, hidden);
-    readHeads(name, query.value);
-    String context = inputOf(name + "attention.output.dense");
-    requireAttention(name, context, List.of(query.value, key.value, value.value));
-    Computed<Linear> output = linear(name + "attention.output.dense", context, hidden, hidden);
-    Computed<Norm> attended = norm(name + "attention.output.LayerNorm", residual(output.value, x));
-    Computed<Linear> first = linear(name + "intermediate.dense", attended.value, hidden, inner);
+    Computed<Linear> query = linear(names.module(Part.QUERY, n), x, hidden, hidden);
+    Computed<Linear> key = linear(names.module(Part.KEY, n), x, hidden, hidden);
+    Computed<Linear> value = linear(names.module(Part.VALUE, n), x, hidden, hidden);
+    String attention = parent(names.module(Part.QUERY, n));
+    readHeads(attention, query.value);
+    String projection = names.module(Part.OUTPUT, n);
+    String context = inputOf(projection);
+    requireAttention(attention, context, List.of(query.value, key.value, value.value));
+    Computed<Linear> output = linear(projection, context, hidden, hidden);
+    Computed<Norm> attended = norm(names.module(Part.SELF_NORM, n), residual(output.value, x));
+    Computed<Linear> first = linear(names.module(Part.FIRST, n), attended.value, hidden, inner);
     int width = (int) first.part.weight().size(1);
-    String activated = inputOf(name + "output.dense");
-    requireGelu(name, activated, first.value);
-    Computed<Linear> second = linear(name + "output.dense", activated, width, hidden);
-    Computed<Norm> last = norm(name + "output.LayerNorm", residual(second.value, attended.value));
+    String activated = inputOf(names.module(Part.SECOND, n));
+    requireGelu(parent(names.module(Part.FIRST, n)), activated, first.value);
+    Computed<Linear> second = linear(names.module(Part.SECOND, n), activated, width, hidden);
+    Computed<Norm> last =
+        norm(names.module(Part.FEED_FORWARD_NORM, n), residual(second.value, attended.value));
     return new Computed<>(
         new Layer(
             query.part,
@@ -348,9 +362,9 @@ final class BertReader {
 
   // ---- attention and GELU --------------------------------------------------------------------
 
-  private void requireAttention(String layer, String context, List<String> projections)
+  private void requireAttention(String attention, String context, List<String> projections)
       throws OnnxException {
-    String scope = nodeName(layer + "attention.self", "");
+    String scope = nodeName(attention, "");
     Set<String> reached = new HashSet<>();
     int products = 0;
     int softmax = 0;
@@ -390,8 +404,8 @@ final class BertReader {
     };
   }
 
-  private void requireGelu(String layer, String value, String x) throws OnnxException {
-    String scope = nodeName(layer + "intermediate", "");
+  private void requireGelu(String network, String value, String x) throws OnnxException {
+    String scope = nodeName(network, "");
     Set<String> reached = new HashSet<>();
     boolean erf = false;
     for (Node node : graph.between(value, x::equals, reached)) {
@@ -440,9 +454,9 @@ final class BertReader {
    * Reads the width of a head from the shape that the query is given, which is one constant or is
    * put together of constants; from the divisor of the scores where that is computed.
    */
-  private void readHeads(String layer, String query) throws OnnxException {
+  private void readHeads(String attention, String query) throws OnnxException {
     long[] tail = queryShape(query);
-    Node div = node(layer + "attention.self", "Div");
+    Node div = node(attention, "Div");
     float divisor =
         div == null || div.inputs().size() != 2 ? Float.NaN : graph.number(div.inputs().get(1));
     long size = tail[1] > 0 ? tail[1] : tail[0] > 0 ? hidden / tail[0] : -1;
@@ -457,7 +471,7 @@ final class BertReader {
       throw graph.error(
           "cannot tell the number of heads: hidden size %d, query shape […, %d, %d], divisor of"
                   .formatted(hidden, tail[0], tail[1])
-              + " the scores %s, in %s".formatted(divisor, layer));
+              + " the scores %s, in %s".formatted(divisor, attention));
     }
     if (divisor > 0 && Math.abs(divisor * divisor - size) > 1e-3 * size) {
       throw graph.error(
@@ -495,6 +509,15 @@ final class BertReader {
 
   /** {@code encoder.layer.0.output} is {@code /encoder/layer.0/output} in names of nodes. */
   private String nodeName(String name, String operation) {
-    return "%s/%s/%s".formatted(scope, name.replaceAll("\\.(?!\\d)", "/"), operation);
+    return "%s/%s/%s".formatted(scope, path(name), operation);
+  }
+
+  private static String path(String name) {
+    return name.replaceAll("\\.(?!\\d)", "/");
+  }
+
+  /** The module that a module is part of. */
+  private static String parent(String name) {
+    return name.substring(0, name.lastIndexOf('.'));
   }
 }

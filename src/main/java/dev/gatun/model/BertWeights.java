@@ -15,7 +15,7 @@ import java.util.List;
  * @param config the sizes
  * @param wordEmbeddings {@code [vocabulary, hidden]}
  * @param positionEmbeddings {@code [firstPosition + positions, hidden]}, or more rows
- * @param tokenTypeEmbeddings {@code [tokenTypes, hidden]}
+ * @param tokenTypeEmbeddings {@code [tokenTypes, hidden]}, or null if there are none
  * @param embeddingNorm layer norm of their sum
  * @param layers from the first to the last
  */
@@ -71,15 +71,15 @@ public record BertWeights(
   }
 
   /**
-   * Finds the weights in a PyTorch export of BERT, RoBERTa, XLM-RoBERTa or CamemBERT. They are what
-   * the nodes of PyTorch's names use, such as {@code /encoder/layer.0/attention/self/query/MatMul},
-   * behind Identity nodes as well. Where positions begin is read from how the graph makes position
-   * ids.
+   * Finds the weights in a PyTorch export of BERT, RoBERTa, XLM-RoBERTa, CamemBERT or DistilBERT.
+   * They are what the nodes of PyTorch's names use, such as {@code
+   * /encoder/layer.0/attention/self/query/MatMul}, behind Identity nodes as well. Where positions
+   * begin is read from how the graph makes position ids.
    *
    * <p>A weight that nothing uses, a node behind the last layer and an output that is something
    * else than the last hidden state are refused. Left alone are the pooler, the heads of
-   * pretraining ({@code cls}, {@code lm_head}), and constants that are whole numbers or a single
-   * number.
+   * pretraining ({@code cls}, {@code lm_head}, DistilBERT's {@code vocab_projector}), and constants
+   * that are whole numbers or a single number.
    *
    * @param file the model
    * @param arena gets copies of matrices that the file transposes when it runs

@@ -19,8 +19,8 @@ import java.util.Objects;
  * An embedding model: where its files are, and what its authors do with the encoder's output.
  *
  * <p>The models with a name come in jars of LangChain4j, which only have to be on the class path.
- * Any other model of the families BERT, RoBERTa, XLM-RoBERTa and CamemBERT is a folder; {@link
- * #folder} says what is read of it.
+ * Any other model of the families BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT is a folder;
+ * {@link #folder} says what is read of it.
  */
 public final class EmbeddingModelSpec {
 
@@ -104,9 +104,10 @@ public final class EmbeddingModelSpec {
    *   <li>{@code sentence_bert_config.json} (or its siblings for other families): {@code
    *       max_seq_length}, what texts are cut to whatever tokenizer.json says. Where it says
    *       nothing, {@code model_max_length} of {@code tokenizer_config.json}.
-   *   <li>{@code tokenizer_config.json}: {@code truncation_side} and, for BERT, RoBERTa and
-   *       XLM-RoBERTa, {@code do_lower_case}, {@code strip_accents}, {@code tokenize_chinese_chars}
-   *       and {@code add_prefix_space}, which have to say what tokenizer.json does.
+   *   <li>{@code tokenizer_config.json}: {@code truncation_side} and, for BERT, DistilBERT, RoBERTa
+   *       and XLM-RoBERTa, {@code do_lower_case}, {@code strip_accents}, {@code
+   *       tokenize_chinese_chars} and {@code add_prefix_space}, which have to say what
+   *       tokenizer.json does.
    *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
    *   <li>{@code config_sentence_transformers.json}: a prompt that the authors put before each text
    *       is refused, as texts are embedded as they are given.

@@ -20,7 +20,27 @@ final class ModelConfig {
 
   /** Families by what their positions begin behind: -1, or the id of padding. */
   private static final Map<String, Boolean> BEHIND_PADDING =
-      Map.of("bert", false, "roberta", true, "xlm-roberta", true, "camembert", true);
+      Map.of(
+          "bert",
+          false,
+          "distilbert",
+          false,
+          "roberta",
+          true,
+          "xlm-roberta",
+          true,
+          "camembert",
+          true);
+
+  private static final String DISTILBERT = "distilbert";
+
+  /** What DistilBERT calls them; transformers takes BERT's keys for it as well. */
+  private static final Map<String, String> OF_DISTILBERT =
+      Map.of(
+          "num_hidden_layers", "n_layers",
+          "hidden_size", "dim",
+          "num_attention_heads", "n_heads",
+          "intermediate_size", "hidden_dim");
 
   private final Path file;
   private final Json json;
@@ -59,7 +79,7 @@ final class ModelConfig {
     }
     Boolean behindPadding = BEHIND_PADDING.get(type.string());
     if (behindPadding == null) {
-      throw type.expected("one of bert, camembert, roberta and xlm-roberta");
+      throw type.expected("one of bert, camembert, distilbert, roberta and xlm-roberta");
     }
     if (!behindPadding) {
       return -1;
@@ -91,14 +111,16 @@ final class ModelConfig {
    * @param positionRows of the table of positions
    */
   void require(BertConfig sizes, long positionRows) throws OnnxException {
-    requireSize("num_hidden_layers", sizes.layers());
-    requireSize("hidden_size", sizes.hidden());
-    requireSize("num_attention_heads", sizes.heads());
-    requireSize("intermediate_size", sizes.intermediate());
-    requireSize("vocab_size", sizes.vocabulary());
-    requireSize("max_position_embeddings", positionRows);
-    requireSize("type_vocab_size", sizes.tokenTypes());
+    boolean distilbert = sizes.tokenTypes() == 0;
     try {
+      requireFamily(distilbert);
+      requireSize("num_hidden_layers", sizes.layers(), distilbert);
+      requireSize("hidden_size", sizes.hidden(), distilbert);
+      requireSize("num_attention_heads", sizes.heads(), distilbert);
+      requireSize("intermediate_size", sizes.intermediate(), distilbert);
+      requireSize("vocab_size", sizes.vocabulary(), distilbert);
+      requireSize("max_position_embeddings", positionRows, distilbert);
+      requireSize("type_vocab_size", sizes.tokenTypes(), distilbert);
       Json epsilon = json.find("layer_norm_eps");
       if (!epsilon.isNull() && (float) epsilon.number() != sizes.layerNormEps()) {
         throw epsilon.expected("%s as the model has it".formatted(sizes.layerNormEps()));
@@ -108,14 +130,34 @@ final class ModelConfig {
     }
   }
 
-  private void requireSize(String key, long expected) throws OnnxException {
-    try {
-      Json size = json.find(key);
-      if (!size.isNull() && size.integer(Long.MIN_VALUE, Long.MAX_VALUE) != expected) {
-        throw size.expected("%d as the model has it".formatted(expected));
+  private void requireFamily(boolean distilbert) {
+    Json type = json.find("model_type");
+    if (!type.isNull() && type.string().equals(DISTILBERT) != distilbert) {
+      throw type.expected(
+          distilbert
+              ? "\"distilbert\": the model has no token types"
+              : "a family with token types, which the model has");
+    }
+    if (distilbert) {
+      requireText("activation", "gelu");
+      Json sinusoidal = json.find("sinusoidal_pos_embds");
+      if (!sinusoidal.isNull()) {
+        sinusoidal.bool(); // how the table was made; it is in the file either way
       }
-    } catch (IllegalArgumentException e) {
-      throw new OnnxException(source(), e.getMessage());
+    }
+  }
+
+  private void requireSize(String key, long expected, boolean distilbert) {
+    requireSize(key, expected);
+    if (distilbert && OF_DISTILBERT.containsKey(key)) {
+      requireSize(OF_DISTILBERT.get(key), expected);
+    }
+  }
+
+  private void requireSize(String key, long expected) {
+    Json size = json.find(key);
+    if (!size.isNull() && size.integer(Long.MIN_VALUE, Long.MAX_VALUE) != expected) {
+      throw size.expected("%d as the model has it".formatted(expected));
     }
   }
 }

@@ -15,17 +15,20 @@ import java.util.regex.Pattern;
  * <ul>
  *   <li>{@code pooler}: a layer on the first token's state for the prediction of next sentences,
  *       which embeddings do not take;
- *   <li>{@code cls} and {@code lm_head}: the heads of pretraining, which predict masked words;
+ *   <li>{@code cls}, {@code lm_head} and DistilBERT's {@code vocab_transform}, {@code
+ *       vocab_layer_norm} and {@code vocab_projector}: the heads of pretraining, which predict
+ *       masked words;
  *   <li>whole numbers and truth values: shapes and indices, of which positions and token types are
  *       read; no weight of a model in float32 is of these types;
  *   <li>single numbers: divisors and epsilons, looked at where they are used.
  * </ul>
  */
 final class OnnxLeftovers {
-  private static final Pattern HEAD_WEIGHT =
-      Pattern.compile("(?:[\\w.]+\\.)?(?:pooler|cls|lm_head)\\..+");
-  private static final Pattern HEAD_NODE =
-      Pattern.compile("(?:/[\\w.]+)?/(?:pooler|cls|lm_head)/.*");
+  private static final String HEADS =
+      "(?:pooler|cls|lm_head|vocab_transform|vocab_layer_norm|vocab_projector)";
+
+  private static final Pattern HEAD_WEIGHT = Pattern.compile("(?:[\\w.]+\\.)?" + HEADS + "\\..+");
+  private static final Pattern HEAD_NODE = Pattern.compile("(?:/[\\w.]+)?/" + HEADS + "/.*");
 
   private static final Set<String> INDICES = Set.of("INT64", "INT32", "BOOL");
 
@@ -33,11 +36,16 @@ final class OnnxLeftovers {
   private static final Set<String> LAST_STATE = Set.of("last_hidden_state", "token_embeddings");
 
   private final OnnxGraph graph;
-  private final String scope;
+  private final String stack;
 
-  OnnxLeftovers(OnnxGraph graph, String scope) {
+  /**
+   * Prepares to look.
+   *
+   * @param stack what nodes of the layers are called: {@code /encoder}, {@code /bert/encoder}
+   */
+  OnnxLeftovers(OnnxGraph graph, String stack) {
     this.graph = graph;
-    this.scope = scope;
+    this.stack = stack;
   }
 
   /**
@@ -50,7 +58,7 @@ final class OnnxLeftovers {
     for (Node node : graph.consumers(last)) {
       if (!isHead(node)) {
         throw graph.error(
-            "%s: expected nothing behind the last layer of %s/encoder".formatted(node, scope));
+            "%s: expected nothing behind the last layer of %s".formatted(node, stack));
       }
     }
     refuseOutputs(last, states);
@@ -77,15 +85,15 @@ final class OnnxLeftovers {
       boolean named = producer == null && LAST_STATE.contains(value);
       if (!head && !named && !states.contains(value)) {
         throw graph.error(
-            "output '%s': expected the last state of %s/encoder, got %s"
-                .formatted(output, scope, producer == null ? "what nothing computes" : producer));
+            "output '%s': expected the last state of %s, got %s"
+                .formatted(output, stack, producer == null ? "what nothing computes" : producer));
       }
       found |= head || named || value.equals(last);
     }
     if (!found) {
       throw graph.error(
-          "outputs %s: expected the last state of %s/encoder among them"
-              .formatted(graph.file.outputs(), scope));
+          "outputs %s: expected the last state of %s among them"
+              .formatted(graph.file.outputs(), stack));
     }
   }
 

@@ -132,6 +132,11 @@ public final class WeightNames {
         beside);
   }
 
+  /** Whether {@link #beside} says so of this very name. */
+  boolean knows(String name) {
+    return beside.contains(name);
+  }
+
   boolean has(Part part) {
     return patterns.containsKey(part);
   }
@@ -146,5 +151,11 @@ public final class WeightNames {
       throw new IllegalArgumentException("names: expected one of " + part + ", got none");
     }
     return pattern.replace("{n}", Integer.toString(block)).replace("{p}", kind);
+  }
+
+  /** What has the weight: its name without {@code .weight}. */
+  String module(Part part, int block) {
+    String name = name(part, block, "");
+    return name.substring(0, name.length() - 1);
   }
 }

@@ -6,6 +6,7 @@ import static dev.gatun.support.OnnxWriter.node;
 import static dev.gatun.support.OnnxWriter.tensor;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -104,6 +105,41 @@ class BertLeftoversTest {
     assertEquals(2, config.firstPosition());
     assertEquals(1, config.paddingId());
     assertEquals(ROWS - 2, config.positions());
+  }
+
+  /** Its own names, no token types, queries divided, scores masked by selection. */
+  @Test
+  void distilBert() throws OnnxException, OrtException {
+    for (String scope : new String[] {"", "/distilbert"}) {
+      tiny = TinyBert.distilBert(scope, 11, ROWS);
+      checkComputed(2, 5, 1, 7, 3);
+      BertWeights weights = read();
+      assertEquals(new BertConfig(2, 8, 2, 4, 6, 11, ROWS, 0, 1e-6f), weights.config());
+      assertNull(weights.tokenTypeEmbeddings());
+    }
+    String last = "/distilbert/transformer/layer.1/output_layer_norm/Add_1_output_0";
+    tiny.nodes.put(
+        "h", node("/vocab_transform/MatMul", "MatMul", List.of(last, "m"), List.of("l")));
+    tiny.anonymous("m", 8, 8);
+    tiny.anonymous("vocab_transform.bias", 8);
+    read();
+    tiny.anonymous("classifier.bias", 8);
+    assertRefused("classifier.bias");
+    tiny = TinyBert.distilBert("", 11, ROWS);
+    tiny.add("/ReduceMean", "ReduceMean", "/transformer/layer.1/output_layer_norm/Add_1_output_0");
+    assertRefused("/ReduceMean", "behind the last layer of /transformer");
+    tiny = TinyBert.distilBert("", 11, ROWS);
+    tiny.constant("/transformer/layer.1/attention/Constant_1", floatTensor("", new float[] {3}));
+    assertRefused("sqrt(4), the head size, got 3.0");
+    tiny = TinyBert.distilBert("", 11, ROWS);
+    tiny.add("/transformer/layer.0/ffn/activation/Erf", "Tanh", "x");
+    assertRefused("exact GELU");
+    tiny = TinyBert.distilBert("", 11, ROWS);
+    String sum = "/embeddings/Add_2";
+    tiny.add(sum, "Add", sum + "x", "/embeddings/position_embeddings/Gather_output_0");
+    String word = "/embeddings/word_embeddings/Gather_output_0";
+    tiny.add(sum + "x", "Mul", word, word);
+    assertRefused("embeddings: expected the sum of words and positions, got");
   }
 
   @Test

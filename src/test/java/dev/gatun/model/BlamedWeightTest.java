@@ -156,6 +156,25 @@ class BlamedWeightTest {
   }
 
   @Test
+  void distilBert() {
+    checkAll(models::distilBert, models.distilBert());
+    // Under the names of a file with a head, which messages have.
+    Map<String, Tensor> scoped = new TreeMap<>();
+    models.distilBert().forEach((name, tensor) -> scoped.put("distilbert." + name, tensor));
+    checkAll(
+        map -> {
+          // Without this table nothing says that the names have a scope.
+          if (map.containsKey("distilbert." + Bert.WORDS)) {
+            models.distilBert(map);
+          } else {
+            throw new IllegalArgumentException(
+                "weights: expected distilbert." + Bert.WORDS + ", got none of that name");
+          }
+        },
+        scoped);
+  }
+
+  @Test
   void vit() {
     checkAll(models::vit, models.vit());
   }

@@ -1,12 +1,24 @@
 package dev.gatun.model;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
+import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
+import dev.gatun.support.Difference;
+import dev.gatun.support.ReferenceBert;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
 
@@ -19,6 +31,7 @@ class EncoderParityTest extends PyTorchModels {
       int heads,
       boolean pre,
       double epsilon,
+      Array mask,
       boolean causal,
       UnaryOperator<Array> activation,
       String... names) {
@@ -32,7 +45,7 @@ class EncoderParityTest extends PyTorchModels {
                 split(dense(h, names[0], width), batch, seq, heads, width / heads),
                 split(dense(h, names[1], width), batch, seq, heads, width / heads),
                 split(dense(h, names[2], width), batch, seq, heads, width / heads),
-                null,
+                mask,
                 causal,
                 Double.NaN),
             batch,
@@ -77,6 +90,7 @@ class EncoderParityTest extends PyTorchModels {
               4,
               false,
               1e-12,
+              null,
               false,
               torch::gelu,
               b + "attention.self.query",
@@ -97,6 +111,141 @@ class EncoderParityTest extends PyTorchModels {
     model.forward(ids, hidden);
     // end
     close("BERT", x.toFloats(), hidden.toFloatArray(), FAMILY_BOUND);
+  }
+
+  /** The names of a block of DistilBERT, in the order of {@link #block}. */
+  private static String[] distilNames(int n) {
+    String b = "transformer.layer." + n + ".";
+    return new String[] {
+      b + "attention.q_lin",
+      b + "attention.k_lin",
+      b + "attention.v_lin",
+      b + "attention.out_lin",
+      b + "sa_layer_norm",
+      b + "ffn.lin1",
+      b + "ffn.lin2",
+      b + "output_layer_norm"
+    };
+  }
+
+  /** What ReferenceBert takes, of what was drawn. */
+  private BertWeights distilWeights(int width) {
+    BertConfig config = new BertConfig(2, width, 4, width / 4, 3 * width, 50, 20, 0, 1e-12f);
+    List<BertWeights.Layer> layers = new ArrayList<>();
+    for (int n = 0; n < 2; n++) {
+      String[] b = distilNames(n);
+      layers.add(
+          new BertWeights.Layer(
+              inOut(b[0]),
+              inOut(b[1]),
+              inOut(b[2]),
+              inOut(b[3]),
+              drawn(b[4]),
+              inOut(b[5]),
+              inOut(b[6]),
+              drawn(b[7])));
+    }
+    return new BertWeights(
+        config,
+        made.get("embeddings.word_embeddings.weight"),
+        made.get("embeddings.position_embeddings.weight"),
+        null,
+        drawn("embeddings.LayerNorm"),
+        layers);
+  }
+
+  private BertWeights.Linear inOut(String name) {
+    Tensor weight = made.get(name + ".weight");
+    Tensor turned = Tensor.allocate(arena, DType.FLOAT32, weight.size(1), weight.size(0));
+    turned.copyFrom(weight.transpose(0, 1));
+    return new BertWeights.Linear(turned, made.get(name + ".bias"));
+  }
+
+  private BertWeights.Norm drawn(String name) {
+    return new BertWeights.Norm(made.get(name + ".weight"), made.get(name + ".bias"));
+  }
+
+  /**
+   * Against PyTorch, in which both sides round to float32, and against the definition in double,
+   * where only ours does. A row of the output is a norm's, of size 1 or so: a bound of 2e-6 is some
+   * 30 roundings of its elements, where two blocks have eight products and five norms one after the
+   * other.
+   */
+  @Test
+  void distilBert() throws IOException {
+    int width = 36;
+    int batch = 3;
+    int seq = 9;
+    int[] lengths = {9, 1, 6};
+    int tokens = 16;
+    int[] padded = ids(batch * seq, 50);
+    Array x =
+        torch.embedding(
+            draw("embeddings.word_embeddings.weight", 1, 0, 50, width),
+            torch.ids(padded, batch, seq));
+    Array places = draw("embeddings.position_embeddings.weight", 1, 0, 20, width);
+    x = norm(torch.add(x, torch.slice(places, 0, 0, seq)), "embeddings.LayerNorm", 1e-12);
+    boolean[] live = new boolean[batch * seq];
+    for (int n = 0; n < live.length; n++) {
+      live[n] = n % seq < lengths[n / seq];
+    }
+    Array mask = torch.booleans(live, batch, 1, 1, seq);
+    for (int n = 0; n < 2; n++) {
+      x = block(x, 4, false, 1e-12, mask, false, torch::gelu, distilNames(n));
+    }
+    int[] ragged = new int[tokens];
+    float[] want = new float[tokens * width];
+    double[] exact = new double[tokens * width];
+    ReferenceBert reference = new ReferenceBert(distilWeights(width));
+    float[] all = x.toFloats();
+    for (int n = 0, row = 0; n < batch; n++) {
+      int[] text = Arrays.copyOfRange(padded, n * seq, n * seq + lengths[n]);
+      double[][] states = reference.forward(text);
+      for (int s = 0; s < text.length; s++, row++) {
+        ragged[row] = text[s];
+        System.arraycopy(all, (n * seq + s) * width, want, row * width, width);
+        System.arraycopy(states[s], 0, exact, row * width, width);
+      }
+    }
+    Path file = file();
+    Tensor ids = Tensor.copyOf(arena, ragged, tokens);
+    Tensor cuSeqlens = Tensor.copyOf(arena, new int[] {0, 9, 10, 16}, 4);
+    // example: distilbert
+    Weights weights = Weights.of(Safetensors.map(file, arena), arena);
+    TextEncoder model = DistilBert.of(runtime, weights, 2, 4);
+    Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, tokens, 36);
+    model.forward(ids, Sequences.ragged(cuSeqlens), hidden);
+    // end
+    float[] got = hidden.toFloatArray();
+    close("DistilBERT", want, got, FAMILY_BOUND);
+    double share = Difference.share(exact, got);
+    System.out.printf("DistilBERT: differs from double by at most %.1e%n", share);
+    assertTrue(share <= 2e-6, "differs from double by " + share);
+
+    Tensor rows = Tensor.allocate(arena, DType.FLOAT32, batch, seq, width);
+    rows.fill(Float.NaN);
+    model.forward(
+        Tensor.copyOf(arena, padded, batch, seq),
+        Sequences.padded(Tensor.copyOf(arena, lengths, batch)),
+        rows);
+    for (int n = 0, row = 0; n < batch; n++) {
+      for (int s = 0; s < seq; s++) {
+        for (int i = 0; i < width; i++) {
+          float expected = s < lengths[n] ? got[(row + s) * width + i] : 0;
+          assertEquals(expected, rows.getFloat(n, s, i), "text %d, token %d".formatted(n, s));
+        }
+      }
+      row += lengths[n];
+    }
+
+    // The same bits under the names of a file with a head.
+    Map<String, Tensor> scoped = new HashMap<>();
+    made.forEach((name, tensor) -> scoped.put("distilbert." + name, tensor));
+    scoped.put("vocab_projector.bias", normal(1, 50));
+    Tensor same = Tensor.allocate(arena, DType.FLOAT32, tokens, width);
+    DistilBert.of(runtime, Weights.of(scoped), 2, 4)
+        .forward(ids, Sequences.ragged(cuSeqlens), same);
+    assertArrayEquals(got, same.toFloatArray());
   }
 
   @Test
@@ -124,6 +273,7 @@ class EncoderParityTest extends PyTorchModels {
               3,
               true,
               1e-12,
+              null,
               false,
               torch::gelu,
               b + "attention.attention.query",
@@ -230,6 +380,7 @@ class EncoderParityTest extends PyTorchModels {
               heads,
               true,
               1e-5,
+              null,
               causal,
               activation,
               b + "self_attn.q_proj",

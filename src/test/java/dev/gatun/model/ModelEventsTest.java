@@ -66,17 +66,25 @@ class ModelEventsTest {
   @Test
   void encoders() throws IOException {
     TextEncoder bert = models.bert(models.bert());
+    TextEncoder distilBert = models.distilBert(models.distilBert());
     Vit vit = models.vit(models.vit());
     Clip clip = models.clip(models.clip());
     Tensor ids = models.ids(2, 5);
     Tensor lengths = Tensor.copyOf(arena, new int[] {5, 3}, 2);
     Tensor images = models.draw(3, 3, 8, 8);
     assertEquals(
-        List.of("Bert 2 10", "Bert 2 8", "Vit 3 15", "Clip.texts 2 10", "Clip.images 3 15"),
+        List.of(
+            "Bert 2 10",
+            "Bert 2 8",
+            "DistilBert 2 8",
+            "Vit 3 15",
+            "Clip.texts 2 10",
+            "Clip.images 3 15"),
         record(
             () -> {
               bert.forward(null, ids, null, models.zeros(2, 5, 16));
               bert.forward(null, ids, Padded.by(lengths), models.zeros(2, 5, 16));
+              distilBert.forward(null, ids, Padded.by(lengths), models.zeros(2, 5, 16));
               vit.forward(images, models.zeros(3, 7));
               clip.texts(ids, new int[] {4, 2}, models.zeros(2, 6));
               clip.images(images, models.zeros(3, 6));

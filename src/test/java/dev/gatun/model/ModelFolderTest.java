@@ -9,8 +9,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.io.OnnxFile;
 import dev.gatun.io.Safetensors;
 import dev.gatun.io.SafetensorsFile;
+import dev.gatun.support.ReferenceBert;
+import dev.gatun.support.TinyBert;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
@@ -193,7 +196,9 @@ class ModelFolderTest {
   @ParameterizedTest
   @CsvSource({
     "model_type, '\"bert\"', counts positions from 2",
-    "model_type, '\"mpnet\"', 'expected one of bert, camembert, roberta and xlm-roberta'",
+    "model_type, '\"distilbert\"', counts positions from 2",
+    "model_type, '\"mpnet\"', 'expected one of bert, camembert, distilbert, roberta and"
+        + " xlm-roberta'",
     "hidden_act, '\"gelu_new\"', 'expected \"gelu\"'",
     "position_embedding_type, '\"relative_key\"', 'expected \"absolute\"'",
     "layer_norm_eps, 1e-5, expected 1.0E-12",
@@ -226,6 +231,68 @@ class ModelFolderTest {
     check(PLAIN);
     write("config.json", "{\"model_type\": \"roberta\", \"pad_token_id\": 1}");
     assertRefused("model.onnx", "counts positions from 0", "config.json");
+  }
+
+  /** An encoder without token types, of which config.json has keys of its own. */
+  private double[] distilBert() throws IOException {
+    copy("tokenizer.json", "tokenizer.json");
+    byte[] bytes = TinyBert.distilBert("", 20, 16).bytes();
+    Path file = Files.write(folder.resolve("model.onnx"), bytes);
+    Tokenizer tokenizer = Tokenizer.load(folder.resolve("tokenizer.json"));
+    try (Arena arena = Arena.ofConfined()) {
+      BertWeights weights = BertWeights.from(OnnxFile.map(file, arena), arena);
+      double[][] states = new ReferenceBert(weights).forward(tokenizer.encode(TEXT).ids());
+      double[] mean = new double[8];
+      for (double[] state : states) {
+        for (int i = 0; i < 8; i++) {
+          mean[i] += state[i];
+        }
+      }
+      return unit(mean);
+    }
+  }
+
+  @Test
+  void distilBertsConfig() throws IOException {
+    double[] want = distilBert();
+    check(want);
+    write(
+        "config.json",
+        "{\"model_type\": \"distilbert\", \"dim\": 8, \"n_layers\": 2, \"n_heads\": 2,"
+            + " \"hidden_dim\": 6, \"vocab_size\": 20, \"max_position_embeddings\": 16,"
+            + " \"activation\": \"gelu\", \"sinusoidal_pos_embds\": false, \"dropout\": 0.1,"
+            + " \"pad_token_id\": 0, \"architectures\": [\"DistilBertModel\"]}");
+    check(want);
+    write("config.json", "{\"model_type\": \"distilbert\", \"sinusoidal_pos_embds\": true}");
+    check(want); // the table is in the file all the same
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "model_type, '\"bert\"', 'expected \"distilbert\": the model has no token types'",
+    "dim, 16, expected 8",
+    "hidden_size, 16, expected 8",
+    "n_layers, 3, expected 2",
+    "n_heads, 4, expected 2",
+    "hidden_dim, 8, expected 6",
+    "vocab_size, 21, expected 20",
+    "max_position_embeddings, 17, expected 16",
+    "type_vocab_size, 2, expected 0",
+    "activation, '\"relu\"', 'expected \"gelu\"'",
+    "sinusoidal_pos_embds, 1, expected true or false"
+  })
+  void distilBertsConfigsThatContradict(String key, String value, String reason)
+      throws IOException {
+    distilBert();
+    write("config.json", "{\"%s\": %s}".formatted(key, value));
+    assertRefused("config.json", key, reason);
+  }
+
+  @Test
+  void familiesAreNotConfused() throws IOException {
+    bert();
+    write("config.json", "{\"model_type\": \"distilbert\"}");
+    assertRefused("config.json", "model_type", "expected a family with token types");
   }
 
   // ---- how long texts may be -----------------------------------------------------------------

@@ -170,6 +170,28 @@ final class SmallModels {
     return Bert.of(runtime, Weights.of(weights), LAYERS, HEADS);
   }
 
+  Map<String, Tensor> distilBert() {
+    map = new TreeMap<>();
+    put("embeddings.word_embeddings.weight", VOCABULARY, DIM);
+    put("embeddings.position_embeddings.weight", 16, DIM);
+    norm("embeddings.LayerNorm");
+    for (int n = 0; n < LAYERS; n++) {
+      String block = "transformer.layer." + n + ".";
+      for (String part : new String[] {"q_lin", "k_lin", "v_lin", "out_lin"}) {
+        linear(block + "attention." + part, DIM, DIM);
+      }
+      norm(block + "sa_layer_norm");
+      linear(block + "ffn.lin1", HIDDEN, DIM);
+      linear(block + "ffn.lin2", DIM, HIDDEN);
+      norm(block + "output_layer_norm");
+    }
+    return map;
+  }
+
+  TextEncoder distilBert(Map<String, Tensor> weights) {
+    return DistilBert.of(runtime, Weights.of(weights), LAYERS, HEADS);
+  }
+
   Map<String, Tensor> vit() {
     map = new TreeMap<>();
     put("embeddings.patch_embeddings.projection.weight", DIM, 3, 4, 4);

@@ -182,6 +182,61 @@ class UnreadWeightsTest {
   }
 
   @Test
+  void distilBert() {
+    String block = "transformer.layer.0.";
+    put("embeddings.word_embeddings.weight", WORDS, DIM);
+    put("embeddings.position_embeddings.weight", 16, DIM);
+    put("embeddings.LayerNorm.", Set.of("weight", "bias"), DIM);
+    for (String part : new String[] {"q_lin", "k_lin", "v_lin", "out_lin"}) {
+      put(block + "attention." + part + ".weight", DIM, DIM);
+      put(block + "attention." + part + ".bias", DIM);
+    }
+    put(block, Set.of("sa_layer_norm.weight", "sa_layer_norm.bias"), DIM);
+    put(block, Set.of("output_layer_norm.weight", "output_layer_norm.bias"), DIM);
+    put(block + "ffn.lin1.weight", 12, DIM);
+    put(block + "ffn.lin1.bias", 12);
+    put(block + "ffn.lin2.weight", DIM, 12);
+    put(block + "ffn.lin2.bias", DIM);
+    Consumer<Weights> family = weights -> DistilBert.of(runtime, weights, 1, 2);
+    checkRefused(
+        family,
+        "embeddings.token_type_embeddings.weight",
+        "transformer.layer.1.ffn.lin2.bias",
+        block + "attention.q_norm.weight",
+        block + "ffn.gate.weight",
+        "distilbert.transformer.layer.0.ffn.lin1.weight",
+        "pooler.dense.weight",
+        "pre_classifier.weight",
+        "classifier.weight",
+        "qa_outputs.weight");
+    String[] head = {
+      "vocab_transform.weight",
+      "vocab_transform.bias",
+      "vocab_layer_norm.weight",
+      "vocab_layer_norm.bias",
+      "vocab_projector.weight",
+      "vocab_projector.bias"
+    };
+    checkUnneeded(family, head);
+    checkUnneeded(family, "embeddings.position_ids");
+    // All of a file with a head has the scope but the head.
+    Map<String, Tensor> plain = new TreeMap<>(map);
+    map.clear();
+    plain.forEach((name, tensor) -> map.put("distilbert." + name, tensor));
+    checkRefused(
+        family,
+        "distilbert.transformer.layer.1.ffn.lin2.bias",
+        "distilbert.embeddings.token_type_embeddings.weight",
+        "distilbert.vocab_projector.weight",
+        "transformer.layer.0.ffn.lin1.weight",
+        "embeddings.word_embeddings.weight",
+        "embeddings.position_ids",
+        "classifier.weight");
+    checkUnneeded(family, head);
+    checkUnneeded(family, "distilbert.embeddings.position_ids");
+  }
+
+  @Test
   void bert() {
     put("embeddings.word_embeddings.weight", WORDS, DIM);
     put("embeddings.position_embeddings.weight", 16, DIM);

@@ -311,7 +311,11 @@ public final class ReaderSubjects {
                   .message(5, OnnxWriter.tensor("ints", 6, 2).number(5, -1).number(5, 1))
                   .message(5, OnnxWriter.tensor("longs", 7, 2).bytes(7, new byte[] {1, 2})));
       return List.of(
-          TinyBert.bert("", 7, 6).bytes(), TinyBert.roberta(7, 6).bytes(), shared.bytes(), lists);
+          TinyBert.bert("", 7, 6).bytes(),
+          TinyBert.roberta(7, 6).bytes(),
+          TinyBert.distilBert("", 7, 6).bytes(),
+          shared.bytes(),
+          lists);
     }
 
     @Override

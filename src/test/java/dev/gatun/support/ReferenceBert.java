@@ -6,7 +6,10 @@ import dev.gatun.model.BertWeights.Layer;
 import dev.gatun.model.BertWeights.Linear;
 import dev.gatun.model.BertWeights.Norm;
 
-/** A BERT encoder in plain Java and double precision, for one text. */
+/**
+ * A BERT encoder in plain Java and double precision, for one text; DistilBERT where the weights
+ * have no token types.
+ */
 public final class ReferenceBert {
   private final BertWeights weights;
 
@@ -18,6 +21,7 @@ public final class ReferenceBert {
   public double[][] forward(int... ids) {
     int hidden = weights.config().hidden();
     double[][] x = new double[ids.length][hidden];
+    Tensor types = weights.tokenTypeEmbeddings();
     int place = weights.config().firstPosition();
     for (int t = 0; t < ids.length; t++) {
       int row = ids[t] == weights.config().paddingId() ? ids[t] : place++;
@@ -25,7 +29,7 @@ public final class ReferenceBert {
         x[t][i] =
             (double) weights.wordEmbeddings().getFloat(ids[t], i)
                 + weights.positionEmbeddings().getFloat(row, i)
-                + weights.tokenTypeEmbeddings().getFloat(0, i);
+                + (types == null ? 0 : types.getFloat(0, i));
       }
     }
     norm(x, weights.embeddingNorm());

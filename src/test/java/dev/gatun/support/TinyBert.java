@@ -37,9 +37,11 @@ public final class TinyBert {
   private final String scope;
   private final int vocabulary;
   private final int positions;
+  private final boolean distilled;
 
-  private TinyBert(String scope, int vocabulary, int positions) {
+  private TinyBert(String scope, int vocabulary, int positions, boolean distilled) {
     this.scope = scope;
+    this.distilled = distilled;
     this.vocabulary = vocabulary;
     this.positions = positions;
   }
@@ -50,16 +52,44 @@ public final class TinyBert {
    * @param scope what it is called inside a bigger model: "", or "/bert"
    */
   public static TinyBert bert(String scope, int vocabulary, int positions) {
-    TinyBert model = new TinyBert(scope, vocabulary, positions);
+    TinyBert model = new TinyBert(scope, vocabulary, positions, false);
     model.embeddings(2, model.placesFrom(0));
     return model.layers();
   }
 
   /** An encoder whose positions count from behind those of padding, which has the id 1. */
   public static TinyBert roberta(int vocabulary, int positions) {
-    TinyBert model = new TinyBert("", vocabulary, positions);
+    TinyBert model = new TinyBert("", vocabulary, positions, false);
     model.embeddings(1, model.countedPlaces(1));
     return model.layers();
+  }
+
+  /**
+   * DistilBERT: other names, no token types, queries divided instead of scores, and a mask that
+   * replaces scores.
+   *
+   * @param scope what it is called inside a bigger model: "", or "/distilbert"
+   */
+  public static TinyBert distilBert(String scope, int vocabulary, int positions) {
+    TinyBert model = new TinyBert(scope, vocabulary, positions, true);
+    model.embeddings(0, model.placesFrom(0));
+    return model.layers();
+  }
+
+  /** What the family calls a module of BERT. */
+  private String module(String name) {
+    return !distilled
+        ? name
+        : name.replace("encoder.layer", "transformer.layer")
+            .replaceAll("attention\\.self\\.(.)\\w+", "attention.$1_lin")
+            .replace("attention.self", "attention")
+            .replace("attention.output.dense", "attention.out_lin")
+            .replace("attention.output.LayerNorm", "sa_layer_norm")
+            .replace("attention.output", "sa")
+            .replace("intermediate.intermediate_act_fn", "ffn.activation")
+            .replace("intermediate.dense", "ffn.lin1")
+            .replace("output.dense", "ffn.lin2")
+            .replace("output.LayerNorm", "output_layer_norm");
   }
 
   // ---- parts ---------------------------------------------------------------------------------
@@ -177,18 +207,20 @@ public final class TinyBert {
             weight(table.formatted("word"), vocabulary, HIDDEN),
             "input_ids");
     String type =
-        add(
-            gather.formatted("token_type"),
-            "Gather",
-            weight(table.formatted("token_type"), types, HIDDEN),
-            "token_type_ids");
+        types == 0
+            ? null
+            : add(
+                gather.formatted("token_type"),
+                "Gather",
+                weight(table.formatted("token_type"), types, HIDDEN),
+                "token_type_ids");
     String position =
         add(
             gather.formatted("position"),
             "Gather",
             weight(table.formatted("position"), positions, HIDDEN),
             places);
-    String both = add("/embeddings/Add_1", "Add", word, type);
+    String both = types == 0 ? word : add("/embeddings/Add_1", "Add", word, type);
     norm("embeddings.LayerNorm", add("/embeddings/Add_2", "Add", both, position));
   }
 
@@ -196,7 +228,8 @@ public final class TinyBert {
     return "/" + name.replaceAll("\\.(?!\\d)", "/");
   }
 
-  private String norm(String name, String x) {
+  private String norm(String module, String x) {
+    String name = module(module);
     String path = path(name);
     String mean = add(attribute("axes", -1), path + "/ReduceMean", "ReduceMean", x);
     String centered = add(path + "/Sub", "Sub", x, mean);
@@ -208,7 +241,8 @@ public final class TinyBert {
     return add(path + "/Add_1", "Add", scaled, weight(name + ".bias", HIDDEN));
   }
 
-  private String linear(String name, String x, int in, int out) {
+  private String linear(String module, String x, int in, int out) {
+    String name = module(module);
     String bias = weight(name + ".bias", out);
     String product =
         add(
@@ -220,6 +254,12 @@ public final class TinyBert {
   }
 
   private String mask() {
+    if (distilled) {
+      String equal =
+          add("/transformer/Equal", "Equal", "attention_mask", wholes("/transformer/Constant", 0));
+      String shape = wholes("/transformer/Constant_1", 1, 1, 1, -1); // of one text
+      return add("/transformer/Reshape", "Reshape", equal, shape);
+    }
     String one = add("/Unsqueeze", "Unsqueeze", "attention_mask", wholes("/Constant_1", 1));
     String two = add("/Unsqueeze_1", "Unsqueeze", one, wholes("/Constant_2", 2));
     String real = add(attribute("to", 1), "/Cast", "Cast", two);
@@ -240,7 +280,7 @@ public final class TinyBert {
   }
 
   private String attention(String name, String x, String mask) {
-    String self = path(name) + "/attention/self";
+    String self = path(module(name + ".attention.self"));
     String shape = wholes(self + "/Constant", 0, 0, 2, 4);
     String[] heads = new String[3];
     for (int i = 0; i < 3; i++) {
@@ -250,9 +290,18 @@ public final class TinyBert {
       long[] order = i == 1 ? new long[] {0, 2, 3, 1} : new long[] {0, 2, 1, 3};
       heads[i] = add(attribute("perm", order), self + "/Transpose_" + i, "Transpose", split);
     }
-    String scores = add(self + "/MatMul", "MatMul", heads[0], heads[1]);
-    String scaled = add(self + "/Div", "Div", scores, number(self + "/Constant_1", 2));
-    String weights = add(self + "/Softmax", "Softmax", add(self + "/Add", "Add", scaled, mask));
+    String scores;
+    if (distilled) {
+      String scaled = add(self + "/Div", "Div", heads[0], number(self + "/Constant_1", 2));
+      String product = add(self + "/MatMul", "MatMul", scaled, heads[1]);
+      String least = number(self + "/Constant_3", -Float.MAX_VALUE);
+      scores = add(self + "/Where", "Where", mask, least, product);
+    } else {
+      String product = add(self + "/MatMul", "MatMul", heads[0], heads[1]);
+      String scaled = add(self + "/Div", "Div", product, number(self + "/Constant_1", 2));
+      scores = add(self + "/Add", "Add", scaled, mask);
+    }
+    String weights = add(self + "/Softmax", "Softmax", scores);
     String context = add(self + "/MatMul_1", "MatMul", weights, heads[2]);
     String rows = add(attribute("perm", 0, 2, 1, 3), self + "/Transpose_3", "Transpose", context);
     String merged =
@@ -260,11 +309,11 @@ public final class TinyBert {
     String output = linear(name + ".attention.output.dense", merged, HIDDEN, HIDDEN);
     return norm(
         name + ".attention.output.LayerNorm",
-        add(path(name) + "/attention/output/Add", "Add", output, x));
+        add(path(module(name + ".attention.output")) + "/Add", "Add", output, x));
   }
 
   private String feedForward(String name, String x) {
-    String act = path(name) + "/intermediate/intermediate_act_fn";
+    String act = path(module(name + ".intermediate.intermediate_act_fn"));
     String h = linear(name + ".intermediate.dense", x, HIDDEN, INNER);
     String part = add(act + "/Div", "Div", h, number(act + "/Constant", (float) Math.sqrt(2)));
     String erf = add(act + "/Erf", "Erf", part);
@@ -288,7 +337,8 @@ public final class TinyBert {
     nodes.values().forEach(node -> graph.message(1, node));
     graph.text(2, "tiny");
     weights.values().forEach(weight -> graph.message(5, weight));
-    for (String input : List.of("input_ids", "attention_mask", "token_type_ids")) {
+    List<String> inputs = List.of("input_ids", "attention_mask", "token_type_ids");
+    for (String input : distilled ? inputs.subList(0, 2) : inputs) {
       graph.message(11, value(input, 7));
     }
     outputs.forEach(output -> graph.message(12, value(output, 1)));

@@ -8,7 +8,6 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
-import dev.gatun.Tier;
 import dev.gatun.Workspace;
 import dev.gatun.cli.ReferenceAttention.Comparison;
 import dev.gatun.cli.ReferenceAttention.Problem;
@@ -30,6 +29,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -54,32 +54,6 @@ import picocli.CommandLine.Spec;
       ""
     })
 final class AttendCommand implements Callable<Integer> {
-  enum Layout {
-    BSHD("batch", "seq", "heads", "headDim"),
-    BHSD("batch", "heads", "seq", "headDim");
-
-    final String text;
-    final int seq;
-    final int heads;
-
-    Layout(String... dims) {
-      this.text = "[" + String.join(", ", dims) + "]";
-      this.seq = Arrays.asList(dims).indexOf("seq");
-      this.heads = Arrays.asList(dims).indexOf("heads");
-    }
-
-    /** The tensor as [batch, seq, heads, headDim]. */
-    Tensor bshd(Tensor tensor) {
-      return this == BSHD ? tensor : tensor.transpose(1, 2);
-    }
-
-    long[] shape(long batch, long seq, long heads, long dim) {
-      return this == BSHD
-          ? new long[] {batch, seq, heads, dim}
-          : new long[] {batch, heads, seq, dim};
-    }
-  }
-
   /** Calls are timed for so long, and at least so often. */
   private static final long TIMED_NANOS = 500_000_000;
 
@@ -88,51 +62,33 @@ final class AttendCommand implements Callable<Integer> {
   /** The library measures no longer. */
   private static final long MOST_PEAK_NANOS = 10_000_000_000L;
 
-  @Option(
-      names = "--q",
-      required = true,
-      paramLabel = "FILE",
-      converter = Converters.File.class,
-      description = "The queries.")
+  @Option(names = "--q", required = true, paramLabel = "FILE", description = "The queries.")
   private Path q;
 
-  @Option(
-      names = "--k",
-      required = true,
-      paramLabel = "FILE",
-      converter = Converters.File.class,
-      description = "The keys.")
+  @Option(names = "--k", required = true, paramLabel = "FILE", description = "The keys.")
   private Path k;
 
-  @Option(
-      names = "--v",
-      required = true,
-      paramLabel = "FILE",
-      converter = Converters.File.class,
-      description = "The values.")
+  @Option(names = "--v", required = true, paramLabel = "FILE", description = "The values.")
   private Path v;
 
   @Option(
       names = "--out",
       required = true,
       paramLabel = "FILE",
-      converter = Converters.File.class,
       description = "Where the result goes, float32 in the layout of Q.")
   private Path out;
 
   @Option(
       names = "--lse",
       paramLabel = "FILE",
-      converter = Converters.File.class,
       description =
           "Where the logarithm of each row's sum of exponentials goes, float32 [batch, heads, seq]"
-              + " in either layout.")
+              + " in either kernels.layout.")
   private Path lse;
 
   @Option(
       names = "--causal",
       paramLabel = "ALIGNMENT",
-      converter = Converters.CausalWord.class,
       description =
           "Row i sees no later key: bottom-right lets the last query see the last key, top-left"
               + " lets row i see keys 0 .. i. Without this option every row sees all keys.")
@@ -148,7 +104,6 @@ final class AttendCommand implements Callable<Integer> {
   @Option(
       names = "--lengths",
       paramLabel = "FILE",
-      converter = Converters.File.class,
       description =
           "Key lengths, int32 or int64 [batch], each 0 .. seq of K: later keys do not exist.")
   private Path lengths;
@@ -156,40 +111,16 @@ final class AttendCommand implements Callable<Integer> {
   @Option(
       names = "--query-lengths",
       paramLabel = "FILE",
-      converter = Converters.File.class,
       description =
           "Query lengths, int32 or int64 [batch], each 0 .. seq of Q: later rows give 0 and an LSE"
               + " of -inf.")
   private Path queryLengths;
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      converter = Converters.Threads.class,
-      description = "Threads, 1 .. 1024; all CPUs without this option.")
-  private Integer threads;
-
-  @Option(
-      names = "--layout",
-      paramLabel = "bshd|bhsd",
-      converter = Converters.LayoutWord.class,
-      description =
-          "The order of the dimensions of Q, K, V and the result; bshd without this option.")
-  private Layout layout = Layout.BSHD;
-
-  @Option(
-      names = "--tier",
-      paramLabel = "TIER",
-      converter = Converters.TierWord.class,
-      description =
-          "The kernels: portable, neon, avx2 or avx512; the best that the CPU has without this"
-              + " option.")
-  private Tier tier;
+  @Mixin private KernelOptions kernels;
 
   @Option(
       names = "--expect",
       paramLabel = "FILE",
-      converter = Converters.File.class,
       description =
           "Compare the result with this array; exit code 1 if it differs by more than the"
               + " tolerance.")
@@ -234,14 +165,14 @@ final class AttendCommand implements Callable<Integer> {
       mapInputs(arena);
       Problem problem =
           new Problem(
-              layout.bshd(queries.tensor()),
-              layout.bshd(keys.tensor()),
-              layout.bshd(values.tensor()),
+              kernels.layout.bshd(queries.tensor()),
+              kernels.layout.bshd(keys.tensor()),
+              kernels.layout.bshd(values.tensor()),
               lengths("--lengths", lengths, keys, arena),
               lengths("--query-lengths", queryLengths, queries, arena),
               causal,
               scale == null ? OptionalDouble.empty() : OptionalDouble.of(scale));
-      try (GatunRuntime runtime = Runtimes.open(threads, tier);
+      try (GatunRuntime runtime = kernels.open();
           NpyOutput outFile = create("--out", out);
           NpyOutput lseFile = lse == null ? null : create("--lse", lse)) {
         return attend(problem, runtime, outFile, lseFile, arena);
@@ -252,7 +183,7 @@ final class AttendCommand implements Callable<Integer> {
   private int attend(
       Problem problem, GatunRuntime runtime, NpyOutput outFile, NpyOutput lseFile, Arena arena) {
     Tensor q = problem.q();
-    long[] shape = layout.shape(q.size(0), q.size(1), q.size(2), problem.v().size(3));
+    long[] shape = kernels.layout.shape(q.size(0), q.size(1), q.size(2), problem.v().size(3));
     Tensor result = Tensor.allocate(arena, DType.FLOAT32, shape);
     Tensor sums =
         lse == null && !reference
@@ -273,20 +204,20 @@ final class AttendCommand implements Callable<Integer> {
       Runnable call =
           () ->
               attention.forward(
-                  workspace, q, problem.k(), problem.v(), layout.bshd(result), options);
+                  workspace, q, problem.k(), problem.v(), kernels.layout.bshd(result), options);
       long start = System.nanoTime();
       call.run();
       timing = stats ? Timing.measure(call, System.nanoTime() - start, runtime) : null;
     } catch (IllegalArgumentException e) {
       throw new CliException(e.getMessage(), e);
     }
-    write("--out", out, outFile, result);
+    write("--out", out, () -> outFile.write(result));
     if (lseFile != null) {
-      write("--lse", lse, lseFile, sums);
+      write("--lse", lse, () -> lseFile.write(sums));
     }
-    commit("--out", out, outFile);
+    write("--out", out, outFile::commit);
     if (lseFile != null) {
-      commit("--lse", lse, lseFile);
+      write("--lse", lse, lseFile::commit);
     }
     PrintWriter text = spec.commandLine().getOut();
     print(text, result, sums, runtime.info());
@@ -344,28 +275,29 @@ final class AttendCommand implements Callable<Integer> {
     values = NpyInput.map("--v", v, arena);
     for (NpyInput input : List.of(queries, keys, values)) {
       input.expectType(DType.FLOAT32);
-      input.expectRank(4, layout.text);
-      input.expectSize(layout.seq, "seq", 0, Integer.MAX_VALUE);
-      input.expectSize(layout.heads, "heads", 1, Integer.MAX_VALUE);
+      input.expectRank(4, kernels.layout.text);
+      input.expectSize(kernels.layout.seq, "seq", 0, Integer.MAX_VALUE);
+      input.expectSize(kernels.layout.heads, "heads", 1, Integer.MAX_VALUE);
       input.expectSize(3, "headDim", 1, Native.Abi.MAX_HEAD_DIM);
     }
     keys.expectSame(0, "batch", queries);
     keys.expectSame(3, "headDim", queries);
     values.expectSame(0, "batch", keys);
-    values.expectSame(layout.seq, "seq", keys);
-    values.expectSame(layout.heads, "heads", keys);
-    long heads = queries.tensor().size(layout.heads);
-    if (heads % keys.tensor().size(layout.heads) != 0) {
+    values.expectSame(kernels.layout.seq, "seq", keys);
+    values.expectSame(kernels.layout.heads, "heads", keys);
+    long heads = queries.tensor().size(kernels.layout.heads);
+    if (heads % keys.tensor().size(kernels.layout.heads) != 0) {
       throw keys.refused(
           "heads that divide the " + heads + " heads of " + queries,
-          keys.tensor().size(layout.heads) + " in shape " + keys.shape());
+          keys.tensor().size(kernels.layout.heads) + " in shape " + keys.shape());
     }
     if (expect != null) {
       expected = NpyInput.map("--expect", expect, arena);
       expected.expectType(DType.FLOAT32);
-      expected.expectRank(4, layout.text);
+      expected.expectRank(4, kernels.layout.text);
       for (int dim = 0; dim < 3; dim++) {
-        expected.expectSame(dim, dim == 0 ? "batch" : dim == layout.seq ? "seq" : "heads", queries);
+        expected.expectSame(
+            dim, dim == 0 ? "batch" : dim == kernels.layout.seq ? "seq" : "heads", queries);
       }
       expected.expectSame(3, "headDim", values);
     }
@@ -380,7 +312,7 @@ final class AttendCommand implements Callable<Integer> {
     input.expectType(DType.INT32, DType.INT64);
     input.expectRank(1, "[batch]");
     input.expectSame(0, "batch", of);
-    long seq = of.tensor().size(layout.seq);
+    long seq = of.tensor().size(kernels.layout.seq);
     int[] lengths = new int[Math.toIntExact(input.tensor().size(0))];
     for (int b = 0; b < lengths.length; b++) {
       long length =
@@ -410,17 +342,13 @@ final class AttendCommand implements Callable<Integer> {
     }
   }
 
-  private static void write(String option, Path file, NpyOutput output, Tensor tensor) {
-    try {
-      output.write(tensor);
-    } catch (IOException e) {
-      throw CliException.of(option, file, e);
-    }
+  private interface Step {
+    void run() throws IOException;
   }
 
-  private static void commit(String option, Path file, NpyOutput output) {
+  private static void write(String option, Path file, Step step) {
     try {
-      output.commit();
+      step.run();
     } catch (IOException e) {
       throw CliException.of(option, file, e);
     }
@@ -438,7 +366,7 @@ final class AttendCommand implements Callable<Integer> {
           "lse        %s float32 in %s%n",
           Messages.sizes(sums.shape()), Messages.line(lse.toString()));
     }
-    String reason = tier != null ? "--tier" : InfoCommand.reason(info);
+    String reason = kernels.reason(info);
     text.printf("kernels    %s (%s), %d threads%n", info.tier(), reason, info.threads());
   }
 
@@ -457,7 +385,8 @@ final class AttendCommand implements Callable<Integer> {
   }
 
   private boolean printReference(PrintWriter text, Problem problem, Tensor result, Tensor sums) {
-    ReferenceAttention.Output output = new ReferenceAttention.Output(layout.bshd(result), sums);
+    ReferenceAttention.Output output =
+        new ReferenceAttention.Output(kernels.layout.bshd(result), sums);
     Comparison comparison =
         ReferenceAttention.compare(problem, ReferenceAttention.anyData(problem), List.of(output))
             .getFirst();

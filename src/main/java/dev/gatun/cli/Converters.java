@@ -2,6 +2,8 @@ package dev.gatun.cli;
 
 import dev.gatun.Causal;
 import dev.gatun.Tier;
+import dev.gatun.cli.ExplainCommand.Shape;
+import dev.gatun.cli.KernelOptions.Layout;
 import dev.gatun.internal.Native;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -9,6 +11,7 @@ import java.util.Arrays;
 import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import picocli.CommandLine;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
 
@@ -16,18 +19,29 @@ import picocli.CommandLine.TypeConversionException;
 final class Converters {
   private Converters() {}
 
+  /** For options of these types that name no converter of their own. */
+  static void register(CommandLine command) {
+    command
+        .registerConverter(Path.class, Converters::file)
+        .registerConverter(Shape.class, Converters::shape)
+        .registerConverter(
+            Causal.class,
+            words(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT)))
+        .registerConverter(Layout.class, words(Map.of("bshd", Layout.BSHD, "bhsd", Layout.BHSD)))
+        .registerConverter(
+            Tier.class,
+            words(Arrays.stream(Tier.values()).collect(Collectors.toMap(Tier::toString, t -> t))));
+  }
+
   /** A file name, used as it is given. */
-  static final class File implements ITypeConverter<Path> {
-    @Override
-    public Path convert(String text) {
-      if (text.isEmpty()) {
-        throw new TypeConversionException("expected a file name, came an empty one");
-      }
-      try {
-        return Path.of(text);
-      } catch (InvalidPathException e) {
-        throw new TypeConversionException("'" + text + "' is no file name here: " + e.getReason());
-      }
+  private static Path file(String text) {
+    if (text.isEmpty()) {
+      throw new TypeConversionException("expected a file name, came an empty one");
+    }
+    try {
+      return Path.of(text);
+    } catch (InvalidPathException e) {
+      throw new TypeConversionException("'" + text + "' is no file name here: " + e.getReason());
     }
   }
 
@@ -83,69 +97,42 @@ final class Converters {
   }
 
   /** Six sizes that attention takes: batch, heads, kvHeads, seqQ, seqK, headDim. */
-  static final class AttentionShape implements ITypeConverter<ExplainCommand.Shape> {
-    private static final String[] NAMES = {"batch", "heads", "kvHeads", "seqQ", "seqK", "headDim"};
-    private static final int[] LEAST = {0, 1, 1, 0, 0, 1};
-    private static final Pattern SIZES = Pattern.compile("[0-9]{1,18}(,[0-9]{1,18}){5}");
+  private static final String[] NAMES = {"batch", "heads", "kvHeads", "seqQ", "seqK", "headDim"};
 
-    @Override
-    public ExplainCommand.Shape convert(String text) {
-      if (!SIZES.matcher(text).matches()) {
-        throw new TypeConversionException(
-            "expected six whole numbers with commas between them, came '" + text + "'");
-      }
-      long[] sizes = Arrays.stream(text.split(",")).mapToLong(Long::parseLong).toArray();
-      for (int i = 0; i < sizes.length; i++) {
-        int most = NAMES[i].equals("headDim") ? Native.Abi.MAX_HEAD_DIM : Integer.MAX_VALUE;
-        if (sizes[i] < LEAST[i] || sizes[i] > most) {
-          throw new TypeConversionException(
-              "expected %s in %d .. %d, came %d in '%s'"
-                  .formatted(NAMES[i], LEAST[i], most, sizes[i], text));
-        }
-      }
-      if (sizes[1] % sizes[2] != 0) {
-        throw new TypeConversionException(
-            "expected kvHeads that divide the %d heads, came %d in '%s'"
-                .formatted(sizes[1], sizes[2], text));
-      }
-      return new ExplainCommand.Shape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]);
+  private static final int[] LEAST = {0, 1, 1, 0, 0, 1};
+  private static final Pattern SIZES = Pattern.compile("[0-9]{1,18}(,[0-9]{1,18}){5}");
+
+  private static Shape shape(String text) {
+    if (!SIZES.matcher(text).matches()) {
+      throw new TypeConversionException(
+          "expected six whole numbers with commas between them, came '" + text + "'");
     }
+    long[] sizes = Arrays.stream(text.split(",")).mapToLong(Long::parseLong).toArray();
+    for (int i = 0; i < sizes.length; i++) {
+      int most = NAMES[i].equals("headDim") ? Native.Abi.MAX_HEAD_DIM : Integer.MAX_VALUE;
+      if (sizes[i] < LEAST[i] || sizes[i] > most) {
+        throw new TypeConversionException(
+            "expected %s in %d .. %d, came %d in '%s'"
+                .formatted(NAMES[i], LEAST[i], most, sizes[i], text));
+      }
+    }
+    if (sizes[1] % sizes[2] != 0) {
+      throw new TypeConversionException(
+          "expected kvHeads that divide the %d heads, came %d in '%s'"
+              .formatted(sizes[1], sizes[2], text));
+    }
+    return new Shape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]);
   }
 
   /** One of a few words. */
-  private abstract static class Word<T> implements ITypeConverter<T> {
-    private final Map<String, T> values;
-
-    Word(Map<String, T> values) {
-      this.values = values;
-    }
-
-    @Override
-    public T convert(String text) {
+  private static <T> ITypeConverter<T> words(Map<String, T> values) {
+    return text -> {
       T value = values.get(text);
       if (value == null) {
         String words = values.keySet().stream().sorted().collect(Collectors.joining(", "));
         throw new TypeConversionException("expected one of " + words + ", came '" + text + "'");
       }
       return value;
-    }
-  }
-
-  static final class CausalWord extends Word<Causal> {
-    CausalWord() {
-      super(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT));
-    }
-  }
-
-  static final class LayoutWord extends Word<AttendCommand.Layout> {
-    LayoutWord() {
-      super(Map.of("bshd", AttendCommand.Layout.BSHD, "bhsd", AttendCommand.Layout.BHSD));
-    }
-  }
-
-  static final class TierWord extends Word<Tier> {
-    TierWord() {
-      super(Arrays.stream(Tier.values()).collect(Collectors.toMap(Tier::toString, t -> t)));
-    }
+    };
   }
 }

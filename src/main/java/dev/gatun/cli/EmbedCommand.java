@@ -37,15 +37,6 @@ final class EmbedCommand implements Callable<Integer> {
   @Parameters(paramLabel = "TEXT", arity = "0..*", description = "Texts.")
   private List<String> texts;
 
-  @Option(
-      names = "--file",
-      paramLabel = "FILE",
-      converter = Converters.File.class,
-      description =
-          "Texts, one a line: UTF-8, a line ends at \\n and nowhere else, blank lines count; - for"
-              + " standard input.")
-  private Path file;
-
   @Mixin private ModelOptions model;
 
   @Option(names = "--json", description = "Print a JSON object for each text.")
@@ -67,7 +58,7 @@ final class EmbedCommand implements Callable<Integer> {
     Streams streams = main.streams();
     if (demo) {
       if (texts != null
-          || file != null
+          || model.file != null
           || json
           || verbosity.isVerbose()
           || model.model != null
@@ -76,10 +67,10 @@ final class EmbedCommand implements Callable<Integer> {
       }
       return new EmbedDemo(streams, verbosity.isQuiet()).run(model) ? Main.OK : Main.FAILED;
     }
-    if (texts != null && file != null) {
+    if (texts != null && model.file != null) {
       throw new CliException("expected TEXT or --file, came both");
     }
-    Path from = texts == null ? TextLines.fileOrInput(file, streams) : null;
+    Path from = texts == null ? TextLines.fileOrInput(model.file, streams) : null;
     if (texts == null && from == null) {
       throw new CliException(
           "expected TEXT or --file, came neither, and standard input is a terminal; for example"
@@ -89,7 +80,7 @@ final class EmbedCommand implements Callable<Integer> {
     try (Progress progress = new Progress(streams, !verbosity.isQuiet(), "reading " + from)) {
       long total = from == null ? texts.size() : TextLines.check("--file", from, streams);
       progress.set("loading " + chosen);
-      try (GatunRuntime runtime = Runtimes.open(model.threads, null);
+      try (GatunRuntime runtime = model.open();
           TextEmbedder embedder = model.load(runtime, chosen);
           TextLines lines = from == null ? null : TextLines.open("--file", from, streams)) {
         TextBatches batches = new TextBatches(model, verbosity, embedder, streams, progress);

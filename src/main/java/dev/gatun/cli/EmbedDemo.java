@@ -83,7 +83,7 @@ final class EmbedDemo {
   boolean run(ModelOptions options) {
     EmbeddingModelSpec spec = EmbeddingModelSpec.MINILM;
     try (Progress progress = new Progress(streams, !quiet, "loading " + spec);
-        GatunRuntime runtime = Runtimes.open(options.threads, null)) {
+        GatunRuntime runtime = options.open()) {
       long begin = System.nanoTime();
       try (TextEmbedder model = options.load(runtime, spec);
           Workspace workspace = runtime.newWorkspace();

@@ -4,7 +4,6 @@ import dev.gatun.AttentionPlan;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
-import dev.gatun.Tier;
 import java.io.IOException;
 import java.math.BigDecimal;
 import java.util.LinkedHashMap;
@@ -12,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -97,7 +97,6 @@ final class ExplainCommand implements Callable<Integer> {
       names = "--shape",
       required = true,
       paramLabel = "B,H,KV,SQ,SK,D",
-      converter = Converters.AttentionShape.class,
       description =
           "Batch, heads of Q, heads of K and V (a divisor), seq of Q, seq of K and V, headDim (1 .."
               + " 512).")
@@ -108,35 +107,13 @@ final class ExplainCommand implements Callable<Integer> {
       arity = "0..1",
       fallbackValue = "bottom-right",
       paramLabel = "ALIGNMENT",
-      converter = Converters.CausalWord.class,
       description =
           "Row i sees no later key: bottom-right (also without a word) lets the last query see the"
               + " last key, top-left lets row i see keys 0 .. i. Without this option every row sees"
               + " all keys.")
   private Causal causal = Causal.NONE;
 
-  @Option(
-      names = "--layout",
-      paramLabel = "bshd|bhsd",
-      converter = Converters.LayoutWord.class,
-      description = "The order of the dimensions in memory; bshd without this option.")
-  private AttendCommand.Layout layout = AttendCommand.Layout.BSHD;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      converter = Converters.Threads.class,
-      description = "Threads, 1 .. 1024; all CPUs without this option.")
-  private Integer threads;
-
-  @Option(
-      names = "--tier",
-      paramLabel = "TIER",
-      converter = Converters.TierWord.class,
-      description =
-          "The kernels: portable, neon, avx2 or avx512; the best that the CPU has without this"
-              + " option.")
-  private Tier tier;
+  @Mixin private KernelOptions kernels;
 
   @Option(names = "--json", description = "Print a JSON object.")
   private boolean json;
@@ -146,9 +123,8 @@ final class ExplainCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Map<String, Object> facts;
-    try (GatunRuntime runtime = Runtimes.open(threads, tier)) {
-      String reason = tier != null ? "--tier" : InfoCommand.reason(runtime.info());
-      facts = facts(plan(runtime), reason);
+    try (GatunRuntime runtime = kernels.open()) {
+      facts = facts(plan(runtime), kernels.reason(runtime.info()));
     }
     InfoCommand.print(spec.commandLine().getOut(), facts, json);
     return Main.OK;
@@ -165,7 +141,7 @@ final class ExplainCommand implements Callable<Integer> {
               shape.seqQ,
               shape.seqK,
               shape.headDim,
-              layout == AttendCommand.Layout.BHSD);
+              kernels.layout == KernelOptions.Layout.BHSD);
     } catch (IllegalArgumentException e) {
       throw new CliException("--shape " + shape + ": " + e.getMessage(), e);
     }
@@ -175,7 +151,7 @@ final class ExplainCommand implements Callable<Integer> {
     Map<String, Object> facts = new LinkedHashMap<>();
     facts.put("shape", shape.facts());
     facts.put("causal", word(causal));
-    facts.put("layout", word(layout));
+    facts.put("layout", word(kernels.layout));
     facts.put("tier", plan.tier().toString());
     facts.put("tierReason", reason);
     facts.put("kernel", plan.kernel().toString());

@@ -36,7 +36,7 @@ final class InfoCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Map<String, Object> facts;
-    try (GatunRuntime runtime = Runtimes.open(null, null)) {
+    try (GatunRuntime runtime = new ThreadsOption().open()) {
       facts = facts(runtime.info());
     }
     print(spec.commandLine().getOut(), facts, json);

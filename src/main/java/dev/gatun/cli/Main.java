@@ -101,6 +101,7 @@ public final class Main implements Runnable {
             .setUsageHelpWidth(110)
             .setParameterExceptionHandler((e, _) -> refuse(err, e))
             .setExecutionExceptionHandler((e, _, _) -> report(err, e));
+    Converters.register(command);
     try {
       return command.execute(args);
     } catch (Throwable e) { // errors, and what the version meets

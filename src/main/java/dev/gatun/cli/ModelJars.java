@@ -38,11 +38,7 @@ final class ModelJars implements AutoCloseable {
     Thread.currentThread().setContextClassLoader(loader);
   }
 
-  /**
-   * Opens the jars that are asked for.
-   *
-   * @param option the value of the option, or null for that of the environment variable
-   */
+  /** Opens the jars that the option asks for, or if it is null the environment variable. */
   static ModelJars open(String option) {
     String variable = System.getenv(VARIABLE);
     if (option != null) {

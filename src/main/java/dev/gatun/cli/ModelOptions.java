@@ -8,12 +8,13 @@ import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
 
-/** The options of commands that run a model. */
-final class ModelOptions {
+/** The options of commands that run a model on texts. */
+final class ModelOptions extends ThreadsOption {
   private static final String DEFAULT_MODEL = "minilm";
 
   /** A whole number from 1 on. */
@@ -26,6 +27,14 @@ final class ModelOptions {
       throw new TypeConversionException("expected 1 .. 999999999, came '" + text + "'");
     }
   }
+
+  @Option(
+      names = "--file",
+      paramLabel = "FILE",
+      description =
+          "Texts, one a line: UTF-8, a line ends at \\n and nowhere else, blank lines count; - for"
+              + " standard input.")
+  Path file;
 
   @Option(
       names = "--model",
@@ -53,13 +62,6 @@ final class ModelOptions {
           "What texts are cut to, [CLS] and [SEP] included; what tokenizer.json says without this"
               + " option (minilm: 128), or 512.")
   Integer maxTokens;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      converter = Converters.Threads.class,
-      description = "Threads, 1 .. 1024; all CPUs without this option.")
-  Integer threads;
 
   EmbeddingModelSpec spec() {
     String name = model == null ? DEFAULT_MODEL : model;

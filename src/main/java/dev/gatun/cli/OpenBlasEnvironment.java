@@ -15,11 +15,7 @@ final class OpenBlasEnvironment {
 
   private OpenBlasEnvironment() {}
 
-  /**
-   * Returns what is forced.
-   *
-   * @return for each variable that is set its value and its effect, none if OpenBLAS chooses
-   */
+  /** {@return for each variable that is set its value and its effect; none if OpenBLAS chooses} */
   static Map<String, String> forced() {
     return forced(System.getenv());
   }

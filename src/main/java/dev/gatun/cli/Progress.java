@@ -24,11 +24,7 @@ final class Progress implements AutoCloseable {
 
   private boolean closed;
 
-  /**
-   * Begins.
-   *
-   * @param shown whether whoever typed the command wants to see it
-   */
+  /** Begins; shown if whoever typed the command wants to see it. */
   Progress(Streams streams, boolean shown, String what) {
     this.streams = streams;
     this.what = what;

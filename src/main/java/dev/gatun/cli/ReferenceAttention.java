@@ -101,10 +101,7 @@ final class ReferenceAttention {
   }
 
   /**
-   * What is compared.
-   *
-   * @param out {@code [batch, seq, heads, headDimV]}
-   * @param lse {@code [batch, heads, seq]}, or null
+   * What is compared: out {@code [batch, seq, heads, headDimV]}, lse {@code [batch, heads, seq]}.
    */
   record Output(Tensor out, Tensor lse) {}
 

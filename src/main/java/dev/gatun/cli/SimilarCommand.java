@@ -64,18 +64,8 @@ final class SimilarCommand implements Callable<Integer> {
   @Option(
       names = "--queries",
       paramLabel = "FILE",
-      converter = Converters.File.class,
       description = "Queries, one a line as in --file, instead of QUERY; - for standard input.")
   private Path queriesFile;
-
-  @Option(
-      names = "--file",
-      paramLabel = "FILE",
-      converter = Converters.File.class,
-      description =
-          "Texts, one a line: UTF-8, a line ends at \\n and nowhere else, blank lines count; - for"
-              + " standard input.")
-  private Path file;
 
   @Option(
       names = "-k",
@@ -100,7 +90,7 @@ final class SimilarCommand implements Callable<Integer> {
       throw new CliException(
           "expected QUERY or --queries, came " + (queries == null ? "neither" : "both"));
     }
-    Path from = TextLines.fileOrInput(file, streams);
+    Path from = TextLines.fileOrInput(model.file, streams);
     if (from == null) {
       throw new CliException(
           "expected --file, or lines on standard input, which is a terminal; for example"
@@ -118,7 +108,7 @@ final class SimilarCommand implements Callable<Integer> {
       long total = TextLines.check("--file", from, streams);
       List<String> wanted = queries != null ? queries : readQueries(streams);
       progress.set("loading " + chosen);
-      try (GatunRuntime runtime = Runtimes.open(model.threads, null);
+      try (GatunRuntime runtime = model.open();
           TextEmbedder embedder = model.load(runtime, chosen);
           TextLines lines = TextLines.open("--file", from, streams)) {
         TextBatches batches = new TextBatches(model, verbosity, embedder, streams, progress);

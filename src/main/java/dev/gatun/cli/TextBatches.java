@@ -64,12 +64,7 @@ final class TextBatches {
     this.progress = progress;
   }
 
-  /**
-   * Embeds all texts of a source.
-   *
-   * @param kind what one of them is called
-   * @param total how many there are, or -1
-   */
+  /** Embeds all texts of a source, one of which is called so; total is -1 where it is unknown. */
   void run(String kind, Source source, long total, Receiver receiver) {
     long begin = System.nanoTime();
     try (Arena arena = Arena.ofShared()) {

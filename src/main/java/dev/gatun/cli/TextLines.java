@@ -58,12 +58,7 @@ final class TextLines implements AutoCloseable {
     return file == null && !streams.inIsTerminal() ? Path.of(STANDARD_INPUT) : file;
   }
 
-  /**
-   * Opens a file.
-   *
-   * @param option that names it
-   * @param file {@code -} for standard input
-   */
+  /** Opens the file that an option names, {@code -} for standard input. */
   static TextLines open(String option, Path file, Streams streams) {
     if (isStandardInput(file)) {
       return new TextLines("standard input", streams.in());
@@ -76,9 +71,8 @@ final class TextLines implements AutoCloseable {
   }
 
   /**
-   * Reads a file to its end, so that a mistake in it is found before anything is computed.
-   *
-   * @return its lines, or -1 if it can be read only once, as a pipe
+   * Reads a file to its end, so that a mistake in it is found before anything is computed. Returns
+   * its lines, or -1 if it can be read only once, as a pipe.
    */
   static long check(String option, Path file, Streams streams) {
     if (isStandardInput(file)

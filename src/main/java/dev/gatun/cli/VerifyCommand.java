@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ThreadLocalRandom;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -44,12 +45,7 @@ final class VerifyCommand implements Callable<Integer> {
           "The seed of the cases, a whole number; a new one each time without this option.")
   private Long seed;
 
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      converter = Converters.Threads.class,
-      description = "Threads, 1 .. 1024; all CPUs without this option.")
-  private Integer threads;
+  @Mixin private ThreadsOption threads;
 
   @Spec private CommandSpec spec;
 
@@ -64,7 +60,7 @@ final class VerifyCommand implements Callable<Integer> {
   }
 
   private static Verifier.Engine open(Tier tier, Integer threads) {
-    GatunRuntime runtime = Runtimes.open(threads, tier);
+    GatunRuntime runtime = ThreadsOption.open(threads, tier);
     return new Verifier.Engine() {
       @Override
       public void forward(
@@ -98,7 +94,7 @@ final class VerifyCommand implements Callable<Integer> {
             quick ? QUICK_CASES : CASES,
             quick ? Verifier.Size.SMALL : Verifier.Size.LARGE,
             engines,
-            threads);
+            threads.threads);
     return verifier.run(available, spec.commandLine().getOut()) ? Main.OK : Main.FAILED;
   }
 }

@@ -62,13 +62,7 @@ public final class Json {
 
   // ---- reading -------------------------------------------------------------------------------
 
-  /**
-   * Reads a document.
-   *
-   * @param utf8 its bytes
-   * @return the document
-   * @throws IllegalArgumentException where it is no JSON, and why
-   */
+  /** Reads a document in UTF-8. Throws IllegalArgumentException where it is no JSON, and why. */
   public static Json parse(byte[] utf8) {
     try {
       return parse(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString());
@@ -77,18 +71,9 @@ public final class Json {
     }
   }
 
-  /**
-   * Reads a document.
-   *
-   * @param text the document
-   * @return the document
-   * @throws IllegalArgumentException where it is no JSON, and why
-   * @throws GatunException if jackson-core is missing
-   */
+  /** The same; throws GatunException as well, if jackson-core is missing. */
   public static Json parse(String text) {
-    if (!loaded) {
-      loaded = FreshThread.call("gatun-json", new Loading());
-    }
+    load("JSON");
     try {
       return new Json(null, null, JsonText.read(text));
     } catch (LinkageError e) {
@@ -96,25 +81,26 @@ public final class Json {
     }
   }
 
-  private record Loading() implements Supplier<Boolean> {
+  /** Loads jackson-core, which the subject needs, where the whole stack is free. */
+  public static void load(String subject) {
+    if (!loaded) {
+      loaded = FreshThread.call("gatun-json", new Loading(subject));
+    }
+  }
+
+  private record Loading(String subject) implements Supplier<Boolean> {
     @Override
     public Boolean get() {
       try {
         JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}");
         return true;
       } catch (LinkageError e) {
-        throw missing("JSON", e);
+        throw missing(subject, e);
       }
     }
   }
 
-  /**
-   * Reads a file.
-   *
-   * @param file a JSON document
-   * @return the document
-   * @throws IOException if the file cannot be read or is no JSON; the message names it
-   */
+  /** Reads a file. Throws IOException with its name if it cannot be read or is no JSON. */
   public static Json read(Path file) throws IOException {
     requireFile(file);
     long size = Files.size(file);
@@ -127,31 +113,25 @@ public final class Json {
     try {
       return parse(Files.readAllBytes(file));
     } catch (IllegalArgumentException e) {
-      FileSystemException named = new FileSystemException(file.toString(), null, e.getMessage());
-      named.initCause(e);
-      throw named;
+      throw refused(file, e);
     }
   }
 
-  /**
-   * Refuses a directory, of which reading would say no name.
-   *
-   * @param file to be read
-   * @throws FileSystemException if it is a directory
-   */
+  /** Makes the exception for a file that is not as it should be; its message names the file. */
+  public static FileSystemException refused(Path file, IllegalArgumentException e) {
+    FileSystemException named = new FileSystemException(file.toString(), null, e.getMessage());
+    named.initCause(e);
+    return named;
+  }
+
+  /** Refuses a directory, of which reading would say no name. */
   public static void requireFile(Path file) throws FileSystemException {
     if (Files.isDirectory(file)) {
       throw new FileSystemException(file.toString(), null, "expected a file, got a directory");
     }
   }
 
-  /**
-   * Makes the exception for a JVM without jackson-core.
-   *
-   * @param what needs it
-   * @param cause the class that was not found
-   * @return to be thrown
-   */
+  /** Makes the exception for a JVM without jackson-core, which the subject needs. */
   public static GatunException missing(String what, LinkageError cause) {
     return new GatunException(
         what
@@ -163,9 +143,8 @@ public final class Json {
   // ---- what it is ----------------------------------------------------------------------------
 
   /**
-   * Returns where the value stands.
-   *
-   * @return such as {@code normalizer.normalizers[2]}; empty for the document itself
+   * {@return where the value stands, such as {@code normalizer.normalizers[2]}; empty for the
+   * document itself}
    */
   public String path() {
     StringBuilder path = new StringBuilder();
@@ -185,69 +164,39 @@ public final class Json {
     }
   }
 
-  /**
-   * Tells whether this is null, or a member that {@link #find} did not find.
-   *
-   * @return true if there is no value
-   */
+  /** {@return whether this is null, or a member that {@link #find} did not find} */
   public boolean isNull() {
     return value == null;
   }
 
-  /**
-   * Tells whether this is an object.
-   *
-   * @return true if it has members
-   */
+  /** {@return whether this is an object} */
   public boolean isObject() {
     return value instanceof Map;
   }
 
-  /**
-   * Tells whether this is an array.
-   *
-   * @return true if it has elements
-   */
+  /** {@return whether this is an array} */
   public boolean isArray() {
     return value instanceof List;
   }
 
-  /**
-   * Tells whether this is a string.
-   *
-   * @return true if {@link #string} returns it
-   */
+  /** {@return whether this is a string} */
   public boolean isString() {
     return value instanceof String;
   }
 
   // ---- objects and arrays --------------------------------------------------------------------
 
-  /**
-   * Returns the names of an object's members.
-   *
-   * @return in the order of the document
-   */
+  /** {@return the names of an object's members, in the order of the document} */
   public Set<String> names() {
     return Collections.unmodifiableSet(members().keySet());
   }
 
-  /**
-   * Finds a member of an object.
-   *
-   * @param name its name
-   * @return the member; one that {@link #isNull} if there is none
-   */
+  /** {@return the member of an object; one that {@link #isNull} if there is none} */
   public Json find(String name) {
     return new Json(this, name, members().get(name));
   }
 
-  /**
-   * Returns a member of an object that must be there and must not be null.
-   *
-   * @param name its name
-   * @return the member
-   */
+  /** {@return the member of an object, which must be there and must not be null} */
   public Json get(String name) {
     Json member = find(name);
     if (member.isNull()) {
@@ -256,11 +205,7 @@ public final class Json {
     return member;
   }
 
-  /**
-   * Returns the elements of an array.
-   *
-   * @return in the order of the document
-   */
+  /** {@return the elements of an array, in the order of the document} */
   public List<Json> elements() {
     if (!(value instanceof List<?> list)) {
       throw expected("an array");
@@ -272,20 +217,12 @@ public final class Json {
     return elements;
   }
 
-  /**
-   * Gives every member of an object to a method.
-   *
-   * @param action takes a name and the member
-   */
+  /** Gives the name of every member of an object, and the member, to a method. */
   public void forEach(BiConsumer<String, Json> action) {
     members().forEach((name, member) -> action.accept(name, new Json(this, name, member)));
   }
 
-  /**
-   * Refuses members that nobody knows.
-   *
-   * @param known the names that an object may have
-   */
+  /** Refuses members of an object whose names are not known. */
   public void only(Set<String> known) {
     for (String name : members().keySet()) {
       if (!known.contains(name)) {
@@ -304,11 +241,7 @@ public final class Json {
 
   // ---- strings, numbers, booleans ------------------------------------------------------------
 
-  /**
-   * Returns a string.
-   *
-   * @return its characters
-   */
+  /** {@return the characters of a string} */
   public String string() {
     if (!(value instanceof String string)) {
       throw expected("a string");
@@ -316,13 +249,7 @@ public final class Json {
     return string;
   }
 
-  /**
-   * Returns a whole number.
-   *
-   * @param least the smallest that is allowed
-   * @param most the largest
-   * @return the number
-   */
+  /** {@return a whole number within these bounds, both of which are allowed} */
   public long integer(long least, long most) {
     if (!(value instanceof BigInteger number)
         || number.compareTo(BigInteger.valueOf(least)) < 0
@@ -332,11 +259,7 @@ public final class Json {
     return number.longValue();
   }
 
-  /**
-   * Returns a number.
-   *
-   * @return the nearest double, which is finite
-   */
+  /** {@return the double nearest to a number, which is finite} */
   public double number() {
     if (value instanceof Number number && Double.isFinite(number.doubleValue())) {
       return number.doubleValue();
@@ -344,11 +267,7 @@ public final class Json {
     throw expected("a number");
   }
 
-  /**
-   * Returns a boolean.
-   *
-   * @return true or false
-   */
+  /** {@return the value of a boolean} */
   public boolean bool() {
     if (!(value instanceof Boolean bool)) {
       throw expected("true or false");
@@ -358,19 +277,14 @@ public final class Json {
 
   // ---- messages and writing ------------------------------------------------------------------
 
-  /**
-   * Makes the exception for a value that is not what it should be.
-   *
-   * @param what what was expected
-   * @return to be thrown
-   */
+  /** Makes the exception for a value that is not what was expected. */
   public IllegalArgumentException expected(String what) {
     return expected(what, shown());
   }
 
   private IllegalArgumentException expected(String what, String got) {
-    String path = path().replaceAll("\\p{Cntrl}", "?");
-    String where = path.isEmpty() ? "the document" : path;
+    String path = path();
+    String where = path.isEmpty() ? "the document" : Messages.line(path);
     return new IllegalArgumentException("%s: expected %s, got %s".formatted(where, what, got));
   }
 
@@ -380,30 +294,15 @@ public final class Json {
       case Map<?, ?> members -> "an object of %d members".formatted(members.size());
       case List<?> elements -> "an array of %d elements".formatted(elements.size());
       case String string -> quoted(string);
-      default -> shortened(value.toString());
+      default -> Messages.shortened(value.toString(), MAX_SHOWN);
     };
   }
 
   static String quoted(String text) {
-    return "\"" + Messages.line(shortened(text)) + "\"";
+    return "\"" + Messages.shortened(text, MAX_SHOWN) + "\"";
   }
 
-  private static String shortened(String text) {
-    return text.length() <= MAX_SHOWN
-        ? text
-        : text.substring(
-                0,
-                text.offsetByCodePoints(
-                    0, Math.min(MAX_SHOWN, text.codePointCount(0, text.length()))))
-            + "…";
-  }
-
-  /**
-   * Copies an object without some of its members.
-   *
-   * @param names those left out
-   * @return an object
-   */
+  /** {@return a copy of an object without the members of these names} */
   public Json without(String... names) {
     Map<String, Object> members = new LinkedHashMap<>(members());
     members.keySet().removeAll(Set.of(names));

@@ -18,11 +18,12 @@ import java.util.Map;
  * The text of {@link Json} documents, by jackson-core; apart from it so that a missing jar can be
  * named.
  */
-final class JsonText {
-  private static final JsonFactory FACTORY =
+public final class JsonText {
+  /** Keeps nothing of what it has read. */
+  public static final JsonFactory FACTORY =
       JsonFactory.builder()
-          // The names are a stranger's: they are neither interned nor kept in a hash table that
-          // would live on.
+          // The names are a stranger's. They are neither interned nor put into a hash table that
+          // would live on, and no buffer of the size of a stranger's string outlives its parser.
           .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
           .disable(JsonFactory.Feature.USE_THREAD_LOCAL_FOR_BUFFER_RECYCLING)
@@ -44,13 +45,21 @@ final class JsonText {
       }
       return value;
     } catch (JsonProcessingException e) {
-      long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
-      String reason = e.getOriginalMessage().replaceAll("[\\p{Cntrl}\\s]+", " ");
-      throw new IllegalArgumentException(
-          "expected JSON%s: %s".formatted(at < 0 ? "" : " at character " + at, reason), e);
+      throw new IllegalArgumentException(mistake(e), e);
     } catch (IOException e) {
       throw new AssertionError("a String throws none", e);
     }
+  }
+
+  /** {@return where and why a document is no JSON, on one line} */
+  public static String mistake(JsonProcessingException e) {
+    long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
+    return "expected JSON%s: %s".formatted(at < 0 ? "" : " at character " + at, reason(e));
+  }
+
+  /** {@return a message of Jackson's, which may have line breaks and characters of the file} */
+  public static String reason(JsonProcessingException e) {
+    return String.valueOf(e.getOriginalMessage()).replaceAll("[\\p{Cntrl}\\s]+", " ");
   }
 
   private static Object read(JsonParser parser) throws IOException {

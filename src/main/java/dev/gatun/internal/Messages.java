@@ -52,10 +52,21 @@ public final class Messages {
    * @return one line
    */
   public static String shortened(String text) {
-    if (text.codePointCount(0, text.length()) <= SHOWN_CHARACTERS) {
+    return shortened(text, SHOWN_CHARACTERS);
+  }
+
+  /**
+   * A text escaped as {@link #line} does, and not all of a long one.
+   *
+   * @param text any
+   * @param most characters of it that are shown
+   * @return one line
+   */
+  public static String shortened(String text, int most) {
+    if (text.codePointCount(0, text.length()) <= most) {
       return line(text);
     }
-    return line(text.substring(0, text.offsetByCodePoints(0, SHOWN_CHARACTERS))) + "…";
+    return line(text.substring(0, text.offsetByCodePoints(0, most))) + "…";
   }
 
   /**

@@ -4,7 +4,7 @@ import dev.gatun.internal.Messages;
 import java.nio.file.FileSystemException;
 
 /**
- * A file that is not the ONNX model that was asked for: damaged, cut short, without the initialiser
+ * A file that is not the ONNX model that was asked for: damaged, cut short, without the initializer
  * or node, or with data of a type that is not read. The message names the file, and the byte where
  * one is to blame.
  */
@@ -18,16 +18,10 @@ public final class OnnxException extends FileSystemException {
    * Makes an exception.
    *
    * @param source the file, or what the bytes came from
-   * @param reason what was expected and what came; shown on one line, of at most 1000 characters
+   * @param reason the expected and the actual value; shown on one line, of at most 1000 characters
    */
   public OnnxException(String source, String reason) {
-    super(source, null, shown(reason));
-  }
-
-  /** On one line and not too long, whatever the names in it are. */
-  private static String shown(String reason) {
-    String line = reason.replaceAll("\\p{Cntrl}", "?");
-    return line.length() <= SHOWN_CHARACTERS ? line : line.substring(0, SHOWN_CHARACTERS) + "…";
+    super(source, null, Messages.shortened(reason, SHOWN_CHARACTERS));
   }
 
   /** Returns file and reason on one line, whatever the names in them hold. */

@@ -189,20 +189,12 @@ public final class OnnxFile {
     return new OnnxFile(data.asReadOnly(), source, arena, false);
   }
 
-  /**
-   * Returns what messages call the file.
-   *
-   * @return the path, or the name given
-   */
+  /** {@return what messages call the file: the path, or the name given} */
   public String source() {
     return source;
   }
 
-  /**
-   * Returns all nodes of the graph.
-   *
-   * @return unmodifiable, in the order of the file
-   */
+  /** {@return all nodes of the graph, unmodifiable, in the order of the file} */
   public List<Node> nodes() {
     return Collections.unmodifiableList(nodes);
   }
@@ -228,19 +220,14 @@ public final class OnnxFile {
   }
 
   /**
-   * Returns the names of the graph's inputs.
-   *
-   * @return unmodifiable, in the order of the file; may have names of initialisers
+   * {@return the names of the graph's inputs, unmodifiable, in the order of the file; may have
+   * names of initializers}
    */
   public List<String> inputs() {
     return Collections.unmodifiableList(inputs);
   }
 
-  /**
-   * Returns the names of the graph's outputs.
-   *
-   * @return unmodifiable, in the order of the file
-   */
+  /** {@return the names of the graph's outputs, unmodifiable, in the order of the file} */
   public List<String> outputs() {
     return Collections.unmodifiableList(outputs);
   }
@@ -271,9 +258,8 @@ public final class OnnxFile {
   }
 
   /**
-   * Returns what is known about all initialisers, without their numbers.
-   *
-   * @return unmodifiable, in the order of the file
+   * {@return what is known about all initializers, without their numbers; unmodifiable, in the
+   * order of the file}
    */
   public Collection<Initializer> initializers() {
     return Collections.unmodifiableCollection(initializers.values());
@@ -376,38 +362,25 @@ public final class OnnxFile {
 
     private Node() {}
 
-    /**
-     * Returns the name.
-     *
-     * @return empty if the file gives none
-     */
+    /** {@return the name; empty if the file gives none} */
     public String name() {
       return name;
     }
 
-    /**
-     * Returns the operator.
-     *
-     * @return such as {@code MatMul}
-     */
+    /** {@return the operator, such as {@code MatMul}} */
     public String opType() {
       return opType;
     }
 
     /**
-     * Returns the names of the values it uses.
-     *
-     * @return unmodifiable; an optional input that is absent is empty
+     * {@return the names of the values it uses, unmodifiable; an optional input that is absent is
+     * empty}
      */
     public List<String> inputs() {
       return Collections.unmodifiableList(inputs);
     }
 
-    /**
-     * Returns the names of the values it computes.
-     *
-     * @return unmodifiable
-     */
+    /** {@return the names of the values it computes, unmodifiable} */
     public List<String> outputs() {
       return Collections.unmodifiableList(outputs);
     }
@@ -477,29 +450,20 @@ public final class OnnxFile {
       this.end = end;
     }
 
-    /**
-     * Returns the name.
-     *
-     * @return what {@link OnnxFile#initializer} takes
-     */
+    /** {@return the name that {@link OnnxFile#initializer} takes} */
     public String name() {
       return name;
     }
 
     /**
-     * Returns the shape as the file has it, unchecked.
-     *
-     * @return a copy, outermost dimension first; empty for a single number
+     * {@return the shape as the file has it, unchecked: a copy, outermost dimension first; empty
+     * for a single number}
      */
     public long[] shape() {
       return Arrays.copyOf(shape, rank);
     }
 
-    /**
-     * Returns the type of the elements.
-     *
-     * @return as ONNX calls it: {@code FLOAT}
-     */
+    /** {@return the type of the elements as ONNX calls it: {@code FLOAT}} */
     public String dataType() {
       return dataType >= 0 && dataType < DATA_TYPES.size()
           ? DATA_TYPES.get(dataType)

@@ -155,6 +155,7 @@ public final class Safetensors {
   }
 
   private static SafetensorsHeader readHeader(InputStream in, Path file) throws IOException {
+    Json.load("a safetensors file");
     try {
       return SafetensorsJson.read(in, file);
     } catch (LinkageError e) {
@@ -278,6 +279,7 @@ public final class Safetensors {
 
   private static byte[] header(List<Entry> entries, Map<String, String> metadata) {
     byte[] text;
+    Json.load("a safetensors file");
     try {
       text = SafetensorsJson.text(entries, metadata).getBytes(StandardCharsets.UTF_8);
     } catch (LinkageError e) {

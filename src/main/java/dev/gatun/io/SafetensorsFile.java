@@ -54,28 +54,19 @@ public final class SafetensorsFile {
     this.data = data.asReadOnly();
   }
 
-  /**
-   * Returns where the file is, as it was given.
-   *
-   * @return the path
-   */
+  /** {@return where the file is, as it was given} */
   public Path file() {
     return file;
   }
 
-  /**
-   * Returns the names of all tensors.
-   *
-   * @return unmodifiable, in the order of the header
-   */
+  /** {@return the names of all tensors, unmodifiable, in the order of the header} */
   public Set<String> names() {
     return Collections.unmodifiableSet(entries.keySet());
   }
 
   /**
-   * Returns the texts that the file holds beside its tensors, under {@code __metadata__}.
-   *
-   * @return unmodifiable, in the order of the header; empty if there are none
+   * {@return the texts that the file holds beside its tensors, under {@code __metadata__}:
+   * unmodifiable, in the order of the header; empty if there are none}
    */
   public Map<String, String> metadata() {
     return metadata;

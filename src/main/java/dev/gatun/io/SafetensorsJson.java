@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import dev.gatun.internal.JsonText;
 import dev.gatun.internal.Messages;
 import dev.gatun.io.SafetensorsHeader.Entry;
 import dev.gatun.io.SafetensorsHeader.Type;
@@ -29,12 +30,8 @@ import java.util.Map;
  */
 final class SafetensorsJson {
   private static final JsonFactory FACTORY =
-      JsonFactory.builder()
-          // The names are a stranger's. They are neither interned nor put into a hash table that
-          // would live on, and no buffer of the size of a stranger's string outlives its parser.
-          .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
-          .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
-          .disable(JsonFactory.Feature.USE_THREAD_LOCAL_FOR_BUFFER_RECYCLING)
+      JsonText.FACTORY
+          .rebuild()
           .streamReadConstraints(
               StreamReadConstraints.builder()
                   .maxNameLength(SafetensorsHeader.MAX_NAME_LENGTH)
@@ -99,13 +96,9 @@ final class SafetensorsJson {
               .formatted(
                   SafetensorsHeader.MAX_NAME_LENGTH,
                   SafetensorsHeader.MAX_VALUE_LENGTH,
-                  oneLine(e.getOriginalMessage())));
+                  JsonText.reason(e)));
     } catch (JsonProcessingException e) {
-      long at = e.getLocation() == null ? -1 : e.getLocation().getCharOffset();
-      throw new SafetensorsException(
-          file,
-          "damaged header: expected JSON%s: %s"
-              .formatted(at < 0 ? "" : " at character " + at, oneLine(e.getOriginalMessage())));
+      throw new SafetensorsException(file, "damaged header: " + JsonText.mistake(e));
     } catch (CharacterCodingException e) {
       throw new SafetensorsException(file, "damaged header: expected UTF-8, got other bytes");
     }
@@ -280,10 +273,5 @@ final class SafetensorsJson {
                 token == null
                     ? "its end"
                     : token.name().replace('_', ' ').toLowerCase(Locale.ROOT)));
-  }
-
-  /** A message of Jackson's, which may have line breaks, and characters of the file. */
-  private static String oneLine(String message) {
-    return String.valueOf(message).replaceAll("[\\p{Cntrl}\\s]+", " ");
   }
 }

@@ -27,12 +27,7 @@ final class AttentionFlow {
   /** Of all that has been passed since it was last looked at. */
   private double factor = 1;
 
-  /**
-   * Prepares to follow.
-   *
-   * @param projections query, key and value
-   * @param stop where attention ends
-   */
+  /** To follow query, key and value from their projections to where attention ends. */
   AttentionFlow(OnnxGraph graph, List<String> projections, Predicate<String> stop, long headDim) {
     this.graph = graph;
     this.projections = projections;

@@ -75,7 +75,8 @@ public final class Bert {
       String scope,
       int layers,
       int heads) {
-    BlockConfig config = BlockConfig.postNorm(layers, heads, Causal.NONE, Activation.GELU, EPSILON);
+    BlockConfig config =
+        BlockConfig.of(NormOrder.POST, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
     TransformerEncoder encoder = new BlockLoader(runtime, weights, names, config).encoder();
     long dim = encoder.dim();
     Embedding embedding =

@@ -91,11 +91,7 @@ public record BertWeights(
     return from(file, arena, null);
   }
 
-  /**
-   * The same, held against what else is known about the model.
-   *
-   * @param config or null
-   */
+  /** The same, held against what else is known about the model, which may be null. */
   static BertWeights from(OnnxFile file, Arena arena, ModelConfig config) throws OnnxException {
     return new BertReader(file, arena, config).read();
   }

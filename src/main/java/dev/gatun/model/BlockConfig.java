@@ -53,52 +53,21 @@ public record BlockConfig(
   }
 
   /**
-   * Post-norm blocks with LayerNorm and {@code 1/sqrt(headDim)}: the paper's, BERT's.
+   * With LayerNorm, as many heads of keys as of queries, and {@code 1/sqrt(headDim)}: the paper's
+   * and BERT's are post-norm, GPT-2's, ViT's and CLIP's pre-norm.
    *
-   * @param layers blocks
-   * @param heads heads
+   * @param order where layers normalize
+   * @param layers 1 or more
+   * @param heads of queries, keys and values
    * @param causal mask of self-attention
    * @param activation of the feed-forward network
    * @param epsilon of the norms
    * @return a configuration without positions in attention
    */
-  public static BlockConfig postNorm(
-      int layers, int heads, Causal causal, Activation activation, float epsilon) {
+  public static BlockConfig of(
+      NormOrder order, int layers, int heads, Causal causal, Activation activation, float epsilon) {
+    PositionalEncoding none = PositionalEncoding.none();
     return new BlockConfig(
-        layers,
-        heads,
-        heads,
-        causal,
-        Float.NaN,
-        PositionalEncoding.none(),
-        activation,
-        NormOrder.POST,
-        false,
-        epsilon);
-  }
-
-  /**
-   * Pre-norm blocks with LayerNorm and {@code 1/sqrt(headDim)}: GPT-2's, ViT's, CLIP's.
-   *
-   * @param layers blocks
-   * @param heads heads
-   * @param causal mask of self-attention
-   * @param activation of the feed-forward network
-   * @param epsilon of the norms
-   * @return a configuration without positions in attention
-   */
-  public static BlockConfig preNorm(
-      int layers, int heads, Causal causal, Activation activation, float epsilon) {
-    return new BlockConfig(
-        layers,
-        heads,
-        heads,
-        causal,
-        Float.NaN,
-        PositionalEncoding.none(),
-        activation,
-        NormOrder.PRE,
-        false,
-        epsilon);
+        layers, heads, heads, causal, Float.NaN, none, activation, order, false, epsilon);
   }
 }

@@ -221,11 +221,7 @@ public final class BlockLoader {
     }
   }
 
-  /**
-   * A layer of its own, whose weight is {@code [out, in]} as PyTorch's Linear has it.
-   *
-   * @param in what its rows have to be
-   */
+  /** A layer of its own for rows of a known size; its weight is {@code [out, in]}, as PyTorch's. */
   static Linear linear(GatunRuntime runtime, Weights weights, String weight, String bias, long in) {
     Tensor matrix = requireMatrix(weights, weight);
     boolean turned = matrix.size(0) == in;
@@ -294,7 +290,8 @@ public final class BlockLoader {
   static Tensor require(Weights weights, String name) {
     Tensor tensor = weights.find(name);
     if (tensor == null) {
-      throw new IllegalArgumentException("weights: expected " + name + ", got none of that name");
+      throw new IllegalArgumentException(
+          "weights: expected " + Messages.shortened(name) + ", got none of that name");
     }
     return tensor;
   }
@@ -305,7 +302,7 @@ public final class BlockLoader {
     if (tensor.rank() != 2) {
       throw new IllegalArgumentException(
           "weights: expected a matrix %s, got shape %s"
-              .formatted(name, Messages.sizes(tensor.shape())));
+              .formatted(Messages.shortened(name), Messages.sizes(tensor.shape())));
     }
     return tensor;
   }

@@ -31,12 +31,7 @@ final class Charsmap {
     this.replacements = replacements;
   }
 
-  /**
-   * Reads and checks a table.
-   *
-   * @param source its base64
-   * @throws IllegalArgumentException if the library could not follow it
-   */
+  /** Reads the base64 of a table, and refuses one that the library could not follow. */
   static Charsmap read(Json source) {
     byte[] bytes;
     try {

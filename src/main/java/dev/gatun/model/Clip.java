@@ -10,6 +10,7 @@ import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.Linear;
+import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerEncoder;
@@ -94,15 +95,16 @@ public record Clip(
                 runtime,
                 weights,
                 names("text_model", "final_layer_norm"),
-                BlockConfig.preNorm(
-                    textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
+                BlockConfig.of(
+                    NormOrder.PRE, textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
             .encoder();
     TransformerEncoder vision =
         new BlockLoader(
                 runtime,
                 weights,
                 names("vision_model", "post_layernorm"),
-                BlockConfig.preNorm(visionLayers, visionHeads, Causal.NONE, activation, epsilon))
+                BlockConfig.of(
+                    NormOrder.PRE, visionLayers, visionHeads, Causal.NONE, activation, epsilon))
             .encoder();
     Tensor logitScale = BlockLoader.require(weights, "logit_scale");
     Arguments.check("logit_scale", logitScale, DType.FLOAT32);

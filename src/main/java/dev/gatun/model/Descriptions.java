@@ -2,7 +2,6 @@ package dev.gatun.model;
 
 import dev.gatun.internal.Json;
 import java.io.IOException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Path;
 
 /** Descriptions of models, whose mistakes are said under the name of their file. */
@@ -16,23 +15,17 @@ final class Descriptions {
     T make(Json json) throws IOException;
   }
 
-  /**
-   * Reads a file.
-   *
-   * @param maker throws IllegalArgumentException for what is not as it should be
-   */
+  /** Reads a file. The maker throws IllegalArgumentException for what is not as it should be. */
   static <T> T read(Path file, Maker<T> maker) throws IOException {
-    Json json = Json.read(file);
+    return make(file, Json.read(file), maker);
+  }
+
+  /** Makes something of a file that was read. */
+  static <T> T make(Path file, Json json, Maker<T> maker) throws IOException {
     try {
       return maker.make(json);
     } catch (IllegalArgumentException e) {
-      throw refused(file, e);
+      throw Json.refused(file, e);
     }
-  }
-
-  static FileSystemException refused(Path file, IllegalArgumentException e) {
-    FileSystemException named = new FileSystemException(file.toString(), null, e.getMessage());
-    named.initCause(e);
-    return named;
   }
 }

@@ -24,7 +24,7 @@ import java.util.Objects;
  */
 public final class EmbeddingModelSpec {
 
-  /** all-MiniLM-L6-v2: 6 layers, 384 wide; the tokeniser cuts at 128 tokens. */
+  /** all-MiniLM-L6-v2: 6 layers, 384 wide; the tokenizer cuts at 128 tokens. */
   public static final EmbeddingModelSpec MINILM =
       inJar("minilm", "all-minilm-l6-v2", "all-minilm-l6-v2:1.20.0-beta30", Pooling.MEAN, "", "");
 
@@ -107,7 +107,7 @@ public final class EmbeddingModelSpec {
    *   <li>{@code tokenizer_config.json}: {@code truncation_side} and, for BERT, DistilBERT, RoBERTa
    *       and XLM-RoBERTa, {@code do_lower_case}, {@code strip_accents}, {@code
    *       tokenize_chinese_chars} and {@code add_prefix_space}, which have to say what
-   *       tokenizer.json does.
+   *       tokenizer.json does. It is read, and compared with them, when it is loaded.
    *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
    *   <li>{@code config_sentence_transformers.json}: a prompt that the authors put before each text
    *       is refused, as texts are embedded as they are given.
@@ -175,45 +175,34 @@ public final class EmbeddingModelSpec {
   }
 
   /**
-   * Returns which jar has the model.
-   *
-   * @return Maven coordinates, with a version that is known to have it; null for a folder
+   * {@return the Maven coordinates of a jar with the model, of a version that is known to have it;
+   * null for a folder}
    */
   public String artifact() {
     return artifact;
   }
 
-  /**
-   * Returns the models that have a name.
-   *
-   * @return unmodifiable
-   */
+  /** {@return the models that have a name, unmodifiable} */
   public static List<EmbeddingModelSpec> named() {
     return NAMED;
   }
 
-  /**
-   * Returns the name.
-   *
-   * @return what {@link #of} finds it by
-   */
+  /** {@return the name that {@link #of} finds it by} */
   public String name() {
     return name;
   }
 
   /**
-   * Returns how the vectors of a text's tokens become one.
-   *
-   * @return what comes before Dense layers and the division by the L2 norm, where there are any
+   * {@return how the vectors of a text's tokens become one, before Dense layers and the division by
+   * the L2 norm, where there are any}
    */
   public Pooling pooling() {
     return described.pooling();
   }
 
   /**
-   * Tells whether vectors have the length 1, so that the dot product of two is their cosine.
-   *
-   * @return true if the last thing done is to divide by the L2 norm
+   * {@return whether vectors have the length 1, so that the dot product of two is their cosine: the
+   * last thing done is to divide by the L2 norm}
    */
   public boolean isNormalized() {
     List<ModelFolder.Step> steps = described.steps();
@@ -225,20 +214,12 @@ public final class EmbeddingModelSpec {
     return described;
   }
 
-  /**
-   * Returns what the user has to put before a text that is searched for.
-   *
-   * @return empty if nothing
-   */
+  /** {@return what the user has to put before a text that is searched for; empty if nothing} */
   public String queryPrefix() {
     return queryPrefix;
   }
 
-  /**
-   * Returns what the user has to put before a text that is found.
-   *
-   * @return empty if nothing
-   */
+  /** {@return what the user has to put before a text that is found; empty if nothing} */
   public String passagePrefix() {
     return passagePrefix;
   }
@@ -264,31 +245,22 @@ public final class EmbeddingModelSpec {
     }
   }
 
-  /** The bytes of tokenizer.json. */
-  byte[] tokenizerBytes() throws IOException {
-    if (folder != null) {
-      return Files.readAllBytes(folder.resolve(tokenizer));
-    }
-    try (InputStream in = Resources.open(resource(tokenizer)).getInputStream()) {
-      return in.readAllBytes();
-    }
-  }
-
   /** What messages call tokenizer.json. */
   String tokenizerName() {
     return folder != null ? folder.resolve(tokenizer).toString() : tokenizer;
   }
 
   /**
-   * Loads the tokeniser.
+   * Loads the tokenizer.
    *
    * @return a new one
-   * @throws IOException if the file is missing, unreadable or no tokeniser
+   * @throws IOException if the file is missing, unreadable or no tokenizer, or if other files of
+   *     the folder contradict it; the message names the file and its key
    * @throws dev.gatun.GatunException as of {@link Tokenizer#load(Path)}
    */
   public Tokenizer loadTokenizer() throws IOException {
     if (folder != null) {
-      return Tokenizer.load(folder.resolve(tokenizer));
+      return Tokenizer.load(folder.resolve(tokenizer), described.tokenizer());
     }
     try (InputStream in = Resources.open(resource(tokenizer)).getInputStream()) {
       return Tokenizer.load(in.readAllBytes());

@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerDecoder;
 
@@ -46,7 +47,8 @@ public final class Gpt2 {
   public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
     BlockConfig config =
-        BlockConfig.preNorm(layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
+        BlockConfig.of(
+            NormOrder.PRE, layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
     TransformerDecoder decoder = new BlockLoader(runtime, weights, NAMES, config).decoder();
     Embedding embedding =
         new Embedding(

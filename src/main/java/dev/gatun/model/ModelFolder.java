@@ -17,13 +17,13 @@ import java.util.stream.Stream;
  * apart from weights. Everything in them is either followed or refused.
  *
  * @param config of the encoder, or null if the folder has none
- * @param maxTokens what texts are cut to whatever tokenizer.json says; -1 if nothing else says so
+ * @param tokenizer what is said about the tokenizer beside its own file
  * @param pooling how rows become one
  * @param width that pooling expects of a row, or -1
  * @param steps what follows, in this order
  */
 record ModelFolder(
-    ModelConfig config, int maxTokens, Pooling pooling, int width, List<Step> steps) {
+    ModelConfig config, TokenizerConfig tokenizer, Pooling pooling, int width, List<Step> steps) {
 
   /** What is done with a pooled vector. */
   sealed interface Step {}
@@ -38,13 +38,6 @@ record ModelFolder(
   private static final String POOLING = "1_Pooling";
   private static final String CONFIG = "config.json";
 
-  /** In the order in which sentence-transformers looks for them; the first one counts. */
-  private static final List<String> SENTENCE_CONFIGS =
-      Stream.of("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-          .map("sentence_%s_config.json"::formatted)
-          .toList();
-
-  private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
   private static final String SENTENCE_TRANSFORMERS = "config_sentence_transformers.json";
   private static final String TYPES = "sentence_transformers.models.";
 
@@ -71,24 +64,17 @@ record ModelFolder(
 
   /** What is known about a model in a jar. */
   static ModelFolder known(Pooling pooling) {
-    return new ModelFolder(null, -1, pooling, -1, List.of(new Normalize()));
+    return new ModelFolder(null, TokenizerConfig.NONE, pooling, -1, List.of(new Normalize()));
   }
 
-  /**
-   * Reads what is there.
-   *
-   * @param folder a folder with a model
-   * @return its description
-   * @throws IOException if a file cannot be read, or says what Gatun does not do; the message names
-   *     it
-   */
+  /** Reads what is there. Throws IOException with the name of a file that says what is not done. */
   static ModelFolder read(Path folder) throws IOException {
     ModelConfig config = ModelConfig.read(folder);
-    int maxTokens = maxTokens(folder);
+    TokenizerConfig tokenizer = TokenizerConfig.read(folder);
     requireNoPrompt(folder);
     Path modules = folder.resolve(MODULES);
     if (Files.exists(modules)) {
-      return Descriptions.read(modules, json -> described(folder, config, maxTokens, json));
+      return Descriptions.read(modules, json -> described(folder, config, tokenizer, json));
     }
     refuseUnnamedModules(folder);
     Path pooling = folder.resolve(POOLING).resolve(CONFIG);
@@ -97,13 +83,13 @@ record ModelFolder(
             ? Descriptions.read(pooling, PoolingConfig::read)
             : new PoolingConfig(Pooling.MEAN, -1);
     return new ModelFolder(
-        config, maxTokens, pooled.pooling, pooled.width, List.of(new Normalize()));
+        config, tokenizer, pooled.pooling, pooled.width, List.of(new Normalize()));
   }
 
   // ---- modules -------------------------------------------------------------------------------
 
-  private static ModelFolder described(Path folder, ModelConfig config, int maxTokens, Json modules)
-      throws IOException {
+  private static ModelFolder described(
+      Path folder, ModelConfig config, TokenizerConfig tokenizer, Json modules) throws IOException {
     List<Json> all = modules.elements();
     PoolingConfig pooling = null;
     List<Step> steps = new ArrayList<>();
@@ -136,7 +122,7 @@ record ModelFolder(
     if (pooling == null) {
       throw modules.expected("a Transformer and a Pooling");
     }
-    return new ModelFolder(config, maxTokens, pooling.pooling, pooling.width, steps);
+    return new ModelFolder(config, tokenizer, pooling.pooling, pooling.width, steps);
   }
 
   private static Path path(Path folder, Json path) {
@@ -171,12 +157,7 @@ record ModelFolder(
     }
   }
 
-  /**
-   * What a Pooling module says.
-   *
-   * @param pooling the one mode
-   * @param width of a row, or -1
-   */
+  /** What a Pooling module says: its mode, and the size of a row or -1. */
   private record PoolingConfig(Pooling pooling, int width) {
     private static final String WIDTH = "word_embedding_dimension";
     private static final String NEWER_MODE = "pooling_mode";
@@ -234,99 +215,7 @@ record ModelFolder(
     }
   }
 
-  // ---- texts ---------------------------------------------------------------------------------
-
-  /** sentence-transformers' own word first, then that of the tokenizer's class. */
-  private static int maxTokens(Path folder) throws IOException {
-    int maxTokens = -1;
-    for (String name : SENTENCE_CONFIGS) {
-      Path sentence = folder.resolve(name);
-      if (Files.exists(sentence)) {
-        maxTokens = Descriptions.read(sentence, json -> sentenceTokens(folder, json));
-        break;
-      }
-    }
-    Path tokenizer = folder.resolve(TOKENIZER_CONFIG);
-    if (!Files.exists(tokenizer)) {
-      return maxTokens;
-    }
-    int said =
-        Descriptions.read(
-            tokenizer,
-            json -> {
-              TokenizerConfig.check(json, folder.resolve("tokenizer.json"));
-              return tokenizerTokens(json);
-            });
-    return maxTokens < 0 ? said : maxTokens;
-  }
-
-  private static int sentenceTokens(Path folder, Json json) throws IOException {
-    json.only(
-        Set.of(
-            "max_seq_length",
-            "do_lower_case",
-            "transformer_task",
-            "modality_config",
-            "module_output_name",
-            "processing_kwargs",
-            "unpad_inputs"));
-    requireStates(json);
-    Json lower = json.find("do_lower_case");
-    if (!lower.isNull() && lower.bool() && !lowersAnyway(folder)) {
-      throw lower.expected("false, or a tokenizer.json that lowers letters itself");
-    }
-    Json length = json.find("max_seq_length");
-    return length.isNull() ? -1 : (int) length.integer(1, Integer.MAX_VALUE);
-  }
-
-  /** What version 6 says of the encoder: texts in, all last states out, and nothing more. */
-  private static void requireStates(Json json) {
-    requireText(json, "transformer_task", "feature-extraction");
-    requireText(json, "module_output_name", "token_embeddings");
-    Json modalities = json.find("modality_config");
-    if (!modalities.isNull()) {
-      modalities.only(Set.of("text"));
-      Json text = modalities.get("text");
-      text.only(Set.of("method", "method_output_name"));
-      requireText(text, "method", "forward");
-      requireText(text, "method_output_name", "last_hidden_state");
-    }
-    if (!json.find("processing_kwargs").isNull()) {
-      json.find("processing_kwargs").only(Set.of());
-    }
-    if (!json.find("unpad_inputs").isNull()) {
-      json.find("unpad_inputs").bool(); // how it computes; the states are the same
-    }
-  }
-
-  private static void requireText(Json json, String key, String expected) {
-    Json value = json.find(key);
-    if (!value.isNull() && !value.string().equals(expected)) {
-      throw value.expected("\"%s\"".formatted(expected));
-    }
-  }
-
-  private static boolean lowersAnyway(Path folder) throws IOException {
-    Path tokenizer = folder.resolve("tokenizer.json");
-    return Files.exists(tokenizer)
-        && Descriptions.read(
-            tokenizer,
-            json -> {
-              Json normalizer = json.find("normalizer");
-              return !normalizer.isNull()
-                  && normalizer.get("type").string().equals("BertNormalizer")
-                  && normalizer.get("lowercase").bool();
-            });
-  }
-
-  /** Hugging Face writes 10³⁰ where there is no limit. */
-  private static int tokenizerTokens(Json json) {
-    Json length = json.find("model_max_length");
-    if (length.isNull() || length.number() > Integer.MAX_VALUE) {
-      return -1;
-    }
-    return (int) length.integer(1, Integer.MAX_VALUE);
-  }
+  // ---- prompts -------------------------------------------------------------------------------
 
   /** Texts are embedded as they are given: nothing is put before them. */
   private static void requireNoPrompt(Path folder) throws IOException {

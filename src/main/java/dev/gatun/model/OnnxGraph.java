@@ -107,10 +107,8 @@ final class OnnxGraph {
   }
 
   /**
-   * The nodes on all ways from a value back to where a predicate says stop. Sizes of values are no
-   * way.
-   *
-   * @param stops collects the values at which it stopped
+   * The nodes on all ways from a value back to where a predicate says stop, and the values at which
+   * it stopped. Sizes of values are no way.
    */
   Set<Node> between(String value, Predicate<String> stop, Set<String> stops) throws OnnxException {
     Set<Node> nodes = new HashSet<>();

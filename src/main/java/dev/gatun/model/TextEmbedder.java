@@ -76,17 +76,28 @@ public final class TextEmbedder implements AutoCloseable {
     try (Arena reading = Arena.ofConfined()) {
       OnnxFile file = spec.openModel(reading);
       BertWeights weights = BertWeights.from(file, reading, described.config());
-      TokenIds.requireWithin(spec, weights.config().vocabulary());
+      requireIds(weights.config().vocabulary());
       TextEncoder text = Bert.of(spec.name(), runtime, weights, arena);
       this.encoder = VectorHead.load(text, described, arena);
     }
-    int length = described.maxTokens() < 0 ? tokenizer.maxTokens() : described.maxTokens();
-    this.maxTokens = Math.min(length, positions());
+    int length = described.tokenizer().maxTokens();
+    this.maxTokens = Math.min(length < 0 ? tokenizer.maxTokens() : length, positions());
     try {
       tokenizer.encode("", maxTokens);
     } catch (IllegalArgumentException e) {
       throw new FileSystemException(
           spec.name(), null, "max_seq_length or positions: " + e.getMessage());
+    }
+  }
+
+  /** Otherwise texts would fail one day that have a token beyond the model's table. */
+  private void requireIds(int vocabulary) throws FileSystemException {
+    if (tokenizer.highestId() >= vocabulary) {
+      throw new FileSystemException(
+          spec.tokenizerName(),
+          null,
+          "expected token ids of 0 .. %d, the rows of the model's embeddings, got %d"
+              .formatted(vocabulary - 1, tokenizer.highestId()));
     }
   }
 
@@ -112,39 +123,25 @@ public final class TextEmbedder implements AutoCloseable {
     }
   }
 
-  /**
-   * Returns the model.
-   *
-   * @return what it was loaded from
-   */
+  /** {@return what the model was loaded from} */
   public EmbeddingModelSpec spec() {
     return spec;
   }
 
-  /**
-   * Returns the encoder.
-   *
-   * @return the part from ids to vectors; usable until this is closed
-   */
+  /** {@return the part from ids to vectors; usable until this is closed} */
   public SentenceEncoder encoder() {
     return encoder;
   }
 
-  /**
-   * Returns the size of a vector.
-   *
-   * @return elements
-   */
+  /** {@return the size of a vector, elements} */
   public int dimension() {
     return encoder.dimension();
   }
 
   /**
-   * Returns what texts are cut to: what a folder's sentence_bert_config.json or
-   * tokenizer_config.json says, else tokenizer.json, or 512 where none says anything; and no more
-   * than the model has positions.
-   *
-   * @return tokens, those of the template ({@code [CLS]}, {@code [SEP]}) included
+   * {@return what texts are cut to, in tokens, those of the template ({@code [CLS]}, {@code [SEP]})
+   * included: what a folder's sentence_bert_config.json or tokenizer_config.json says, else
+   * tokenizer.json, or 512 where none says anything; and no more than the model has positions}
    */
   public int maxTokens() {
     return maxTokens;

@@ -19,11 +19,7 @@ public record Tokenized(int[] ids, int originalCount) {
     Objects.requireNonNull(ids, "ids");
   }
 
-  /**
-   * Returns the number of tokens.
-   *
-   * @return the length of ids
-   */
+  /** {@return the number of tokens, the length of ids} */
   public int count() {
     return ids.length;
   }

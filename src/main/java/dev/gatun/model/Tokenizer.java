@@ -6,6 +6,7 @@ import dev.gatun.internal.HuggingFace;
 import dev.gatun.internal.Json;
 import dev.gatun.internal.TokenizerLibrary;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
 import java.nio.file.FileSystemException;
@@ -57,6 +58,7 @@ public final class Tokenizer {
   private static final int DOUBTFUL_TOKENS = 128;
 
   private final long handle;
+  private final int highestId;
   private final int maxTokens;
   private final boolean keepsEnd;
   private final TokenizerTemplate template;
@@ -65,9 +67,10 @@ public final class Tokenizer {
   private Tokenizer(TokenizerFile file) {
     TokenizerLibrary.load();
     checkNormalized(file);
-    handle = HuggingFace.create(file.json().toString());
+    handle = HuggingFace.create(file.json());
     long freed = handle;
     Freeing.CLEANER.register(this, () -> HuggingFace.delete(freed));
+    highestId = file.highestId();
     maxTokens = file.maxTokens();
     keepsEnd = file.keepsEnd();
     template = file.template();
@@ -101,18 +104,25 @@ public final class Tokenizer {
    * @throws GatunException if the library is not on the class path, or cannot be loaded
    */
   public static Tokenizer load(byte[] json) {
+    return load(json, TokenizerConfig.NONE);
+  }
+
+  private static Tokenizer load(byte[] json, TokenizerConfig config) {
+    Loading loading = new Loading(json, config);
     if (made) {
-      return new Tokenizer(TokenizerFile.read(json));
+      return loading.get();
     }
-    Tokenizer first = FreshThread.call("gatun-tokenizer", new First(json));
+    Tokenizer first = FreshThread.call("gatun-tokenizer", loading);
     made = true;
     return first;
   }
 
-  private record First(byte[] json) implements Supplier<Tokenizer> {
+  private record Loading(byte[] json, TokenizerConfig config) implements Supplier<Tokenizer> {
     @Override
     public Tokenizer get() {
-      return new Tokenizer(TokenizerFile.read(json));
+      TokenizerFile file = TokenizerFile.read(json);
+      config.check(file.document());
+      return new Tokenizer(file);
     }
   }
 
@@ -125,10 +135,17 @@ public final class Tokenizer {
    * @throws GatunException if the library is not on the class path, or cannot be loaded
    */
   public static Tokenizer load(Path file) throws IOException {
+    return load(file, TokenizerConfig.NONE);
+  }
+
+  /** Makes a tokenizer of a file that has to do what others say about it. */
+  static Tokenizer load(Path file, TokenizerConfig config) throws IOException {
     Json.requireFile(file);
     byte[] json = Files.readAllBytes(file);
     try {
-      return load(json);
+      return load(json, config);
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
     } catch (IllegalArgumentException e) {
       FileSystemException named =
           new FileSystemException(file.toString(), null, "no tokenizer: " + e.getMessage());
@@ -138,12 +155,16 @@ public final class Tokenizer {
   }
 
   /**
-   * Returns what texts are cut to unless a call says otherwise.
-   *
-   * @return tokens, those of the template included
+   * {@return what texts are cut to unless a call says otherwise: tokens, those of the template
+   * included}
    */
   public int maxTokens() {
     return maxTokens;
+  }
+
+  /** Returns the highest id that a text can get. */
+  int highestId() {
+    return highestId;
   }
 
   /**

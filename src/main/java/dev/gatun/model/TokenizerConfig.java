@@ -2,31 +2,146 @@ package dev.gatun.model;
 
 import dev.gatun.internal.Json;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /**
- * What a tokenizer_config.json says about what a tokenizer.json does. transformers changes the
- * tokenizer by it; here both have to say the same.
+ * What the files beside a tokenizer.json say about texts: how long they may be, and what is done
+ * with them. transformers changes the tokenizer by it; here both have to say the same.
+ *
+ * @param maxTokens what texts are cut to whatever tokenizer.json says; -1 if nothing else says so
+ * @param claims about what tokenizer.json does
  */
-final class TokenizerConfig {
+record TokenizerConfig(int maxTokens, List<Claim> claims) {
 
-  private TokenizerConfig() {}
+  /** For a tokenizer with nothing beside it. */
+  static final TokenizerConfig NONE = new TokenizerConfig(-1, List.of());
+
+  /** In the order in which sentence-transformers looks for them; the first one counts. */
+  private static final List<String> SENTENCE_CONFIGS =
+      Stream.of("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+          .map("sentence_%s_config.json"::formatted)
+          .toList();
+
+  /**
+   * What one file says.
+   *
+   * @param check throws IllegalArgumentException if the tokenizer.json says something else
+   */
+  private record Claim(Path file, Consumer<Json> check) {}
+
+  /** Reads a folder: sentence-transformers' own word first, then that of the tokenizer's class. */
+  static TokenizerConfig read(Path folder) throws IOException {
+    int maxTokens = -1;
+    List<Claim> claims = new ArrayList<>();
+    for (String name : SENTENCE_CONFIGS) {
+      Path file = folder.resolve(name);
+      if (Files.exists(file)) {
+        Json sentence = Json.read(file);
+        maxTokens = Descriptions.make(file, sentence, TokenizerConfig::sentenceTokens);
+        claims.add(new Claim(file, tokenizer -> lowers(sentence.find("do_lower_case"), tokenizer)));
+        break;
+      }
+    }
+    Path file = folder.resolve("tokenizer_config.json");
+    if (Files.exists(file)) {
+      Json config = Json.read(file);
+      int said = Descriptions.make(file, config, TokenizerConfig::tokenizerTokens);
+      maxTokens = maxTokens < 0 ? said : maxTokens;
+      claims.add(new Claim(file, tokenizer -> tokenizer(config, tokenizer)));
+    }
+    return new TokenizerConfig(maxTokens, claims);
+  }
 
   /**
    * Compares both. Keys that the class does not know, and those that are null, say nothing.
    *
-   * @param config a tokenizer_config.json
-   * @param file the tokenizer.json beside it
-   * @throws IllegalArgumentException if they contradict each other, with the key
-   * @throws IOException if tokenizer.json cannot be read
+   * @param tokenizer a tokenizer.json, known to be valid
+   * @throws UncheckedIOException if a file contradicts it, with its name and key
    */
-  static void check(Json config, Path file) throws IOException {
-    if (!Files.exists(file)) {
-      return;
+  void check(Json tokenizer) {
+    for (Claim claim : claims) {
+      try {
+        claim.check.accept(tokenizer);
+      } catch (IllegalArgumentException e) {
+        throw new UncheckedIOException(Json.refused(claim.file, e));
+      }
     }
-    Json tokenizer = Descriptions.read(file, json -> json);
+  }
+
+  // ---- how long texts may be -----------------------------------------------------------------
+
+  private static int sentenceTokens(Json json) {
+    json.only(
+        Set.of(
+            "max_seq_length",
+            "do_lower_case",
+            "transformer_task",
+            "modality_config",
+            "module_output_name",
+            "processing_kwargs",
+            "unpad_inputs"));
+    requireStates(json);
+    if (!json.find("do_lower_case").isNull()) {
+      json.find("do_lower_case").bool(); // see lowers
+    }
+    Json length = json.find("max_seq_length");
+    return length.isNull() ? -1 : (int) length.integer(1, Integer.MAX_VALUE);
+  }
+
+  /** What version 6 says of the encoder: texts in, all last states out, and nothing more. */
+  private static void requireStates(Json json) {
+    requireText(json, "transformer_task", "feature-extraction");
+    requireText(json, "module_output_name", "token_embeddings");
+    Json modalities = json.find("modality_config");
+    if (!modalities.isNull()) {
+      modalities.only(Set.of("text"));
+      Json text = modalities.get("text");
+      text.only(Set.of("method", "method_output_name"));
+      requireText(text, "method", "forward");
+      requireText(text, "method_output_name", "last_hidden_state");
+    }
+    if (!json.find("processing_kwargs").isNull()) {
+      json.find("processing_kwargs").only(Set.of());
+    }
+    if (!json.find("unpad_inputs").isNull()) {
+      json.find("unpad_inputs").bool(); // how it computes; the states are the same
+    }
+  }
+
+  private static void requireText(Json json, String key, String expected) {
+    Json value = json.find(key);
+    if (!value.isNull() && !value.string().equals(expected)) {
+      throw value.expected("\"%s\"".formatted(expected));
+    }
+  }
+
+  /** Hugging Face writes 10³⁰ where there is no limit. */
+  private static int tokenizerTokens(Json json) {
+    Json length = json.find("model_max_length");
+    if (length.isNull() || length.number() > Integer.MAX_VALUE) {
+      return -1;
+    }
+    return (int) length.integer(1, Integer.MAX_VALUE);
+  }
+
+  // ---- what is done with them ----------------------------------------------------------------
+
+  private static void lowers(Json lower, Json tokenizer) {
+    Json normalizer = tokenizer.find("normalizer");
+    boolean anyway = isType(normalizer, "BertNormalizer") && normalizer.get("lowercase").bool();
+    if (!lower.isNull() && lower.bool() && !anyway) {
+      throw lower.expected("false, or a tokenizer.json that lowers letters itself");
+    }
+  }
+
+  private static void tokenizer(Json config, Json tokenizer) {
     side(config.find("truncation_side"), tokenizer.find("truncation"));
     Json name = config.find("tokenizer_class");
     if (name.isNull()) {
@@ -55,7 +170,7 @@ final class TokenizerConfig {
   }
 
   private static void bert(Json config, Json normalizer) {
-    if (normalizer.isNull() || !isType(normalizer, "BertNormalizer")) {
+    if (!isType(normalizer, "BertNormalizer")) {
       return;
     }
     same(config.find("do_lower_case"), normalizer.find("lowercase"));
@@ -69,13 +184,13 @@ final class TokenizerConfig {
   }
 
   private static void roberta(Json prefix, Json splits) {
-    if (!splits.isNull() && isType(splits, "ByteLevel")) {
+    if (isType(splits, "ByteLevel")) {
       same(prefix, splits.find("add_prefix_space"));
     }
   }
 
   private static void metaspace(Json prefix, Json splits) {
-    if (prefix.isNull() || splits.isNull()) {
+    if (prefix.isNull()) {
       return;
     }
     List<Json> all =
@@ -93,7 +208,7 @@ final class TokenizerConfig {
   }
 
   private static boolean isType(Json part, String type) {
-    return part.get("type").string().equals(type);
+    return !part.isNull() && part.get("type").string().equals(type);
   }
 
   private static void same(Json said, Json done) {

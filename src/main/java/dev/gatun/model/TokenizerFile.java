@@ -9,7 +9,8 @@ import java.util.Set;
  * it does not expect ends the process, or gives other tokens. So only what is known to be safe is
  * let through: types of components with all their keys, each within its range.
  *
- * @param json what is left for the library: the parts that make tokens of a text
+ * @param document all of it
+ * @param highestId that a text can get
  * @param maxTokens what to cut texts to
  * @param keepsEnd whether they are cut at the start
  * @param template the tokens around a text
@@ -19,7 +20,8 @@ import java.util.Set;
  * @param normalized the contents that must have a normal form
  */
 record TokenizerFile(
-    Json json,
+    Json document,
+    int highestId,
     int maxTokens,
     boolean keepsEnd,
     TokenizerTemplate template,
@@ -44,11 +46,7 @@ record TokenizerFile(
           "ByteFallback");
 
   /**
-   * Reads a file.
-   *
-   * @param bytes a tokenizer.json
-   * @throws IllegalArgumentException if it is none, or has what is not known to be safe; the
-   *     message says where
+   * Reads a file. Throws IllegalArgumentException for what is not known to be safe, with its place.
    */
   static TokenizerFile read(byte[] bytes) {
     if (bytes.length > MAX_BYTES) {
@@ -90,7 +88,8 @@ record TokenizerFile(
             ? Tokenizer.DEFAULT_MAX_TOKENS
             : checkTruncation(truncation, template.count());
     return new TokenizerFile(
-        document.without("truncation", "padding", "post_processor", "decoder"),
+        document,
+        vocabulary.highestId(),
         maxTokens,
         !truncation.isNull()
             && truncation.names().contains("direction")
@@ -99,6 +98,11 @@ record TokenizerFile(
         cuts,
         normalizer.isNull() || vocabulary.normalized().isEmpty() ? null : probe(normalizer),
         vocabulary.normalized());
+  }
+
+  /** Returns what is left for the library: the parts that make tokens of a text. */
+  String json() {
+    return document.without("truncation", "padding", "post_processor", "decoder").toString();
   }
 
   private static boolean isBert(Json normalizer, Json splits) {

@@ -21,13 +21,7 @@ final class TokenizerNormalizers {
     this.cuts = cuts;
   }
 
-  /**
-   * Checks a normalizer.
-   *
-   * @param normalizer an object, or null for none
-   * @param cuts told what it does at spaces
-   * @throws IllegalArgumentException if it is not known to be safe, with its place
-   */
+  /** Refuses a normalizer that is not known to be safe; cuts are told what it does at spaces. */
   static void check(Json normalizer, TextCuts cuts) {
     if (!normalizer.isNull()) {
       new TokenizerNormalizers(cuts).check(normalizer);

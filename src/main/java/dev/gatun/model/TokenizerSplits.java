@@ -16,13 +16,7 @@ final class TokenizerSplits {
     this.cuts = cuts;
   }
 
-  /**
-   * Checks a pre-tokenizer.
-   *
-   * @param splits an object, or null for none
-   * @param cuts told what it does at spaces
-   * @throws IllegalArgumentException if it is not known to be safe, with its place
-   */
+  /** Refuses a pre-tokenizer that is not known to be safe; cuts are told what it does at spaces. */
   static void check(Json splits, TextCuts cuts) {
     if (!splits.isNull()) {
       new TokenizerSplits(cuts).check(splits);

@@ -23,12 +23,7 @@ record TokenizerTemplate(int[] before, int[] after) {
     return before.length + after.length;
   }
 
-  /**
-   * Reads a post-processor.
-   *
-   * @param processor an object, or null for none
-   * @throws IllegalArgumentException if it is not known, with its place
-   */
+  /** Reads a post-processor, and refuses one that is not known. */
   static TokenizerTemplate read(Json processor) {
     if (processor.isNull()) {
       return NONE;

@@ -23,18 +23,15 @@ final class TokenizerVocabulary {
   /** As the library counts: pieces of Unigram that stand twice are two. */
   private int size;
 
+  /** Of the model's vocabulary and of added tokens. */
+  private int highestId;
+
   /** Those that are looked for in the normalized text. */
   private final List<Json> normalized = new ArrayList<>();
 
   private TokenizerVocabulary() {}
 
-  /**
-   * Reads both.
-   *
-   * @param document a tokenizer.json
-   * @param cuts told which added tokens there are
-   * @throws IllegalArgumentException if something is not known to be safe, with its place
-   */
+  /** Reads both, and refuses what is not known to be safe; cuts are told of added tokens. */
   static TokenizerVocabulary read(Json document, TextCuts cuts) {
     TokenizerVocabulary vocabulary = new TokenizerVocabulary();
     vocabulary.model(document.get("model"));
@@ -43,6 +40,11 @@ final class TokenizerVocabulary {
       vocabulary.added(document.find("added_tokens"), normalizes, cuts);
     }
     return vocabulary;
+  }
+
+  /** Returns the highest id that a text can get. */
+  int highestId() {
+    return highestId;
   }
 
   /** Returns the contents of added tokens that are looked for in the normalized text. */
@@ -92,7 +94,12 @@ final class TokenizerVocabulary {
   }
 
   private void vocabulary(Json vocabulary) {
-    vocabulary.forEach((token, id) -> ids.put(token, (int) id.integer(0, Integer.MAX_VALUE)));
+    vocabulary.forEach(
+        (token, id) -> {
+          int number = (int) id.integer(0, Integer.MAX_VALUE);
+          ids.put(token, number);
+          highestId = Math.max(highestId, number);
+        });
     size = ids.size();
     if (size == 0) {
       throw vocabulary.expected("a token");
@@ -190,6 +197,7 @@ final class TokenizerVocabulary {
     }
     // Without it, a character that no piece has would be an error.
     model.get("unk_id").integer(0, size - 1);
+    highestId = size - 1;
     if (model.names().contains("byte_fallback")) {
       model.get("byte_fallback").bool();
     }
@@ -225,6 +233,7 @@ final class TokenizerVocabulary {
       }
       cuts.addedToken(content);
     }
+    highestId = Math.max(highestId, last);
     // The library is lost where one takes the spaces after it that are the other's content.
     if (trimsNormalized != null && normalizes) {
       throw trimsNormalized.get("rstrip").expected("false where normalized is true");

@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.Tensor;
+import dev.gatun.internal.Messages;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
@@ -41,8 +42,8 @@ final class UnreadWeights {
           "%s: expected weights that the model reads, got %s %s%s"
               .formatted(
                   source(weights),
-                  unread.getFirst().replaceAll("\\p{Cntrl}", "?"),
-                  first == null ? "" : Arrays.toString(first.shape()),
+                  Messages.shortened(unread.getFirst()),
+                  first == null ? "" : Messages.sizes(first.shape()),
                   unread.size() == 1 ? "" : " and %d more".formatted(unread.size() - 1)));
     }
   }
@@ -52,12 +53,7 @@ final class UnreadWeights {
     refuse(weights, name -> true, Set.of(), List.of(known));
   }
 
-  /**
-   * Refuses a weight that is not the one that a family uses in its place.
-   *
-   * @param name which may be missing
-   * @param used which is not
-   */
+  /** Refuses a weight, if it is there, that is not the one that a family uses in its place. */
   static void requireSame(Weights weights, String name, String used) {
     Tensor tensor = weights.find(name);
     Tensor other = weights.find(used);

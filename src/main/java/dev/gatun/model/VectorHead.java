@@ -28,13 +28,7 @@ final class VectorHead {
 
   private VectorHead() {}
 
-  /**
-   * Puts a model together.
-   *
-   * @param encoder makes the last hidden state
-   * @param folder what is done with it
-   * @param arena gets the weights
-   */
+  /** Puts a model together of an encoder and what a folder does with its last hidden state. */
   static SentenceEncoder load(TextEncoder encoder, ModelFolder folder, Arena arena)
       throws IOException {
     if (folder.width() >= 0 && folder.width() != encoder.dim()) {

@@ -10,6 +10,7 @@ import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Linear;
+import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
@@ -66,7 +67,8 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       int heads,
       int height,
       int width) {
-    BlockConfig config = BlockConfig.preNorm(layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
+    BlockConfig config =
+        BlockConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
     TransformerEncoder encoder = new BlockLoader(runtime, weights, NAMES, config).encoder();
     String name = "embeddings.";
     return new Vit(

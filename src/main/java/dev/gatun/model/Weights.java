@@ -1,7 +1,6 @@
 package dev.gatun.model;
 
 import dev.gatun.Tensor;
-import dev.gatun.internal.Messages;
 import dev.gatun.io.Npy;
 import dev.gatun.io.SafetensorsFile;
 import java.lang.foreign.Arena;
@@ -97,12 +96,7 @@ public interface Weights {
    * @throws IllegalArgumentException if there is none of that name
    */
   default Tensor get(String name) {
-    Tensor tensor = find(name);
-    if (tensor == null) {
-      throw new IllegalArgumentException(
-          "weights: expected " + Messages.shortened(name) + ", got none of that name");
-    }
-    return tensor;
+    return BlockLoader.require(this, name);
   }
 
   /**
@@ -113,12 +107,6 @@ public interface Weights {
    * @throws IllegalArgumentException if there is none of that name, or it has another rank
    */
   default Tensor matrix(String name) {
-    Tensor tensor = get(name);
-    if (tensor.rank() != 2) {
-      throw new IllegalArgumentException(
-          "weights: expected a matrix %s, got shape %s"
-              .formatted(Messages.shortened(name), Messages.sizes(tensor.shape())));
-    }
-    return tensor;
+    return BlockLoader.requireMatrix(this, name);
   }
 }

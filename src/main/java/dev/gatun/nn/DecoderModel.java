@@ -63,37 +63,24 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
   }
 
   /**
-   * Returns the name of the model in Flight Recorder's events.
-   *
-   * @return what it was made with, or that of its class
+   * {@return the name of the model in Flight Recorder's events: what it was made with, or that of
+   * its class}
    */
   public String name() {
     return name;
   }
 
-  /**
-   * Returns the runtime.
-   *
-   * @return where the model runs
-   */
+  /** {@return where the model runs} */
   public GatunRuntime runtime() {
     return runtime;
   }
 
-  /**
-   * Returns the decoder.
-   *
-   * @return the blocks
-   */
+  /** {@return the layers and their cache} */
   public TransformerDecoder decoder() {
     return decoder;
   }
 
-  /**
-   * Returns the number of tokens that can be next.
-   *
-   * @return columns of the logits
-   */
+  /** {@return the number of tokens that can be next, columns of the logits} */
   public int vocabulary() {
     return Math.toIntExact(output.out());
   }
@@ -227,10 +214,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
     Sequences.refuseShared("logits", logits, sequences);
     parameters.refuse("logits", logits);
     state.parameters().refuse("logits", logits);
-    state.parameters().refuse(idsName, ids);
-    if (sequences != null) {
-      state.parameters().refuse(sequences.tensorName(), sequences.tensor());
-    }
+    state.refuseShared(idsName, ids, sequences);
   }
 
   /** Tokens that a sequence can have: what the cache holds and positions tell apart. */

@@ -108,6 +108,14 @@ public final class DecoderState {
     return parameters;
   }
 
+  /** Refuses an input, and what says how its rows are divided, that a step would overwrite. */
+  void refuseShared(String name, Tensor input, Sequences sequences) {
+    parameters.refuse(name, input);
+    if (sequences != null) {
+      parameters.refuse(sequences.tensorName(), sequences.tensor());
+    }
+  }
+
   /** Refuses a model whose weights share memory with this. */
   void checkModel(DecoderModel model) {
     if (this.model != model) {
@@ -116,20 +124,12 @@ public final class DecoderState {
     }
   }
 
-  /**
-   * Returns the number of sequences.
-   *
-   * @return 1 or more
-   */
+  /** {@return the number of sequences, 1 or more} */
   public int sequences() {
     return sequences;
   }
 
-  /**
-   * Returns how many tokens of each sequence there is room for.
-   *
-   * @return tokens
-   */
+  /** {@return how many tokens of each sequence there is room for} */
   public int capacity() {
     return capacity;
   }

@@ -67,16 +67,8 @@ public final class Embedding {
       Tensor types,
       Norm norm) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    Objects.requireNonNull(table, "table");
+    Rows.checkTable("table", table, "[vocabulary, dim]", -1);
     Objects.requireNonNull(encoding, "encoding");
-    if (table.dtype() != DType.FLOAT32
-        || table.rank() != 2
-        || table.size(0) < 1
-        || table.size(0) > Integer.MAX_VALUE
-        || table.size(1) < 1
-        || !table.isContiguous()) {
-      throw Rows.bad("table", "[vocabulary, dim] float32, contiguous", table);
-    }
     if (!Float.isFinite(factor) || factor == 0) {
       throw new IllegalArgumentException(
           "factor: expected a finite number that is not 0, got " + factor);
@@ -90,13 +82,9 @@ public final class Embedding {
       throw Rows.bad("encoding", "[positions, %d] float32".formatted(table.size(1)), positions);
     }
     this.types = types;
-    if (types != null
-        && (types.dtype() != DType.FLOAT32
-            || types.rank() != 2
-            || types.size(0) < 1
-            || types.size(1) != table.size(1)
-            || !types.isContiguous())) {
-      throw Rows.bad("types", "[types, %d] float32, contiguous".formatted(table.size(1)), types);
+    if (types != null) {
+      long dim = table.size(1);
+      Rows.checkTable("types", types, "[types, %d]".formatted(dim), dim);
     }
     this.norm = norm;
     if (norm != null) {
@@ -107,10 +95,7 @@ public final class Embedding {
     this.typeRows = matrix(types);
     Parameters.Builder all = new Parameters.Builder().add("table", table);
     all.add("encoding", positions).add("types", types);
-    if (norm != null) {
-      all.add("norm", norm.parameters());
-    }
-    this.parameters = all.build();
+    this.parameters = all.add("norm", norm).build();
   }
 
   /**
@@ -140,28 +125,19 @@ public final class Embedding {
     return positions == null ? Integer.MAX_VALUE : (int) positions.size(0) - firstPosition;
   }
 
-  /**
-   * Returns the number of tokens.
-   *
-   * @return rows of the table
-   */
+  /** {@return the number of tokens, rows of the table} */
   public int vocabulary() {
     return (int) table.size(0);
   }
 
-  /**
-   * Returns the size of an embedding.
-   *
-   * @return columns of the table
-   */
+  /** {@return the size of an embedding, columns of the table} */
   public long dim() {
     return table.size(1);
   }
 
   /**
-   * Returns the projection of hidden states to logits by the same table (Press and Wolf 2017).
-   *
-   * @return {@code logits = hidden · tableᵀ}
+   * {@return the projection of hidden states to logits by the same table (Press and Wolf 2017):
+   * {@code logits = hidden · tableᵀ}}
    */
   public Linear output() {
     return new Linear(runtime, table.transpose(0, 1), null, Activation.NONE);

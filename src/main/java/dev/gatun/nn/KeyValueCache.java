@@ -12,25 +12,13 @@ import dev.gatun.Tensor;
  */
 public interface KeyValueCache {
 
-  /**
-   * Returns the number of layers.
-   *
-   * @return 1 or more
-   */
+  /** {@return the number of layers, 1 or more} */
   int layers();
 
-  /**
-   * Returns the number of sequences.
-   *
-   * @return 1 or more
-   */
+  /** {@return the number of sequences, 1 or more} */
   int sequences();
 
-  /**
-   * Returns how many tokens of each sequence there is room for.
-   *
-   * @return tokens
-   */
+  /** {@return how many tokens of each sequence there is room for} */
   int capacity();
 
   /**

@@ -131,20 +131,12 @@ public final class Linear {
     }
   }
 
-  /**
-   * Returns the size of an input row.
-   *
-   * @return columns of x
-   */
+  /** {@return the size of an input row, columns of x} */
   public long in() {
     return in;
   }
 
-  /**
-   * Returns the size of an output row.
-   *
-   * @return columns of out
-   */
+  /** {@return the size of an output row, columns of out} */
   public long out() {
     return out;
   }

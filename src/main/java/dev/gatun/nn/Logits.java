@@ -12,12 +12,8 @@ final class Logits {
    * The token of the highest score, of equals the smallest. Scores of −∞ are of tokens that cannot
    * come; what is otherwise not finite is nothing to choose by.
    *
-   * @param logits scores of all tokens
-   * @param from the first of them
-   * @param size how many
-   * @param row whose scores they are
-   * @param generated tokens of this turn before
-   * @throws IllegalStateException if a score is NaN or +∞, or all are −∞
+   * @throws IllegalStateException if a score is NaN or +∞, or all are −∞; the message says whose
+   *     scores they are and how many tokens were generated before
    */
   static int best(MemorySegment logits, long from, int size, String row, int generated) {
     int best = 0;

@@ -47,11 +47,7 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
     return parameters;
   }
 
-  /**
-   * Returns the size of a row.
-   *
-   * @return columns
-   */
+  /** {@return the size of a row, columns} */
   public long dim() {
     return dim;
   }

@@ -81,6 +81,11 @@ final class Parameters {
       return this;
     }
 
+    /** Of a norm, which may be null. */
+    Builder add(String name, Norm norm) {
+      return norm == null ? this : add(name, norm.parameters());
+    }
+
     /** All of a part that has names of its own. */
     Builder addAll(Parameters parameters) {
       list.addAll(List.of(parameters.entries));

@@ -107,12 +107,9 @@ public final class PatchEmbedding {
     this.table = Tensor.copyOf(arena, sums, rows, dim);
     this.tableRows = Matrix.of(table.segment(), rows, dim, dim);
     this.norm = norm;
-    Parameters.Builder all = new Parameters.Builder().add("projection", projection.parameters());
-    all.add("table", table);
-    if (norm != null) {
-      all.add("norm", norm.parameters());
-    }
-    this.parameters = all.build();
+    Parameters.Builder all = new Parameters.Builder();
+    all.add("projection", projection.parameters()).add("table", table);
+    this.parameters = all.add("norm", norm).build();
   }
 
   /**
@@ -131,11 +128,7 @@ public final class PatchEmbedding {
     return parameters;
   }
 
-  /**
-   * Returns the rows of an image.
-   *
-   * @return patches and the class token
-   */
+  /** {@return the rows of an image: patches and the class token} */
   public int rows() {
     return down * across + 1;
   }

@@ -59,9 +59,7 @@ public final class PositionalEncoding {
   }
 
   /**
-   * Returns the absence of an encoding: the order of tokens is invisible.
-   *
-   * @return always the same object
+   * {@return the absence of an encoding, always the same object: the order of tokens is invisible}
    */
   public static PositionalEncoding none() {
     return NONE;
@@ -99,14 +97,7 @@ public final class PositionalEncoding {
    * @return an encoding that is added to embeddings
    */
   public static PositionalEncoding learned(Tensor table) {
-    Objects.requireNonNull(table, "table");
-    if (table.dtype() != DType.FLOAT32
-        || table.rank() != 2
-        || table.size(0) < 1
-        || table.size(0) > Integer.MAX_VALUE
-        || !table.isContiguous()) {
-      throw Rows.bad("table", "[positions, dim] float32, contiguous", table);
-    }
+    Rows.checkTable("table", table, "[positions, dim]", -1);
     return new PositionalEncoding("learned", table, null, null, null, (int) table.size(0));
   }
 
@@ -269,9 +260,8 @@ public final class PositionalEncoding {
   }
 
   /**
-   * Returns how many positions there are.
-   *
-   * @return the rows of the table, or {@link Integer#MAX_VALUE} where nothing limits them
+   * {@return how many positions there are: the rows of the table, or {@link Integer#MAX_VALUE}
+   * where nothing limits them}
    */
   public int positions() {
     return positions;

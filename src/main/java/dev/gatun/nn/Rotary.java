@@ -137,29 +137,17 @@ public final class Rotary {
     return (1 - smooth) * plain / llama.factor() + smooth * plain;
   }
 
-  /**
-   * Returns which elements are a pair.
-   *
-   * @return the pairing
-   */
+  /** {@return which elements are a pair} */
   public Pairing pairing() {
     return pairing;
   }
 
-  /**
-   * Returns the positions of the tables.
-   *
-   * @return rows
-   */
+  /** {@return the positions of the tables, rows} */
   public int positions() {
     return (int) cos.size(0);
   }
 
-  /**
-   * Returns the elements of a head that are turned.
-   *
-   * @return an even number
-   */
+  /** {@return the elements of a head that are rotated, an even number} */
   public int dim() {
     return (int) (2 * cos.size(1));
   }

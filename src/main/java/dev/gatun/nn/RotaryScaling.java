@@ -6,11 +6,7 @@ package dev.gatun.nn;
  */
 public sealed interface RotaryScaling {
 
-  /**
-   * Returns the encoding of Su et al., 2021 as it is.
-   *
-   * @return no scaling
-   */
+  /** {@return no scaling: the encoding of Su et al., 2021 as it is} */
   static RotaryScaling none() {
     return new None();
   }

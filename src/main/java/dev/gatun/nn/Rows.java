@@ -89,6 +89,19 @@ final class Rows {
     return tensor.segment();
   }
 
+  /** A table of numbered rows, of a size that is known unless it is -1. */
+  static void checkTable(String name, Tensor table, String shape, long columns) {
+    Objects.requireNonNull(table, name);
+    if (table.dtype() != DType.FLOAT32
+        || table.rank() != 2
+        || table.size(0) < 1
+        || table.size(0) > Integer.MAX_VALUE
+        || (columns < 0 ? table.size(1) < 1 : table.size(1) != columns)
+        || !table.isContiguous()) {
+      throw bad(name, shape + " float32, contiguous", table);
+    }
+  }
+
   /** A size that must be that of another part. */
   static void same(String name, long expected, long got) {
     if (expected != got) {

@@ -76,38 +76,22 @@ public final class SentenceEncoder {
     this.parameters = all.build();
   }
 
-  /**
-   * Returns the encoder.
-   *
-   * @return the part from ids to the last hidden state
-   */
+  /** {@return the part from ids to the last hidden state} */
   public TextEncoder textEncoder() {
     return encoder;
   }
 
-  /**
-   * Returns the pooling.
-   *
-   * @return how rows become one
-   */
+  /** {@return how rows become one} */
   public Pooling pooling() {
     return pooling;
   }
 
-  /**
-   * Returns the size of a vector.
-   *
-   * @return elements
-   */
+  /** {@return the size of a vector, elements} */
   public int dimension() {
     return dimension;
   }
 
-  /**
-   * Tells whether vectors have length 1.
-   *
-   * @return true if the last step divides by the norm
-   */
+  /** {@return whether vectors have length 1: the last step divides by the norm} */
   public boolean isNormalized() {
     return steps.length > 0 && steps[steps.length - 1] instanceof Normalize;
   }

@@ -74,18 +74,15 @@ final class Stack {
       TransformerLayer layer = layers[n];
       String name = "layers[%d].".formatted(n);
       all.add(name + "selfAttention", layer.selfAttention().parameters())
-          .add(name + "selfNorm", layer.selfNorm().parameters())
+          .add(name + "selfNorm", layer.selfNorm())
           .add(name + "feedForward", layer.feedForward().parameters())
-          .add(name + "feedForwardNorm", layer.feedForwardNorm().parameters());
+          .add(name + "feedForwardNorm", layer.feedForwardNorm());
       if (layer.crossAttention() != null) {
         all.add(name + "crossAttention", layer.crossAttention().parameters())
-            .add(name + "crossNorm", layer.crossNorm().parameters());
+            .add(name + "crossNorm", layer.crossNorm());
       }
     }
-    if (last != null) {
-      all.add("finalNorm", last.parameters());
-    }
-    return all.build();
+    return all.add("finalNorm", last).build();
   }
 
   Parameters parameters() {

@@ -70,56 +70,35 @@ public final class TextEncoder {
             .build();
   }
 
-  /**
-   * Returns the name of the model in Flight Recorder's events.
-   *
-   * @return what it was made with
-   */
+  /** {@return the name of the model in Flight Recorder's events} */
   public String name() {
     return name;
   }
 
-  /**
-   * Returns the runtime.
-   *
-   * @return where it runs
-   */
+  /** {@return where it runs} */
   public GatunRuntime runtime() {
     return runtime;
   }
 
-  /**
-   * Returns the embedding.
-   *
-   * @return of the tokens
-   */
+  /** {@return the embedding of the tokens} */
   public Embedding embedding() {
     return embedding;
   }
 
   /**
-   * Returns the layers.
-   *
-   * @return what follows the embedding, in the order in which they run; cannot be changed
+   * {@return the layers that follow the embedding, in the order in which they run; cannot be
+   * changed}
    */
   public List<TransformerLayer> layers() {
     return encoder.layers();
   }
 
-  /**
-   * Returns the size of a hidden state.
-   *
-   * @return columns
-   */
+  /** {@return the size of a hidden state, columns} */
   public long dim() {
     return encoder.dim();
   }
 
-  /**
-   * Returns the longest text.
-   *
-   * @return tokens; 2<sup>31</sup> − 1 if there is no limit
-   */
+  /** {@return the longest text, in tokens; 2<sup>31</sup> − 1 if there is no limit} */
   public int positions() {
     return Math.min(embedding.positions(), encoder.positions());
   }

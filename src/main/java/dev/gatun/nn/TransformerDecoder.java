@@ -50,19 +50,14 @@ public final class TransformerDecoder {
     }
   }
 
-  /**
-   * Returns the size of a row.
-   *
-   * @return columns
-   */
+  /** {@return the size of a row, columns} */
   public long dim() {
     return stack.dim();
   }
 
   /**
-   * Tells whether it attends to an encoder's output.
-   *
-   * @return whether {@link #remember} comes before {@link #step}
+   * {@return whether it attends to an encoder's output, so that {@link #remember} comes before
+   * {@link #step}}
    */
   public boolean hasMemory() {
     return stack.crosses();
@@ -137,10 +132,7 @@ public final class TransformerDecoder {
   private void compute(
       Workspace workspace, DecoderState state, Tensor memory, Sequences sequences) {
     Rows.checkTokens("memory", memory, stack.layer(0).crossAttention().memoryDim());
-    state.parameters().refuse("memory", memory);
-    if (sequences != null) {
-      state.parameters().refuse(sequences.tensorName(), sequences.tensor());
-    }
+    state.refuseShared("memory", memory, sequences);
     try (LayerCall call = LayerCall.begin(runtime, workspace)) {
       SequenceRows rows =
           Sequences.divide(
@@ -189,10 +181,7 @@ public final class TransformerDecoder {
     Sequences.refuseShared("out", out, sequences);
     stack.parameters().refuse("out", out);
     state.parameters().refuse("out", out);
-    state.parameters().refuse("x", x);
-    if (sequences != null) {
-      state.parameters().refuse(sequences.tensorName(), sequences.tensor());
-    }
+    state.refuseShared("x", x, sequences);
     try (LayerCall call = LayerCall.begin(runtime, workspace)) {
       SequenceRows rows = Sequences.divide(call, sequences, "x", x, x.rank() - 1, state.lengths());
       checkStep("x", state, rows);

@@ -60,11 +60,7 @@ public final class TransformerEncoder {
     return stack.parameters();
   }
 
-  /**
-   * Returns the size of a row.
-   *
-   * @return columns
-   */
+  /** {@return the size of a row, columns} */
   public long dim() {
     return stack.dim();
   }
@@ -121,11 +117,7 @@ public final class TransformerEncoder {
     }
   }
 
-  /**
-   * Returns the layers.
-   *
-   * @return in the order in which they run; cannot be changed
-   */
+  /** {@return the layers, in the order in which they run; cannot be changed} */
   public List<TransformerLayer> layers() {
     return stack.layers();
   }

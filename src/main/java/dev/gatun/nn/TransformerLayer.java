@@ -64,11 +64,7 @@ public record TransformerLayer(
     this(selfAttention, selfNorm, null, null, feedForward, feedForwardNorm);
   }
 
-  /**
-   * Returns the size of a row.
-   *
-   * @return columns
-   */
+  /** {@return the size of a row, columns} */
   public long dim() {
     return selfAttention.in();
   }

@@ -4,17 +4,23 @@ import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tier;
 import dev.gatun.internal.Native;
+import picocli.CommandLine.Option;
 
-/** Opens the runtime that options and environment ask for. */
-final class Runtimes {
-  private Runtimes() {}
+/** The option of commands that compute. */
+class ThreadsOption {
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      converter = Converters.Threads.class,
+      description = "Threads, 1 .. 1024; all CPUs without this option.")
+  Integer threads;
 
-  /**
-   * Opens a runtime.
-   *
-   * @param threads of {@code --threads}, or null
-   * @param tier of {@code --tier}, or null
-   */
+  /** Opens the runtime that options and environment ask for. */
+  GatunRuntime open() {
+    return open(threads, null);
+  }
+
+  /** The same of options that may be null. */
   static GatunRuntime open(Integer threads, Tier tier) {
     GatunRuntime.Builder builder = GatunRuntime.builder();
     if (threads != null) {

@@ -6,17 +6,11 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.FeedForward;
-import dev.gatun.nn.LayerNorm;
-import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
-import dev.gatun.nn.TransformerLayer;
 import java.lang.foreign.Arena;
-import java.util.ArrayList;
-import java.util.List;
 
 /** BERT (Devlin et al., 2019) as a configuration of the common layers. */
 public final class Bert {
@@ -62,11 +56,7 @@ public final class Bert {
     return of("Bert", runtime, weights, NAMES, "", layers, heads);
   }
 
-  /**
-   * The same for a family that differs in its names, and in token types if these are none of them.
-   *
-   * @param scope what the names of the embeddings begin with
-   */
+  /** The same for a family that differs in its names, whose embeddings' begin with the scope. */
   static TextEncoder of(
       String name,
       GatunRuntime runtime,
@@ -77,17 +67,28 @@ public final class Bert {
       int heads) {
     BlockConfig config =
         BlockConfig.of(NormOrder.POST, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
-    TransformerEncoder encoder = new BlockLoader(runtime, weights, names, config).encoder();
-    long dim = encoder.dim();
-    Embedding embedding =
-        new Embedding(
-            runtime,
-            BlockLoader.table(weights, scope + WORDS, dim),
-            1,
-            PositionalEncoding.learned(BlockLoader.table(weights, scope + POSITIONS, dim)),
-            names.knows(scope + TYPES) ? BlockLoader.table(weights, scope + TYPES, dim) : null,
-            BlockLoader.layerNorm(runtime, weights, scope + NORM, dim, EPSILON));
-    return new TextEncoder(name, runtime, embedding, encoder);
+    BlockLoader loader = new BlockLoader(runtime, weights, names, config);
+    TransformerEncoder encoder = loader.encoder();
+    PositionalEncoding positions =
+        PositionalEncoding.learned(loader.table(scope + POSITIONS, encoder.dim()));
+    return new TextEncoder(
+        name, runtime, embedding(runtime, loader, scope, positions, encoder.dim()), encoder);
+  }
+
+  /** Token types if the family has them, and the norm. */
+  private static Embedding embedding(
+      GatunRuntime runtime,
+      BlockLoader loader,
+      String scope,
+      PositionalEncoding positions,
+      long dim) {
+    return new Embedding(
+        runtime,
+        loader.table(scope + WORDS, dim),
+        1,
+        positions,
+        loader.knows(scope + TYPES) ? loader.table(scope + TYPES, dim) : null,
+        loader.layerNorm(scope + NORM, dim));
   }
 
   /** It has the same names, but counts positions from behind that of padding. */
@@ -115,110 +116,34 @@ public final class Bert {
    */
   public static TextEncoder of(
       String name, GatunRuntime runtime, BertWeights weights, Arena arena) {
-    BertConfig config = weights.config();
-    if (config.layers() != weights.layers().size()) {
-      throw new IllegalArgumentException(
-          "weights: expected %d layers, got %d"
-              .formatted(config.layers(), weights.layers().size()));
-    }
-    WeightSlab sizes = new WeightSlab();
-    layers(weights, sizes, runtime);
-    embedding(weights, sizes, runtime);
-    WeightSlab slab = new WeightSlab(arena, sizes);
-    List<TransformerLayer> layers = layers(weights, slab, runtime);
-    Embedding embedding = embedding(weights, slab, runtime);
+    BertConfig sizes = weights.config();
+    BlockConfig config =
+        BlockConfig.of(
+            NormOrder.POST,
+            sizes.layers(),
+            sizes.heads(),
+            Causal.NONE,
+            Activation.GELU,
+            sizes.layerNormEps());
+    WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
+    BlockLoader loader = new BlockLoader(runtime, weights.weights(), names, config).copyTo(arena);
+    TransformerEncoder encoder = loader.encoder();
+    int width = sizes.hidden();
+    requireRows(weights, WORDS, sizes.vocabulary());
+    requireRows(weights, POSITIONS, sizes.positionRows());
+    // Rows behind are of positions that no text can have.
+    Tensor table = loader.table(POSITIONS, width).slice(0, 0, sizes.positionRows());
+    PositionalEncoding positions =
+        PositionalEncoding.learned(table, sizes.firstPosition(), sizes.paddingId());
     return new TextEncoder(
-        name, runtime, embedding, new TransformerEncoder(runtime, layers, NormOrder.POST, null));
+        name, runtime, embedding(runtime, loader, "", positions, width), encoder);
   }
 
-  private static Embedding embedding(BertWeights weights, WeightSlab to, GatunRuntime runtime) {
-    BertConfig config = weights.config();
-    int width = config.hidden();
-    Tensor words = to.copy("wordEmbeddings", weights.wordEmbeddings(), config.vocabulary(), width);
-    Tensor table = weights.positionEmbeddings();
-    if (table.rank() == 2 && table.size(0) > config.positionRows()) {
-      table = table.slice(0, 0, config.positionRows()); // rows that no text can have
+  private static void requireRows(BertWeights weights, String name, long rows) {
+    Tensor table = BlockLoader.table(weights.weights(), name, weights.config().hidden());
+    if (table.size(0) < rows) {
+      throw new IllegalArgumentException(
+          "%s: expected %d rows or more, got %d".formatted(name, rows, table.size(0)));
     }
-    Tensor positions = to.copy("positionEmbeddings", table, config.positionRows(), width);
-    Tensor types =
-        weights.tokenTypeEmbeddings() == null
-            ? null
-            : to.copy(
-                "tokenTypeEmbeddings", weights.tokenTypeEmbeddings(), config.tokenTypes(), width);
-    Norms norm = norms("embeddingNorm", weights.embeddingNorm(), width, to);
-    return to.isMeasuring()
-        ? null
-        : new Embedding(
-            runtime,
-            words,
-            1,
-            PositionalEncoding.learned(positions, config.firstPosition(), config.paddingId()),
-            types,
-            new LayerNorm(runtime, norm.gamma, norm.beta, config.layerNormEps()));
-  }
-
-  private record Norms(Tensor gamma, Tensor beta) {}
-
-  private static Norms norms(String name, BertWeights.Norm norm, int width, WeightSlab to) {
-    return new Norms(
-        to.copy(name + ".weight", norm.weight(), width),
-        to.copy(name + ".bias", norm.bias(), width));
-  }
-
-  private static List<TransformerLayer> layers(
-      BertWeights weights, WeightSlab to, GatunRuntime runtime) {
-    List<TransformerLayer> layers = new ArrayList<>();
-    for (int n = 0; n < weights.layers().size(); n++) {
-      TransformerLayer layer =
-          layer("layers[%d].".formatted(n), weights.config(), weights.layers().get(n), to, runtime);
-      layers.add(layer);
-    }
-    return layers;
-  }
-
-  private static TransformerLayer layer(
-      String name,
-      BertConfig config,
-      BertWeights.Layer layer,
-      WeightSlab to,
-      GatunRuntime runtime) {
-    int width = config.hidden();
-    int inner = config.intermediate();
-    Tensor fused =
-        to.sideBySide(
-            name + "query, key, value",
-            width,
-            layer.query().weight(),
-            layer.key().weight(),
-            layer.value().weight());
-    Tensor fusedBias =
-        to.sideBySide(
-            name + "query, key, value bias",
-            width,
-            layer.query().bias(),
-            layer.key().bias(),
-            layer.value().bias());
-    Tensor output =
-        to.copy(name + "attentionOutput", layer.attentionOutput().weight(), width, width);
-    Tensor outputBias =
-        to.copy(name + "attentionOutput.bias", layer.attentionOutput().bias(), width);
-    Norms attentionNorm = norms(name + "attentionNorm", layer.attentionNorm(), width, to);
-    Tensor first = to.copy(name + "intermediate", layer.intermediate().weight(), width, inner);
-    Tensor firstBias = to.copy(name + "intermediate.bias", layer.intermediate().bias(), inner);
-    Tensor second = to.copy(name + "output", layer.output().weight(), inner, width);
-    Tensor secondBias = to.copy(name + "output.bias", layer.output().bias(), width);
-    Norms outputNorm = norms(name + "outputNorm", layer.outputNorm(), width, to);
-    if (to.isMeasuring()) {
-      return null;
-    }
-    float epsilon = config.layerNormEps();
-    return new TransformerLayer(
-        MultiHeadAttention.builder(runtime, config.heads())
-            .packed(fused, fusedBias)
-            .output(output, outputBias)
-            .build(),
-        new LayerNorm(runtime, attentionNorm.gamma, attentionNorm.beta, epsilon),
-        new FeedForward(runtime, first, firstBias, Activation.GELU, second, secondBias),
-        new LayerNorm(runtime, outputNorm.gamma, outputNorm.beta, epsilon));
   }
 }

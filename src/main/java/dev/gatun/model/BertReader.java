@@ -5,15 +5,14 @@ import dev.gatun.Tensor;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.io.OnnxFile.Node;
-import dev.gatun.model.BertWeights.Layer;
-import dev.gatun.model.BertWeights.Linear;
-import dev.gatun.model.BertWeights.Norm;
 import dev.gatun.model.WeightNames.Part;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.Predicate;
 
@@ -68,11 +67,12 @@ final class BertReader {
   private WeightNames names;
 
   private int hidden;
+  private int intermediate = -1;
   private long headDim;
   private float eps = Float.NaN;
 
-  /** A part of the encoder with the name of the value that it computes. */
-  private record Computed<T>(T part, String value) {}
+  /** What has been read, by Hugging Face's names. */
+  private final Map<String, Tensor> weights = new LinkedHashMap<>();
 
   /**
    * Prepares to read.
@@ -109,24 +109,24 @@ final class BertReader {
   BertWeights read() throws OnnxException {
     BertEmbeddings embeddings = new BertEmbeddings(graph, scope, names.knows(Bert.TYPES), config);
     hidden = (int) embeddings.words.size(1);
-    Computed<Norm> embeddingNorm = norm(Bert.NORM, null);
+    weights.put(Bert.WORDS, embeddings.words);
+    weights.put(Bert.POSITIONS, embeddings.positions);
+    if (embeddings.tokenTypes != null) {
+      weights.put(Bert.TYPES, embeddings.tokenTypes);
+    }
+    String x = norm(Bert.NORM, null);
     embeddings.requireSum(normalized(Bert.NORM));
-    Set<String> states = new HashSet<>(Set.of(embeddingNorm.value));
-    int intermediate = -1;
-    List<Layer> layers = new ArrayList<>();
-    String x = embeddingNorm.value;
-    while (node(names.module(Part.QUERY, layers.size()), "MatMul") != null) {
-      Computed<Layer> layer = readLayer(layers.size(), x, intermediate);
-      intermediate = (int) layer.part.intermediate().weight().size(1);
-      layers.add(layer.part);
-      x = layer.value;
+    Set<String> states = new HashSet<>(Set.of(x));
+    int layers = 0;
+    while (node(names.module(Part.QUERY, layers), "MatMul") != null) {
+      x = readLayer(layers++, x);
       states.add(x);
     }
     String stack = names.module(Part.QUERY, 0).split("\\.")[0];
     new OnnxLeftovers(graph, scope + "/" + stack).refuse(x, states);
     BertConfig sizes =
         new BertConfig(
-            layers.size(),
+            layers,
             hidden,
             (int) (hidden / headDim),
             (int) headDim,
@@ -140,44 +140,27 @@ final class BertReader {
     if (config != null) {
       config.require(sizes, embeddings.positions.size(0));
     }
-    return new BertWeights(
-        sizes,
-        embeddings.words,
-        embeddings.positions,
-        embeddings.tokenTypes,
-        embeddingNorm.part,
-        layers);
+    return new BertWeights(sizes, Weights.of(weights));
   }
 
-  private Computed<Layer> readLayer(int n, String x, int inner) throws OnnxException {
-    Computed<Linear> query = linear(names.module(Part.QUERY, n), x, hidden, hidden);
-    Computed<Linear> key = linear(names.module(Part.KEY, n), x, hidden, hidden);
-    Computed<Linear> value = linear(names.module(Part.VALUE, n), x, hidden, hidden);
+  /** Returns the value that the layer computes. */
+  private String readLayer(int n, String x) throws OnnxException {
+    String query = linear(names.module(Part.QUERY, n), x, hidden, hidden);
+    String key = linear(names.module(Part.KEY, n), x, hidden, hidden);
+    String value = linear(names.module(Part.VALUE, n), x, hidden, hidden);
     String attention = parent(names.module(Part.QUERY, n));
-    readHeads(attention, query.value);
+    readHeads(attention, query);
     String projection = names.module(Part.OUTPUT, n);
     String context = inputOf(projection);
-    requireAttention(attention, context, List.of(query.value, key.value, value.value));
-    Computed<Linear> output = linear(projection, context, hidden, hidden);
-    Computed<Norm> attended = norm(names.module(Part.SELF_NORM, n), residual(output.value, x));
-    Computed<Linear> first = linear(names.module(Part.FIRST, n), attended.value, hidden, inner);
-    int width = (int) first.part.weight().size(1);
+    requireAttention(attention, context, List.of(query, key, value));
+    String output = linear(projection, context, hidden, hidden);
+    String attended = norm(names.module(Part.SELF_NORM, n), residual(output, x));
+    String first = linear(names.module(Part.FIRST, n), attended, hidden, intermediate);
+    intermediate = (int) weights.get(names.name(Part.FIRST, n, "weight")).size(0);
     String activated = inputOf(names.module(Part.SECOND, n));
-    requireGelu(parent(names.module(Part.FIRST, n)), activated, first.value);
-    Computed<Linear> second = linear(names.module(Part.SECOND, n), activated, width, hidden);
-    Computed<Norm> last =
-        norm(names.module(Part.FEED_FORWARD_NORM, n), residual(second.value, attended.value));
-    return new Computed<>(
-        new Layer(
-            query.part,
-            key.part,
-            value.part,
-            output.part,
-            attended.part,
-            first.part,
-            second.part,
-            last.part),
-        last.value);
+    requireGelu(parent(names.module(Part.FIRST, n)), activated, first);
+    String second = linear(names.module(Part.SECOND, n), activated, intermediate, hidden);
+    return norm(names.module(Part.FEED_FORWARD_NORM, n), residual(second, attended));
   }
 
   // ---- linear layers and norms ---------------------------------------------------------------
@@ -199,7 +182,8 @@ final class BertReader {
     return graph.input(product(name), 0);
   }
 
-  private Computed<Linear> linear(String name, String x, int in, int out) throws OnnxException {
+  /** Reads a layer of x, and returns the value that it computes. */
+  private String linear(String name, String x, int in, int out) throws OnnxException {
     Node product = product(name);
     require(product, graph.input(product, 0), x);
     String input = graph.input(product, 1);
@@ -224,9 +208,9 @@ final class BertReader {
           "no node %s, which adds the weight %s.bias".formatted(nodeName(name, "Add"), name));
     }
     String bias = graph.other(add, graph.output(product));
-    return new Computed<>(
-        new Linear(weight, graph.weight(name + ".bias", bias, (int) weight.size(1))),
-        graph.output(add));
+    weights.put(name + ".weight", weight.transpose(0, 1));
+    weights.put(name + ".bias", graph.weight(name + ".bias", bias, (int) weight.size(1)));
+    return graph.output(add);
   }
 
   /** The value that adds x to the output of a layer, which nothing else uses. */
@@ -276,8 +260,8 @@ final class BertReader {
     return node;
   }
 
-  /** Reads a norm of x; x is null if it is looked at elsewhere. */
-  private Computed<Norm> norm(String name, String x) throws OnnxException {
+  /** Reads a norm of x, which is null if it is looked at elsewhere. */
+  private String norm(String name, String x) throws OnnxException {
     Node fused = node(name, "LayerNormalization");
     String gamma;
     String beta;
@@ -314,11 +298,9 @@ final class BertReader {
       throw graph.error(
           "%s: expected the epsilon %s as elsewhere, got %s".formatted(name, eps, epsilon));
     }
-    return new Computed<>(
-        new Norm(
-            graph.weight(name + ".weight", gamma, hidden),
-            graph.weight(name + ".bias", beta, hidden)),
-        value);
+    weights.put(name + ".weight", graph.weight(name + ".weight", gamma, hidden));
+    weights.put(name + ".bias", graph.weight(name + ".bias", beta, hidden));
+    return value;
   }
 
   /** Of (x - mean) / sqrt(mean((x - mean)²) + epsilon), all of which is checked. */

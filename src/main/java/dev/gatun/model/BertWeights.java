@@ -1,73 +1,26 @@
 package dev.gatun.model;
 
-import dev.gatun.Tensor;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import java.lang.foreign.Arena;
-import java.util.List;
+import java.util.Objects;
 
 /**
- * The weights of a BERT-family encoder. All are FLOAT32 and contiguous; a matrix has the shape
- * {@code [in, out]}, so that activations {@code [rows, in]} are multiplied by it as it is.
- *
- * <p>The tensors live in the arena of whoever made them.
+ * The weights of a BERT-family encoder by Hugging Face's names, and the sizes that they have. The
+ * tensors live in the arena of whoever made them.
  *
  * @param config the sizes
- * @param wordEmbeddings {@code [vocabulary, hidden]}
- * @param positionEmbeddings {@code [firstPosition + positions, hidden]}, or more rows
- * @param tokenTypeEmbeddings {@code [tokenTypes, hidden]}, or null if there are none
- * @param embeddingNorm layer norm of their sum
- * @param layers from the first to the last
+ * @param weights FLOAT32, with their {@link Weights#names names}; matrices are {@code [out, in]},
+ *     as PyTorch's Linear has them
  */
-public record BertWeights(
-    BertConfig config,
-    Tensor wordEmbeddings,
-    Tensor positionEmbeddings,
-    Tensor tokenTypeEmbeddings,
-    Norm embeddingNorm,
-    List<Layer> layers) {
+public record BertWeights(BertConfig config, Weights weights) {
 
-  /**
-   * A matrix and its bias.
-   *
-   * @param weight {@code [in, out]}
-   * @param bias {@code [out]}
-   */
-  public record Linear(Tensor weight, Tensor bias) {}
-
-  /**
-   * A layer norm.
-   *
-   * @param weight {@code [hidden]}
-   * @param bias {@code [hidden]}
-   */
-  public record Norm(Tensor weight, Tensor bias) {}
-
-  /**
-   * One layer, in the order of the computation.
-   *
-   * @param query {@code [hidden, hidden]}
-   * @param key {@code [hidden, hidden]}
-   * @param value {@code [hidden, hidden]}
-   * @param attentionOutput {@code [hidden, hidden]}
-   * @param attentionNorm after the first residual
-   * @param intermediate {@code [hidden, intermediate]}, before the GELU
-   * @param output {@code [intermediate, hidden]}
-   * @param outputNorm after the second residual
-   */
-  public record Layer(
-      Linear query,
-      Linear key,
-      Linear value,
-      Linear attentionOutput,
-      Norm attentionNorm,
-      Linear intermediate,
-      Linear output,
-      Norm outputNorm) {}
-
-  /** Keeps the list from being changed. */
+  /** Refuses what cannot be copied as a whole. */
   public BertWeights {
-    layers = List.copyOf(layers);
+    Objects.requireNonNull(config, "config");
+    if (weights.names().isEmpty()) {
+      throw new IllegalArgumentException("weights: expected some that list their names, got none");
+    }
   }
 
   /**

@@ -37,6 +37,9 @@ public final class BlockLoader {
   private final WeightNames names;
   private final BlockConfig config;
 
+  /** Null: weights are used where they lie. */
+  private WeightSlab slab;
+
   /**
    * Prepares to load.
    *
@@ -50,6 +53,23 @@ public final class BlockLoader {
     this.weights = weights;
     this.names = names;
     this.config = config;
+  }
+
+  /**
+   * Has all weights copied that are loaded, blocks, tables and norms, into one piece of memory;
+   * those of queries, keys and values of self-attention side by side.
+   */
+  BlockLoader copyTo(Arena arena) {
+    long floats = 0;
+    for (String name : weights.names()) {
+      floats += WeightSlab.floats(weights.find(name));
+    }
+    slab = new WeightSlab(arena, floats);
+    return this;
+  }
+
+  private Tensor placed(Tensor weight) {
+    return slab == null ? weight : slab.copy(weight);
   }
 
   /**
@@ -125,6 +145,8 @@ public final class BlockLoader {
     MultiHeadAttention.Builder builder = attention(config.causal(), config.positions());
     if (names.has(Part.PACKED)) {
       take(Part.PACKED, n, builder::packed);
+    } else if (slab != null) {
+      named(Part.QUERY, n, () -> takeSideBySide(builder, n));
     } else {
       take(Part.QUERY, n, builder::query);
       take(Part.KEY, n, builder::key);
@@ -132,6 +154,17 @@ public final class BlockLoader {
     }
     take(Part.OUTPUT, n, builder::output);
     return named(names.has(Part.PACKED) ? Part.PACKED : Part.QUERY, n, builder::build);
+  }
+
+  private MultiHeadAttention.Builder takeSideBySide(MultiHeadAttention.Builder builder, int n) {
+    Part[] parts = {Part.QUERY, Part.KEY, Part.VALUE};
+    Tensor[] matrices = new Tensor[parts.length];
+    Tensor[] biases = new Tensor[parts.length];
+    for (int i = 0; i < parts.length; i++) {
+      matrices[i] = matrix(parts[i], n);
+      biases[i] = require(weights, names.name(parts[i], n, "bias"));
+    }
+    return builder.packed(slab.sideBySide(matrices), slab.sideBySide(biases));
   }
 
   private MultiHeadAttention crossAttention(int n) {
@@ -172,9 +205,9 @@ public final class BlockLoader {
 
   private FeedForward feedForward(int n) {
     boolean gated = names.has(Part.GATE);
-    Tensor first = matrix(Part.FIRST, n);
-    Tensor gate = gated ? matrix(Part.GATE, n) : null;
-    Tensor second = matrix(Part.SECOND, n);
+    Tensor first = placed(matrix(Part.FIRST, n));
+    Tensor gate = gated ? placed(matrix(Part.GATE, n)) : null;
+    Tensor second = placed(matrix(Part.SECOND, n));
     return named(
         Part.FIRST,
         n,
@@ -191,7 +224,7 @@ public final class BlockLoader {
   }
 
   private Norm norm(Part part, int n) {
-    Tensor gamma = require(weights, names.name(part, n, "weight"));
+    Tensor gamma = placed(require(weights, names.name(part, n, "weight")));
     return named(
         part,
         n,
@@ -204,7 +237,7 @@ public final class BlockLoader {
   /** A matrix and its bias into a builder. */
   private void take(
       Part part, int n, BiFunction<Tensor, Tensor, MultiHeadAttention.Builder> setter) {
-    Tensor weight = matrix(part, n);
+    Tensor weight = placed(matrix(part, n));
     named(part, n, () -> setter.apply(weight, bias(part, n)));
   }
 
@@ -246,6 +279,15 @@ public final class BlockLoader {
     return table;
   }
 
+  Tensor table(String name, long dim) {
+    return placed(table(weights, name, dim));
+  }
+
+  /** Whether the family has such a weight outside of its blocks. */
+  boolean knows(String name) {
+    return names.knows(name);
+  }
+
   /** Patches of images as rows of a known size; the bias may be missing. */
   static PatchEmbedding patches(
       GatunRuntime runtime,
@@ -279,11 +321,32 @@ public final class BlockLoader {
   /** A norm of its own, of rows of a known size. */
   static LayerNorm layerNorm(
       GatunRuntime runtime, Weights weights, String name, long dim, float epsilon) {
-    Tensor gamma = require(weights, name + ".weight");
-    Tensor beta = require(weights, name + ".bias");
-    BlockShapes.checkVector(name + ".weight", gamma, dim);
-    BlockShapes.checkVector(name + ".bias", beta, dim);
+    return layerNorm(
+        runtime,
+        name,
+        vector(weights, name + ".weight", dim),
+        vector(weights, name + ".bias", dim),
+        epsilon);
+  }
+
+  LayerNorm layerNorm(String name, long dim) {
+    return layerNorm(
+        runtime,
+        name,
+        placed(vector(weights, name + ".weight", dim)),
+        placed(vector(weights, name + ".bias", dim)),
+        config.epsilon());
+  }
+
+  private static LayerNorm layerNorm(
+      GatunRuntime runtime, String name, Tensor gamma, Tensor beta, float epsilon) {
     return named(name + ".weight", () -> new LayerNorm(runtime, gamma, beta, epsilon));
+  }
+
+  private static Tensor vector(Weights weights, String name, long dim) {
+    Tensor vector = require(weights, name);
+    BlockShapes.checkVector(name, vector, dim);
+    return vector;
   }
 
   /** A weight that must be there, whoever has implemented the interface. */
@@ -312,6 +375,6 @@ public final class BlockLoader {
   }
 
   private Tensor bias(Part part, int n) {
-    return weights.find(names.name(part, n, "bias"));
+    return placed(weights.find(names.name(part, n, "bias")));
   }
 }

@@ -20,7 +20,9 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -102,14 +104,16 @@ class BertEncoderTest {
 
   // ---- a small model with random weights
 
-  private static BertWeights.Linear linear(Arena arena, Random random, int in, int out) {
-    return new BertWeights.Linear(
-        tensor(arena, random, 1 / Math.sqrt(in), 0, in, out), tensor(arena, random, 0.1, 0, out));
+  private static void linear(
+      Map<String, Tensor> to, String name, Arena arena, Random random, int in, int out) {
+    to.put(name + ".weight", tensor(arena, random, 1 / Math.sqrt(in), 0, in, out).transpose(0, 1));
+    to.put(name + ".bias", tensor(arena, random, 0.1, 0, out));
   }
 
-  private static BertWeights.Norm norm(Arena arena, Random random, int dim) {
-    return new BertWeights.Norm(
-        tensor(arena, random, 0.2, 1, dim), tensor(arena, random, 0.2, 0, dim));
+  private static void norm(
+      Map<String, Tensor> to, String name, Arena arena, Random random, int dim) {
+    to.put(name + ".weight", tensor(arena, random, 0.2, 1, dim));
+    to.put(name + ".bias", tensor(arena, random, 0.2, 0, dim));
   }
 
   private static Tensor tensor(
@@ -123,29 +127,29 @@ class BertEncoderTest {
   }
 
   private static BertWeights small(Arena arena, Random random, BertConfig config) {
+    return new BertWeights(config, Weights.of(numbers(arena, random, config)));
+  }
+
+  private static Map<String, Tensor> numbers(Arena arena, Random random, BertConfig config) {
     int width = config.hidden();
     int inner = config.intermediate();
-    List<BertWeights.Layer> layers =
-        IntStream.range(0, config.layers())
-            .mapToObj(
-                _ ->
-                    new BertWeights.Layer(
-                        linear(arena, random, width, width),
-                        linear(arena, random, width, width),
-                        linear(arena, random, width, width),
-                        linear(arena, random, width, width),
-                        norm(arena, random, width),
-                        linear(arena, random, width, inner),
-                        linear(arena, random, inner, width),
-                        norm(arena, random, width)))
-            .toList();
-    return new BertWeights(
-        config,
-        tensor(arena, random, 1, 0, config.vocabulary(), width),
-        tensor(arena, random, 1, 0, config.positions(), width),
-        tensor(arena, random, 1, 0, config.tokenTypes(), width),
-        norm(arena, random, width),
-        layers);
+    Map<String, Tensor> all = new HashMap<>();
+    for (int n = 0; n < config.layers(); n++) {
+      String layer = "encoder.layer." + n + ".";
+      linear(all, layer + "attention.self.query", arena, random, width, width);
+      linear(all, layer + "attention.self.key", arena, random, width, width);
+      linear(all, layer + "attention.self.value", arena, random, width, width);
+      linear(all, layer + "attention.output.dense", arena, random, width, width);
+      norm(all, layer + "attention.output.LayerNorm", arena, random, width);
+      linear(all, layer + "intermediate.dense", arena, random, width, inner);
+      linear(all, layer + "output.dense", arena, random, inner, width);
+      norm(all, layer + "output.LayerNorm", arena, random, width);
+    }
+    all.put(Bert.WORDS, tensor(arena, random, 1, 0, config.vocabulary(), width));
+    all.put(Bert.POSITIONS, tensor(arena, random, 1, 0, config.positions(), width));
+    all.put(Bert.TYPES, tensor(arena, random, 1, 0, config.tokenTypes(), width));
+    norm(all, Bert.NORM, arena, random, width);
+    return all;
   }
 
   private static final BertConfig SMALL = new BertConfig(2, 36, 4, 9, 50, 30, 20, 2, 1e-5f);
@@ -186,7 +190,7 @@ class BertEncoderTest {
       BertWeights weights = small(own, new Random(4), SMALL);
       encoder = Bert.of("test", runtime, weights, arena);
       before = forward(encoder, text);
-      weights.wordEmbeddings().segment().fill((byte) -1);
+      weights.weights().get(Bert.WORDS).segment().fill((byte) -1);
     }
     assertArrayEquals(before[0], forward(encoder, text)[0]);
   }
@@ -317,28 +321,31 @@ class BertEncoderTest {
 
   @Test
   void weightsThatDoNotFit() {
-    BertWeights good = small(arena, new Random(8), SMALL);
-    BertWeights more =
-        new BertWeights(
-            SMALL,
-            good.wordEmbeddings(),
-            good.positionEmbeddings().slice(0, 0, 19),
-            good.tokenTypeEmbeddings(),
-            good.embeddingNorm(),
-            good.layers());
+    Map<String, Tensor> good = numbers(arena, new Random(8), SMALL);
+    Map<String, Tensor> fewer = new HashMap<>(good);
+    fewer.put(Bert.POSITIONS, good.get(Bert.POSITIONS).slice(0, 0, 19));
+    unfit(fewer, Bert.POSITIONS + ": expected 20 rows or more, got 19");
+    fewer = new HashMap<>(good);
+    fewer.put(Bert.WORDS, good.get(Bert.WORDS).slice(0, 0, 29));
+    unfit(fewer, Bert.WORDS + ": expected 30 rows or more, got 29");
+    fewer = new HashMap<>(good);
+    fewer.keySet().removeIf(name -> name.startsWith("encoder.layer.1."));
+    unfit(fewer, "weights: expected encoder.layer.1.");
+    Map<String, Tensor> more = new HashMap<>(good);
+    more.put("encoder.layer.2.output.dense.bias", good.get("encoder.layer.1.output.dense.bias"));
+    unfit(more, "encoder.layer.2.output.dense.bias");
+    fewer = new HashMap<>(good);
+    fewer.remove("encoder.layer.0.attention.self.key.bias");
+    unfit(fewer, "encoder.layer.0.attention.self.key.bias");
+    assertThrows(IllegalArgumentException.class, () -> new BertWeights(SMALL, good::get));
+  }
+
+  private void unfit(Map<String, Tensor> weights, String expected) {
+    BertWeights model = new BertWeights(SMALL, Weights.of(weights));
     String message =
-        assertThrows(IllegalArgumentException.class, () -> Bert.of("test", runtime, more, arena))
+        assertThrows(IllegalArgumentException.class, () -> Bert.of("test", runtime, model, arena))
             .getMessage();
-    assertTrue(message.contains("positionEmbeddings: expected [20, 36]"), message);
-    BertWeights fewer =
-        new BertWeights(
-            SMALL,
-            good.wordEmbeddings(),
-            good.positionEmbeddings(),
-            good.tokenTypeEmbeddings(),
-            good.embeddingNorm(),
-            good.layers().subList(0, 1));
-    assertThrows(IllegalArgumentException.class, () -> Bert.of("test", runtime, fewer, arena));
+    assertTrue(message.contains(expected), message);
   }
 
   @Test
@@ -379,7 +386,7 @@ class BertEncoderTest {
       int[] worstText = null;
       float[] worstOurs = null;
       // Half of the texts are short; padding is the work that we do not do and they do.
-      for (int longest : weights.layers().size() > 6 ? new int[] {150} : new int[] {24, 512}) {
+      for (int longest : weights.config().layers() > 6 ? new int[] {150} : new int[] {24, 512}) {
         int[][] batch =
             IntStream.range(0, 32)
                 .map(n -> n == 0 ? longest : 1 + random.nextInt(n % 2 == 0 ? longest : 20))

@@ -115,7 +115,7 @@ class BertLeftoversTest {
       checkComputed(2, 5, 1, 7, 3);
       BertWeights weights = read();
       assertEquals(new BertConfig(2, 8, 2, 4, 6, 11, ROWS, 0, 1e-6f), weights.config());
-      assertNull(weights.tokenTypeEmbeddings());
+      assertNull(weights.weights().find(Bert.TYPES));
     }
     String last = "/distilbert/transformer/layer.1/output_layer_norm/Add_1_output_0";
     tiny.nodes.put(
@@ -216,8 +216,7 @@ class BertLeftoversTest {
     tiny.nodes.put("i", node("i", "Identity", List.of(kept), List.of("between")));
     tiny.nodes.put("j", node("j", "Identity", List.of("between"), List.of(merged)));
     checkComputed(2, 5, 1, 7, 3);
-    assertArrayEquals(
-        tiny.numbers.get(kept), read().layers().get(1).outputNorm().weight().toFloatArray());
+    assertArrayEquals(tiny.numbers.get(kept), read().weights().get(merged).toFloatArray());
     // On the way of values as well.
     tiny.nodes.put(
         "k", node("k", "Identity", List.of("/encoder/layer.0/output/Add_output_0"), List.of("r")));

@@ -14,10 +14,8 @@ import dev.gatun.support.ReferenceBert;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
@@ -131,38 +129,7 @@ class EncoderParityTest extends PyTorchModels {
   /** What ReferenceBert takes, of what was drawn. */
   private BertWeights distilWeights(int width) {
     BertConfig config = new BertConfig(2, width, 4, width / 4, 3 * width, 50, 20, 0, 1e-12f);
-    List<BertWeights.Layer> layers = new ArrayList<>();
-    for (int n = 0; n < 2; n++) {
-      String[] b = distilNames(n);
-      layers.add(
-          new BertWeights.Layer(
-              inOut(b[0]),
-              inOut(b[1]),
-              inOut(b[2]),
-              inOut(b[3]),
-              drawn(b[4]),
-              inOut(b[5]),
-              inOut(b[6]),
-              drawn(b[7])));
-    }
-    return new BertWeights(
-        config,
-        made.get("embeddings.word_embeddings.weight"),
-        made.get("embeddings.position_embeddings.weight"),
-        null,
-        drawn("embeddings.LayerNorm"),
-        layers);
-  }
-
-  private BertWeights.Linear inOut(String name) {
-    Tensor weight = made.get(name + ".weight");
-    Tensor turned = Tensor.allocate(arena, DType.FLOAT32, weight.size(1), weight.size(0));
-    turned.copyFrom(weight.transpose(0, 1));
-    return new BertWeights.Linear(turned, made.get(name + ".bias"));
-  }
-
-  private BertWeights.Norm drawn(String name) {
-    return new BertWeights.Norm(made.get(name + ".weight"), made.get(name + ".bias"));
+    return new BertWeights(config, Weights.of(made));
   }
 
   /**

@@ -14,8 +14,6 @@ import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.util.HashMap;
-import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -39,38 +37,6 @@ class OrderTest {
       right += (double) b[i] * b[i];
     }
     return dot / Math.sqrt(left * right);
-  }
-
-  /** Names of PyTorch's BERT for weights that come from an ONNX file. */
-  private static Weights named(BertWeights weights) {
-    Map<String, Tensor> map = new HashMap<>();
-    map.put("embeddings.word_embeddings.weight", weights.wordEmbeddings());
-    map.put("embeddings.position_embeddings.weight", weights.positionEmbeddings());
-    map.put("embeddings.token_type_embeddings.weight", weights.tokenTypeEmbeddings());
-    norm(map, "embeddings.LayerNorm", weights.embeddingNorm());
-    for (int n = 0; n < weights.layers().size(); n++) {
-      BertWeights.Layer layer = weights.layers().get(n);
-      String block = "encoder.layer." + n + ".";
-      linear(map, block + "attention.self.query", layer.query());
-      linear(map, block + "attention.self.key", layer.key());
-      linear(map, block + "attention.self.value", layer.value());
-      linear(map, block + "attention.output.dense", layer.attentionOutput());
-      norm(map, block + "attention.output.LayerNorm", layer.attentionNorm());
-      linear(map, block + "intermediate.dense", layer.intermediate());
-      linear(map, block + "output.dense", layer.output());
-      norm(map, block + "output.LayerNorm", layer.outputNorm());
-    }
-    return Weights.of(map);
-  }
-
-  private static void linear(Map<String, Tensor> map, String name, BertWeights.Linear linear) {
-    map.put(name + ".weight", linear.weight().transpose(0, 1)); // PyTorch's is [out, in]
-    map.put(name + ".bias", linear.bias());
-  }
-
-  private static void norm(Map<String, Tensor> map, String name, BertWeights.Norm norm) {
-    map.put(name + ".weight", norm.weight());
-    map.put(name + ".bias", norm.bias());
   }
 
   /** The mean of the last hidden states. */
@@ -97,7 +63,8 @@ class OrderTest {
     int[] otherIds = tokenizer.encode(other).ids();
     try (GatunRuntime runtime = GatunRuntime.create();
         Arena arena = Arena.ofShared()) {
-      Weights weights = named(BertWeights.from(EmbeddingModelSpec.MINILM.openModel(arena), arena));
+      Weights weights =
+          BertWeights.from(EmbeddingModelSpec.MINILM.openModel(arena), arena).weights();
       // example: order
       TextEncoder model = Bert.of(runtime, weights, 6, 12);
       Embedding unordered =
@@ -136,7 +103,7 @@ class OrderTest {
       Tensor want = Tensor.allocate(arena, DType.FLOAT32, ids.length, 384);
       Bert.of("fused", runtime, weights, arena)
           .forward(Tensor.copyOf(arena, ids, ids.length), want);
-      TextEncoder model = Bert.of(runtime, named(weights), 6, 12);
+      TextEncoder model = Bert.of(runtime, weights.weights(), 6, 12);
       Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 1, ids.length, 384);
       model.forward(Tensor.copyOf(arena, ids, 1, ids.length), hidden);
       float[] a = want.toFloatArray();

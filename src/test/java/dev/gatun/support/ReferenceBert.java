@@ -1,60 +1,79 @@
 package dev.gatun.support;
 
 import dev.gatun.Tensor;
+import dev.gatun.model.BertConfig;
 import dev.gatun.model.BertWeights;
-import dev.gatun.model.BertWeights.Layer;
-import dev.gatun.model.BertWeights.Linear;
-import dev.gatun.model.BertWeights.Norm;
+import dev.gatun.model.Weights;
 
 /**
  * A BERT encoder in plain Java and double precision, for one text; DistilBERT where the weights
  * have no token types.
  */
 public final class ReferenceBert {
-  private final BertWeights weights;
+  private final BertConfig config;
+  private final Weights weights;
 
-  public ReferenceBert(BertWeights weights) {
-    this.weights = weights;
+  /** Names of a layer's parts: query, key, value, output, its norm, two linear ones, their norm. */
+  private final String[] parts;
+
+  private final String stack;
+
+  public ReferenceBert(BertWeights model) {
+    this.config = model.config();
+    this.weights = model.weights();
+    boolean distil = weights.find("transformer.layer.0.attention.q_lin.weight") != null;
+    this.stack = distil ? "transformer.layer." : "encoder.layer.";
+    this.parts =
+        (distil
+                ? "attention.q_lin attention.k_lin attention.v_lin attention.out_lin sa_layer_norm"
+                    + " ffn.lin1 ffn.lin2 output_layer_norm"
+                : "attention.self.query attention.self.key attention.self.value"
+                    + " attention.output.dense attention.output.LayerNorm intermediate.dense"
+                    + " output.dense output.LayerNorm")
+            .split(" ");
   }
 
   /** Returns the last hidden state, [tokens][hidden]. */
   public double[][] forward(int... ids) {
-    int hidden = weights.config().hidden();
+    int hidden = config.hidden();
     double[][] x = new double[ids.length][hidden];
-    Tensor types = weights.tokenTypeEmbeddings();
-    int place = weights.config().firstPosition();
+    Tensor words = weights.get("embeddings.word_embeddings.weight");
+    Tensor positions = weights.get("embeddings.position_embeddings.weight");
+    Tensor types = weights.find("embeddings.token_type_embeddings.weight");
+    int place = config.firstPosition();
     for (int t = 0; t < ids.length; t++) {
-      int row = ids[t] == weights.config().paddingId() ? ids[t] : place++;
+      int row = ids[t] == config.paddingId() ? ids[t] : place++;
       for (int i = 0; i < hidden; i++) {
         x[t][i] =
-            (double) weights.wordEmbeddings().getFloat(ids[t], i)
-                + weights.positionEmbeddings().getFloat(row, i)
+            (double) words.getFloat(ids[t], i)
+                + positions.getFloat(row, i)
                 + (types == null ? 0 : types.getFloat(0, i));
       }
     }
-    norm(x, weights.embeddingNorm());
-    for (Layer layer : weights.layers()) {
-      add(x, linear(attention(x, layer), layer.attentionOutput()));
-      norm(x, layer.attentionNorm());
-      double[][] inner = linear(x, layer.intermediate());
+    norm(x, "embeddings.LayerNorm");
+    for (int n = 0; n < config.layers(); n++) {
+      String layer = stack + n + ".";
+      add(x, linear(attention(x, layer), layer + parts[3]));
+      norm(x, layer + parts[4]);
+      double[][] inner = linear(x, layer + parts[5]);
       for (double[] row : inner) {
         for (int i = 0; i < row.length; i++) {
           row[i] = 0.5 * row[i] * (1 + erf(row[i] / Math.sqrt(2)));
         }
       }
-      add(x, linear(inner, layer.output()));
-      norm(x, layer.outputNorm());
+      add(x, linear(inner, layer + parts[6]));
+      norm(x, layer + parts[7]);
     }
     return x;
   }
 
-  private double[][] attention(double[][] x, Layer layer) {
-    int dim = weights.config().headDim();
-    double[][] q = linear(x, layer.query());
-    double[][] k = linear(x, layer.key());
-    double[][] v = linear(x, layer.value());
-    double[][] context = new double[x.length][weights.config().hidden()];
-    for (int start = 0; start < weights.config().hidden(); start += dim) {
+  private double[][] attention(double[][] x, String layer) {
+    int dim = config.headDim();
+    double[][] q = linear(x, layer + parts[0]);
+    double[][] k = linear(x, layer + parts[1]);
+    double[][] v = linear(x, layer + parts[2]);
+    double[][] context = new double[x.length][config.hidden()];
+    for (int start = 0; start < config.hidden(); start += dim) {
       for (int row = 0; row < x.length; row++) {
         double[] p = new double[x.length];
         double most = Double.NEGATIVE_INFINITY;
@@ -81,12 +100,13 @@ public final class ReferenceBert {
     return context;
   }
 
-  private static double[][] linear(double[][] x, Linear linear) {
-    Tensor weight = linear.weight();
+  /** The matrix is [out, in]. */
+  private double[][] linear(double[][] x, String name) {
+    Tensor weight = weights.get(name + ".weight").transpose(0, 1);
     int in = (int) weight.size(0);
     int out = (int) weight.size(1);
     float[] w = weight.toFloatArray();
-    float[] bias = linear.bias().toFloatArray();
+    float[] bias = weights.get(name + ".bias").toFloatArray();
     double[][] y = new double[x.length][out];
     for (int row = 0; row < x.length; row++) {
       for (int o = 0; o < out; o++) {
@@ -109,9 +129,9 @@ public final class ReferenceBert {
     }
   }
 
-  private void norm(double[][] x, Norm norm) {
-    float[] weight = norm.weight().toFloatArray();
-    float[] bias = norm.bias().toFloatArray();
+  private void norm(double[][] x, String name) {
+    float[] weight = weights.get(name + ".weight").toFloatArray();
+    float[] bias = weights.get(name + ".bias").toFloatArray();
     for (double[] row : x) {
       double mean = 0;
       for (double value : row) {
@@ -121,7 +141,7 @@ public final class ReferenceBert {
       for (double value : row) {
         variance += (value - mean) * (value - mean) / row.length;
       }
-      double scale = 1 / Math.sqrt(variance + weights.config().layerNormEps());
+      double scale = 1 / Math.sqrt(variance + config.layerNormEps());
       for (int i = 0; i < row.length; i++) {
         row[i] = (row[i] - mean) * scale * weight[i] + bias[i];
       }

@@ -16,6 +16,7 @@ import dev.gatun.bench.measure.Workload;
 import dev.gatun.model.BertWeights;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
+import dev.gatun.model.Weights;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.Sequences;
@@ -34,7 +35,6 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 
 /** all-MiniLM-L6-v2 from token ids to the normalized vector, one text, one thread. */
 public abstract class EmbeddingPeer extends Peer {
@@ -128,35 +128,9 @@ public abstract class EmbeddingPeer extends Peer {
     private final Tensor memory;
     private long used;
 
-    Slab(Arena arena, BertWeights weights) {
-      memory =
-          Tensor.allocate(
-              arena,
-              DType.FLOAT32,
-              Stream.concat(
-                      Stream.of(
-                          weights.wordEmbeddings(),
-                          weights.positionEmbeddings(),
-                          weights.tokenTypeEmbeddings(),
-                          weights.embeddingNorm().weight(),
-                          weights.embeddingNorm().bias()),
-                      weights.layers().stream().flatMap(Slab::tensors))
-                  .mapToLong(Slab::room)
-                  .sum());
-    }
-
-    private static Stream<Tensor> tensors(BertWeights.Layer layer) {
-      return Stream.concat(
-          Stream.of(
-                  layer.query(),
-                  layer.key(),
-                  layer.value(),
-                  layer.attentionOutput(),
-                  layer.intermediate(),
-                  layer.output())
-              .flatMap(linear -> Stream.of(linear.weight(), linear.bias())),
-          Stream.of(layer.attentionNorm(), layer.outputNorm())
-              .flatMap(norm -> Stream.of(norm.weight(), norm.bias())));
+    Slab(Arena arena, Weights weights) {
+      long floats = weights.names().stream().map(weights::get).mapToLong(Slab::room).sum();
+      memory = Tensor.allocate(arena, DType.FLOAT32, floats);
     }
 
     private static long room(Tensor tensor) {
@@ -209,37 +183,40 @@ public abstract class EmbeddingPeer extends Peer {
       super("float[]");
       this.ids = ids.clone();
       try (Arena reading = Arena.ofConfined()) {
-        BertWeights weights =
-            BertWeights.from(EmbeddingModelSpec.MINILM.openModel(reading), reading);
+        BertWeights model = BertWeights.from(EmbeddingModelSpec.MINILM.openModel(reading), reading);
+        Weights weights = model.weights();
         slab = new Slab(arena, weights);
-        hidden = weights.config().hidden();
-        heads = weights.config().heads();
-        epsilon = weights.config().layerNormEps();
-        words = slab.copy(weights.wordEmbeddings());
-        positions = slab.copy(weights.positionEmbeddings());
-        types = slab.copy(weights.tokenTypeEmbeddings());
-        embeddingNorm = norm(weights.embeddingNorm());
-        for (BertWeights.Layer w : weights.layers()) {
+        hidden = model.config().hidden();
+        heads = model.config().heads();
+        epsilon = model.config().layerNormEps();
+        words = slab.copy(weights.get("embeddings.word_embeddings.weight"));
+        positions = slab.copy(weights.get("embeddings.position_embeddings.weight"));
+        types = slab.copy(weights.get("embeddings.token_type_embeddings.weight"));
+        embeddingNorm = norm(weights, "embeddings.LayerNorm");
+        for (int n = 0; n < model.config().layers(); n++) {
+          String layer = "encoder.layer." + n + ".";
           layers.add(
               new Layer(
-                  linear(w.query(), Activation.NONE),
-                  linear(w.key(), Activation.NONE),
-                  linear(w.value(), Activation.NONE),
-                  linear(w.attentionOutput(), Activation.NONE),
-                  norm(w.attentionNorm()),
-                  linear(w.intermediate(), Activation.GELU),
-                  linear(w.output(), Activation.NONE),
-                  norm(w.outputNorm())));
+                  linear(weights, layer + "attention.self.query", Activation.NONE),
+                  linear(weights, layer + "attention.self.key", Activation.NONE),
+                  linear(weights, layer + "attention.self.value", Activation.NONE),
+                  linear(weights, layer + "attention.output.dense", Activation.NONE),
+                  norm(weights, layer + "attention.output.LayerNorm"),
+                  linear(weights, layer + "intermediate.dense", Activation.GELU),
+                  linear(weights, layer + "output.dense", Activation.NONE),
+                  norm(weights, layer + "output.LayerNorm")));
         }
       }
     }
 
-    private Linear linear(BertWeights.Linear w, Activation activation) {
-      return new Linear(runtime, slab.copy(w.weight()), slab.copy(w.bias()), activation);
+    private Linear linear(Weights weights, String name, Activation activation) {
+      Tensor matrix = slab.copy(weights.get(name + ".weight").transpose(0, 1));
+      return new Linear(runtime, matrix, slab.copy(weights.get(name + ".bias")), activation);
     }
 
-    private LayerNorm norm(BertWeights.Norm w) {
-      return new LayerNorm(runtime, slab.copy(w.weight()), slab.copy(w.bias()), epsilon);
+    private LayerNorm norm(Weights weights, String name) {
+      Tensor gamma = slab.copy(weights.get(name + ".weight"));
+      return new LayerNorm(runtime, gamma, slab.copy(weights.get(name + ".bias")), epsilon);
     }
 
     private float[] embed() {

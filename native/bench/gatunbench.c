@@ -43,17 +43,13 @@ GATUNBENCH_API int32_t gatunbench_repeat(gatunbench_forward *forward, gatun_cont
 GATUNBENCH_API void gatunbench_empty(void) {
 }
 
+/* A peer is as wide as the tier it stands beside. */
 static gatunbench_softmax *softmax_of(int32_t tier) {
     switch (tier) {
-#if defined(__x86_64__)
-    case GATUN_TIER_AVX512:
-        return gatunbench__softmax_avx512;
-    case GATUN_TIER_AVX2:
-        return gatunbench__softmax_avx2;
-#elif defined(__aarch64__)
-    case GATUN_TIER_NEON:
-        return gatunbench__softmax_neon;
-#endif
+#define GATUN_TIER(TIER, tier_, lanes)                                                                                 \
+    case GATUN_TIER_##TIER:                                                                                            \
+        return gatunbench__softmax_##tier_;
+#include "kernels.inc"
     default:
         return gatunbench__softmax_portable;
     }
@@ -91,15 +87,10 @@ GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, c
 
 static gatunbench_reader *reader_of(int32_t tier) {
     switch (tier) {
-#if defined(__x86_64__)
-    case GATUN_TIER_AVX512:
-        return gatunbench__read_avx512;
-    case GATUN_TIER_AVX2:
-        return gatunbench__read_avx2;
-#elif defined(__aarch64__)
-    case GATUN_TIER_NEON:
-        return gatunbench__read_neon;
-#endif
+#define GATUN_TIER(TIER, tier_, lanes)                                                                                 \
+    case GATUN_TIER_##TIER:                                                                                            \
+        return gatunbench__read_##tier_;
+#include "kernels.inc"
     default:
         return gatunbench__read_portable;
     }

@@ -125,7 +125,7 @@ void fuzz_build(fuzz_case *c, stream *s) {
         int64_t *const stride[] = {d->q_stride, d->k_stride, d->v_stride, d->out_stride, d->lse_stride};
         for (int which = 0; which < TENSORS; which++) {
             c->offset[which] = below(s, 2000);
-            if (mode & 32) { /* interleaved in rows of one packed buffer */
+            if (mode & 32) { /* interleaved in rows of one fused buffer */
                 stride[which][2] = head;
                 stride[which][1] = row;
                 stride[which][0] = row * (d->seq_q > d->seq_k ? d->seq_q : d->seq_k);

@@ -8,7 +8,25 @@
  *     lse[b][h][i]    = log(sum_j exp(score[j]))                    natural logarithm
  *
  * by tiles of keys with an online softmax (Milakov and Gimelshein 2018; Dao et al. 2022), so that no matrix of seq_q
- * x seq_k scores ever exists. It is exact: nothing is approximated, dropped or quantised.
+ * x seq_k scores ever exists. It is exact: nothing is approximated, dropped or quantized.
+ *
+ * Minimal use, one call of attention on tensors [1][n][8][64]:
+ *
+ *     gatun_context *ctx;
+ *     if (gatun_context_create(NULL, &ctx, NULL, 0) != GATUN_OK) return 1;
+ *     gatun_attention_desc desc = {.struct_size = sizeof desc, .dtype = GATUN_DTYPE_F32, .kv_dtype = GATUN_DTYPE_F32,
+ *         .batch = 1, .heads = 8, .kv_heads = 8, .seq_q = n, .seq_k = n, .head_dim = 64, .head_dim_v = 64,
+ *         .q_stride = {n * 512, 512, 64}, .k_stride = {n * 512, 512, 64}, .v_stride = {n * 512, 512, 64},
+ *         .out_stride = {n * 512, 512, 64}};
+ *     int64_t bytes;
+ *     gatun_attention_workspace_size(ctx, &desc, &bytes);
+ *     void *workspace = aligned_alloc(64, (size_t)bytes);
+ *     int32_t status = gatun_attention_forward(ctx, &desc, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
+ *     free(workspace);
+ *     gatun_context_destroy(ctx);
+ *
+ * This page goes from the simple call to the rest: attention, contexts and tiers, what a call will do (plan), attention with
+ * every option, products, operations on rows.
  *
  * Conventions
  *   - Every function that can fail returns an int32_t status: GATUN_OK (0) or a negative GATUN_E_*. On a negative
@@ -30,19 +48,6 @@
  *     a tensor: the call looks for itself. Descriptors, workspaces and messages must not be written by others.
  *   - The floating-point environment (rounding, FTZ, DAZ) is left as found.
  *   - A context is unusable in a child made by fork(): calls there return GATUN_E_STATE.
- *
- * Minimal use:
- *
- *     gatun_context *ctx;
- *     if (gatun_context_create(NULL, &ctx, NULL, 0) != GATUN_OK) return 1;
- *     gatun_attention_desc desc = {.struct_size = sizeof desc, .dtype = GATUN_DTYPE_F32, .kv_dtype = GATUN_DTYPE_F32,
- *         .batch = 1, .heads = 8, .kv_heads = 8, .seq_q = n, .seq_k = n, .head_dim = 64, .head_dim_v = 64,
- *         .q_stride = {n * 512, 512, 64}, .k_stride = {n * 512, 512, 64}, .v_stride = {n * 512, 512, 64},
- *         .out_stride = {n * 512, 512, 64}};
- *     int64_t bytes;
- *     gatun_attention_workspace_size(ctx, &desc, &bytes);
- *     void *workspace = aligned_alloc(64, (size_t)bytes);
- *     int32_t status = gatun_attention_forward(ctx, &desc, workspace, bytes, q, k, v, NULL, NULL, out, NULL);
  */
 #ifndef GATUN_H
 #define GATUN_H
@@ -59,33 +64,7 @@ extern "C" {
 #define GATUN_API
 #endif
 
-/* ---- version -------------------------------------------------------------------------------------------------- */
-
-#define GATUN_VERSION_MAJOR 0
-#define GATUN_VERSION_MINOR 1
-#define GATUN_VERSION_PATCH 0
-
-/*
- * Number of the binary interface: raised when an existing function or struct changes its meaning. The SONAME carries
- * it.
- */
-#define GATUN_ABI 1
-
-/** The library's version, "major.minor.patch"; static storage. */
-GATUN_API const char *gatun_version(void);
-
-/** GATUN_ABI of the library that is loaded; compare it with the header's. */
-GATUN_API int32_t gatun_abi(void);
-
-/**
- * Writes one line "struct.member offset size" per member and "struct - size" per struct of this interface, as the
- * library was compiled, so that generated bindings can be checked against it. At most size bytes are written to text,
- * always with a terminating NUL (text may be NULL if size is 0). Returns the length of the whole text without its
- * NUL.
- */
-GATUN_API int64_t gatun_abi_layout(char *text, int64_t size);
-
-/* ---- status --------------------------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------------------------- */
 
 #define GATUN_OK            0
 #define GATUN_E_INVALID     (-1)  /* a size, stride, flag or scalar of a descriptor is out of its range */
@@ -101,101 +80,13 @@ GATUN_API int64_t gatun_abi_layout(char *text, int64_t size);
 #define GATUN_E_VERSION     (-11) /* struct_size is unknown, or a reserved tail is not zero */
 #define GATUN_E_INDEX       (-12) /* an id lies outside its table, or sequence offsets fall or exceed their sizes */
 
-/** A short English text for a status; static storage; never NULL, "unknown status" for a number that is none. */
+/** A short English text for a status; static storage; never NULL, "unknown status" for any other number. */
 GATUN_API const char *gatun_status_string(int32_t status);
 
-/* ---- tiers: one set of kernels per instruction set ------------------------------------------------------------- */
+/* ---- attention: the simple call -------------------------------------------------------------------------------- */
 
-#define GATUN_TIER_AUTO     0 /* environment variable GATUN_ISA where set and not empty, else the best of the CPU */
-#define GATUN_TIER_PORTABLE 1 /* plain C for the compiler's baseline */
-#define GATUN_TIER_NEON     2 /* AArch64 Advanced SIMD */
-#define GATUN_TIER_AVX2     3 /* AVX2, FMA and F16C; the operating system saves ymm registers */
-#define GATUN_TIER_AVX512   4 /* AVX-512 F, DQ, BW, VL; the operating system saves zmm and mask registers */
-
-/**
- * "auto", "portable", "neon", "avx2", "avx512" (the values that GATUN_ISA takes), or NULL if tier is none; static
- * storage.
- */
-GATUN_API const char *gatun_tier_name(int32_t tier);
-
-/**
- * GATUN_OK if this build has the tier and this CPU can run it; GATUN_E_UNSUPPORTED, or GATUN_E_INVALID if tier is
- * none.
- */
-GATUN_API int32_t gatun_tier_available(int32_t tier);
-
-/* ---- context: a tier and a pool of threads --------------------------------------------------------------------- */
-
+/* The context that a call runs on; see below. */
 typedef struct gatun_context gatun_context;
-
-typedef struct gatun_config {
-    uint32_t struct_size;
-    int32_t threads; /* that work on one call, the caller's included: 1 .. 1024, or 0 = CPUs of this process */
-    int32_t tier;    /* GATUN_TIER_*; one that is not available is refused, never replaced */
-    uint32_t flags;  /* 0 */
-    uint64_t reserved[6];
-} gatun_config;
-
-/**
- * Makes a context and starts config->threads - 1 worker threads (named "gatun-N", with all asynchronous signals
- * blocked). config may be NULL: all CPUs, tier AUTO. On success *context is the caller's, to be given to
- * gatun_context_destroy. On failure *context is NULL and, if message_size > 0, message holds one line that says what
- * was expected and what came.
- */
-GATUN_API int32_t gatun_context_create(
-    const gatun_config *config, gatun_context **context, char *message, int64_t message_size);
-
-/**
- * Stops the workers, waits for them and frees the context. NULL is accepted. GATUN_E_STATE, with the context left
- * usable, if a call that uses the pool is running. The caller must see to it that no new call starts meanwhile.
- */
-GATUN_API int32_t gatun_context_destroy(gatun_context *context);
-
-#define GATUN_TIER_FROM_CPU         0 /* the best that the CPU has */
-#define GATUN_TIER_FROM_CONFIG      1 /* gatun_config.tier */
-#define GATUN_TIER_FROM_ENVIRONMENT 2 /* GATUN_ISA */
-
-typedef struct gatun_info {
-    uint32_t struct_size;
-    int32_t tier;        /* the context's */
-    int32_t tier_source; /* GATUN_TIER_FROM_* */
-    int32_t threads;     /* that work on one call, the caller's included */
-    uint32_t tiers;      /* bit 1 << tier is set for each tier that is available */
-    int32_t cpus;        /* CPUs that this process may use */
-    int64_t l1d_bytes;   /* caches as the plan uses them: per core, L3 clamped to what one core can expect (virtual */
-    int64_t l2_bytes;    /* machines report whole sockets); a default where the system does not tell */
-    int64_t l3_bytes;
-    uint64_t calls;         /* calls that computed something since creation: attention, products, layers */
-    uint64_t tasks;         /* pieces that those calls were cut into */
-    uint64_t tasks_helped;  /* of these, run by a worker thread and not by the caller's */
-    uint64_t blocks_redone; /* query blocks run a second time because a result was not finite (see Numbers) */
-    char cpu[64];           /* the CPU's name, NUL-terminated */
-    uint64_t reserved[8];
-} gatun_info;
-
-/** Fills *info, whose struct_size the caller has set (a smaller size gets the members that fit). */
-GATUN_API int32_t gatun_context_info(const gatun_context *context, gatun_info *info);
-
-/**
- * Runs independent FMAs of the context's tier on the calling thread for about nanoseconds (1,000 .. 10,000,000,000)
- * and stores the rate reached, in floating-point operations a second: the roof that attention can come near on one
- * core.
- */
-GATUN_API int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second);
-
-/* ---- memory ---------------------------------------------------------------------------------------------------- */
-
-/**
- * bytes (> 0) of zeroed memory from the operating system, aligned to 2 MiB where bytes is at least that and to a page
- * otherwise, with huge pages asked for. NULL if there is none. Give it back with gatun_memory_free and the same
- * bytes.
- */
-GATUN_API void *gatun_memory_allocate(int64_t bytes);
-
-/** Gives back what gatun_memory_allocate returned. NULL is accepted. */
-GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
-
-/* ---- attention ------------------------------------------------------------------------------------------------- */
 
 #define GATUN_DTYPE_F32 1
 
@@ -251,14 +142,6 @@ typedef struct gatun_attention_desc {
 } gatun_attention_desc;
 
 /**
- * Checks a descriptor as gatun_attention_forward does (its own members only, no tensors). On failure, and if
- * message_size > 0, message holds one line that names the member, what was expected and what came. context may be
- * NULL.
- */
-GATUN_API int32_t gatun_attention_check(
-    const gatun_context *context, const gatun_attention_desc *desc, char *message, int64_t message_size);
-
-/**
  * Stores in *bytes the size of the workspace that a call with this descriptor needs: O(threads * tile), independent
  * of batch and heads, and of seq_q and seq_k beyond a few tiles; for each thread up to 4 MiB more where rows of keys or
  * values lie so that they compete for a part of the cache (GATUN_COPY_HEADS), and up to 16 MiB for what parts of the keys
@@ -267,56 +150,6 @@ GATUN_API int32_t gatun_attention_check(
  */
 GATUN_API int32_t gatun_attention_workspace_size(
     const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes);
-
-#define GATUN_KERNEL_GENERAL  0 /* lanes of a vector are queries */
-#define GATUN_KERNEL_FEW_ROWS 1 /* at most 4 query rows (decoding): lanes are elements of a head */
-#define GATUN_KERNEL_TINY     2 /* a task is some heads, each one vector of queries and a few keys, in registers */
-
-#define GATUN_COPY_NONE  0 /* keys and values are read where they lie */
-#define GATUN_COPY_TILES 1 /* each task copies a tile of them to rows one after the other before it uses it */
-#define GATUN_COPY_HEADS 2 /* a thread copies those of a head once for all its tasks of that head */
-
-/*
- * How a call is cut up, and how fast it should be. A lane is a pair (query row, head of a group): heads that share a
- * key/value head stand side by side.
- */
-typedef struct gatun_attention_plan_info {
-    uint32_t struct_size;
-    int32_t tier;            /* GATUN_TIER_* */
-    int32_t kernel;          /* GATUN_KERNEL_* of a batch row with full lengths (see gatun_attention_plan) */
-    int32_t threads;         /* that may work on the call, the caller's included */
-    int32_t block_lanes;     /* lanes of one block */
-    int32_t task_blocks;     /* blocks of one task: they share each tile of keys and values while it is in L2 */
-    int32_t tile_keys;       /* keys of one softmax step */
-    int32_t chain_keys;      /* keys that are summed in registers */
-    int32_t split_keys;      /* keys whose result is kept in float; beyond, splits are merged in double */
-    int32_t keys_stay;       /* 1: keys and values of a head stay in L2 from one task to the next */
-    int32_t copies;          /* GATUN_COPY_*: of keys and values whose rows compete for a part of the cache */
-    int32_t key_splits;      /* parts of the keys that are tasks of their own: 1 but for few rows and few tasks */
-    int64_t task_lanes;      /* lanes of one task, task_blocks * block_lanes: the last one of a head may have fewer */
-    int64_t tasks;           /* of the call */
-    int64_t scratch_bytes;   /* of one thread */
-    int64_t workspace_bytes; /* of all threads and parts: what gatun_attention_workspace_size says */
-    double flops;            /* of the products that the causal mask leaves, 2 for each multiplication */
-    double predicted_share;  /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown */
-    uint64_t reserved[8];
-} gatun_attention_plan_info;
-
-/**
- * Fills *plan, whose struct_size the caller has set (a smaller size gets the members that fit), with the plan of a call
- * with this descriptor. It depends on nothing but the context and the descriptor, and nothing is computed.
- *
- * Lengths and ragged sequences are not known here: all batch rows count as seq_q queries and seq_k keys. A call chooses
- * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; of ragged sequences that
- * hold less than seq_q and seq_k say it makes fewer tasks, and fewer threads work on it; all else is as the plan says.
- *
- * predicted_share is for one thread whose keys and values are in its caches, or in memory for GATUN_KERNEL_FEW_ROWS. It
- * comes from a small model of the kernels, which knows no biases: within a few percent of measurements where heads are
- * long, rougher for calls of a few microseconds. NaN if nobody has measured the tier (portable, neon), or if there is
- * nothing to compute.
- */
-GATUN_API int32_t gatun_attention_plan(
-    const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan);
 
 /**
  * Attention as at the top of this page.
@@ -350,13 +183,164 @@ GATUN_API int32_t gatun_attention_plan(
  *     sequence, head_dim, head_dim_v, scale and the tier; not on threads, batch, heads, strides, or on what lies in
  *     masked places.
  *
- * out may interleave with q, k and v in one packed buffer (equal strides, disjoint elements). Any other sharing of
+ * out may interleave with q, k and v in one fused buffer (equal strides, disjoint elements). Any other sharing of
  * memory is refused: exactly where strides agree, by the extents where they differ. A call runs on the calling thread
  * and on workers that are idle; it never waits for another call's work.
  */
 GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace,
     int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,
     const int32_t *query_lengths, void *out, float *lse);
+
+/* ---- tiers: one set of kernels per instruction set ------------------------------------------------------------- */
+
+#define GATUN_TIER_AUTO     0 /* environment variable GATUN_ISA where set and not empty, else the best of the CPU */
+#define GATUN_TIER_PORTABLE 1 /* plain C for the compiler's baseline */
+#define GATUN_TIER_NEON     2 /* AArch64 Advanced SIMD */
+#define GATUN_TIER_AVX2     3 /* AVX2, FMA and F16C; the operating system saves ymm registers */
+#define GATUN_TIER_AVX512   4 /* AVX-512 F, DQ, BW, VL; the operating system saves zmm and mask registers */
+
+/**
+ * "auto", "portable", "neon", "avx2", "avx512" (the values that GATUN_ISA takes), or NULL if tier is not one of
+ * them; static storage.
+ */
+GATUN_API const char *gatun_tier_name(int32_t tier);
+
+/**
+ * GATUN_OK if this build has the tier and this CPU can run it; GATUN_E_UNSUPPORTED, or GATUN_E_INVALID if tier
+ * is not one of them.
+ */
+GATUN_API int32_t gatun_tier_available(int32_t tier);
+
+/* ---- context: a tier and a pool of threads --------------------------------------------------------------------- */
+
+typedef struct gatun_config {
+    uint32_t struct_size;
+    int32_t threads; /* that work on one call, the caller's included: 1 .. 1024, or 0 = CPUs of this process */
+    int32_t tier;    /* GATUN_TIER_*; one that is not available is refused, never replaced */
+    uint32_t flags;  /* 0 */
+    uint64_t reserved[6];
+} gatun_config;
+
+/**
+ * Makes a context and starts config->threads - 1 worker threads (named "gatun-N", with all asynchronous signals
+ * blocked). config may be NULL: all CPUs, tier AUTO. On success *context is the caller's, to be given to
+ * gatun_context_destroy. On failure *context is NULL and, if message_size > 0, message holds one line with the
+ * expected and the actual value.
+ */
+GATUN_API int32_t gatun_context_create(
+    const gatun_config *config, gatun_context **context, char *message, int64_t message_size);
+
+/**
+ * Stops the workers, waits for them and frees the context. NULL is accepted. GATUN_E_STATE, with the context left
+ * usable, if a call that uses the pool is running. The caller must see to it that no new call starts meanwhile.
+ */
+GATUN_API int32_t gatun_context_destroy(gatun_context *context);
+
+#define GATUN_TIER_FROM_CPU         0 /* the best that the CPU has */
+#define GATUN_TIER_FROM_CONFIG      1 /* gatun_config.tier */
+#define GATUN_TIER_FROM_ENVIRONMENT 2 /* GATUN_ISA */
+
+typedef struct gatun_info {
+    uint32_t struct_size;
+    int32_t tier;        /* the context's */
+    int32_t tier_source; /* GATUN_TIER_FROM_* */
+    int32_t threads;     /* that work on one call, the caller's included */
+    uint32_t tiers;      /* bit 1 << tier is set for each tier that is available */
+    int32_t cpus;        /* CPUs that this process may use */
+    int64_t l1d_bytes;   /* caches as the plan uses them: per core, L3 clamped to what one core can expect (virtual */
+    int64_t l2_bytes;    /* machines report whole sockets); a default where the system does not tell */
+    int64_t l3_bytes;
+    uint64_t calls;         /* calls that computed something since creation: attention, products, layers */
+    uint64_t tasks;         /* pieces that those calls were cut into */
+    uint64_t tasks_helped;  /* of these, run by a worker thread and not by the caller's */
+    uint64_t blocks_redone; /* query blocks run a second time because a result was not finite (see Numbers) */
+    char cpu[64];           /* the CPU's name, NUL-terminated */
+    uint64_t reserved[8];
+} gatun_info;
+
+/** Fills *info, whose struct_size the caller has set (a smaller size gets the members that fit). */
+GATUN_API int32_t gatun_context_info(const gatun_context *context, gatun_info *info);
+
+/**
+ * Runs independent FMAs of the context's tier on the calling thread for about nanoseconds (1,000 .. 10,000,000,000)
+ * and stores the rate reached, in floating-point operations a second: the roof that attention can come near on one
+ * core.
+ */
+GATUN_API int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second);
+
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
+
+/**
+ * bytes (> 0) of zeroed memory from the operating system, aligned to 2 MiB where bytes is at least that and to a page
+ * otherwise, with huge pages asked for. NULL if there is none. Give it back with gatun_memory_free and the same
+ * bytes.
+ */
+GATUN_API void *gatun_memory_allocate(int64_t bytes);
+
+/** Gives back what gatun_memory_allocate returned. NULL is accepted. */
+GATUN_API void gatun_memory_free(void *memory, int64_t bytes);
+
+/* ---- attention: what a call will do ---------------------------------------------------------------------------- */
+
+/**
+ * Checks a descriptor as gatun_attention_forward does (its own members only, no tensors). On failure, and if
+ * message_size > 0, message holds one line that names the member, the expected and the actual value. context
+ * may be NULL.
+ */
+GATUN_API int32_t gatun_attention_check(
+    const gatun_context *context, const gatun_attention_desc *desc, char *message, int64_t message_size);
+
+#define GATUN_KERNEL_GENERAL 0 /* lanes of a vector are queries */
+#define GATUN_KERNEL_DECODE  1 /* at most 4 query rows, as when decoding: lanes are elements of a head */
+#define GATUN_KERNEL_TINY    2 /* a task is some heads, each one vector of queries and a few keys, in registers */
+
+#define GATUN_COPY_NONE  0 /* keys and values are read where they lie */
+#define GATUN_COPY_TILES 1 /* each task copies a tile of them to rows one after the other before it uses it */
+#define GATUN_COPY_HEADS 2 /* a thread copies those of a head once for all its tasks of that head */
+
+/*
+ * How a call is cut up, and how fast it should be. A lane is a pair (query row, head of a group): heads that share a
+ * key/value head stand side by side.
+ */
+typedef struct gatun_attention_plan_info {
+    uint32_t struct_size;
+    int32_t tier;        /* GATUN_TIER_* */
+    int32_t kernel;      /* GATUN_KERNEL_* of a batch row with full lengths (see gatun_attention_plan) */
+    int32_t threads;     /* that may work on the call, the caller's included */
+    int32_t block_lanes; /* lanes of one block */
+    int32_t task_blocks; /* blocks of one task: they share each tile of keys and values while it is in L2 */
+    int32_t tile_keys;   /* keys of one softmax step */
+    int32_t chain_keys;  /* keys that are summed in registers */
+    int32_t split_keys;  /* keys whose result is kept in float; beyond, splits are merged in double */
+    int32_t kv_fits_l2;  /* 1: keys and values of a head stay in L2 from one task to the next */
+    int32_t copies;      /* GATUN_COPY_*: of keys and values whose rows compete for a part of the cache */
+    int32_t key_splits;  /* parts of the keys that are tasks of their own: 1 unless GATUN_KERNEL_DECODE and few tasks */
+    int64_t task_lanes;  /* lanes of one task, task_blocks * block_lanes: the last one of a head may have fewer */
+    int64_t tasks;       /* of the call */
+    int64_t scratch_bytes;   /* of one thread */
+    int64_t workspace_bytes; /* of all threads and parts: what gatun_attention_workspace_size says */
+    double flops;            /* of the products that the causal mask leaves, 2 for each multiplication */
+    double predicted_share;  /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown */
+    uint64_t reserved[8];
+} gatun_attention_plan_info;
+
+/**
+ * Fills *plan, whose struct_size the caller has set (a smaller size gets the members that fit), with the plan of a call
+ * with this descriptor. It depends on nothing but the context and the descriptor, and nothing is computed.
+ *
+ * Lengths and ragged sequences are not known here: all batch rows count as seq_q queries and seq_k keys. A call chooses
+ * the kernel for each batch row, or sequence, by its own lengths, GATUN_KERNEL_TINY for each task; of ragged sequences that
+ * hold less than seq_q and seq_k say it makes fewer tasks, and fewer threads work on it; all else is as the plan says.
+ *
+ * predicted_share is for one thread whose keys and values are in its caches, or in memory for GATUN_KERNEL_DECODE. It
+ * comes from a small model of the kernels, which knows no biases: within a few percent of measurements where heads are
+ * long, rougher for calls of a few microseconds. NaN if nobody has measured the tier (portable, neon), or if there is
+ * nothing to compute.
+ */
+GATUN_API int32_t gatun_attention_plan(
+    const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan);
+
+/* ---- attention: with every option ------------------------------------------------------------------------------ */
 
 /**
  * The same with every optional tensor by name. Of those after cu_seqlens_k only alibi_slopes and
@@ -385,7 +369,7 @@ GATUN_API int32_t gatun_attention_forward(gatun_context *context, const gatun_at
  *                               bias by buckets of distances, as T5's (Raffel et al. 2020), is expanded to such a table
  *                               by the caller, once for each set of weights.
  *   query_positions             [batch][seq_q]
- *   k_scales, v_scales          scales of quantised keys and values
+ *   k_scales, v_scales          scales of quantized keys and values
  *
  * Biases
  *   - alibi_slopes and relative_position_table may be given together, and to ragged sequences. GATUN_ATTENTION_BIASED
@@ -405,7 +389,7 @@ GATUN_API int32_t gatun_attention_forward_extended(gatun_context *context, const
     const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
     const float *k_scales, const float *v_scales);
 
-/* ---- matrix product over the pool, by the caller's BLAS --------------------------------------------------------- */
+/* ---- matrix product over the pool, by the caller's BLAS -------------------------------------------------------- */
 
 #define GATUN_SGEMM_TRANSPOSE_A 1u
 #define GATUN_SGEMM_TRANSPOSE_B 2u
@@ -422,7 +406,7 @@ typedef struct gatun_sgemm_desc {
     float alpha;
     float beta;          /* 0: C is written without being read */
     int32_t max_threads; /* as in gatun_attention_desc */
-    int32_t activation;  /* GATUN_ACTIVATION_*, applied by gatun_linear; 0 in gatun_sgemm */
+    uint32_t reserved0;  /* 0 */
     int64_t reserved[8]; /* 0 */
 } gatun_sgemm_desc;
 
@@ -435,15 +419,6 @@ typedef struct gatun_sgemm_desc {
 GATUN_API int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm,
     const float *a, const float *b, float *c);
 
-/**
- * A linear layer: C = activation(alpha * op(A) * op(B) + beta * C + bias), bias [n] or NULL added to every row. As
- * gatun_sgemm, and each block gets its bias and activation while it is still in the cache.
- */
-GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm,
-    const float *a, const float *b, const float *bias, float *c);
-
-/* ---- rows: what stands between the products of a Transformer block ----------------------------------------------- */
-
 #define GATUN_ACTIVATION_NONE       0
 #define GATUN_ACTIVATION_RELU       1 /* max(x, 0); NaN stays NaN */
 #define GATUN_ACTIVATION_GELU       2 /* x * Phi(x), Phi by the error function (Hendrycks and Gimpel 2016) */
@@ -451,47 +426,97 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *d
 #define GATUN_ACTIVATION_SILU       4 /* x / (1 + exp(-x)) */
 #define GATUN_ACTIVATION_QUICK_GELU 5 /* x / (1 + exp(-1.702 x)): GELU by a sigmoid, as CLIP has it */
 
+/* As gatun_sgemm_desc, with an activation. */
+typedef struct gatun_linear_desc {
+    uint32_t struct_size;
+    uint32_t flags; /* GATUN_SGEMM_* */
+    int64_t m;      /* sizes and strides as in gatun_sgemm_desc */
+    int64_t n;
+    int64_t k;
+    int64_t lda;
+    int64_t ldb;
+    int64_t ldc;
+    float alpha;
+    float beta;          /* 0: C is written without being read */
+    int32_t activation;  /* GATUN_ACTIVATION_* */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    int64_t reserved[8]; /* 0 */
+} gatun_linear_desc;
+
+/**
+ * A linear layer: C = activation(alpha * op(A) * op(B) + beta * C + bias), bias [n] or NULL added to every row. As
+ * gatun_sgemm, and each block gets its bias and activation while it is still in the cache.
+ */
+GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *desc, const void *cblas_sgemm,
+    const float *a, const float *b, const float *bias, float *c);
+
+/* ---- rows ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * What stands between the products of a Transformer block. Each operation has a descriptor of its own. Row strides are in
+ * elements and >= dim, which is 1 .. 2^31 - 1; tensors are [rows][dim], float32, of less than 2^58 elements. An output may be
+ * the same tensor (same pointer and stride) as x, residual or gate, but must not overlap them otherwise. Rows are split over
+ * the pool; bits do not depend on threads.
+ */
+
 #define GATUN_NORM_RMS                                                                                                 \
     1u /* flag: divide by the root mean square, without subtracting the mean (Zhang, Sennrich 2019) */
 
-/*
- * Sizes of one call over rows. Row strides are in elements and >= dim; a member that a function does not name is 0.
- * Tensors are [rows][dim], float32, of less than 2^58 elements, and an output may be the same tensor (same pointer and stride) as x, residual
- * or gate, but must not overlap them otherwise. Rows are split over the pool; bits do not depend on threads.
- */
-typedef struct gatun_rows_desc {
+typedef struct gatun_norm_desc {
     uint32_t struct_size;
-    uint32_t flags; /* GATUN_NORM_RMS, GATUN_POOL_NORMALIZE or GATUN_SOFTMAX_LOG, each in its function */
-    int64_t rows;   /* >= 0 */
-    int64_t dim;    /* 1 .. 2^31 - 1 */
+    uint32_t flags; /* GATUN_NORM_RMS */
+    int64_t rows;   /* 0 .. 2^31 - 1 */
+    int64_t dim;
     int64_t x_row;
-    int64_t other_row; /* of residual (gatun_norm) or gate (gatun_activation) */
-    int64_t sum_row;   /* of sum (gatun_norm) */
+    int64_t residual_row; /* read where there is a residual */
+    int64_t sum_row;      /* read where there is a sum */
     int64_t out_row;
-    int32_t activation;    /* GATUN_ACTIVATION_* in gatun_activation, GATUN_POOL_* in gatun_pool */
-    int32_t max_threads;   /* as in gatun_attention_desc */
-    float epsilon;         /* of gatun_norm: >= 0, added to the variance or mean square */
-    float scale;           /* of gatun_embedding: factor of table0's rows, finite; 0 means 1 */
-    int64_t table_rows[3]; /* of gatun_embedding */
-    int64_t reserved[8];   /* 0 */
-} gatun_rows_desc;
+    float epsilon;       /* >= 0, added to the variance or mean square */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    int64_t reserved[8]; /* 0 */
+} gatun_norm_desc;
 
 /**
- * Layer normalisation (Ba et al. 2016) with what usually comes before it: t = x + bias + residual;
+ * Layer normalization (Ba et al. 2016) with what usually comes before it: t = x + bias + residual;
  * out = (t - mean(t)) / sqrt(variance(t) + epsilon) * gamma + beta, each row on its own, the variance over dim
  * elements (not dim - 1).
  * bias [dim], residual [rows][dim], beta [dim] and sum may be NULL; sum [rows][dim] receives t (the residual stream of
  * pre-norm blocks). Relative to max|t - mean| of a row and max|gamma| the error is below 2e-6.
  */
-GATUN_API int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias,
+GATUN_API int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *desc, const float *x, const float *bias,
     const float *residual, const float *gamma, const float *beta, float *sum, float *out);
+
+typedef struct gatun_activation_desc {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    int64_t rows;   /* 0 .. 2^31 - 1 */
+    int64_t dim;
+    int64_t x_row;
+    int64_t gate_row; /* read where there is a gate */
+    int64_t out_row;
+    int32_t activation;  /* GATUN_ACTIVATION_* */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    int64_t reserved[8]; /* 0 */
+} gatun_activation_desc;
 
 /**
  * out = activation(x + bias) * gate. bias [dim] and gate [rows][dim] may be NULL; with gate, SILU is SwiGLU and GELU is
  * GEGLU (Shazeer 2020). Error of an activation <= 5e-7 * max(1, |x + bias|).
  */
-GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x,
+GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x,
     const float *bias, const float *gate, float *out);
+
+typedef struct gatun_embedding_desc {
+    uint32_t struct_size;
+    uint32_t flags; /* 0 */
+    int64_t rows;   /* 0 .. 2^31 - 1 */
+    int64_t dim;
+    int64_t out_row;
+    int64_t table_rows[3]; /* 1 .. 2^31 - 1, read where there is a table */
+    float scale;           /* of the rows of table0, finite; 0 means 1 */
+    int32_t max_threads;   /* as in gatun_attention_desc */
+    int64_t reserved[8];   /* 0 */
+} gatun_embedding_desc;
 
 /**
  * out[r] = scale * table0[ids0[r]] + table1[ids1[r]] + table2[ids2[r]], rounded and added in that order. table_t is
@@ -499,7 +524,7 @@ GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_rows_desc
  * id outside its table is GATUN_E_INDEX, and nothing is written. scale is for models that multiply embeddings by
  * sqrt(dim) before they add positions (Vaswani et al. 2017, section 3.4).
  */
-GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0,
+GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0,
     const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2,
     float *out);
 
@@ -507,15 +532,38 @@ GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc 
 #define GATUN_POOL_FIRST     1
 #define GATUN_POOL_NORMALIZE 1u /* flag: divide by the Euclidean norm; a zero vector stays zero */
 
+typedef struct gatun_pool_desc {
+    uint32_t struct_size;
+    uint32_t flags;    /* GATUN_POOL_NORMALIZE */
+    int64_t sequences; /* rows of out, 0 .. 2^31 - 1 */
+    int64_t dim;
+    int64_t x_row;
+    int64_t out_row;
+    int32_t pooling;     /* GATUN_POOL_MEAN or GATUN_POOL_FIRST */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    int64_t reserved[8]; /* 0 */
+} gatun_pool_desc;
+
 /**
  * One vector per sequence: out[b] = mean, or first, of the rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1 of x.
- * desc->rows is the number of sequences; cu_seqlens [rows + 1] does not fall. Sums are in double. An empty sequence
- * gives 0.
+ * cu_seqlens [sequences + 1] does not fall. Sums are in double. An empty sequence gives 0.
  */
 GATUN_API int32_t gatun_pool(
-    gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out);
+    gatun_context *context, const gatun_pool_desc *desc, const float *x, const int32_t *cu_seqlens, float *out);
 
 #define GATUN_SOFTMAX_LOG 1u /* flag: the logarithm of the softmax */
+
+typedef struct gatun_softmax_desc {
+    uint32_t struct_size;
+    uint32_t flags; /* GATUN_SOFTMAX_LOG */
+    int64_t rows;   /* 0 .. 2^31 - 1 */
+    int64_t dim;
+    int64_t x_row;
+    int64_t out_row;
+    int32_t max_threads; /* as in gatun_attention_desc */
+    uint32_t reserved0;  /* 0 */
+    int64_t reserved[8]; /* 0 */
+} gatun_softmax_desc;
 
 /**
  * out = exp(x - max(x)) / sum(exp(x - max(x))) of each row on its own, or with GATUN_SOFTMAX_LOG its natural logarithm
@@ -526,9 +574,9 @@ GATUN_API int32_t gatun_pool(
  *   - |out - exact| <= (2e-6 + 2^-22 * (max(x) - x)) * exact, and what lies below 2^-120 may be 0; of the logarithm
  *     <= 2e-6 + 2^-22 * |exact|.
  */
-GATUN_API int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out);
+GATUN_API int32_t gatun_softmax(gatun_context *context, const gatun_softmax_desc *desc, const float *x, float *out);
 
-#define GATUN_ROTARY_INTERLEAVED 1u /* flag: pairs are neighbours, 2i and 2i + 1 (Su et al. 2021, GPT-J) */
+#define GATUN_ROTARY_INTERLEAVED 1u /* flag: pairs are neighbors, 2i and 2i + 1 (Su et al. 2021, GPT-J) */
 
 /* Sizes of one call of gatun_rotary. Strides are in elements, >= 0; the elements of a head are contiguous. */
 typedef struct gatun_rotary_desc {
@@ -566,6 +614,32 @@ typedef struct gatun_rotary_desc {
  */
 GATUN_API int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x,
     const int32_t *positions, const float *cosines, const float *sines, float *out);
+
+/* ---- version --------------------------------------------------------------------------------------------------- */
+
+#define GATUN_VERSION_MAJOR 0
+#define GATUN_VERSION_MINOR 1
+#define GATUN_VERSION_PATCH 0
+
+/*
+ * Number of the binary interface: raised when an existing function or struct changes its meaning. The SONAME carries
+ * it.
+ */
+#define GATUN_ABI 1
+
+/** The library's version, "major.minor.patch"; static storage. */
+GATUN_API const char *gatun_version(void);
+
+/** GATUN_ABI of the library that is loaded; compare it with the header's. */
+GATUN_API int32_t gatun_abi(void);
+
+/**
+ * Writes one line "struct.member offset size" per member and "struct - size" per struct of this interface, as the
+ * library was compiled, so that generated bindings can be checked against it. At most size bytes are written to text,
+ * always with a terminating NUL (text may be NULL if size is 0). Returns the length of the whole text without its
+ * NUL.
+ */
+GATUN_API int64_t gatun_abi_layout(char *text, int64_t size);
 
 #ifdef __cplusplus
 }

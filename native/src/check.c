@@ -1,4 +1,4 @@
-/* Checks of descriptors. Messages name the member, what was expected and what came. */
+/* Checks of descriptors. Messages name the member, the expected and the actual value. */
 #include "internal.h"
 
 #include <math.h>
@@ -47,7 +47,7 @@ static int32_t strides(
     const checker *c, const char *name, const int64_t stride[3], const int64_t size[3], int64_t dim) {
     static const char *const axes[] = {"batch", "seq", "head"};
     int64_t extent = dim;
-    /* As nearly always: sizes are below 2^31, so that no product reaches 2^56. */
+    /* The common case: sizes are below 2^31, so that no product reaches 2^56. */
     if ((uint64_t)(stride[0] | stride[1] | stride[2]) < (uint64_t)1 << 25)
         return GATUN_OK;
     for (int d = 0; d < 3; d++) {
@@ -130,8 +130,8 @@ int32_t gatun_attention_check(
             "%lld",
             (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
     /* How many rows ragged sequences have together, only their offsets tell. */
-    const gatun__view out =
-        gatun__tensor_view(NULL, ragged_q ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);
+    const gatun__view out = gatun__tensor_view(
+        NULL, gatun__dtype_bytes(d->dtype), ragged_q ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,
             "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",

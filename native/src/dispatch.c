@@ -3,28 +3,34 @@
 
 #include <string.h>
 
-#define GATUN_KERNELS(tier, suffix) &gatun__kernels_##suffix,
-static const gatun__kernels *const all_kernels[] = {
-#include "kernels.inc"
-};
-#undef GATUN_KERNELS
-enum { KERNEL_SETS = sizeof all_kernels / sizeof all_kernels[0] };
-
 static const char *const tier_names[] = {"auto", "portable", "neon", "avx2", "avx512"};
 enum { TIER_NAMES = sizeof tier_names / sizeof tier_names[0] };
 
+/* By tier; zeros where this build has none. */
+static const gatun__kernels all_kernels[TIER_NAMES] = {
+#define GATUN_TIER(TIER, tier_, lanes)                                                                                 \
+    [GATUN_TIER_##TIER].tier = GATUN_TIER_##TIER, [GATUN_TIER_##TIER].block_lanes = lanes,
+#define GATUN_KERNEL(operation, dtype, TIER, tier_)                                                                    \
+    [GATUN_TIER_##TIER].operation##_##dtype = gatun__##operation##_##dtype##_##tier_,
+#include "kernels.inc"
+};
+
+/* Best first. */
+static const int32_t tiers[] = {
+#define GATUN_TIER(TIER, tier, lanes) GATUN_TIER_##TIER,
+#include "kernels.inc"
+};
+
 const gatun__kernels *gatun__kernels_of(int32_t tier) {
-    for (int i = 0; i < KERNEL_SETS; i++) {
-        if (all_kernels[i]->tier == tier)
-            return gatun__cpu_has(tier) ? all_kernels[i] : NULL;
-    }
-    return NULL;
+    if (tier < GATUN_TIER_PORTABLE || tier >= TIER_NAMES || all_kernels[tier].tier != tier)
+        return NULL;
+    return gatun__cpu_has(tier) ? &all_kernels[tier] : NULL;
 }
 
 const gatun__kernels *gatun__kernels_best(void) {
-    for (int i = 0; i < KERNEL_SETS; i++) {
-        if (gatun__cpu_has(all_kernels[i]->tier))
-            return all_kernels[i];
+    for (size_t i = 0; i < sizeof tiers / sizeof tiers[0]; i++) {
+        if (gatun__cpu_has(tiers[i]))
+            return &all_kernels[tiers[i]];
     }
     return NULL;
 }

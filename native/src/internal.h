@@ -135,17 +135,37 @@ int32_t gatun__struct_check(
 
 /* ---- overlap.c ---- */
 
-/* Elements base + 4 * sum(i[d] * stride[d]) bytes, 0 <= i[d] < size[d]; the last dimension has stride 1. */
+/* Bytes of an element of a GATUN_DTYPE_*. */
+static inline int64_t gatun__dtype_bytes(int32_t dtype) {
+    (void)dtype; /* the only one that gatun_attention_check lets pass is GATUN_DTYPE_F32 */
+    return sizeof(float);
+}
+
+/* Elements base + element_bytes * sum(i[d] * stride[d]), 0 <= i[d] < size[d]; the last dimension has stride 1. */
 typedef struct gatun__view {
     uintptr_t base;
+    int64_t element_bytes;
     int64_t size[4];
     int64_t stride[4];
 } gatun__view;
 
 /* A tensor [batch][rows][heads][dim] with the strides of a descriptor. */
-static inline gatun__view gatun__tensor_view(
-    const void *tensor, int64_t batch, int64_t rows, int64_t heads, int64_t dim, const int64_t stride[3]) {
-    return (gatun__view){(uintptr_t)tensor, {batch, rows, heads, dim}, {stride[0], stride[1], stride[2], 1}};
+static inline gatun__view gatun__tensor_view(const void *tensor, int64_t element_bytes, int64_t batch, int64_t rows,
+    int64_t heads, int64_t dim, const int64_t stride[3]) {
+    return (gatun__view){
+        (uintptr_t)tensor, element_bytes, {batch, rows, heads, dim}, {stride[0], stride[1], stride[2], 1}};
+}
+
+/* A matrix [rows][columns] whose rows are `row` elements apart. */
+static inline gatun__view gatun__matrix_view(
+    const void *matrix, int64_t element_bytes, int64_t rows, int64_t row, int64_t columns) {
+    return (gatun__view){(uintptr_t)matrix, element_bytes, {1, 1, rows, columns}, {0, 0, row, 1}};
+}
+
+/* The address of the first element of a row of a head. */
+static inline void *gatun__view_at(const gatun__view *view, int64_t batch, int64_t row, int64_t head) {
+    const int64_t element = batch * view->stride[0] + row * view->stride[1] + head * view->stride[2];
+    return (void *)(view->base + (uintptr_t)(element * view->element_bytes));
 }
 
 /* The addresses from the first element to the end of the last; none if the view is empty or its base is NULL. */
@@ -154,12 +174,12 @@ typedef struct gatun__range {
 } gatun__range;
 
 static inline gatun__range gatun__view_range(const gatun__view *view) {
-    int64_t last = 0, empty = view->base == 0;
-    for (int d = 0; d < 4; d++) {
-        empty |= view->size[d] == 0;
-        last += (view->size[d] - 1) * view->stride[d];
-    }
-    return (gatun__range){view->base, empty ? view->base : view->base + (uintptr_t)(last + 1) * sizeof(float)};
+    const int64_t *size = view->size, *stride = view->stride;
+    if (view->base == 0 || size[0] == 0 || size[1] == 0 || size[2] == 0 || size[3] == 0)
+        return (gatun__range){view->base, view->base};
+    const int64_t elements =
+        (size[0] - 1) * stride[0] + (size[1] - 1) * stride[1] + (size[2] - 1) * stride[2] + size[3];
+    return (gatun__range){view->base, view->base + (uintptr_t)(elements * view->element_bytes)};
 }
 
 static inline int gatun__ranges_meet(const gatun__range *a, const gatun__range *b) {
@@ -183,7 +203,7 @@ typedef struct gatun__attention_plan {
     int64_t task_heads; /* key/value heads of one task; more than one where they are tiny */
     int64_t head_tasks; /* tasks, or row_tasks of them, per batch row */
     int64_t tasks;
-    int keys_stay;         /* keys and values of a head stay in L2 from one task to the next */
+    int kv_fits_l2;        /* keys and values of a head stay in L2 from one task to the next */
     int32_t copy;          /* GATUN_COPY_* */
     int64_t copy_bytes;    /* of a thread's copy of a head, before its scratch */
     int32_t key_splits;    /* parts of the keys that are tasks of their own; few rows only, else 1 */
@@ -206,7 +226,7 @@ typedef struct gatun__plan_choices {
 void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
     int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
 
-/* The plan of a call whose packed sequences hold less than desc says: the longest so many rows, all together so many pairs of
+/* The plan of a call whose ragged sequences hold less than desc says: the longest so many rows, all together so many pairs of
  * a query and a key, and so many keys. Fewer tasks, work and threads; the workspace is as before. */
 void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attention_desc *desc, int32_t tier,
     int32_t block_lanes, int64_t longest, double pairs, double keys);

@@ -2,6 +2,8 @@
 #ifndef GATUN_KERNELS_H
 #define GATUN_KERNELS_H
 
+#include "key_range.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,13 +20,19 @@ enum {
     GATUN__SPLIT_KEYS = 2048,
 };
 
-/* Sequences of at most so many query rows are computed by attention_few_f32: that decides bits as well. */
-enum { GATUN__FEW_ROWS = 4 };
+/* Sequences of at most so many query rows are computed by attention_decode_f32: that decides bits as well. */
+enum { GATUN__DECODE_ROWS = 4 };
 
 #define GATUN__LOG_2 0.69314718055994531
 
-/* Head dimensions up to this one have a short way for a few keys. */
-enum { GATUN__TINY_DIM = 128 };
+/* What attention_tiny_f32 asks for: keys, lanes, head_dim at most; a multiple of columns of values. */
+enum { GATUN__TINY_KEYS = 16, GATUN__TINY_LANES = 16, GATUN__TINY_DIM = 128, GATUN__TINY_COLUMNS = 32 };
+
+/* Without biases. */
+static inline int gatun__is_tiny(int64_t keys, int64_t lanes, int64_t head_dim, int64_t head_dim_v) {
+    return keys > 0 && keys <= GATUN__TINY_KEYS && lanes <= GATUN__TINY_LANES && head_dim <= GATUN__TINY_DIM &&
+           head_dim_v % GATUN__TINY_COLUMNS == 0;
+}
 
 /*
  * Lengths, offsets, ids and positions are the caller's memory, and may change while a call runs. Each use reads them anew,
@@ -68,8 +76,8 @@ typedef struct gatun__attention_task {
     /* Key/value heads, without biases if there are several; from one to the next, in elements. */
     int64_t heads;
     int64_t q_next, k_next, v_next, out_next, lse_next;
-    int64_t rows, keys;   /* of this batch row */
-    int64_t causal_limit; /* row i sees the keys below min(keys, causal_limit + i); INT64_MAX / 2 if not causal */
+    int64_t rows;            /* of this batch row */
+    gatun__key_rule visible; /* how many keys it has, and which of them a row sees */
     int32_t head_dim, head_dim_v;
     /* Query blocks that share a pass over the keys; lane_end - lane_begin <= blocks * lanes of a block. */
     int32_t blocks;
@@ -88,7 +96,7 @@ typedef struct gatun__attention_task {
     int cold;
     const float *next_k, *next_v, *next_q, *next_out;
     int64_t next_keys, next_rows;
-    /* attention_few_f32 where parts of the keys are tasks of their own: the results of every split (all lanes of out, of
+    /* attention_decode_f32 where parts of the keys are tasks of their own: the results of every split (all lanes of out, of
      * maxima, of sums), or NULL. A part makes those of its splits, and nothing else; the merge of all parts has
      * split_begin == split_end. */
     char *partials;
@@ -118,12 +126,12 @@ static inline gatun__attention_task gatun__head_of(const gatun__attention_task *
 
 /* Rows begin .. end - 1 of one call over rows; what a function does not use is 0. */
 typedef struct gatun__rows_task {
-    const float *x, *other, *bias, *gamma, *beta;
+    const float *x, *bias, *gamma, *beta, *residual, *gate;
     float *sum, *out;
     const int32_t *offsets;
     int64_t begin, end, dim;
     int64_t total; /* rows of x that offsets may reach */
-    int64_t x_row, other_row, sum_row, out_row;
+    int64_t x_row, residual_row, gate_row, sum_row, out_row;
     int32_t activation;
     float epsilon;
     int rms, pool_first, normalize, logarithm;
@@ -139,30 +147,44 @@ typedef struct gatun__rotary_task {
     int interleaved;
 } gatun__rotary_task;
 
-typedef struct gatun__row_kernels {
-    void (*activation_f32)(const gatun__rows_task *task);
-    void (*norm_f32)(const gatun__rows_task *task);
-    void (*pool_f32)(const gatun__rows_task *task);
-    void (*softmax_f32)(const gatun__rows_task *task);
-    void (*rotary_f32)(const gatun__rotary_task *task);
-} gatun__row_kernels;
+/* What a kernel of each operation is. */
+typedef void gatun__attention_kernel(gatun__attention_task *task);
+typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
+typedef void gatun__attention_tiny_kernel(gatun__attention_task *task);
+typedef void gatun__norm_kernel(const gatun__rows_task *task);
+typedef void gatun__activation_kernel(const gatun__rows_task *task);
+typedef void gatun__pool_kernel(const gatun__rows_task *task);
+typedef void gatun__softmax_kernel(const gatun__rows_task *task);
+typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
+/* Runs `steps` rounds of independent FMAs on io = {1, 0}; returns the floating-point operations of one round. */
+typedef double gatun__peak_kernel(int64_t steps, float io[2]);
 
-typedef struct gatun__kernels {
-    int32_t tier;
-    int32_t block_lanes; /* query lanes of one block */
-    void (*attention_f32)(gatun__attention_task *task);
-    /* For few query rows, without biases. */
-    void (*attention_few_f32)(gatun__attention_task *task);
-    /* Runs `steps` rounds of independent FMAs on io = {1, 0}; returns the floating-point operations of one round. */
-    double (*peak_f32)(int64_t steps, float io[2]);
-    const gatun__row_kernels *rows;
-} gatun__kernels;
-
-#define GATUN_KERNELS(tier, suffix)                                                                                    \
-    extern const gatun__row_kernels gatun__row_kernels_##suffix;                                                       \
-    extern const gatun__kernels gatun__kernels_##suffix;
+#define GATUN_KERNEL(operation, dtype, TIER, tier) gatun__##operation##_kernel gatun__##operation##_##dtype##_##tier;
 #include "kernels.inc"
-#undef GATUN_KERNELS
+
+/* Queries of a block: gatun__block_lanes_<tier>. */
+#define GATUN_TIER(TIER, tier, block_lanes) enum { gatun__block_lanes_##tier = block_lanes };
+#include "kernels.inc"
+
+/* The name of a function, or of a constant above, in a file that defines TIER as the tier's suffix. */
+#define GATUN__JOINED(name, tier)  gatun__##name##_##tier
+#define GATUN__OF_TIER(name, tier) GATUN__JOINED(name, tier)
+#define KERNEL(name)               GATUN__OF_TIER(name, TIER)
+
+/* The kernels of one tier. */
+typedef struct gatun__kernels {
+    int32_t tier;        /* GATUN_TIER_*; 0: this build does not have it */
+    int32_t block_lanes; /* queries of one block of attention */
+    gatun__attention_kernel *attention_f32;
+    gatun__attention_decode_kernel *attention_decode_f32;
+    gatun__attention_tiny_kernel *attention_tiny_f32; /* NULL but on avx512 */
+    gatun__norm_kernel *norm_f32;
+    gatun__activation_kernel *activation_f32;
+    gatun__pool_kernel *pool_f32;
+    gatun__softmax_kernel *softmax_f32;
+    gatun__rotary_kernel *rotary_f32;
+    gatun__peak_kernel *peak_f32;
+} gatun__kernels;
 
 /*
  * Biases depend on row - key and head, and lanes are (row, head) in that order: the biases of all lanes of a task and
@@ -178,7 +200,7 @@ static inline int64_t gatun__bias_floats(int64_t group, int64_t task_lanes) {
 }
 
 /* Float results of one split: lanes of out, maxima and sums. */
-static inline int64_t gatun__few_partial_bytes(int64_t lanes, int64_t head_dim_v) {
+static inline int64_t gatun__decode_partial_bytes(int64_t lanes, int64_t head_dim_v) {
     return (lanes * (head_dim_v + 2) * (int64_t)sizeof(float) + 63) & ~(int64_t)63;
 }
 

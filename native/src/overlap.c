@@ -1,7 +1,7 @@
 /* May two strided views share memory? Written so that a "no" is always right. */
 #include "internal.h"
 
-enum { RANK = 4, ELEMENT_BYTES = 4, MAX_STEPS = 4096 };
+enum { RANK = 4, MAX_STEPS = 4096 };
 
 static int is_empty(const gatun__view *view) {
     for (int d = 0; d < RANK; d++) {
@@ -68,7 +68,7 @@ static inline int is_nested(const gatun__view *view, int outer, int inner) {
 }
 
 int gatun__view_overlaps_itself(const gatun__view *view) {
-    if (is_empty(view) || is_nested(view, 1, 2) || is_nested(view, 2, 1)) /* as nearly always */
+    if (is_empty(view) || is_nested(view, 1, 2) || is_nested(view, 2, 1)) /* the common case */
         return 0;
     int order[RANK];
     int count = by_stride(view, order);
@@ -85,9 +85,9 @@ int gatun__views_overlap(const gatun__view *a, const gatun__view *b) {
     const gatun__range a_range = gatun__view_range(a), b_range = gatun__view_range(b);
     if (!gatun__ranges_meet(&a_range, &b_range))
         return 0;
-    /* Elements that straddle each other: only a packed buffer of equal element alignment can be told apart below. */
-    int64_t bytes = (int64_t)(b->base - a->base);
-    if (bytes % ELEMENT_BYTES != 0)
+    /* Below, only elements of one size that do not straddle each other can be told apart. */
+    const int64_t bytes = (int64_t)(b->base - a->base), element_bytes = a->element_bytes;
+    if (b->element_bytes != element_bytes || bytes % element_bytes != 0)
         return 1;
     int64_t stride[RANK], most[RANK], least[RANK];
     gatun__view merged = {0};
@@ -104,5 +104,5 @@ int gatun__views_overlap(const gatun__view *a, const gatun__view *b) {
         most[i] = a->size[order[i]] - 1;
         least[i] = b->size[order[i]] - 1;
     }
-    return reachable(bytes / ELEMENT_BYTES, count, stride, most, least, &steps);
+    return reachable(bytes / element_bytes, count, stride, most, least, &steps);
 }

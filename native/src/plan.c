@@ -2,18 +2,14 @@
  * bit of a result. */
 #include "internal.h"
 
-/* What is_tiny in kernels/attention_tiny_f32.h asks for on avx512, the one tier that interleaves. */
-enum { TINY_KEYS = 16, TINY_LANES = 16, TINY_COLUMNS = 32 };
-
-/* As attention.c and the kernel template choose for each batch row, which needs its own lengths. `lanes`: of a key/value
+/* As attention_task.c chooses for each batch row, which needs its own lengths, and for each task. `lanes`: of a key/value
  * head. */
 static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int64_t lanes) {
     if ((desc->flags & GATUN_ATTENTION_BIASED) != 0)
         return GATUN_KERNEL_GENERAL;
-    if (desc->seq_q <= GATUN__FEW_ROWS)
-        return GATUN_KERNEL_FEW_ROWS;
-    int tiny = tier == GATUN_TIER_AVX512 && desc->seq_k > 0 && desc->seq_k <= TINY_KEYS && lanes <= TINY_LANES &&
-               desc->head_dim <= GATUN__TINY_DIM && desc->head_dim_v % TINY_COLUMNS == 0;
+    if (desc->seq_q <= GATUN__DECODE_ROWS)
+        return GATUN_KERNEL_DECODE;
+    const int tiny = tier == GATUN_TIER_AVX512 && gatun__is_tiny(desc->seq_k, lanes, desc->head_dim, desc->head_dim_v);
     return tiny ? GATUN_KERNEL_TINY : GATUN_KERNEL_GENERAL;
 }
 
@@ -26,8 +22,8 @@ enum { COPY_MOST_BYTES = 4 << 20, COPY_MOST_KEYS = 8192 };
 
 /* Whether a tile of rows with this stride competes for a part of L1's sets, which the address modulo 4096 picks: strides
  * of many heads, powers of two above all. */
-static int rows_collide(int64_t stride, int64_t dim) {
-    const int64_t line = 64 / (int64_t)sizeof(float), sets = 4096 / 64, ways = 8;
+static int rows_collide(int64_t stride, int64_t dim, int64_t element_bytes) {
+    const int64_t line = 64 / element_bytes, sets = 4096 / 64, ways = 8;
     if (stride % line != 0)
         return 0;
     int64_t step = sets, rest = stride / line % sets;
@@ -58,7 +54,7 @@ int64_t gatun__cycles_ns(double cycles) {
 static double cycles_of(const gatun_attention_desc *desc, int32_t tier, double pairs, double keys) {
     const double elements = (double)(desc->head_dim + desc->head_dim_v);
     const double fmas = pairs * (double)desc->heads * elements;
-    const double bytes = keys * (double)desc->kv_heads * elements * sizeof(float);
+    const double bytes = keys * (double)desc->kv_heads * elements * (double)gatun__dtype_bytes(desc->kv_dtype);
     return gatun__cycles(tier, fmas, bytes);
 }
 
@@ -77,14 +73,15 @@ static void cut_keys(const gatun_attention_desc *desc, gatun__attention_plan *pl
     plan->key_splits = 1;
     plan->part_splits = splits;
     plan->partial_bytes = 0;
-    /* From the top left few rows see few keys. */
-    if (plan->kernel != GATUN_KERNEL_FEW_ROWS || desc->causal == GATUN_CAUSAL_TOP_LEFT || plan->threads == 1 ||
-        row_tasks == 0 || row_tasks >= enough || splits < 2)
+    if (plan->kernel != GATUN_KERNEL_DECODE || plan->threads == 1 || row_tasks == 0 || row_tasks >= enough)
+        return;
+    const gatun__key_rule visible = gatun__key_rule_of(desc->causal, desc->seq_q, desc->seq_k);
+    if (gatun__key_range(&visible, desc->seq_q - 1).end <= GATUN__SPLIT_KEYS)
         return;
     const int64_t wanted = gatun__divide_up(enough, row_tasks);
     const int64_t part_splits = gatun__divide_up(splits, wanted < splits ? wanted : splits);
     const int64_t bytes =
-        gatun__few_partial_bytes(lanes < plan->task_lanes ? lanes : plan->task_lanes, desc->head_dim_v);
+        gatun__decode_partial_bytes(lanes < plan->task_lanes ? lanes : plan->task_lanes, desc->head_dim_v);
     if (row_tasks * splits * bytes > PARTIALS_MOST_BYTES)
         return;
     plan->part_splits = part_splits;
@@ -111,14 +108,16 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
 
     /* Blocks of one task share each key/value tile from L2: as many as keep their transposed queries and outputs within
      * a third of it. */
-    int64_t block_bytes = (int64_t)block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
-    const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
+    const int64_t kv_bytes = gatun__dtype_bytes(desc->kv_dtype);
+    const int64_t block_bytes = block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
+    const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * kv_bytes;
     plan->kernel = kernel_of(desc, tier, lanes);
     /* Not worth it for few queries, which read all once or twice, the first ones under a causal mask less of it. */
     const int square_causal = desc->causal != GATUN_CAUSAL_NONE && desc->seq_k <= desc->seq_q;
     if (plan->kernel == GATUN_KERNEL_GENERAL && row_blocks >= (square_causal ? 32 : 8) &&
         desc->seq_k >= GATUN__TILE_KEYS &&
-        (rows_collide(desc->k_stride[1], desc->head_dim) || rows_collide(desc->v_stride[1], desc->head_dim_v)))
+        (rows_collide(desc->k_stride[1], desc->head_dim, kv_bytes) ||
+            rows_collide(desc->v_stride[1], desc->head_dim_v, kv_bytes)))
         plan->copy =
             head_bytes <= COPY_MOST_BYTES && desc->seq_k <= COPY_MOST_KEYS ? GATUN_COPY_HEADS : GATUN_COPY_TILES;
     /* With twice as many each tile comes half as often; not where too few tasks would be left. */
@@ -156,10 +155,10 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
             plan->threads > 1 ? gatun__divide_up(desc->kv_heads, 4 * (int64_t)plan->threads) : desc->kv_heads;
     plan->head_tasks = gatun__divide_up(desc->kv_heads, plan->task_heads);
     plan->tasks = desc->batch * plan->head_tasks * plan->row_tasks;
-    plan->keys_stay = plan->copy != GATUN_COPY_TILES && stay;
+    plan->kv_fits_l2 = plan->copy != GATUN_COPY_TILES && stay;
     if (plan->copy == GATUN_COPY_HEADS)
-        plan->copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * (int64_t)sizeof(float)) +
-                           aligned(desc->seq_k * desc->head_dim_v * (int64_t)sizeof(float));
+        plan->copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * kv_bytes) +
+                           aligned(desc->seq_k * desc->head_dim_v * kv_bytes);
     int biased = (desc->flags & GATUN_ATTENTION_BIASED) != 0;
     plan->scratch_bytes =
         plan->copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan->blocks, (int32_t)desc->head_dim,

@@ -50,16 +50,8 @@ static const costs *costs_of(int32_t tier) {
 
 /* Pairs of a row and a key that it sees, of one head. */
 static double pairs_of(const gatun_attention_desc *d) {
-    const double rows = (double)d->seq_q, keys = (double)d->seq_k, both = rows < keys ? rows : keys;
-    if (d->causal == GATUN_CAUSAL_NONE)
-        return rows * keys;
-    /* The rows of the diagonal, and those that see all keys before or after it. */
-    double beside = 0;
-    if (d->causal == GATUN_CAUSAL_BOTTOM_RIGHT && keys > rows)
-        beside = rows * (keys - rows);
-    else if (d->causal == GATUN_CAUSAL_TOP_LEFT && rows > keys)
-        beside = (rows - keys) * keys;
-    return beside + both * (both + 1) / 2;
+    const gatun__key_rule visible = gatun__key_rule_of(d->causal, d->seq_q, d->seq_k);
+    return gatun__visible_pairs(&visible, d->seq_q);
 }
 
 double gatun__attention_flops(const gatun_attention_desc *d) {
@@ -83,16 +75,18 @@ static double general_cycles(const gatun_attention_desc *d, const gatun__attenti
     if (exposed > keys || d->head_dim_v < HIDING_DIM)
         exposed = keys;
     const double elements = (double)(d->head_dim + d->head_dim_v), products = elements / FMAS_A_CYCLE;
-    const double far = plan->keys_stay ? 0 : elements * c->far;
+    const double far = plan->kv_fits_l2 ? 0 : elements * c->far;
     return vectors *
            (keys * (products + c->ends + far) + exposed * c->exposed + (keys - exposed) * c->hidden + c->transposes);
 }
 
 /* Of one key/value head: keys and values are read once, whatever is computed meanwhile is hidden. */
-static double few_rows_cycles(const gatun_attention_desc *d, double products) {
-    int64_t keys = d->causal == GATUN_CAUSAL_TOP_LEFT && d->seq_q < d->seq_k ? d->seq_q : d->seq_k;
-    int64_t queries = d->seq_q * (d->heads / d->kv_heads); /* and as many outputs */
-    double bytes = (double)(keys + queries) * (double)(d->head_dim + d->head_dim_v) * sizeof(float);
+static double decode_cycles(const gatun_attention_desc *d, double products) {
+    const gatun__key_rule visible = gatun__key_rule_of(d->causal, d->seq_q, d->seq_k);
+    const int64_t keys = gatun__key_range(&visible, d->seq_q - 1).end;
+    const int64_t queries = d->seq_q * (d->heads / d->kv_heads); /* and as many outputs */
+    const double row_bytes = (double)(keys * gatun__dtype_bytes(d->kv_dtype) + queries * gatun__dtype_bytes(d->dtype));
+    const double bytes = row_bytes * (double)(d->head_dim + d->head_dim_v);
     double memory = bytes / MEMORY_BYTES_A_SECOND * CLOCK_HZ;
     return memory > products ? memory : products;
 }
@@ -105,6 +99,6 @@ double gatun__attention_predict(const gatun_attention_desc *d, const gatun__atte
     const double heads = (double)d->batch * (double)d->kv_heads;
     const double useful = flops / (2 * FMAS_A_CYCLE * c->lanes);
     const double cycles =
-        plan->kernel == GATUN_KERNEL_FEW_ROWS ? few_rows_cycles(d, useful / heads) : general_cycles(d, plan, c);
+        plan->kernel == GATUN_KERNEL_DECODE ? decode_cycles(d, useful / heads) : general_cycles(d, plan, c);
     return useful / (heads * cycles + CALL_CYCLES);
 }

@@ -1,7 +1,6 @@
 /* Entry points over rows: normalisation, activation, embedding, pooling, softmax, rotation. */
 #include "internal.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -28,33 +27,40 @@ static void run_rows(void *argument, const gatun__turn *turn) {
     c->function(&task);
 }
 
-static int32_t run(gatun_context *context, const gatun_rows_desc *d, const gatun__rows_task *task,
+static int32_t run(gatun_context *context, int32_t max_threads, int64_t rows, const gatun__rows_task *task,
     void (*function)(const gatun__rows_task *), int64_t elements_per_row) {
-    if (d->rows == 0)
+    if (rows == 0)
         return GATUN_OK;
-    rows_call c = {.task = *task, .function = function, .rows = d->rows};
+    rows_call c = {.task = *task, .function = function, .rows = rows};
     c.rows_per_task = gatun__divide_up(TASK_ELEMENTS, elements_per_row);
-    if (c.rows_per_task > d->rows)
-        c.rows_per_task = d->rows;
-    int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, elements_per_row), run_rows, &c);
+    if (c.rows_per_task > rows)
+        c.rows_per_task = rows;
+    int64_t tasks = gatun__divide_up(rows, c.rows_per_task);
+    gatun__context_run(context, max_threads, tasks, work_ns(rows, elements_per_row), run_rows, &c);
     return GATUN_OK;
 }
 
-static int32_t check_desc(
-    const gatun_context *context, const gatun_rows_desc *d, uint32_t flags, int32_t most_activation, float most_scale) {
-    TRY(gatun__context_usable(context));
-    if (d == NULL)
-        return GATUN_E_NULL;
-    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_rows_desc", NULL, 0));
-    if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
-        return GATUN_E_VERSION;
+/* What all descriptors of rows have. */
+static int32_t check_sizes(uint32_t unknown_flags, int64_t rows, int64_t dim, int32_t max_threads) {
     const int64_t most = INT32_MAX;
-    if ((d->flags & ~flags) != 0 || d->activation < 0 || d->activation > most_activation || d->max_threads < 0 ||
-        d->rows < 0 || d->rows > most || d->dim < 1 || d->dim > most || !(d->epsilon >= 0) || isinf(d->epsilon) ||
-        !(fabsf(d->scale) <= most_scale))
-        return GATUN_E_INVALID;
-    return GATUN_OK;
+    return unknown_flags != 0 || max_threads < 0 || rows < 0 || rows > most || dim < 1 || dim > most ? GATUN_E_INVALID
+                                                                                                     : GATUN_OK;
+}
+
+/* Returns from the calling function if the context or what all descriptors have is wrong. */
+#define CHECK_DESC(context, d, row_count, known_flags)                                                                 \
+    do {                                                                                                               \
+        TRY(gatun__context_usable(context));                                                                           \
+        if ((d) == NULL)                                                                                               \
+            return GATUN_E_NULL;                                                                                       \
+        TRY(gatun__struct_check((d), (d)->struct_size, sizeof *(d), "the descriptor", NULL, 0));                       \
+        if (gatun__any_set((d)->reserved, sizeof(d)->reserved / sizeof(d)->reserved[0]))                               \
+            return GATUN_E_VERSION;                                                                                    \
+        TRY(check_sizes((d)->flags & ~(uint32_t)(known_flags), (row_count), (d)->dim, (d)->max_threads));              \
+    } while (0)
+
+static int32_t check_choice(int32_t choice, int32_t most) {
+    return choice >= 0 && choice <= most ? GATUN_OK : GATUN_E_INVALID;
 }
 
 /* A row's stride, and an extent in which no later sum overflows. */
@@ -66,26 +72,25 @@ static int32_t check_pointer(const void *pointer, int needed) {
     return gatun__pointer_check(pointer, needed, _Alignof(float)); /* an int32_t has the same */
 }
 
-static gatun__view view_of(const void *base, int64_t rows, int64_t row, int64_t dim) {
-    return (gatun__view){(uintptr_t)base, {1, 1, rows, dim}, {0, 0, row, 1}};
-}
-
 /* An output may be an input as a whole (element by element the loops read before they write), or must keep clear of it. */
 static int clash(
     const float *out, int64_t out_row, const float *in, int64_t in_row, int64_t rows, int64_t dim, int in_place) {
     if (in == NULL || out == NULL || (in_place && in == out && in_row == out_row))
         return 0;
-    gatun__view a = view_of(out, rows, out_row, dim), b = view_of(in, rows, in_row, dim);
+    const gatun__view a = gatun__matrix_view(out, sizeof *out, rows, out_row, dim);
+    const gatun__view b = gatun__matrix_view(in, sizeof *in, rows, in_row, dim);
     return gatun__views_overlap(&a, &b);
 }
 
-int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
+int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *d, const float *x, const float *bias,
     const float *residual, const float *gamma, const float *beta, float *sum, float *out) {
-    TRY(check_desc(context, d, GATUN_NORM_RMS, 0, 0));
+    CHECK_DESC(context, d, d->rows, GATUN_NORM_RMS);
+    if (!(d->epsilon >= 0) || isinf(d->epsilon))
+        return GATUN_E_INVALID;
     TRY(check_row(d->x_row, d->dim, d->rows));
     TRY(check_row(d->out_row, d->dim, d->rows));
     if (residual != NULL)
-        TRY(check_row(d->other_row, d->dim, d->rows));
+        TRY(check_row(d->residual_row, d->dim, d->rows));
     if (sum != NULL)
         TRY(check_row(d->sum_row, d->dim, d->rows));
     int needed = d->rows > 0;
@@ -102,13 +107,13 @@ int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float
                                          clash(sum, d->sum_row, parameters[i], 0, d->rows, d->dim, 0)))
             return GATUN_E_OVERLAP;
     if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1) ||
-        clash(out, d->out_row, residual, d->other_row, d->rows, d->dim, 1) ||
+        clash(out, d->out_row, residual, d->residual_row, d->rows, d->dim, 1) ||
         clash(sum, d->sum_row, x, d->x_row, d->rows, d->dim, 1) ||
-        clash(sum, d->sum_row, residual, d->other_row, d->rows, d->dim, 1) ||
+        clash(sum, d->sum_row, residual, d->residual_row, d->rows, d->dim, 1) ||
         clash(out, d->out_row, sum, d->sum_row, d->rows, d->dim, 0))
         return GATUN_E_OVERLAP;
     const gatun__rows_task task = {.x = x,
-        .other = residual,
+        .residual = residual,
         .bias = bias,
         .gamma = gamma,
         .beta = beta,
@@ -116,40 +121,41 @@ int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *d, const float
         .out = out,
         .dim = d->dim,
         .x_row = d->x_row,
-        .other_row = d->other_row,
+        .residual_row = d->residual_row,
         .sum_row = d->sum_row,
         .out_row = d->out_row,
         .epsilon = d->epsilon,
         .rms = (d->flags & GATUN_NORM_RMS) != 0};
-    return run(context, d, &task, context->kernels->rows->norm_f32, d->dim);
+    return run(context, d->max_threads, d->rows, &task, context->kernels->norm_f32, d->dim);
 }
 
-int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *d, const float *x, const float *bias,
+int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *d, const float *x, const float *bias,
     const float *gate, float *out) {
-    TRY(check_desc(context, d, 0, GATUN_ACTIVATION_QUICK_GELU, 0));
+    CHECK_DESC(context, d, d->rows, 0);
+    TRY(check_choice(d->activation, GATUN_ACTIVATION_QUICK_GELU));
     TRY(check_row(d->x_row, d->dim, d->rows));
     TRY(check_row(d->out_row, d->dim, d->rows));
     if (gate != NULL)
-        TRY(check_row(d->other_row, d->dim, d->rows));
+        TRY(check_row(d->gate_row, d->dim, d->rows));
     int needed = d->rows > 0;
     TRY(check_pointer(x, needed));
     TRY(check_pointer(bias, 0));
     TRY(check_pointer(gate, 0));
     TRY(check_pointer(out, needed));
     if (clash(out, d->out_row, x, d->x_row, d->rows, d->dim, 1) ||
-        clash(out, d->out_row, gate, d->other_row, d->rows, d->dim, 1) ||
+        clash(out, d->out_row, gate, d->gate_row, d->rows, d->dim, 1) ||
         clash(out, d->out_row, bias, 0, d->rows, d->dim, 0))
         return GATUN_E_OVERLAP;
     const gatun__rows_task task = {.x = x,
-        .other = gate,
+        .gate = gate,
         .bias = bias,
         .out = out,
         .dim = d->dim,
         .x_row = d->x_row,
-        .other_row = d->other_row,
+        .gate_row = d->gate_row,
         .out_row = d->out_row,
         .activation = d->activation};
-    return run(context, d, &task, context->kernels->rows->activation_f32, d->dim);
+    return run(context, d->max_threads, d->rows, &task, context->kernels->activation_f32, d->dim);
 }
 
 static int32_t check_indices(const int32_t *indices, int64_t rows, int64_t entries) {
@@ -180,7 +186,7 @@ static void embed(void *argument, const gatun__turn *turn) {
             const int64_t id = e->ids[t] == NULL ? 0 : gatun__load_within(&e->ids[t][r], 0, e->last[t]);
             const float *row = e->table[t] + id * e->dim;
             if (t == 0 && e->scale == 1)
-                memcpy(out, row, (size_t)e->dim * sizeof(float));
+                memcpy(out, row, (size_t)e->dim * sizeof *out);
             else if (t == 0)
                 for (int64_t i = 0; i < e->dim; i++)
                     out[i] = e->scale * row[i];
@@ -191,9 +197,11 @@ static void embed(void *argument, const gatun__turn *turn) {
     }
 }
 
-int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const int32_t *ids0, const float *table0,
+int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *d, const int32_t *ids0, const float *table0,
     const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out) {
-    TRY(check_desc(context, d, 0, 0, FLT_MAX));
+    CHECK_DESC(context, d, d->rows, 0);
+    if (!isfinite(d->scale))
+        return GATUN_E_INVALID;
     TRY(check_row(d->out_row, d->dim, d->rows));
     embedding e = {.ids = {ids0, ids1, ids2},
         .table = {table0, table1, table2},
@@ -218,8 +226,9 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
         e.last[t] = entries - 1;
         if (e.ids[t] != NULL)
             TRY(check_indices(e.ids[t], d->rows, entries));
-        gatun__view to = view_of(out, d->rows, d->out_row, d->dim);
-        gatun__view from = view_of(e.table[t], entries, d->dim, d->dim), ids = view_of(e.ids[t], 1, d->rows, d->rows);
+        const gatun__view to = gatun__matrix_view(out, sizeof *out, d->rows, d->out_row, d->dim);
+        const gatun__view from = gatun__matrix_view(e.table[t], sizeof *table0, entries, d->dim, d->dim);
+        const gatun__view ids = gatun__matrix_view(e.ids[t], sizeof *ids0, 1, d->rows, d->rows);
         if (gatun__views_overlap(&to, &from) || (e.ids[t] != NULL && gatun__views_overlap(&to, &ids)))
             return GATUN_E_OVERLAP;
     }
@@ -232,17 +241,18 @@ int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *d, const 
 }
 
 int32_t gatun_pool(
-    gatun_context *context, const gatun_rows_desc *d, const float *x, const int32_t *cu_seqlens, float *out) {
-    TRY(check_desc(context, d, GATUN_POOL_NORMALIZE, GATUN_POOL_FIRST, 0));
+    gatun_context *context, const gatun_pool_desc *d, const float *x, const int32_t *cu_seqlens, float *out) {
+    CHECK_DESC(context, d, d->sequences, GATUN_POOL_NORMALIZE);
+    TRY(check_choice(d->pooling, GATUN_POOL_FIRST));
     TRY(check_row(d->x_row, d->dim, 0));
-    TRY(check_row(d->out_row, d->dim, d->rows));
+    TRY(check_row(d->out_row, d->dim, d->sequences));
     TRY(check_pointer(cu_seqlens, 1));
-    TRY(check_pointer(out, d->rows > 0));
+    TRY(check_pointer(out, d->sequences > 0));
     const int64_t first = gatun__load_index(cu_seqlens);
     int64_t total = first;
     if (first < 0)
         return GATUN_E_INDEX;
-    for (int64_t b = 1; b <= d->rows; b++) {
+    for (int64_t b = 1; b <= d->sequences; b++) {
         const int64_t end = gatun__load_index(&cu_seqlens[b]);
         if (end < total)
             return GATUN_E_INDEX;
@@ -251,8 +261,10 @@ int32_t gatun_pool(
     if (!gatun__fits(total, d->x_row))
         return GATUN_E_INVALID;
     TRY(check_pointer(x, total > 0));
-    gatun__view to = view_of(out, d->rows, d->out_row, d->dim), from = view_of(x, total, d->x_row, d->dim);
-    gatun__view offsets = view_of(cu_seqlens, 1, d->rows + 1, d->rows + 1);
+    const gatun__view to = gatun__matrix_view(out, sizeof *out, d->sequences, d->out_row, d->dim);
+    const gatun__view from = gatun__matrix_view(x, sizeof *x, total, d->x_row, d->dim);
+    const gatun__view offsets =
+        gatun__matrix_view(cu_seqlens, sizeof *cu_seqlens, 1, d->sequences + 1, d->sequences + 1);
     if ((total > 0 && gatun__views_overlap(&to, &from)) || gatun__views_overlap(&to, &offsets))
         return GATUN_E_OVERLAP;
     const gatun__rows_task task = {.x = x,
@@ -262,14 +274,16 @@ int32_t gatun_pool(
         .dim = d->dim,
         .x_row = d->x_row,
         .out_row = d->out_row,
-        .pool_first = d->activation == GATUN_POOL_FIRST,
+        .pool_first = d->pooling == GATUN_POOL_FIRST,
         .normalize = (d->flags & GATUN_POOL_NORMALIZE) != 0};
-    int64_t average = d->rows > 0 ? (total - first) / d->rows + 1 : 1;
-    return run(context, d, &task, context->kernels->rows->pool_f32, average * d->dim);
+    int64_t average = d->sequences > 0 ? (total - first) / d->sequences + 1 : 1;
+    return run(context, d->max_threads, d->sequences, &task, context->kernels->pool_f32, average * d->dim);
 }
 
-int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *d, const float *x, float *out) {
-    TRY(check_desc(context, d, GATUN_SOFTMAX_LOG, 0, 0));
+int32_t gatun_softmax(gatun_context *context, const gatun_softmax_desc *d, const float *x, float *out) {
+    CHECK_DESC(context, d, d->rows, GATUN_SOFTMAX_LOG);
+    if (d->reserved0 != 0)
+        return GATUN_E_VERSION;
     TRY(check_row(d->x_row, d->dim, d->rows));
     TRY(check_row(d->out_row, d->dim, d->rows));
     TRY(check_pointer(x, d->rows > 0));
@@ -282,7 +296,7 @@ int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *d, const fl
         .x_row = d->x_row,
         .out_row = d->out_row,
         .logarithm = (d->flags & GATUN_SOFTMAX_LOG) != 0};
-    return run(context, d, &task, context->kernels->rows->softmax_f32, d->dim);
+    return run(context, d->max_threads, d->rows, &task, context->kernels->softmax_f32, d->dim);
 }
 
 typedef struct rotary_call {
@@ -342,14 +356,15 @@ int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const f
         return GATUN_OK;
     TRY(check_indices(positions, d->rows, d->table_rows));
     const int64_t x_stride[3] = {0, d->x_row, d->x_head}, out_stride[3] = {0, d->out_row, d->out_head};
-    const gatun__view from = gatun__tensor_view(x, 1, d->rows, d->heads, d->head_dim, x_stride);
-    const gatun__view to = gatun__tensor_view(out, 1, d->rows, d->heads, d->head_dim, out_stride);
-    const gatun__view places = view_of(positions, 1, d->rows, d->rows);
-    const gatun__view cosine_view = view_of(cosines, d->table_rows, d->rotary_dim / 2, d->rotary_dim / 2);
-    const gatun__view sine_view = view_of(sines, d->table_rows, d->rotary_dim / 2, d->rotary_dim / 2);
+    const gatun__view from = gatun__tensor_view(x, sizeof *x, 1, d->rows, d->heads, d->head_dim, x_stride);
+    const gatun__view to = gatun__tensor_view(out, sizeof *out, 1, d->rows, d->heads, d->head_dim, out_stride);
+    const int64_t half = d->rotary_dim / 2;
+    const gatun__view position_view = gatun__matrix_view(positions, sizeof *positions, 1, d->rows, d->rows);
+    const gatun__view cosine_view = gatun__matrix_view(cosines, sizeof *cosines, d->table_rows, half, half);
+    const gatun__view sine_view = gatun__matrix_view(sines, sizeof *sines, d->table_rows, half, half);
     int in_place = x == out && d->x_row == d->out_row && d->x_head == d->out_head;
     if (gatun__view_overlaps_itself(&to) || (!in_place && gatun__views_overlap(&to, &from)) ||
-        gatun__views_overlap(&to, &places) || gatun__views_overlap(&to, &cosine_view) ||
+        gatun__views_overlap(&to, &position_view) || gatun__views_overlap(&to, &cosine_view) ||
         gatun__views_overlap(&to, &sine_view))
         return GATUN_E_OVERLAP;
     rotary_call c = {.task = {.x = x,
@@ -366,7 +381,7 @@ int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const f
                          .out_row = d->out_row,
                          .out_head = d->out_head,
                          .interleaved = (d->flags & GATUN_ROTARY_INTERLEAVED) != 0},
-        .function = context->kernels->rows->rotary_f32,
+        .function = context->kernels->rotary_f32,
         .rows = d->rows,
         .rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->heads * d->head_dim)};
     int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);

@@ -15,19 +15,33 @@ enum { FEW_ROWS = 128, FEW_ROWS_COLUMNS = 256, SMALL_PRODUCT = 1000000, SMALL_RO
 typedef void (*cblas_sgemm_function)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
     const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
+/* What gatun_sgemm_desc and gatun_linear_desc have in common. */
+typedef struct product_desc {
+    uint32_t flags;
+    int64_t m, n, k, lda, ldb, ldc;
+    float alpha, beta;
+    int32_t max_threads, activation;
+} product_desc;
+
+#define PRODUCT_DESC(d, activation_)                                                                                   \
+    {                                                                                                                  \
+        (d)->flags, (d)->m, (d)->n, (d)->k, (d)->lda, (d)->ldb, (d)->ldc, (d)->alpha, (d)->beta, (d)->max_threads,     \
+            activation_                                                                                                \
+    }
+
 typedef struct product {
-    const gatun_sgemm_desc *desc;
+    const product_desc *desc;
     cblas_sgemm_function sgemm;
     const float *a, *b, *bias;
     float *c;
-    const gatun__row_kernels *rows;
+    gatun__activation_kernel *activation;
     int64_t block_rows, block_columns, column_blocks;
 } product;
 
 static void run_block(void *argument, const gatun__turn *turn) {
     const int64_t index = turn->index;
     const product *p = argument;
-    const gatun_sgemm_desc *d = p->desc;
+    const product_desc *d = p->desc;
     int64_t row = index / p->column_blocks * p->block_rows, column = index % p->column_blocks * p->block_columns;
     int64_t rows = d->m - row < p->block_rows ? d->m - row : p->block_rows;
     int64_t columns = d->n - column < p->block_columns ? d->n - column : p->block_columns;
@@ -47,7 +61,7 @@ static void run_block(void *argument, const gatun__turn *turn) {
         .x_row = d->ldc,
         .out_row = d->ldc,
         .activation = d->activation};
-    p->rows->activation_f32(&task);
+    p->activation(&task);
 }
 
 /* Equal parts of at most `most`, in steps of 16 so that the BLAS's own register blocks stay whole. */
@@ -83,18 +97,13 @@ static void cut(product *p) {
     }
 }
 
-static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
-    const float *b, const float *bias, float *c, int32_t most_activation) {
-    TRY(gatun__context_usable(context));
-    if (d == NULL || cblas_sgemm == NULL)
+static int32_t multiply(gatun_context *context, const product_desc *d, const void *cblas_sgemm, const float *a,
+    const float *b, const float *bias, float *c) {
+    if (cblas_sgemm == NULL)
         return GATUN_E_NULL;
-    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0));
-    if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
-        return GATUN_E_VERSION;
     int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0,
         transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
-    if ((d->flags & ~(GATUN_SGEMM_TRANSPOSE_A | GATUN_SGEMM_TRANSPOSE_B)) != 0 || d->max_threads < 0 ||
-        d->activation < 0 || d->activation > most_activation)
+    if ((d->flags & ~(GATUN_SGEMM_TRANSPOSE_A | GATUN_SGEMM_TRANSPOSE_B)) != 0 || d->max_threads < 0)
         return GATUN_E_INVALID;
     const int64_t most = INT32_MAX;
     if (d->m < 0 || d->m > most || d->n < 0 || d->n > most || d->k < 0 || d->k > most)
@@ -112,12 +121,12 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
         return GATUN_E_NULL;
     if ((((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)bias) & (_Alignof(float) - 1)) != 0)
         return GATUN_E_ALIGNMENT;
-    const gatun__view view_a = {(uintptr_t)a, {1, 1, a_rows, a_columns}, {0, 0, d->lda, 1}};
-    const gatun__view view_b = {(uintptr_t)b, {1, 1, b_rows, b_columns}, {0, 0, d->ldb, 1}};
-    const gatun__view view_c = {(uintptr_t)c, {1, 1, d->m, d->n}, {0, 0, d->ldc, 1}};
+    const gatun__view view_a = gatun__matrix_view(a, sizeof *a, a_rows, d->lda, a_columns);
+    const gatun__view view_b = gatun__matrix_view(b, sizeof *b, b_rows, d->ldb, b_columns);
+    const gatun__view view_c = gatun__matrix_view(c, sizeof *c, d->m, d->ldc, d->n);
     if (d->k > 0 && (gatun__views_overlap(&view_c, &view_a) || gatun__views_overlap(&view_c, &view_b)))
         return GATUN_E_OVERLAP;
-    const gatun__view view_bias = {(uintptr_t)bias, {1, 1, 1, d->n}, {0, 0, 0, 1}};
+    const gatun__view view_bias = gatun__matrix_view(bias, sizeof *bias, 1, 0, d->n);
     if (bias != NULL && gatun__views_overlap(&view_c, &view_bias))
         return GATUN_E_OVERLAP;
 
@@ -126,7 +135,7 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
         .b = b,
         .bias = bias,
         .c = c,
-        .rows = context->kernels->rows,
+        .activation = context->kernels->activation_f32,
         .block_rows = d->m,
         .block_columns = d->n};
     /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
@@ -136,17 +145,33 @@ static int32_t multiply(gatun_context *context, const gatun_sgemm_desc *d, const
     if (fmas > 2e6)
         cut(&p);
     p.column_blocks = gatun__divide_up(d->n, p.block_columns);
-    const double cycles = gatun__cycles(context->kernels->tier, fmas, (m * k + k * n + m * n) * sizeof(float));
+    const double cycles = gatun__cycles(context->kernels->tier, fmas, (m * k + k * n + m * n) * sizeof *c);
     gatun__context_run(context, d->max_threads, blocks(&p), gatun__cycles_ns(cycles), run_block, &p);
     return GATUN_OK;
 }
 
-int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a,
+int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *d, const void *cblas_sgemm, const float *a,
     const float *b, float *c) {
-    return multiply(context, desc, cblas_sgemm, a, b, NULL, c, GATUN_ACTIVATION_NONE);
+    TRY(gatun__context_usable(context));
+    if (d == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_sgemm_desc", NULL, 0));
+    if (d->reserved0 != 0 || gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
+        return GATUN_E_VERSION;
+    const product_desc common = PRODUCT_DESC(d, GATUN_ACTIVATION_NONE);
+    return multiply(context, &common, cblas_sgemm, a, b, NULL, c);
 }
 
-int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a,
+int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *d, const void *cblas_sgemm, const float *a,
     const float *b, const float *bias, float *c) {
-    return multiply(context, desc, cblas_sgemm, a, b, bias, c, GATUN_ACTIVATION_QUICK_GELU);
+    TRY(gatun__context_usable(context));
+    if (d == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_linear_desc", NULL, 0));
+    if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
+        return GATUN_E_VERSION;
+    if (d->activation < 0 || d->activation > GATUN_ACTIVATION_QUICK_GELU)
+        return GATUN_E_INVALID;
+    const product_desc common = PRODUCT_DESC(d, d->activation);
+    return multiply(context, &common, cblas_sgemm, a, b, bias, c);
 }

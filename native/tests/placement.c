@@ -6,7 +6,7 @@
 
 const char *layout_name(layout kind) {
     static const char *const names[LAYOUT_KINDS] = {
-        "bshd", "bhsd", "packed qkv", "packed qkv and out", "padded", "broadcast", "unaligned", "mixed"};
+        "bshd", "bhsd", "fused qkv", "fused qkv and out", "padded", "broadcast", "unaligned", "mixed"};
     return names[kind];
 }
 
@@ -137,14 +137,14 @@ void placement_strides(gatun_attention_desc *d, const problem *p, layout kind, r
         bhsd(d->v_stride, p->seq_k, p->kv_heads, p->head_dim_v);
         bhsd(d->out_stride, p->seq_q, p->heads, p->head_dim_v);
         break;
-    case LAYOUT_PACKED: {
+    case LAYOUT_FUSED: {
         int64_t row = (p->heads + p->kv_heads) * p->head_dim + p->kv_heads * p->head_dim_v;
         set_strides(d->q_stride, seq * row, row, p->head_dim);
         set_strides(d->k_stride, seq * row, row, p->head_dim);
         set_strides(d->v_stride, seq * row, row, p->head_dim_v);
         break;
     }
-    case LAYOUT_PACKED_OUT: {
+    case LAYOUT_FUSED_OUT: {
         /* one head stride for all four: only equal strides may interleave */
         int64_t row = 2 * (p->heads + p->kv_heads) * dim;
         set_strides(d->q_stride, seq * row, row, dim);
@@ -218,12 +218,12 @@ static void place_alone(placement *place, int tensor, layout kind, guarded_end e
     }
 }
 
-static void place_packed(placement *place, layout kind, guarded_end end) {
+static void place_fused(placement *place, layout kind, guarded_end end) {
     const problem *p = place->problem;
     int64_t dim = p->head_dim > p->head_dim_v ? p->head_dim : p->head_dim_v;
     int64_t offset[4] = {0, p->heads * p->head_dim, (p->heads + p->kv_heads) * p->head_dim, 0};
     int tensors = 3;
-    if (kind == LAYOUT_PACKED_OUT) {
+    if (kind == LAYOUT_FUSED_OUT) {
         offset[TENSOR_K] = p->heads * dim;
         offset[TENSOR_V] = (p->heads + p->kv_heads) * dim;
         offset[TENSOR_OUT] = (p->heads + 2 * p->kv_heads) * dim;
@@ -236,7 +236,7 @@ static void place_packed(placement *place, layout kind, guarded_end end) {
         elements = reach > 0 && offset[tensor] + reach > elements ? offset[tensor] + reach : elements;
     }
     guarded *memory = &place->memory[TENSOR_Q];
-    guarded_create(memory, "the packed buffer", elements * (int64_t)sizeof(float), 0, end);
+    guarded_create(memory, "the fused buffer", elements * (int64_t)sizeof(float), 0, end);
     for (int tensor = 0; tensor < tensors; tensor++) {
         view t = view_of(place, tensor);
         /* where a tensor is empty any pointer will do, but it has to point somewhere */
@@ -245,9 +245,9 @@ static void place_packed(placement *place, layout kind, guarded_end end) {
             move_elements(&t, t.dense, place->data[tensor], INT64_MAX, STORE);
         }
     }
-    if (kind == LAYOUT_PACKED_OUT) {
-        place->packed_copy = test_allocate(memory->bytes);
-        memcpy(place->packed_copy, memory->data, (size_t)memory->bytes);
+    if (kind == LAYOUT_FUSED_OUT) {
+        place->fused_copy = test_allocate(memory->bytes);
+        memcpy(place->fused_copy, memory->data, (size_t)memory->bytes);
     }
 }
 
@@ -265,15 +265,15 @@ void placement_create(placement *place, problem *p, layout kind, guarded_end end
     place->problem = p;
     place->desc = default_desc(p);
     placement_strides(&place->desc, p, kind, random);
-    bool packed = kind == LAYOUT_PACKED || kind == LAYOUT_PACKED_OUT;
-    if (packed) {
-        place_packed(place, kind, end);
+    bool fused = kind == LAYOUT_FUSED || kind == LAYOUT_FUSED_OUT;
+    if (fused) {
+        place_fused(place, kind, end);
     }
     for (int tensor = 0; tensor < TENSORS; tensor++) {
         if (place->data[tensor] == NULL) {
             place_alone(place, tensor, kind, end, random);
         }
-        if (place->memory[tensor].map != NULL && tensor <= TENSOR_V && kind != LAYOUT_PACKED_OUT) {
+        if (place->memory[tensor].map != NULL && tensor <= TENSOR_V && kind != LAYOUT_FUSED_OUT) {
             guarded_protect(&place->memory[tensor], true);
         }
     }
@@ -292,7 +292,7 @@ void placement_destroy(placement *place) {
     guarded_destroy(&place->query_lengths);
     guarded_destroy(&place->slopes);
     guarded_destroy(&place->table);
-    free(place->packed_copy);
+    free(place->fused_copy);
 }
 
 /* ---- calls ---- */
@@ -351,13 +351,13 @@ static void *guarded_workspace(const gatun_context *context, const gatun_attenti
 /* Takes the results out of memory, and checks that all else is as it was before the call. */
 static bool collect(placement *place, int tensor, float *dense, const char *what) {
     view t = view_of(place, tensor);
-    bool in_packed = place->memory[tensor].map == NULL;
-    guarded *memory = &place->memory[in_packed ? TENSOR_Q : tensor];
+    bool in_fused = place->memory[tensor].map == NULL;
+    guarded *memory = &place->memory[in_fused ? TENSOR_Q : tensor];
     move_elements(&t, dense, place->data[tensor], INT64_MAX, LOAD);
     move_elements(&t, dense, place->data[tensor], INT64_MAX, ERASE);
     bool clean;
-    if (in_packed) {
-        clean = guarded_intact(memory) && memcmp(memory->data, place->packed_copy, (size_t)memory->bytes) == 0;
+    if (in_fused) {
+        clean = guarded_intact(memory) && memcmp(memory->data, place->fused_copy, (size_t)memory->bytes) == 0;
     } else {
         clean = guarded_unwritten(memory);
     }

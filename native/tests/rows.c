@@ -52,7 +52,31 @@ bool same_elements(const matrix *a, const matrix *b) {
     return true;
 }
 
-gatun_rows_desc rows_desc(int64_t rows, int64_t dim) {
-    return (gatun_rows_desc){
-        .struct_size = sizeof(gatun_rows_desc), .rows = rows, .dim = dim, .x_row = dim, .out_row = dim, .epsilon = 0};
+gatun_norm_desc norm_desc(int64_t rows, int64_t dim) {
+    return (gatun_norm_desc){
+        .struct_size = sizeof(gatun_norm_desc), .rows = rows, .dim = dim, .x_row = dim, .out_row = dim};
+}
+
+gatun_activation_desc activation_desc(int64_t rows, int64_t dim, int32_t activation) {
+    return (gatun_activation_desc){.struct_size = sizeof(gatun_activation_desc),
+        .rows = rows,
+        .dim = dim,
+        .x_row = dim,
+        .out_row = dim,
+        .activation = activation};
+}
+
+gatun_embedding_desc embedding_desc(int64_t rows, int64_t dim) {
+    return (gatun_embedding_desc){
+        .struct_size = sizeof(gatun_embedding_desc), .rows = rows, .dim = dim, .out_row = dim};
+}
+
+gatun_pool_desc pool_desc(int64_t sequences, int64_t dim) {
+    return (gatun_pool_desc){
+        .struct_size = sizeof(gatun_pool_desc), .sequences = sequences, .dim = dim, .x_row = dim, .out_row = dim};
+}
+
+gatun_softmax_desc softmax_desc(int64_t rows, int64_t dim) {
+    return (gatun_softmax_desc){
+        .struct_size = sizeof(gatun_softmax_desc), .rows = rows, .dim = dim, .x_row = dim, .out_row = dim};
 }

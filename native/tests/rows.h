@@ -31,7 +31,12 @@ bool only_elements_written(const matrix *m, const float *before);
 
 bool same_elements(const matrix *a, const matrix *b);
 
-gatun_rows_desc rows_desc(int64_t rows, int64_t dim);
+/* Descriptors of contiguous rows, without residual, gate and sum. */
+gatun_norm_desc norm_desc(int64_t rows, int64_t dim);
+gatun_activation_desc activation_desc(int64_t rows, int64_t dim, int32_t activation);
+gatun_embedding_desc embedding_desc(int64_t rows, int64_t dim);
+gatun_pool_desc pool_desc(int64_t sequences, int64_t dim);
+gatun_softmax_desc softmax_desc(int64_t rows, int64_t dim);
 
 /* Every width of a last vector on every tier, and what real models have. */
 static const int64_t dims[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,

@@ -51,7 +51,7 @@ typedef struct member {
     int64_t count;
 } member;
 
-enum { MAX_MEMBERS = 200 };
+enum { MAX_MEMBERS = 400 };
 
 static member members[MAX_MEMBERS];
 static int member_count;
@@ -146,121 +146,11 @@ typedef struct layout_line {
     int64_t size;
 } layout_line;
 
-#define STRUCT(type)                                                                                                   \
-    { #type, -1, (int64_t)sizeof(type) }
-#define MEMBER(type, member)                                                                                           \
-    { #type "." #member, (int64_t)offsetof(type, member), (int64_t)sizeof(((type *)0)->member) }
-
 static const layout_line compiled[] = {
-    STRUCT(gatun_config),
-    MEMBER(gatun_config, struct_size),
-    MEMBER(gatun_config, threads),
-    MEMBER(gatun_config, tier),
-    MEMBER(gatun_config, flags),
-    MEMBER(gatun_config, reserved),
-    STRUCT(gatun_info),
-    MEMBER(gatun_info, struct_size),
-    MEMBER(gatun_info, tier),
-    MEMBER(gatun_info, tier_source),
-    MEMBER(gatun_info, threads),
-    MEMBER(gatun_info, tiers),
-    MEMBER(gatun_info, cpus),
-    MEMBER(gatun_info, l1d_bytes),
-    MEMBER(gatun_info, l2_bytes),
-    MEMBER(gatun_info, l3_bytes),
-    MEMBER(gatun_info, calls),
-    MEMBER(gatun_info, tasks),
-    MEMBER(gatun_info, tasks_helped),
-    MEMBER(gatun_info, blocks_redone),
-    MEMBER(gatun_info, cpu),
-    MEMBER(gatun_info, reserved),
-    STRUCT(gatun_attention_desc),
-    MEMBER(gatun_attention_desc, struct_size),
-    MEMBER(gatun_attention_desc, flags),
-    MEMBER(gatun_attention_desc, dtype),
-    MEMBER(gatun_attention_desc, kv_dtype),
-    MEMBER(gatun_attention_desc, causal),
-    MEMBER(gatun_attention_desc, max_threads),
-    MEMBER(gatun_attention_desc, scale),
-    MEMBER(gatun_attention_desc, reserved0),
-    MEMBER(gatun_attention_desc, batch),
-    MEMBER(gatun_attention_desc, heads),
-    MEMBER(gatun_attention_desc, kv_heads),
-    MEMBER(gatun_attention_desc, seq_q),
-    MEMBER(gatun_attention_desc, seq_k),
-    MEMBER(gatun_attention_desc, head_dim),
-    MEMBER(gatun_attention_desc, head_dim_v),
-    MEMBER(gatun_attention_desc, q_stride),
-    MEMBER(gatun_attention_desc, k_stride),
-    MEMBER(gatun_attention_desc, v_stride),
-    MEMBER(gatun_attention_desc, out_stride),
-    MEMBER(gatun_attention_desc, lse_stride),
-    MEMBER(gatun_attention_desc, relative_span),
-    MEMBER(gatun_attention_desc, reserved),
-    STRUCT(gatun_attention_plan_info),
-    MEMBER(gatun_attention_plan_info, struct_size),
-    MEMBER(gatun_attention_plan_info, tier),
-    MEMBER(gatun_attention_plan_info, kernel),
-    MEMBER(gatun_attention_plan_info, threads),
-    MEMBER(gatun_attention_plan_info, block_lanes),
-    MEMBER(gatun_attention_plan_info, task_blocks),
-    MEMBER(gatun_attention_plan_info, tile_keys),
-    MEMBER(gatun_attention_plan_info, chain_keys),
-    MEMBER(gatun_attention_plan_info, split_keys),
-    MEMBER(gatun_attention_plan_info, keys_stay),
-    MEMBER(gatun_attention_plan_info, copies),
-    MEMBER(gatun_attention_plan_info, key_splits),
-    MEMBER(gatun_attention_plan_info, task_lanes),
-    MEMBER(gatun_attention_plan_info, tasks),
-    MEMBER(gatun_attention_plan_info, scratch_bytes),
-    MEMBER(gatun_attention_plan_info, workspace_bytes),
-    MEMBER(gatun_attention_plan_info, flops),
-    MEMBER(gatun_attention_plan_info, predicted_share),
-    MEMBER(gatun_attention_plan_info, reserved),
-    STRUCT(gatun_sgemm_desc),
-    MEMBER(gatun_sgemm_desc, struct_size),
-    MEMBER(gatun_sgemm_desc, flags),
-    MEMBER(gatun_sgemm_desc, m),
-    MEMBER(gatun_sgemm_desc, n),
-    MEMBER(gatun_sgemm_desc, k),
-    MEMBER(gatun_sgemm_desc, lda),
-    MEMBER(gatun_sgemm_desc, ldb),
-    MEMBER(gatun_sgemm_desc, ldc),
-    MEMBER(gatun_sgemm_desc, alpha),
-    MEMBER(gatun_sgemm_desc, beta),
-    MEMBER(gatun_sgemm_desc, max_threads),
-    MEMBER(gatun_sgemm_desc, activation),
-    MEMBER(gatun_sgemm_desc, reserved),
-    STRUCT(gatun_rows_desc),
-    MEMBER(gatun_rows_desc, struct_size),
-    MEMBER(gatun_rows_desc, flags),
-    MEMBER(gatun_rows_desc, rows),
-    MEMBER(gatun_rows_desc, dim),
-    MEMBER(gatun_rows_desc, x_row),
-    MEMBER(gatun_rows_desc, other_row),
-    MEMBER(gatun_rows_desc, sum_row),
-    MEMBER(gatun_rows_desc, out_row),
-    MEMBER(gatun_rows_desc, activation),
-    MEMBER(gatun_rows_desc, max_threads),
-    MEMBER(gatun_rows_desc, epsilon),
-    MEMBER(gatun_rows_desc, scale),
-    MEMBER(gatun_rows_desc, table_rows),
-    MEMBER(gatun_rows_desc, reserved),
-    STRUCT(gatun_rotary_desc),
-    MEMBER(gatun_rotary_desc, struct_size),
-    MEMBER(gatun_rotary_desc, flags),
-    MEMBER(gatun_rotary_desc, rows),
-    MEMBER(gatun_rotary_desc, heads),
-    MEMBER(gatun_rotary_desc, head_dim),
-    MEMBER(gatun_rotary_desc, rotary_dim),
-    MEMBER(gatun_rotary_desc, x_row),
-    MEMBER(gatun_rotary_desc, x_head),
-    MEMBER(gatun_rotary_desc, out_row),
-    MEMBER(gatun_rotary_desc, out_head),
-    MEMBER(gatun_rotary_desc, table_rows),
-    MEMBER(gatun_rotary_desc, max_threads),
-    MEMBER(gatun_rotary_desc, reserved0),
-    MEMBER(gatun_rotary_desc, reserved),
+#define GATUN_MEMBER(type, member)                                                                                     \
+    {#type "." #member, (int64_t)offsetof(type, member), (int64_t)sizeof(((type *)0)->member)},
+#define GATUN_STRUCT(type, members) {#type, -1, (int64_t)sizeof(type)}, members
+#include "../src/structs.inc"
 };
 
 enum { COMPILED = sizeof compiled / sizeof *compiled };
@@ -302,7 +192,7 @@ static void layout_text(void) {
                     (long long)compiled[i].size, line);
             }
         }
-        CHECK(found, "the text has %s, which this test does not know", name);
+        CHECK(found, "the text has %s, which structs.inc does not list", name);
     }
     for (size_t i = 0; i < COMPILED; i++) {
         CHECK(seen[i], "the text lacks %s", compiled[i].name);
@@ -311,7 +201,7 @@ static void layout_text(void) {
 }
 
 /*
- * The list above has all members of the header, without padding between them, so that no binding depends on a
+ * structs.inc has all members of the header, without padding between them, so that no binding depends on a
  * compiler's rules.
  */
 static void layout_is_whole(void) {
@@ -337,7 +227,7 @@ static void layout_is_whole(void) {
                     (long long)compiled[i].size);
             }
         }
-        CHECK(found, "%s is not in this test's list of members", name);
+        CHECK(found, "%s is not in structs.inc", name);
         for (size_t i = 0; last && i < COMPILED; i++) {
             if (strcmp(compiled[i].name, m->of) == 0) {
                 CHECK(compiled[i].size == next, "%s: padding at its end", m->of);

@@ -1,6 +1,6 @@
 /*
  * ALiBi slopes and tables of relative positions: against the double reference over shapes, masks, lengths, groups and
- * packed sequences; NaN and infinities among the biases; what is refused. Equal bits over threads, batch, heads and
+ * ragged sequences; NaN and infinities among the biases; what is refused. Equal bits over threads, batch, heads and
  * layouts are test_bits.c's matter, which has biased shapes as well.
  */
 #include <math.h>
@@ -377,7 +377,7 @@ static void masked_places(void) {
     }
 }
 
-/* ---- packed sequences ---- */
+/* ---- ragged sequences ---- */
 
 typedef struct sequences {
     int64_t count;
@@ -397,7 +397,7 @@ static const sequences lists[] = {
 };
 
 /* Each sequence has the bits that it has alone, and is within the bound of the reference. */
-static void check_packed(const sequences *s, int32_t tier, const char *what) {
+static void check_ragged(const sequences *s, int32_t tier, const char *what) {
     int32_t offsets_q[6] = {0};
     int32_t offsets_k[6] = {0};
     int64_t most_q = 0;
@@ -410,9 +410,9 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
     }
     problem all = biased_problem(1, s->heads, s->kv_heads, offsets_q[s->count], offsets_k[s->count], s->head_dim,
         s->causal, LENGTHS_NONE, s->kind, s->span, 7);
-    outcome packed;
+    outcome ragged;
     outcome one;
-    outcome_create(&packed, &all);
+    outcome_create(&ragged, &all);
     outcome_create(&one, &all);
     gatun_attention_desc desc = default_desc(&all);
     desc.flags |= (GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K);
@@ -430,7 +430,7 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
         int64_t bytes;
         void *workspace = new_workspace(context, &desc, &bytes);
         int32_t status = forward_problem(
-            context, &desc, workspace, bytes, &all, all.q, all.k, all.v, packed.out, packed.lse, offsets_q, offsets_k);
+            context, &desc, workspace, bytes, &all, all.q, all.k, all.v, ragged.out, ragged.lse, offsets_q, offsets_k);
         CHECK(status == GATUN_OK, "%s: %s", what, gatun_status_string(status));
         free(workspace);
         for (int64_t b = 0; b < s->count && status == GATUN_OK; b++) {
@@ -440,7 +440,7 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
             part.q += offsets_q[b] * s->heads * s->head_dim;
             part.k += offsets_k[b] * s->kv_heads * s->head_dim;
             part.v += offsets_k[b] * s->kv_heads * s->head_dim;
-            outcome got = {packed.out + offsets_q[b] * s->heads * s->head_dim, packed.lse + offsets_q[b] * s->heads};
+            outcome got = {ragged.out + offsets_q[b] * s->heads * s->head_dim, ragged.lse + offsets_q[b] * s->heads};
             char name[128];
             snprintf(name, sizeof name, "%s, sequence %d", what, (int)b);
             if (run_problem(&part, tier, 1, &one, name)) {
@@ -452,19 +452,19 @@ static void check_packed(const sequences *s, int32_t tier, const char *what) {
             expected_destroy(&want);
         }
     }
-    outcome_free(&packed);
+    outcome_free(&ragged);
     outcome_free(&one);
     problem_free(&all);
 }
 
-static void packed(void) {
+static void ragged(void) {
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int t = 0; t < tier_count; t++) {
         for (size_t n = 0; n < sizeof lists / sizeof *lists; n++) {
             char what[64];
             snprintf(what, sizeof what, "list %d, %s", (int)n, gatun_tier_name(tiers[t]));
-            check_packed(&lists[n], tiers[t], what);
+            check_ragged(&lists[n], tiers[t], what);
         }
     }
 }
@@ -633,5 +633,5 @@ static void nothing_to_do(void) {
 
 const test_case bias_tests[] = {{"shapes", shapes}, {"large", large}, {"scales", scales}, {"slopes", slopes},
     {"positions", positions}, {"not_finite", not_finite}, {"minus_infinity", minus_infinity},
-    {"masked_places", masked_places}, {"packed", packed}, {"memory", memory}, {"refused", refused},
+    {"masked_places", masked_places}, {"ragged", ragged}, {"memory", memory}, {"refused", refused},
     {"nothing_to_do", nothing_to_do}, {NULL, NULL}};

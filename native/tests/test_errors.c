@@ -430,7 +430,7 @@ static void extensions(void) {
         const void *extension[EXTENSIONS] = {NULL};
         extension[n] = something;
         int32_t status = forward_extended(&c, extension);
-        /* offsets and two biases are built, and belong to flags (see test_packed.c, test_bias.c) */
+        /* offsets and two biases are built, and belong to flags (see test_ragged.c, test_bias.c) */
         bool built = n < 2 || n == 6 || n == 11;
         int32_t wanted = built ? GATUN_E_INVALID : GATUN_E_UNSUPPORTED;
         CHECK(status == wanted, "%s: expected \"%s\", got \"%s\"", names[n], gatun_status_string(wanted),

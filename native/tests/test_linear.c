@@ -40,7 +40,7 @@ static const void *blas(void) {
 /* ---- layers in guarded memory ---- */
 
 typedef struct layer {
-    gatun_sgemm_desc desc;
+    gatun_linear_desc desc;
     guarded a, b, c, bias;
     float *c_before; /* all of C's memory */
     bool biased;
@@ -70,7 +70,7 @@ static layer layer_create(const shape *s) {
     rng random = rng_make(test_seed(), (uint64_t)(s->m * 1000003 + s->n * 1009 + s->k));
     bool ta = (s->flags & GATUN_SGEMM_TRANSPOSE_A) != 0;
     bool tb = (s->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
-    l.desc = (gatun_sgemm_desc){.struct_size = sizeof l.desc,
+    l.desc = (gatun_linear_desc){.struct_size = sizeof l.desc,
         .flags = s->flags,
         .m = s->m,
         .n = s->n,
@@ -117,8 +117,23 @@ static int32_t run(layer *l, gatun_context *context, int32_t max_threads) {
         l->biased ? (const float *)(void *)l->bias.data : NULL, (float *)(void *)l->c.data);
 }
 
+/* The product of a layer, without its activation. */
+static gatun_sgemm_desc product_of(const gatun_linear_desc *d) {
+    return (gatun_sgemm_desc){.struct_size = sizeof(gatun_sgemm_desc),
+        .flags = d->flags,
+        .m = d->m,
+        .n = d->n,
+        .k = d->k,
+        .lda = d->lda,
+        .ldb = d->ldb,
+        .ldc = d->ldc,
+        .alpha = d->alpha,
+        .beta = d->beta,
+        .max_threads = d->max_threads};
+}
+
 static void check_result(const layer *l, const char *what) {
-    const gatun_sgemm_desc *d = &l->desc;
+    const gatun_linear_desc *d = &l->desc;
     const float *a = (const float *)(const void *)l->a.data;
     const float *b = (const float *)(const void *)l->b.data;
     const float *c = (const float *)(const void *)l->c.data;
@@ -132,7 +147,8 @@ static void check_result(const layer *l, const char *what) {
             continue;
         }
         double magnitude;
-        double sum = product_exact(d, a, b, i, j, &magnitude);
+        const gatun_sgemm_desc product = product_of(d);
+        double sum = product_exact(&product, a, b, i, j, &magnitude);
         double old = d->beta != 0 ? (double)d->beta * (double)l->c_before[at] : 0;
         double z = (double)d->alpha * sum + old + (l->biased ? (double)bias[j] : 0);
         double want = activation_exact(d->activation, z);
@@ -154,14 +170,13 @@ static void check_result(const layer *l, const char *what) {
 
 /* The same bits as product and activation one after the other. */
 static void check_two_steps(layer *l, gatun_context *context, const float *fused, const char *what) {
-    gatun_sgemm_desc product = l->desc;
-    product.activation = 0;
+    const gatun_sgemm_desc product = product_of(&l->desc);
     float *c = (float *)(void *)l->c.data;
     memcpy(c, l->c_before, (size_t)l->c.bytes);
     CHECK_STATUS(
         gatun_sgemm(context, &product, blas(), (const float *)(void *)l->a.data, (const float *)(void *)l->b.data, c),
         GATUN_OK);
-    gatun_rows_desc rows = {.struct_size = sizeof rows,
+    const gatun_activation_desc rows = {.struct_size = sizeof rows,
         .rows = product.m,
         .dim = product.n,
         .x_row = product.ldc,
@@ -260,24 +275,18 @@ static void factors(void) {
 static void refused(void) {
     gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
     layer l = layer_create(&(shape){.m = 6, .n = 7, .k = 5, .alpha = 1, .beta = 1, .biased = true});
-    const gatun_sgemm_desc good = l.desc;
+    const gatun_linear_desc good = l.desc;
     const float *a = (const float *)(void *)l.a.data;
     const float *b = (const float *)(void *)l.b.data;
     const float *bias = (const float *)(void *)l.bias.data;
     float *c = (float *)(void *)l.c.data;
     static const int32_t activations[] = {-1, GATUN_ACTIVATION_QUICK_GELU + 1, INT32_MAX, INT32_MIN};
     for (int n = 0; n < 4; n++) {
-        gatun_sgemm_desc desc = good;
+        gatun_linear_desc desc = good;
         desc.activation = activations[n];
         CHECK_STATUS(gatun_linear(context, &desc, blas(), a, b, bias, c), GATUN_E_INVALID);
     }
-    /* gatun_sgemm has none */
-    for (int32_t kind = 1; kind <= GATUN_ACTIVATION_QUICK_GELU; kind++) {
-        gatun_sgemm_desc desc = good;
-        desc.activation = kind;
-        CHECK_STATUS(gatun_sgemm(context, &desc, blas(), a, b, c), GATUN_E_INVALID);
-    }
-    gatun_sgemm_desc desc = good;
+    gatun_linear_desc desc = good;
     desc.struct_size = 8;
     CHECK_STATUS(gatun_linear(context, &desc, blas(), a, b, bias, c), GATUN_E_VERSION);
     desc = good;

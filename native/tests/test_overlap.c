@@ -1,5 +1,5 @@
 /*
- * Sharing of memory between tensors: interleaved in one packed buffer it is legal and right, else it is refused;
+ * Sharing of memory between tensors: interleaved in one fused buffer it is legal and right, else it is refused;
  * compared with a search through the addresses of all elements.
  */
 #include <stdio.h>
@@ -139,7 +139,7 @@ static int32_t run_shared(const shared_call *c, const char *what) {
 }
 
 /* [batch][seq][slots][heads][dim], with q, k, v and out in slots of their own. */
-static shared_call packed(int64_t batch, int64_t seq, int64_t heads, int64_t dim, int64_t slots) {
+static shared_call fused(int64_t batch, int64_t seq, int64_t heads, int64_t dim, int64_t slots) {
     problem p = {.batch = batch,
         .heads = heads,
         .kv_heads = heads,
@@ -169,11 +169,11 @@ static void check_overlap(const shared_call *c, const char *what) {
 }
 
 static void interleaved(void) {
-    shared_call c = packed(2, 5, 3, 8, 4);
+    shared_call c = fused(2, 5, 3, 8, 4);
     check_accepted(&c, "[batch][seq][4][heads][dim]");
     /* out in any slot */
     for (int64_t slot = 0; slot < 4; slot++) {
-        c = packed(2, 5, 3, 8, 4);
+        c = fused(2, 5, 3, 8, 4);
         c.out = slot * 24;
         c.q = (slot + 1) % 4 * 24;
         c.k = (slot + 2) % 4 * 24;
@@ -182,27 +182,27 @@ static void interleaved(void) {
     }
     /* every shift of out by less than a row that meets a slot in use is refused */
     for (int64_t shift = 1; shift < 24; shift++) {
-        c = packed(2, 5, 3, 8, 4);
+        c = fused(2, 5, 3, 8, 4);
         c.out -= shift;
-        check_overlap(&c, "out shifted down within the packed buffer");
-        c = packed(2, 5, 3, 8, 4);
+        check_overlap(&c, "out shifted down within the fused buffer");
+        c = fused(2, 5, 3, 8, 4);
         c.out += shift;
-        check_overlap(&c, "out shifted up within the packed buffer");
+        check_overlap(&c, "out shifted up within the fused buffer");
     }
     /* a fifth slot gives room for shifts */
     for (int64_t shift = 0; shift <= 24; shift++) {
-        c = packed(2, 5, 3, 8, 5);
+        c = fused(2, 5, 3, 8, 5);
         c.out += shift;
         check_accepted(&c, "out shifted within two free slots");
     }
-    c = packed(2, 5, 3, 8, 4);
+    c = fused(2, 5, 3, 8, 4);
     c.desc.kv_heads = 1;
     check_accepted(&c, "fewer key/value heads");
-    c = packed(1, 5, 3, 8, 4);
+    c = fused(1, 5, 3, 8, 4);
     c.desc.seq_k = 3;
     check_accepted(&c, "fewer keys than rows");
     /* lse in the gaps of equal strides has a dim of 1: one free element for each head */
-    c = packed(2, 5, 3, 8, 4);
+    c = fused(2, 5, 3, 8, 4);
     c.q += 1;
     c.k += 1;
     c.v += 1;

@@ -64,7 +64,7 @@ typedef struct example {
     int32_t blocks_of_8; /* with 8 threads */
     int64_t tasks_of_8;
     int64_t scratch_bytes;
-    int keys_stay;
+    int kv_fits_l2;
     int32_t copy;
     double flops;
 } example;
@@ -81,8 +81,8 @@ static const example examples[] = {
         68719476736},
     {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 8, 128, 8, 128, 1350976, 1, GATUN_COPY_HEADS,
         17179869184},
-    {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_FEW_ROWS, 1, 8, 1, 16, 103424, 0, GATUN_COPY_NONE, 67108864},
-    {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_FEW_ROWS, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE,
+    {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_DECODE, 1, 8, 1, 16, 103424, 0, GATUN_COPY_NONE, 67108864},
+    {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_DECODE, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE,
         536870912},
 };
 
@@ -104,7 +104,7 @@ static void shapes(void) {
         CHECK(of_8.blocks == e->blocks_of_8 && of_8.tasks == e->tasks_of_8, "%s, 8 threads: %d blocks, %lld tasks",
             e->name, (int)of_8.blocks, (long long)of_8.tasks);
         CHECK(plan.scratch_bytes == e->scratch_bytes, "%s: %lld bytes", e->name, (long long)plan.scratch_bytes);
-        CHECK((plan.keys_stay != 0) == (e->keys_stay != 0), "%s: keys_stay %d", e->name, plan.keys_stay);
+        CHECK((plan.kv_fits_l2 != 0) == (e->kv_fits_l2 != 0), "%s: kv_fits_l2 %d", e->name, plan.kv_fits_l2);
         CHECK(plan.copy == e->copy && plan.key_splits == 1 && plan.partial_bytes == 0, "%s: copied %d, key_splits %d",
             e->name, plan.copy, (int)plan.key_splits);
         double flops = gatun__attention_flops(&desc);
@@ -145,7 +145,7 @@ static void invariants(void) {
         const gatun__attention_plan again = make_plan(&desc, tiers[i].tier, lanes, threads, &sizes, NULL);
         CHECK(plan.kernel == again.kernel && plan.threads == again.threads && plan.blocks == again.blocks &&
                   plan.task_lanes == again.task_lanes && plan.row_tasks == again.row_tasks &&
-                  plan.tasks == again.tasks && plan.keys_stay == again.keys_stay && plan.copy == again.copy &&
+                  plan.tasks == again.tasks && plan.kv_fits_l2 == again.kv_fits_l2 && plan.copy == again.copy &&
                   plan.key_splits == again.key_splits && plan.scratch_bytes == again.scratch_bytes &&
                   plan.workspace_bytes == again.workspace_bytes,
             "the same arguments give another plan");
@@ -166,7 +166,7 @@ static void invariants(void) {
         CHECK(plan.key_splits >= 1 && plan.key_splits * step >= splits &&
                   (plan.key_splits == 1 || (plan.key_splits - 1) * step < splits),
             "%d parts of %lld splits", (int)plan.key_splits, (long long)step);
-        CHECK(plan.key_splits == 1 || (plan.kernel == GATUN_KERNEL_FEW_ROWS && plan.threads > 1), "%d parts",
+        CHECK(plan.key_splits == 1 || (plan.kernel == GATUN_KERNEL_DECODE && plan.threads > 1), "%d parts",
             (int)plan.key_splits);
         const int32_t most = desc.max_threads > 0 && desc.max_threads < threads ? desc.max_threads : threads;
         CHECK(plan.threads >= 1 && plan.threads <= most, "%d threads of %d, at most %d", (int)plan.threads,
@@ -355,7 +355,7 @@ static void key_parts(void) {
 
 static void kernels(void) {
     gatun_attention_desc desc = shape(2, 4, 2, 4, 100, 64);
-    CHECK(kernel_of(&desc) == GATUN_KERNEL_FEW_ROWS, "4 rows: kernel %d", (int)kernel_of(&desc));
+    CHECK(kernel_of(&desc) == GATUN_KERNEL_DECODE, "4 rows: kernel %d", (int)kernel_of(&desc));
     desc.seq_q = 5;
     CHECK(kernel_of(&desc) == GATUN_KERNEL_GENERAL, "5 rows: kernel %d", (int)kernel_of(&desc));
     desc.seq_q = 4;
@@ -363,7 +363,7 @@ static void kernels(void) {
     CHECK(kernel_of(&desc) == GATUN_KERNEL_GENERAL, "4 rows with biases: kernel %d", (int)kernel_of(&desc));
     /* few rows come first: they decide bits */
     desc = shape(1, 1, 1, 4, 16, 32);
-    CHECK(kernel_of(&desc) == GATUN_KERNEL_FEW_ROWS, "4 rows and 16 keys: kernel %d", (int)kernel_of(&desc));
+    CHECK(kernel_of(&desc) == GATUN_KERNEL_DECODE, "4 rows and 16 keys: kernel %d", (int)kernel_of(&desc));
 
     static const struct {
         int64_t heads, seq_q, seq_k, head_dim, head_dim_v;
@@ -529,9 +529,9 @@ static void info_is_the_plan(void) {
                 CHECK(info.block_lanes >= 4 && info.block_lanes <= GATUN__MAX_BLOCK_LANES, "block_lanes %d",
                     (int)info.block_lanes);
                 CHECK(info.task_blocks == plan.blocks && info.task_lanes == plan.task_lanes &&
-                          info.tasks == plan.tasks && info.keys_stay == plan.keys_stay,
-                    "task_blocks %d, task_lanes %lld, tasks %lld, keys_stay %d", (int)info.task_blocks,
-                    (long long)info.task_lanes, (long long)info.tasks, (int)info.keys_stay);
+                          info.tasks == plan.tasks && info.kv_fits_l2 == plan.kv_fits_l2,
+                    "task_blocks %d, task_lanes %lld, tasks %lld, kv_fits_l2 %d", (int)info.task_blocks,
+                    (long long)info.task_lanes, (long long)info.tasks, (int)info.kv_fits_l2);
                 CHECK(info.tile_keys == 128 && info.chain_keys == 32 && info.split_keys == 2048,
                     "keys: tile %d, chain %d, split %d", (int)info.tile_keys, (int)info.chain_keys,
                     (int)info.split_keys);

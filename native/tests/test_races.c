@@ -32,7 +32,8 @@ typedef struct race {
     _Atomic int over;
     /* for the calls */
     gatun_attention_desc desc;
-    gatun_rows_desc rows;
+    gatun_embedding_desc embedding;
+    gatun_pool_desc pool;
     gatun_rotary_desc rotary;
     const int32_t *key_lengths, *query_lengths, *cu_seqlens_q, *cu_seqlens_k;
     void *workspace;
@@ -267,7 +268,7 @@ static void parts_of_keys(void) {
     key_lengths_of(r);
 }
 
-static void few_rows(void) {
+static void decode_rows(void) {
     key_lengths_of(attention_race(4, 64, 3, 100, 32, GATUN_CAUSAL_BOTTOM_RIGHT));
 }
 
@@ -305,13 +306,13 @@ static void key_offsets(void) {
 
 static int32_t run_embedding(gatun_context *context, const race *r) {
     return gatun_embedding(
-        context, &r->rows, numbers_of(r), r->data[0], numbers_of(r), r->data[1], NULL, NULL, r->data[2]);
+        context, &r->embedding, numbers_of(r), r->data[0], numbers_of(r), r->data[1], NULL, NULL, r->data[2]);
 }
 
 static void embedding_ids(void) {
     enum { ROWS = MOST_NUMBERS, DIM = 24, ENTRIES = 10 };
     race *r = new_race(run_embedding);
-    r->rows = (gatun_rows_desc){.struct_size = sizeof r->rows,
+    r->embedding = (gatun_embedding_desc){.struct_size = sizeof r->embedding,
         .rows = ROWS,
         .dim = DIM,
         .out_row = DIM,
@@ -325,14 +326,18 @@ static void embedding_ids(void) {
 }
 
 static int32_t run_pool(gatun_context *context, const race *r) {
-    return gatun_pool(context, &r->rows, r->data[0], numbers_of(r), r->data[1]);
+    return gatun_pool(context, &r->pool, r->data[0], numbers_of(r), r->data[1]);
 }
 
 static void pool_offsets(void) {
     enum { SEQUENCES = 512, ROWS = 4, DIM = 40 };
     race *r = new_race(run_pool);
-    r->rows = (gatun_rows_desc){
-        .struct_size = sizeof r->rows, .rows = SEQUENCES, .dim = DIM, .x_row = DIM, .out_row = DIM, .max_threads = 1};
+    r->pool = (gatun_pool_desc){.struct_size = sizeof r->pool,
+        .sequences = SEQUENCES,
+        .dim = DIM,
+        .x_row = DIM,
+        .out_row = DIM,
+        .max_threads = 1};
     add_tensor(r, "x", SEQUENCES * ROWS * DIM);
     add_tensor(r, "out", SEQUENCES * DIM);
     set_numbers(r, SEQUENCES + 1, 0, ROWS);
@@ -370,7 +375,7 @@ const test_case races_tests[] = {
     {"query_lengths", query_lengths},
     {"copied_keys", copied_keys},
     {"parts_of_keys", parts_of_keys},
-    {"few_rows", few_rows},
+    {"decode_rows", decode_rows},
     {"tiny_heads", tiny_heads},
     {"query_offsets", query_offsets},
     {"key_offsets", key_offsets},

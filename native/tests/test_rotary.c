@@ -435,7 +435,7 @@ static void pointers(void) {
     rotation_destroy(&t);
 }
 
-/* out is x as a whole, or apart from all inputs; parts of one packed row are apart. */
+/* out is x as a whole, or apart from all inputs; parts of one fused row are apart. */
 static void overlaps(void) {
     enum { ROWS = 4, HEADS = 3, DIM = 10, HALF = 4, WIDTH = 3 * HEADS * DIM, SIZE = ROWS * WIDTH };
     gatun_context *context = shared_context(GATUN_TIER_PORTABLE);

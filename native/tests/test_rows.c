@@ -25,8 +25,7 @@ enum { GRID = 1 << 19 };
 
 static void check_grid(gatun_context *context, int32_t kind, const float *x, float *out, const char *what) {
     enum { ROW = 1 << 9 };
-    gatun_rows_desc desc = rows_desc(GRID / ROW, ROW);
-    desc.activation = kind;
+    gatun_activation_desc desc = activation_desc(GRID / ROW, ROW, kind);
     REQUIRE_STATUS(gatun_activation(context, &desc, x, NULL, NULL, out), GATUN_OK);
     for (int64_t i = 0; i < GRID; i++) {
         double want = activation_exact(kind, (double)x[i]);
@@ -84,8 +83,7 @@ static void activation_special(void) {
                 for (int i = 0; i < DIM; i++) {
                     x[i] = rng_normal(&random);
                 }
-                gatun_rows_desc desc = rows_desc(1, DIM);
-                desc.activation = kind;
+                gatun_activation_desc desc = activation_desc(1, DIM, kind);
                 CHECK_STATUS(gatun_activation(shared_context(tiers[t]), &desc, x, NULL, NULL, plain), GATUN_OK);
                 for (int place = 0; place < DIM; place += 6) {
                     float kept = x[place];
@@ -148,10 +146,9 @@ static void check_activation(const activation_case *c, int32_t tier) {
     if (c->place != IN_OTHER) {
         guarded_protect(&gate.memory, true);
     }
-    gatun_rows_desc desc = rows_desc(c->rows, c->dim);
-    desc.activation = c->kind;
+    gatun_activation_desc desc = activation_desc(c->rows, c->dim, c->kind);
     desc.x_row = x.row;
-    desc.other_row = c->gated ? gate.row : 0;
+    desc.gate_row = c->gated ? gate.row : 0;
     desc.out_row = out->row;
     matrix first = matrix_create("first result", c->rows, c->dim, 0, GUARD_AFTER);
     for (int n = 0; n < 4; n++) {
@@ -294,10 +291,10 @@ static void check_norm(const norm_case *c, int32_t tier) {
             guarded_protect(&all[i]->memory, true);
         }
     }
-    gatun_rows_desc desc = rows_desc(c->rows, c->dim);
+    gatun_norm_desc desc = norm_desc(c->rows, c->dim);
     desc.flags = c->rms ? GATUN_NORM_RMS : 0;
     desc.x_row = x.row;
-    desc.other_row = c->residual ? residual.row : 0;
+    desc.residual_row = c->residual ? residual.row : 0;
     desc.sum_row = c->sum ? sum->row : 0;
     desc.out_row = out->row;
     desc.epsilon = c->epsilon;
@@ -427,7 +424,7 @@ static void norm_of_constant_rows(void) {
                     gamma.data[i] = 2;
                     beta.data[i] = 0.25f;
                 }
-                gatun_rows_desc desc = rows_desc(1, dims[d]);
+                gatun_norm_desc desc = norm_desc(1, dims[d]);
                 desc.epsilon = 1e-12f;
                 CHECK_STATUS(gatun_norm(shared_context(tiers[t]), &desc, x.data, NULL, NULL, gamma.data, beta.data,
                                  NULL, out.data),
@@ -466,7 +463,7 @@ static void norm_special(void) {
     for (int i = 0; i < DIM; i++) {
         gamma[i] = 1;
     }
-    gatun_rows_desc desc = rows_desc(ROWS, DIM);
+    gatun_norm_desc desc = norm_desc(ROWS, DIM);
     desc.epsilon = 1e-5f;
     for (int t = 0; t < tier_count; t++) {
         gatun_context *context = shared_context(tiers[t]);
@@ -540,7 +537,7 @@ static void check_softmax(int32_t tier, int64_t rows, int64_t dim, int64_t gap, 
         guarded_protect(&x.memory, true);
     }
     matrix first = matrix_create("first result", rows, dim, 0, GUARD_AFTER);
-    gatun_rows_desc desc = rows_desc(rows, dim);
+    gatun_softmax_desc desc = softmax_desc(rows, dim);
     desc.flags = logarithm ? GATUN_SOFTMAX_LOG : 0;
     desc.x_row = x.row;
     desc.out_row = out->row;
@@ -601,7 +598,7 @@ static void softmax_of_long_rows(void) {
                     x.data[i] = kind == 1 && i == lengths[n] / 2 ? 12 : kind == 2 && i == 0 ? 0 : value;
                 }
                 for (int logarithm = 0; logarithm < 2; logarithm++) {
-                    gatun_rows_desc desc = rows_desc(1, lengths[n]);
+                    gatun_softmax_desc desc = softmax_desc(1, lengths[n]);
                     desc.flags = logarithm ? GATUN_SOFTMAX_LOG : 0;
                     char what[96];
                     snprintf(what, sizeof what, "%lld elements, kind %d, log %d, %s", (long long)lengths[n], kind,
@@ -627,7 +624,7 @@ static void softmax_special(void) {
                 int64_t dim = widths[w];
                 matrix x = matrix_create("x", 3, dim, 0, GUARD_AFTER);
                 matrix out = matrix_create("out", 3, dim, 0, GUARD_AFTER);
-                gatun_rows_desc desc = rows_desc(3, dim);
+                gatun_softmax_desc desc = softmax_desc(3, dim);
                 desc.flags = logarithm ? GATUN_SOFTMAX_LOG : 0;
                 gatun_context *context = shared_context(tiers[t]);
                 /* rows of -inf alone, of huge numbers of both signs, and of one number beside nothing but -inf */
@@ -679,7 +676,7 @@ static void softmax_refused(void) {
     enum { DIM = 6 };
     gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
     matrix x = matrix_create("x", 4, DIM, 0, GUARD_AFTER);
-    gatun_rows_desc desc = rows_desc(3, DIM);
+    gatun_softmax_desc desc = softmax_desc(3, DIM);
     CHECK_STATUS(gatun_softmax(context, &desc, x.data, x.data + 1), GATUN_E_OVERLAP);
     CHECK_STATUS(gatun_softmax(context, &desc, x.data + DIM, x.data), GATUN_E_OVERLAP);
     CHECK_STATUS(gatun_softmax(context, &desc, NULL, x.data), GATUN_E_NULL);
@@ -702,8 +699,7 @@ static void helped(void) {
     REQUIRE(context != NULL, "no context");
     float *x = test_allocate(MANY * WIDTH * (int64_t)sizeof(float));
     memset(x, 0, MANY * WIDTH * sizeof(float));
-    gatun_rows_desc desc = rows_desc(MANY, WIDTH);
-    desc.activation = GATUN_ACTIVATION_GELU;
+    gatun_activation_desc desc = activation_desc(MANY, WIDTH, GATUN_ACTIVATION_GELU);
     gatun_info info = {.struct_size = sizeof info};
     for (int n = 0; n < 100 && info.tasks_helped == 0; n++) {
         CHECK_STATUS(gatun_activation(context, &desc, x, NULL, NULL, x), GATUN_OK);

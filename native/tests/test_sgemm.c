@@ -294,7 +294,7 @@ static void refused(void) {
         BAD(lda, INT64_C(1) << 31, GATUN_E_INVALID), BAD(ldb, 6, GATUN_E_INVALID),
         BAD(ldb, INT64_C(1) << 31, GATUN_E_INVALID), BAD(ldc, 6, GATUN_E_INVALID), BAD(ldc, 0, GATUN_E_INVALID),
         BAD(ldc, INT64_C(1) << 31, GATUN_E_INVALID), BAD(max_threads, -1, GATUN_E_INVALID),
-        BAD(activation, 1, GATUN_E_INVALID), BAD(activation, -1, GATUN_E_INVALID), BAD(reserved, 1, GATUN_E_VERSION)};
+        BAD(reserved0, 1, GATUN_E_VERSION), BAD(reserved, 1, GATUN_E_VERSION)};
     gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
     product p;
     product_create(&p, 0, 6, 7, 5, 0, 1, 1);

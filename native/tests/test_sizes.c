@@ -1,4 +1,4 @@
-/* Sizes whose products cannot be represented are refused; declared sizes of packed sequences beyond what their offsets hold
+/* Sizes whose products cannot be represented are refused; declared sizes of ragged sequences beyond what their offsets hold
  * change nothing. */
 #include <limits.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@ static gatun_context *best_context(void) {
     return shared_context(tiers[test_tiers(tiers) - 1]);
 }
 
-static gatun_attention_desc packed_desc(int64_t batch, int64_t heads, int64_t seq_q, int64_t seq_k) {
+static gatun_attention_desc ragged_desc(int64_t batch, int64_t heads, int64_t seq_q, int64_t seq_k) {
     return (gatun_attention_desc){.struct_size = sizeof(gatun_attention_desc),
         .flags = GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K,
         .dtype = GATUN_DTYPE_F32,
@@ -32,12 +32,12 @@ static gatun_attention_desc packed_desc(int64_t batch, int64_t heads, int64_t se
         .lse_stride = {0, heads, 1}};
 }
 
-static void packed_products(void) {
+static void ragged_products(void) {
     gatun_context *context = best_context();
     static const int64_t huge[][3] = {{1 << 21, 1 << 21, INT32_MAX}, {INT32_MAX, 1 << 21, INT32_MAX},
         {INT32_MAX, INT32_MAX, 1}, {1 << 21, 1 << 21, (1 << 16) + 1}};
     for (size_t i = 0; i < sizeof huge / sizeof *huge; i++) {
-        gatun_attention_desc desc = packed_desc(huge[i][0], huge[i][1], huge[i][2], 1);
+        gatun_attention_desc desc = ragged_desc(huge[i][0], huge[i][1], huge[i][2], 1);
         char message[200] = "";
         int64_t bytes = -1;
         CHECK_STATUS(gatun_attention_check(context, &desc, message, sizeof message), GATUN_E_INVALID);
@@ -53,7 +53,7 @@ static void packed_products(void) {
             GATUN_E_INVALID);
         CHECK(out[0] == 1, "written");
     }
-    gatun_attention_desc most = packed_desc(1 << 21, 1 << 21, 1 << 16, 1);
+    gatun_attention_desc most = ragged_desc(1 << 21, 1 << 21, 1 << 16, 1);
     int64_t bytes = -1;
     gatun_attention_plan_info info = {.struct_size = sizeof info};
     CHECK_STATUS(gatun_attention_workspace_size(context, &most, &bytes), GATUN_OK);
@@ -65,7 +65,7 @@ static void packed_products(void) {
 /* Runs three sequences, declared with these sizes; how many tasks that took. */
 static int64_t run_declared(int64_t seq_q, int64_t seq_k, int64_t heads, const float *data, float *out, int32_t rows) {
     gatun_context *context = best_context();
-    gatun_attention_desc desc = packed_desc(3, heads, seq_q, seq_k);
+    gatun_attention_desc desc = ragged_desc(3, heads, seq_q, seq_k);
     desc.causal = GATUN_CAUSAL_BOTTOM_RIGHT;
     const int32_t offsets[] = {0, rows, rows, 3 * rows};
     gatun_info before = {.struct_size = sizeof before}, after = before;
@@ -123,7 +123,15 @@ static void products_of_sgemm(void) {
         {.struct_size = sizeof descs[0], .m = most, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = most, .alpha = 1}};
     for (int i = 0; i < 3; i++) {
         CHECK_STATUS(gatun_sgemm(context, &descs[i], sgemm, tensor, tensor + 1, tensor + 2), GATUN_E_INVALID);
-        CHECK_STATUS(gatun_linear(context, &descs[i], sgemm, tensor, tensor + 1, NULL, tensor + 2), GATUN_E_INVALID);
+        const gatun_linear_desc linear = {.struct_size = sizeof linear,
+            .m = descs[i].m,
+            .n = descs[i].n,
+            .k = descs[i].k,
+            .lda = descs[i].lda,
+            .ldb = descs[i].ldb,
+            .ldc = descs[i].ldc,
+            .alpha = 1};
+        CHECK_STATUS(gatun_linear(context, &linear, sgemm, tensor, tensor + 1, NULL, tensor + 2), GATUN_E_INVALID);
     }
 }
 
@@ -131,24 +139,30 @@ static void products_of_rows(void) {
     gatun_context *context = best_context();
     static float x[4], out[4], gamma[4];
     const int64_t most = INT32_MAX;
-    gatun_rows_desc desc = rows_desc(most, 1);
-    desc.out_row = most;
-    CHECK_STATUS(gatun_norm(context, &desc, x, NULL, NULL, gamma, NULL, NULL, out), GATUN_E_INVALID);
-    CHECK_STATUS(gatun_activation(context, &desc, x, NULL, NULL, out), GATUN_E_INVALID);
-    CHECK_STATUS(gatun_softmax(context, &desc, x, out), GATUN_E_INVALID);
-    desc.table_rows[0] = 1;
-    CHECK_STATUS(gatun_embedding(context, &desc, NULL, x, NULL, NULL, NULL, NULL, out), GATUN_E_INVALID);
-    desc = rows_desc(1, most);
-    desc.table_rows[0] = most;
-    CHECK_STATUS(gatun_embedding(context, &desc, NULL, x, NULL, NULL, NULL, NULL, out), GATUN_E_INVALID);
+    gatun_norm_desc norm = norm_desc(most, 1);
+    norm.out_row = most;
+    CHECK_STATUS(gatun_norm(context, &norm, x, NULL, NULL, gamma, NULL, NULL, out), GATUN_E_INVALID);
+    gatun_activation_desc activation = activation_desc(most, 1, GATUN_ACTIVATION_NONE);
+    activation.out_row = most;
+    CHECK_STATUS(gatun_activation(context, &activation, x, NULL, NULL, out), GATUN_E_INVALID);
+    gatun_softmax_desc softmax = softmax_desc(most, 1);
+    softmax.out_row = most;
+    CHECK_STATUS(gatun_softmax(context, &softmax, x, out), GATUN_E_INVALID);
+    gatun_embedding_desc embedding = embedding_desc(most, 1);
+    embedding.out_row = most;
+    embedding.table_rows[0] = 1;
+    CHECK_STATUS(gatun_embedding(context, &embedding, NULL, x, NULL, NULL, NULL, NULL, out), GATUN_E_INVALID);
+    embedding = embedding_desc(1, most);
+    embedding.table_rows[0] = most;
+    CHECK_STATUS(gatun_embedding(context, &embedding, NULL, x, NULL, NULL, NULL, NULL, out), GATUN_E_INVALID);
     static const int32_t offsets[] = {0, INT32_MAX};
-    desc = rows_desc(1, 1);
-    desc.x_row = most;
-    CHECK_STATUS(gatun_pool(context, &desc, x, offsets, out), GATUN_E_INVALID);
+    gatun_pool_desc pool = pool_desc(1, 1);
+    pool.x_row = most;
+    CHECK_STATUS(gatun_pool(context, &pool, x, offsets, out), GATUN_E_INVALID);
 }
 
 const test_case sizes_tests[] = {
-    {"packed_products", packed_products},
+    {"ragged_products", ragged_products},
     {"declared_sizes", declared_sizes},
     {"products_of_sgemm", products_of_sgemm},
     {"products_of_rows", products_of_rows},

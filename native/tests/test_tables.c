@@ -19,8 +19,7 @@ static void check_embedding(
         (long long)dim, (long long)gap, tables, with_ids, (double)scale, gatun_tier_name(tier));
     test_note("%s", what);
     rng random = rng_make(test_seed(), (uint64_t)(rows * 1009 + dim));
-    gatun_rows_desc desc = rows_desc(rows, dim);
-    desc.x_row = 0;
+    gatun_embedding_desc desc = embedding_desc(rows, dim);
     desc.out_row = dim + gap;
     desc.scale = scale;
     matrix table[3];
@@ -102,7 +101,7 @@ static void embedding_ids(void) {
     memset(table, 0, ENTRIES * DIM * sizeof(float));
     matrix out = matrix_create("out", ROWS, DIM, 0, GUARD_AFTER);
     static int32_t ids[3][ROWS];
-    gatun_rows_desc desc = rows_desc(ROWS, DIM);
+    gatun_embedding_desc desc = embedding_desc(ROWS, DIM);
     for (int t = 0; t < 3; t++) {
         desc.table_rows[t] = ENTRIES;
     }
@@ -119,7 +118,7 @@ static void embedding_ids(void) {
         }
     }
     for (int t = 0; t < 3; t++) {
-        gatun_rows_desc broken = desc;
+        gatun_embedding_desc broken = desc;
         broken.table_rows[t] = 0;
         CHECK_STATUS(
             gatun_embedding(context, &broken, ids[0], table, ids[1], table, ids[2], table, out.data), GATUN_E_INVALID);
@@ -169,10 +168,10 @@ static void check_pool(
     float *before = copy_of(&out);
     matrix first = matrix_create("first result", sequences, dim, 0, GUARD_AFTER);
     double *mean = test_allocate(dim * (int64_t)sizeof(double));
-    gatun_rows_desc desc = rows_desc(sequences, dim);
+    gatun_pool_desc desc = pool_desc(sequences, dim);
     desc.x_row = x.row;
     desc.out_row = out.row;
-    desc.activation = kind;
+    desc.pooling = kind;
     desc.flags = flags;
     for (int n = 0; n < 4; n++) {
         matrix_restore(&out, before);
@@ -253,7 +252,7 @@ static void pool_precision(void) {
     }
     const int32_t offsets[] = {0, ROWS};
     float out[2];
-    gatun_rows_desc desc = rows_desc(1, 2);
+    gatun_pool_desc desc = pool_desc(1, 2);
     CHECK_STATUS(gatun_pool(shared_context(GATUN_TIER_PORTABLE), &desc, x, offsets, out), GATUN_OK);
     CHECK(out[0] == (float)((1e8 + ROWS - 1) / ROWS), "the mean of 1e8 and 99,999 ones: got %.9g", (double)out[0]);
     CHECK(out[1] == 0.1f, "the mean of 100,000 times 0.1: got %.9g", (double)out[1]);
@@ -263,7 +262,7 @@ static void pool_precision(void) {
         const int32_t single[] = {0, 1};
         desc.flags = GATUN_POOL_NORMALIZE;
         CHECK_STATUS(gatun_pool(shared_context(GATUN_TIER_PORTABLE), &desc, pair, single, out), GATUN_OK);
-        CHECK(fabsf(out[0] - 0.6f) < 1e-7f && fabsf(out[1] - 0.8f) < 1e-7f, "3, 4 times %g normalised: %g, %g",
+        CHECK(fabsf(out[0] - 0.6f) < 1e-7f && fabsf(out[1] - 0.8f) < 1e-7f, "3, 4 times %g normalized: %g, %g",
             (double)scales[s], (double)out[0], (double)out[1]);
     }
     free(x);
@@ -274,7 +273,7 @@ static void pool_refused(void) {
     gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
     float x[10 * DIM] = {0};
     matrix out = matrix_create("out", 3, DIM, 0, GUARD_AFTER);
-    gatun_rows_desc desc = rows_desc(3, DIM);
+    gatun_pool_desc desc = pool_desc(3, DIM);
     static const int32_t bad[][4] = {
         {-1, 2, 3, 4}, {0, 3, 2, 4}, {0, 2, 4, 3}, {5, 4, 6, 7}, {0, -1, 2, 3}, {INT32_MIN, 0, 1, 2}};
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {

@@ -24,7 +24,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t tile_keys;
  *     int32_t chain_keys;
  *     int32_t split_keys;
- *     int32_t keys_stay;
+ *     int32_t kv_fits_l2;
  *     int32_t copies;
  *     int32_t key_splits;
  *     int64_t task_lanes;
@@ -53,7 +53,7 @@ public class gatun_attention_plan_info {
         gatun_h.C_INT.withName("tile_keys"),
         gatun_h.C_INT.withName("chain_keys"),
         gatun_h.C_INT.withName("split_keys"),
-        gatun_h.C_INT.withName("keys_stay"),
+        gatun_h.C_INT.withName("kv_fits_l2"),
         gatun_h.C_INT.withName("copies"),
         gatun_h.C_INT.withName("key_splits"),
         gatun_h.C_LONG.withName("task_lanes"),
@@ -468,48 +468,48 @@ public class gatun_attention_plan_info {
         struct.set(split_keys$LAYOUT, split_keys$OFFSET, fieldValue);
     }
 
-    private static final OfInt keys_stay$LAYOUT = (OfInt)$LAYOUT.select(groupElement("keys_stay"));
+    private static final OfInt kv_fits_l2$LAYOUT = (OfInt)$LAYOUT.select(groupElement("kv_fits_l2"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t keys_stay
+     * int32_t kv_fits_l2
      * }
      */
-    public static final OfInt keys_stay$layout() {
-        return keys_stay$LAYOUT;
+    public static final OfInt kv_fits_l2$layout() {
+        return kv_fits_l2$LAYOUT;
     }
 
-    private static final long keys_stay$OFFSET = $LAYOUT.byteOffset(groupElement("keys_stay"));
+    private static final long kv_fits_l2$OFFSET = $LAYOUT.byteOffset(groupElement("kv_fits_l2"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t keys_stay
+     * int32_t kv_fits_l2
      * }
      */
-    public static final long keys_stay$offset() {
-        return keys_stay$OFFSET;
+    public static final long kv_fits_l2$offset() {
+        return kv_fits_l2$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t keys_stay
+     * int32_t kv_fits_l2
      * }
      */
-    public static int keys_stay(MemorySegment struct) {
-        return struct.get(keys_stay$LAYOUT, keys_stay$OFFSET);
+    public static int kv_fits_l2(MemorySegment struct) {
+        return struct.get(kv_fits_l2$LAYOUT, kv_fits_l2$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t keys_stay
+     * int32_t kv_fits_l2
      * }
      */
-    public static void keys_stay(MemorySegment struct, int fieldValue) {
-        struct.set(keys_stay$LAYOUT, keys_stay$OFFSET, fieldValue);
+    public static void kv_fits_l2(MemorySegment struct, int fieldValue) {
+        struct.set(kv_fits_l2$LAYOUT, kv_fits_l2$OFFSET, fieldValue);
     }
 
     private static final OfInt copies$LAYOUT = (OfInt)$LAYOUT.select(groupElement("copies"));

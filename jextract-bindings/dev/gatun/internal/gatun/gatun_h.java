@@ -23,42 +23,6 @@ public class gatun_h extends gatun_h$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int GATUN_VERSION_MAJOR = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_VERSION_MAJOR 0
-     * }
-     */
-    public static int GATUN_VERSION_MAJOR() {
-        return GATUN_VERSION_MAJOR;
-    }
-    private static final int GATUN_VERSION_MINOR = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_VERSION_MINOR 1
-     * }
-     */
-    public static int GATUN_VERSION_MINOR() {
-        return GATUN_VERSION_MINOR;
-    }
-    private static final int GATUN_VERSION_PATCH = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_VERSION_PATCH 0
-     * }
-     */
-    public static int GATUN_VERSION_PATCH() {
-        return GATUN_VERSION_PATCH;
-    }
-    private static final int GATUN_ABI = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_ABI 1
-     * }
-     */
-    public static int GATUN_ABI() {
-        return GATUN_ABI;
-    }
     private static final int GATUN_OK = (int)0L;
     /**
      * {@snippet lang=c :
@@ -67,6 +31,60 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_OK() {
         return GATUN_OK;
+    }
+    private static final int GATUN_DTYPE_F32 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_F32 1
+     * }
+     */
+    public static int GATUN_DTYPE_F32() {
+        return GATUN_DTYPE_F32;
+    }
+    private static final int GATUN_CAUSAL_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CAUSAL_NONE 0
+     * }
+     */
+    public static int GATUN_CAUSAL_NONE() {
+        return GATUN_CAUSAL_NONE;
+    }
+    private static final int GATUN_CAUSAL_BOTTOM_RIGHT = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CAUSAL_BOTTOM_RIGHT 1
+     * }
+     */
+    public static int GATUN_CAUSAL_BOTTOM_RIGHT() {
+        return GATUN_CAUSAL_BOTTOM_RIGHT;
+    }
+    private static final int GATUN_CAUSAL_TOP_LEFT = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CAUSAL_TOP_LEFT 2
+     * }
+     */
+    public static int GATUN_CAUSAL_TOP_LEFT() {
+        return GATUN_CAUSAL_TOP_LEFT;
+    }
+    private static final int GATUN_MAX_HEAD_DIM = (int)512L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MAX_HEAD_DIM 512
+     * }
+     */
+    public static int GATUN_MAX_HEAD_DIM() {
+        return GATUN_MAX_HEAD_DIM;
+    }
+    private static final int GATUN_MAX_RELATIVE_SPAN = (int)1048576L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MAX_RELATIVE_SPAN 1048576
+     * }
+     */
+    public static int GATUN_MAX_RELATIVE_SPAN() {
+        return GATUN_MAX_RELATIVE_SPAN;
     }
     private static final int GATUN_TIER_AUTO = (int)0L;
     /**
@@ -140,60 +158,6 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_TIER_FROM_ENVIRONMENT() {
         return GATUN_TIER_FROM_ENVIRONMENT;
     }
-    private static final int GATUN_DTYPE_F32 = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_DTYPE_F32 1
-     * }
-     */
-    public static int GATUN_DTYPE_F32() {
-        return GATUN_DTYPE_F32;
-    }
-    private static final int GATUN_CAUSAL_NONE = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_CAUSAL_NONE 0
-     * }
-     */
-    public static int GATUN_CAUSAL_NONE() {
-        return GATUN_CAUSAL_NONE;
-    }
-    private static final int GATUN_CAUSAL_BOTTOM_RIGHT = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_CAUSAL_BOTTOM_RIGHT 1
-     * }
-     */
-    public static int GATUN_CAUSAL_BOTTOM_RIGHT() {
-        return GATUN_CAUSAL_BOTTOM_RIGHT;
-    }
-    private static final int GATUN_CAUSAL_TOP_LEFT = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_CAUSAL_TOP_LEFT 2
-     * }
-     */
-    public static int GATUN_CAUSAL_TOP_LEFT() {
-        return GATUN_CAUSAL_TOP_LEFT;
-    }
-    private static final int GATUN_MAX_HEAD_DIM = (int)512L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_MAX_HEAD_DIM 512
-     * }
-     */
-    public static int GATUN_MAX_HEAD_DIM() {
-        return GATUN_MAX_HEAD_DIM;
-    }
-    private static final int GATUN_MAX_RELATIVE_SPAN = (int)1048576L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_MAX_RELATIVE_SPAN 1048576
-     * }
-     */
-    public static int GATUN_MAX_RELATIVE_SPAN() {
-        return GATUN_MAX_RELATIVE_SPAN;
-    }
     private static final int GATUN_KERNEL_GENERAL = (int)0L;
     /**
      * {@snippet lang=c :
@@ -203,14 +167,14 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_KERNEL_GENERAL() {
         return GATUN_KERNEL_GENERAL;
     }
-    private static final int GATUN_KERNEL_FEW_ROWS = (int)1L;
+    private static final int GATUN_KERNEL_DECODE = (int)1L;
     /**
      * {@snippet lang=c :
-     * #define GATUN_KERNEL_FEW_ROWS 1
+     * #define GATUN_KERNEL_DECODE 1
      * }
      */
-    public static int GATUN_KERNEL_FEW_ROWS() {
-        return GATUN_KERNEL_FEW_ROWS;
+    public static int GATUN_KERNEL_DECODE() {
+        return GATUN_KERNEL_DECODE;
     }
     private static final int GATUN_KERNEL_TINY = (int)2L;
     /**
@@ -320,182 +284,41 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_POOL_FIRST() {
         return GATUN_POOL_FIRST;
     }
-
-    private static class gatun_version {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_POINTER    );
-
-        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_version");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * const char *gatun_version()
-     * }
-     */
-    public static FunctionDescriptor gatun_version$descriptor() {
-        return gatun_version.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * const char *gatun_version()
-     * }
-     */
-    public static MethodHandle gatun_version$handle() {
-        return gatun_version.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * const char *gatun_version()
-     * }
-     */
-    public static MemorySegment gatun_version$address() {
-        return gatun_version.ADDR;
-    }
-
+    private static final int GATUN_VERSION_MAJOR = (int)0L;
     /**
      * {@snippet lang=c :
-     * const char *gatun_version()
+     * #define GATUN_VERSION_MAJOR 0
      * }
      */
-    public static MemorySegment gatun_version() {
-        var mh$ = gatun_version.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_version");
-            }
-            return (MemorySegment)mh$.invokeExact();
-        } catch (Error | RuntimeException ex) {
-           throw ex;
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
+    public static int GATUN_VERSION_MAJOR() {
+        return GATUN_VERSION_MAJOR;
     }
-
-    private static class gatun_abi {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT    );
-
-        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_abi");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_abi()
-     * }
-     */
-    public static FunctionDescriptor gatun_abi$descriptor() {
-        return gatun_abi.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_abi()
-     * }
-     */
-    public static MethodHandle gatun_abi$handle() {
-        return gatun_abi.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_abi()
-     * }
-     */
-    public static MemorySegment gatun_abi$address() {
-        return gatun_abi.ADDR;
-    }
-
+    private static final int GATUN_VERSION_MINOR = (int)1L;
     /**
      * {@snippet lang=c :
-     * int32_t gatun_abi()
+     * #define GATUN_VERSION_MINOR 1
      * }
      */
-    public static int gatun_abi() {
-        var mh$ = gatun_abi.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_abi");
-            }
-            return (int)mh$.invokeExact();
-        } catch (Error | RuntimeException ex) {
-           throw ex;
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
+    public static int GATUN_VERSION_MINOR() {
+        return GATUN_VERSION_MINOR;
     }
-
-    private static class gatun_abi_layout {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG
-        );
-
-        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_abi_layout");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int64_t gatun_abi_layout(char *text, int64_t size)
-     * }
-     */
-    public static FunctionDescriptor gatun_abi_layout$descriptor() {
-        return gatun_abi_layout.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int64_t gatun_abi_layout(char *text, int64_t size)
-     * }
-     */
-    public static MethodHandle gatun_abi_layout$handle() {
-        return gatun_abi_layout.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int64_t gatun_abi_layout(char *text, int64_t size)
-     * }
-     */
-    public static MemorySegment gatun_abi_layout$address() {
-        return gatun_abi_layout.ADDR;
-    }
-
+    private static final int GATUN_VERSION_PATCH = (int)0L;
     /**
      * {@snippet lang=c :
-     * int64_t gatun_abi_layout(char *text, int64_t size)
+     * #define GATUN_VERSION_PATCH 0
      * }
      */
-    public static long gatun_abi_layout(MemorySegment text, long size) {
-        var mh$ = gatun_abi_layout.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_abi_layout", text, size);
-            }
-            return (long)mh$.invokeExact(text, size);
-        } catch (Error | RuntimeException ex) {
-           throw ex;
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
+    public static int GATUN_VERSION_PATCH() {
+        return GATUN_VERSION_PATCH;
+    }
+    private static final int GATUN_ABI = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ABI 1
+     * }
+     */
+    public static int GATUN_ABI() {
+        return GATUN_ABI;
     }
 
     private static class gatun_status_string {
@@ -551,6 +374,138 @@ public class gatun_h extends gatun_h$shared {
                 traceDowncall("gatun_status_string", status);
             }
             return (MemorySegment)mh$.invokeExact(status);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_workspace_size$descriptor() {
+        return gatun_attention_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_attention_workspace_size$handle() {
+        return gatun_attention_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_attention_workspace_size$address() {
+        return gatun_attention_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_attention_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+        var mh$ = gatun_attention_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_workspace_size", context, desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_forward {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_forward");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_forward$descriptor() {
+        return gatun_attention_forward.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
+     * }
+     */
+    public static MethodHandle gatun_attention_forward$handle() {
+        return gatun_attention_forward.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
+     * }
+     */
+    public static MemorySegment gatun_attention_forward$address() {
+        return gatun_attention_forward.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
+     * }
+     */
+    public static int gatun_attention_forward(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment key_lengths, MemorySegment query_lengths, MemorySegment out, MemorySegment lse) {
+        var mh$ = gatun_attention_forward.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_forward", context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse);
+            }
+            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
@@ -1107,68 +1062,6 @@ public class gatun_h extends gatun_h$shared {
         }
     }
 
-    private static class gatun_attention_workspace_size {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_workspace_size");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
-     * }
-     */
-    public static FunctionDescriptor gatun_attention_workspace_size$descriptor() {
-        return gatun_attention_workspace_size.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
-     * }
-     */
-    public static MethodHandle gatun_attention_workspace_size$handle() {
-        return gatun_attention_workspace_size.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
-     * }
-     */
-    public static MemorySegment gatun_attention_workspace_size$address() {
-        return gatun_attention_workspace_size.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes)
-     * }
-     */
-    public static int gatun_attention_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
-        var mh$ = gatun_attention_workspace_size.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_attention_workspace_size", context, desc, bytes);
-            }
-            return (int)mh$.invokeExact(context, desc, bytes);
-        } catch (Error | RuntimeException ex) {
-           throw ex;
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
     private static class gatun_attention_plan {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_INT,
@@ -1224,76 +1117,6 @@ public class gatun_h extends gatun_h$shared {
                 traceDowncall("gatun_attention_plan", context, desc, plan);
             }
             return (int)mh$.invokeExact(context, desc, plan);
-        } catch (Error | RuntimeException ex) {
-           throw ex;
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class gatun_attention_forward {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            gatun_h.C_INT,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_LONG,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER,
-            gatun_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_forward");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
-     * }
-     */
-    public static FunctionDescriptor gatun_attention_forward$descriptor() {
-        return gatun_attention_forward.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
-     * }
-     */
-    public static MethodHandle gatun_attention_forward$handle() {
-        return gatun_attention_forward.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
-     * }
-     */
-    public static MemorySegment gatun_attention_forward$address() {
-        return gatun_attention_forward.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int32_t gatun_attention_forward(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths, const int32_t *query_lengths, void *out, float *lse)
-     * }
-     */
-    public static int gatun_attention_forward(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment key_lengths, MemorySegment query_lengths, MemorySegment out, MemorySegment lse) {
-        var mh$ = gatun_attention_forward.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("gatun_attention_forward", context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse);
-            }
-            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
@@ -1471,7 +1294,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
      * }
      */
     public static FunctionDescriptor gatun_linear$descriptor() {
@@ -1481,7 +1304,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
      * }
      */
     public static MethodHandle gatun_linear$handle() {
@@ -1491,7 +1314,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
      * }
      */
     public static MemorySegment gatun_linear$address() {
@@ -1500,7 +1323,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_linear(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
+     * int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *desc, const void *cblas_sgemm, const float *a, const float *b, const float *bias, float *c)
      * }
      */
     public static int gatun_linear(MemorySegment context, MemorySegment desc, MemorySegment cblas_sgemm, MemorySegment a, MemorySegment b, MemorySegment bias, MemorySegment c) {
@@ -1539,7 +1362,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
      * }
      */
     public static FunctionDescriptor gatun_norm$descriptor() {
@@ -1549,7 +1372,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
      * }
      */
     public static MethodHandle gatun_norm$handle() {
@@ -1559,7 +1382,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
      * }
      */
     public static MemorySegment gatun_norm$address() {
@@ -1568,7 +1391,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_norm(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
+     * int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *desc, const float *x, const float *bias, const float *residual, const float *gamma, const float *beta, float *sum, float *out)
      * }
      */
     public static int gatun_norm(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment bias, MemorySegment residual, MemorySegment gamma, MemorySegment beta, MemorySegment sum, MemorySegment out) {
@@ -1604,7 +1427,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x, const float *bias, const float *gate, float *out)
      * }
      */
     public static FunctionDescriptor gatun_activation$descriptor() {
@@ -1614,7 +1437,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x, const float *bias, const float *gate, float *out)
      * }
      */
     public static MethodHandle gatun_activation$handle() {
@@ -1624,7 +1447,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x, const float *bias, const float *gate, float *out)
      * }
      */
     public static MemorySegment gatun_activation$address() {
@@ -1633,7 +1456,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_activation(gatun_context *context, const gatun_rows_desc *desc, const float *x, const float *bias, const float *gate, float *out)
+     * int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x, const float *bias, const float *gate, float *out)
      * }
      */
     public static int gatun_activation(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment bias, MemorySegment gate, MemorySegment out) {
@@ -1672,7 +1495,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
      * }
      */
     public static FunctionDescriptor gatun_embedding$descriptor() {
@@ -1682,7 +1505,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
      * }
      */
     public static MethodHandle gatun_embedding$handle() {
@@ -1692,7 +1515,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
      * }
      */
     public static MemorySegment gatun_embedding$address() {
@@ -1701,7 +1524,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_rows_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
      * }
      */
     public static int gatun_embedding(MemorySegment context, MemorySegment desc, MemorySegment ids0, MemorySegment table0, MemorySegment ids1, MemorySegment table1, MemorySegment ids2, MemorySegment table2, MemorySegment out) {
@@ -1736,7 +1559,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * int32_t gatun_pool(gatun_context *context, const gatun_pool_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
      * }
      */
     public static FunctionDescriptor gatun_pool$descriptor() {
@@ -1746,7 +1569,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * int32_t gatun_pool(gatun_context *context, const gatun_pool_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
      * }
      */
     public static MethodHandle gatun_pool$handle() {
@@ -1756,7 +1579,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * int32_t gatun_pool(gatun_context *context, const gatun_pool_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
      * }
      */
     public static MemorySegment gatun_pool$address() {
@@ -1765,7 +1588,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_pool(gatun_context *context, const gatun_rows_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
+     * int32_t gatun_pool(gatun_context *context, const gatun_pool_desc *desc, const float *x, const int32_t *cu_seqlens, float *out)
      * }
      */
     public static int gatun_pool(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment cu_seqlens, MemorySegment out) {
@@ -1799,7 +1622,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * int32_t gatun_softmax(gatun_context *context, const gatun_softmax_desc *desc, const float *x, float *out)
      * }
      */
     public static FunctionDescriptor gatun_softmax$descriptor() {
@@ -1809,7 +1632,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * int32_t gatun_softmax(gatun_context *context, const gatun_softmax_desc *desc, const float *x, float *out)
      * }
      */
     public static MethodHandle gatun_softmax$handle() {
@@ -1819,7 +1642,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * int32_t gatun_softmax(gatun_context *context, const gatun_softmax_desc *desc, const float *x, float *out)
      * }
      */
     public static MemorySegment gatun_softmax$address() {
@@ -1828,7 +1651,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_softmax(gatun_context *context, const gatun_rows_desc *desc, const float *x, float *out)
+     * int32_t gatun_softmax(gatun_context *context, const gatun_softmax_desc *desc, const float *x, float *out)
      * }
      */
     public static int gatun_softmax(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment out) {
@@ -1904,6 +1727,183 @@ public class gatun_h extends gatun_h$shared {
                 traceDowncall("gatun_rotary", context, desc, x, positions, cosines, sines, out);
             }
             return (int)mh$.invokeExact(context, desc, x, positions, cosines, sines, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_version {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_POINTER    );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_version");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * const char *gatun_version()
+     * }
+     */
+    public static FunctionDescriptor gatun_version$descriptor() {
+        return gatun_version.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * const char *gatun_version()
+     * }
+     */
+    public static MethodHandle gatun_version$handle() {
+        return gatun_version.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * const char *gatun_version()
+     * }
+     */
+    public static MemorySegment gatun_version$address() {
+        return gatun_version.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * const char *gatun_version()
+     * }
+     */
+    public static MemorySegment gatun_version() {
+        var mh$ = gatun_version.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_version");
+            }
+            return (MemorySegment)mh$.invokeExact();
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_abi {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT    );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_abi");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_abi()
+     * }
+     */
+    public static FunctionDescriptor gatun_abi$descriptor() {
+        return gatun_abi.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_abi()
+     * }
+     */
+    public static MethodHandle gatun_abi$handle() {
+        return gatun_abi.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_abi()
+     * }
+     */
+    public static MemorySegment gatun_abi$address() {
+        return gatun_abi.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_abi()
+     * }
+     */
+    public static int gatun_abi() {
+        var mh$ = gatun_abi.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_abi");
+            }
+            return (int)mh$.invokeExact();
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_abi_layout {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_abi_layout");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int64_t gatun_abi_layout(char *text, int64_t size)
+     * }
+     */
+    public static FunctionDescriptor gatun_abi_layout$descriptor() {
+        return gatun_abi_layout.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int64_t gatun_abi_layout(char *text, int64_t size)
+     * }
+     */
+    public static MethodHandle gatun_abi_layout$handle() {
+        return gatun_abi_layout.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int64_t gatun_abi_layout(char *text, int64_t size)
+     * }
+     */
+    public static MemorySegment gatun_abi_layout$address() {
+        return gatun_abi_layout.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int64_t gatun_abi_layout(char *text, int64_t size)
+     * }
+     */
+    public static long gatun_abi_layout(MemorySegment text, long size) {
+        var mh$ = gatun_abi_layout.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_abi_layout", text, size);
+            }
+            return (long)mh$.invokeExact(text, size);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

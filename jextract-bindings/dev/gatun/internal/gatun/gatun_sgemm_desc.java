@@ -26,7 +26,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     float alpha;
  *     float beta;
  *     int32_t max_threads;
- *     int32_t activation;
+ *     uint32_t reserved0;
  *     int64_t reserved[8];
  * }
  * }
@@ -49,7 +49,7 @@ public class gatun_sgemm_desc {
         gatun_h.C_FLOAT.withName("alpha"),
         gatun_h.C_FLOAT.withName("beta"),
         gatun_h.C_INT.withName("max_threads"),
-        gatun_h.C_INT.withName("activation"),
+        gatun_h.C_INT.withName("reserved0"),
         MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_sgemm_desc");
 
@@ -544,48 +544,48 @@ public class gatun_sgemm_desc {
         struct.set(max_threads$LAYOUT, max_threads$OFFSET, fieldValue);
     }
 
-    private static final OfInt activation$LAYOUT = (OfInt)$LAYOUT.select(groupElement("activation"));
+    private static final OfInt reserved0$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved0"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t activation
+     * uint32_t reserved0
      * }
      */
-    public static final OfInt activation$layout() {
-        return activation$LAYOUT;
+    public static final OfInt reserved0$layout() {
+        return reserved0$LAYOUT;
     }
 
-    private static final long activation$OFFSET = $LAYOUT.byteOffset(groupElement("activation"));
+    private static final long reserved0$OFFSET = $LAYOUT.byteOffset(groupElement("reserved0"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t activation
+     * uint32_t reserved0
      * }
      */
-    public static final long activation$offset() {
-        return activation$OFFSET;
+    public static final long reserved0$offset() {
+        return reserved0$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t activation
+     * uint32_t reserved0
      * }
      */
-    public static int activation(MemorySegment struct) {
-        return struct.get(activation$LAYOUT, activation$OFFSET);
+    public static int reserved0(MemorySegment struct) {
+        return struct.get(reserved0$LAYOUT, reserved0$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t activation
+     * uint32_t reserved0
      * }
      */
-    public static void activation(MemorySegment struct, int fieldValue) {
-        struct.set(activation$LAYOUT, activation$OFFSET, fieldValue);
+    public static void reserved0(MemorySegment struct, int fieldValue) {
+        struct.set(reserved0$LAYOUT, reserved0$OFFSET, fieldValue);
     }
 
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));

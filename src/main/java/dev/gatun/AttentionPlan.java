@@ -23,11 +23,11 @@ import java.util.OptionalDouble;
  * @param tileKeys keys of one softmax step
  * @param chainKeys keys that are summed in registers
  * @param splitKeys keys whose result is kept in float; beyond, splits are merged in double
- * @param keysStay whether keys and values of a head stay in the level 2 cache from one task to the
- *     next
+ * @param kvFitsL2 whether keys and values of a head fit the level 2 cache, and stay there from one task
+ *     to the next
  * @param copies which keys and values are copied to rows one after the other before they are used
  * @param keySplits parts of the keys, of whole splits, that are tasks of their own: more than 1
- *     where few rows ({@link Kernel#FEW_ROWS}) would leave threads without work
+ *     where few query rows ({@link Kernel#DECODE}) would leave threads without work
  * @param scratchBytes scratch of one thread, bytes
  * @param workspaceBytes scratch of all threads and results of parts of the keys, bytes
  * @param flops floating-point operations of the products that the causal mask leaves, 2 for each
@@ -35,7 +35,7 @@ import java.util.OptionalDouble;
  * @param predictedShare the share of the tier's FMA peak ({@link GatunRuntime#peakFlops}) that one
  *     thread should reach, above 0 and at most 1. By a small model of the kernels that knows no
  *     biases: within a few percent where heads are long, rougher for calls of a few microseconds.
- *     Keys and values are in caches, with {@link Kernel#FEW_ROWS} in memory. Empty if nobody has
+ *     Keys and values are in caches, with {@link Kernel#DECODE} in memory. Empty if nobody has
  *     measured the tier, or if there is nothing to compute
  */
 public record AttentionPlan(
@@ -49,7 +49,7 @@ public record AttentionPlan(
     int tileKeys,
     int chainKeys,
     int splitKeys,
-    boolean keysStay,
+    boolean kvFitsL2,
     Copies copies,
     int keySplits,
     long scratchBytes,
@@ -62,13 +62,13 @@ public record AttentionPlan(
     /** Lanes of a vector are queries. */
     GENERAL,
     /** At most four query rows, as in decoding: lanes of a vector are elements of a head. */
-    FEW_ROWS,
+    DECODE,
     /** A task is one vector of queries and a few keys, in registers. */
     TINY;
 
     private final String text = name().toLowerCase(Locale.ROOT).replace('_', '-');
 
-    /** Returns the name as {@code gatun explain} spells it: {@code few-rows}. */
+    /** Returns the name as {@code gatun explain} spells it: {@code decode}. */
     @Override
     public String toString() {
       return text;

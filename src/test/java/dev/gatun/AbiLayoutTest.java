@@ -5,14 +5,19 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.internal.Native;
+import dev.gatun.internal.gatun.gatun_activation_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
+import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_desc;
+import dev.gatun.internal.gatun.gatun_norm_desc;
+import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
-import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
+import dev.gatun.internal.gatun.gatun_softmax_desc;
 import java.lang.foreign.AddressLayout;
 import java.lang.foreign.GroupLayout;
 import java.lang.foreign.MemoryLayout;
@@ -31,7 +36,12 @@ class AbiLayoutTest {
           gatun_attention_desc.layout(),
           gatun_attention_plan_info.layout(),
           gatun_sgemm_desc.layout(),
-          gatun_rows_desc.layout(),
+          gatun_linear_desc.layout(),
+          gatun_norm_desc.layout(),
+          gatun_activation_desc.layout(),
+          gatun_embedding_desc.layout(),
+          gatun_pool_desc.layout(),
+          gatun_softmax_desc.layout(),
           gatun_rotary_desc.layout());
 
   @Test

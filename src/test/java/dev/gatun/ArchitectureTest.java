@@ -1,6 +1,7 @@
 package dev.gatun;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -16,8 +17,12 @@ import java.nio.file.FileSystem;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -59,6 +64,46 @@ class ArchitectureTest {
         }
       }
     }
+  }
+
+  /**
+   * Room → the rooms that it may use. The public API and dev.gatun.internal use each other; there
+   * is no other circle. Generated code uses nothing.
+   */
+  private static final Map<String, Set<String>> MAY_USE =
+      Map.of(
+          "dev/gatun/", Set.of("internal/"),
+          "dev/gatun/internal/", Set.of("", "internal/gatun/", "internal/cblas/"),
+          "dev/gatun/internal/gatun/", Set.of(),
+          "dev/gatun/internal/cblas/", Set.of(),
+          "dev/gatun/io/", Set.of("", "internal/"),
+          "dev/gatun/nn/", Set.of("", "internal/"),
+          "dev/gatun/model/", Set.of("", "internal/", "io/", "nn/"),
+          "dev/gatun/cli/", Set.of("", "internal/", "io/", "nn/", "model/"),
+          "dev/gatun/launcher/", Set.of());
+
+  /** A class of ours, by its name or in a descriptor. */
+  private static final Pattern OURS = Pattern.compile("(?:^|L)(dev/gatun/(?:[a-z]+/)*)[A-Z]");
+
+  @Test
+  void roomsUseOnlyTheRoomsBelow() {
+    TreeSet<String> broken = new TreeSet<>();
+    USES.forEach(
+        (user, names) -> {
+          String room = user.substring(0, user.lastIndexOf('/') + 1);
+          Set<String> rooms = MAY_USE.get(room);
+          assertNotNull(rooms, "a new room: " + room);
+          for (String name : names) {
+            Matcher ours = OURS.matcher(name);
+            while (ours.find()) {
+              String used = ours.group(1);
+              if (!used.equals(room) && !rooms.contains(used.substring("dev/gatun/".length()))) {
+                broken.add(user + " uses " + used);
+              }
+            }
+          }
+        });
+    assertEquals("[]", broken.toString());
   }
 
   private static TreeSet<String> usersOf(String prefix) {

@@ -68,7 +68,7 @@ class AttentionPlanTest {
   void theSpecificationCounts() {
     GatunRuntime runtime = Run.runtime(Run.bestTier(), 2);
     AttentionPlan all = runtime.attention(AttentionSpec.standard()).plan(1, 2, 2, 4, 64, 16, false);
-    assertEquals(Kernel.FEW_ROWS, all.kernel());
+    assertEquals(Kernel.DECODE, all.kernel());
     AttentionSpec one = AttentionSpec.builder().maxThreads(1).build();
     assertEquals(1, runtime.attention(one).plan(1, 2, 2, 4, 64, 16, false).threads());
     try (Arena arena = Arena.ofConfined()) {
@@ -129,7 +129,7 @@ class AttentionPlanTest {
   @Test
   void names() {
     assertEquals(
-        List.of("general", "few-rows", "tiny"),
+        List.of("general", "decode", "tiny"),
         List.of(Kernel.values()).stream().map(Kernel::toString).toList());
   }
 }

@@ -135,7 +135,7 @@ class BitsTest {
   }
 
   /** Sequences of at most so many rows have a kernel of their own. */
-  private static final int FEW_ROWS = 4;
+  private static final int DECODE_ROWS = 4;
 
   /**
    * A row with just the keys that it sees gives what it gives among others: alone where they are
@@ -150,7 +150,7 @@ class BitsTest {
         int b = random.nextInt(p.batch);
         int i = random.nextInt(p.queryLength(b));
         int keys = p.visibleKeys(b, i);
-        int rows = p.queryLength(b) > FEW_ROWS ? FEW_ROWS + 1 : 1;
+        int rows = p.queryLength(b) > DECODE_ROWS ? DECODE_ROWS + 1 : 1;
         Problem one = new Problem(1, p.heads, p.kvHeads, rows, keys, p.headDim, p.headDimV);
         for (int row = 0; row < rows; row++) {
           System.arraycopy(

@@ -13,6 +13,7 @@ import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.Sequences;
+import dev.gatun.support.Recordings;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.management.ManagementFactory;
@@ -34,17 +35,7 @@ class EventsTest {
   @TempDir Path folder;
 
   private List<RecordedEvent> record(Runnable calls) throws IOException {
-    Path file = folder.resolve("events.jfr");
-    try (Recording recording = new Recording()) {
-      // Without a setting of their own: the types are on as soon as somebody records.
-      recording.start();
-      calls.run();
-      recording.stop();
-      recording.dump(file);
-    }
-    return RecordingFile.readAllEvents(file).stream()
-        .filter(event -> event.getEventType().getName().startsWith("dev.gatun."))
-        .toList();
+    return Recordings.of(folder, calls);
   }
 
   @Test
@@ -95,7 +86,7 @@ class EventsTest {
           List.of(
               "attention_f32_" + runtime.tier(),
               "attention_f32_" + runtime.tier(),
-              "attention_few_f32_" + runtime.tier()),
+              "attention_decode_f32_" + runtime.tier()),
           events.stream().map(e -> e.getString("kernel")).toList());
       assertEquals(List.of(1, 1, 1), events.stream().map(e -> e.getInt("threads")).toList());
       assertEquals(

@@ -305,7 +305,7 @@ final class EmbedDemo {
       }
     }
     out.printf(
-        "tokeniser  %d heap bytes a sentence, before that%n",
+        "tokenizer  %d heap bytes a sentence, before that%n",
         (threads.getThreadAllocatedBytes(id) - before) / (CALLS * SENTENCES.size()));
     return bytes == 0 && collections == 0;
   }

@@ -39,8 +39,8 @@ import picocli.CommandLine.Spec;
       "                  --causal has it",
       "  layout          the order of the dimensions in memory, as --layout has it",
       "  tier            the kernels' instruction set, and tierReason: who has chosen it",
-      "  kernel          general: a vector holds queries; few-rows: at most 4 queries, as in",
-      "                  decoding, a vector holds elements of a head; tiny: one vector of queries",
+      "  kernel          general: a vector holds queries; decode: at most 4 queries, a vector",
+      "                  holds elements of a head; tiny: one vector of queries",
       "                  and a few keys, in registers",
       "  threads         threads that may work on the call, the caller's included",
       "  tasks           a task is a piece of the call that one thread computes from beginning to",
@@ -58,8 +58,8 @@ import picocli.CommandLine.Spec;
       "                  after the other",
       "  splitKeys       a split is the keys whose result is kept in float; results of splits are",
       "                  merged in double",
-      "  keysStay        whether keys and values of a head stay in the level 2 cache from one",
-      "                  task to the next",
+      "  kvFitsL2        whether keys and values of a head fit the level 2 cache, and stay there",
+      "                  from one task to the next",
       "  copies          keys and values whose rows compete for a part of the cache are copied",
       "                  side by side before use: none; tiles: each task copies a tile at a time;",
       "                  heads: a thread copies a whole head once",
@@ -163,7 +163,7 @@ final class ExplainCommand implements Callable<Integer> {
     facts.put("tileKeys", plan.tileKeys());
     facts.put("chainKeys", plan.chainKeys());
     facts.put("splitKeys", plan.splitKeys());
-    facts.put("keysStay", plan.keysStay());
+    facts.put("kvFitsL2", plan.kvFitsL2());
     facts.put("copies", plan.copies().toString());
     facts.put("keySplits", plan.keySplits());
     facts.put("scratchBytes", plan.scratchBytes());

@@ -389,7 +389,7 @@ public final class AttentionCall implements AutoCloseable {
     String name =
         switch (kernel) {
           case GENERAL -> "attention_f32_";
-          case FEW_ROWS -> "attention_few_f32_";
+          case DECODE -> "attention_decode_f32_";
           case TINY -> "attention_tiny_f32_";
         };
     return name
@@ -426,7 +426,7 @@ public final class AttentionCall implements AutoCloseable {
         gatun_attention_plan_info.tile_keys(info),
         gatun_attention_plan_info.chain_keys(info),
         gatun_attention_plan_info.split_keys(info),
-        gatun_attention_plan_info.keys_stay(info) != 0,
+        gatun_attention_plan_info.kv_fits_l2(info) != 0,
         planCopies(gatun_attention_plan_info.copies(info)),
         gatun_attention_plan_info.key_splits(info),
         gatun_attention_plan_info.scratch_bytes(info),
@@ -452,8 +452,8 @@ public final class AttentionCall implements AutoCloseable {
     if (code == gatun_h.GATUN_KERNEL_GENERAL()) {
       return AttentionPlan.Kernel.GENERAL;
     }
-    if (code == gatun_h.GATUN_KERNEL_FEW_ROWS()) {
-      return AttentionPlan.Kernel.FEW_ROWS;
+    if (code == gatun_h.GATUN_KERNEL_DECODE()) {
+      return AttentionPlan.Kernel.DECODE;
     }
     if (code == gatun_h.GATUN_KERNEL_TINY()) {
       return AttentionPlan.Kernel.TINY;

@@ -20,9 +20,6 @@ public final class Messages {
   /**
    * A shape, an index or strides: {@code [2, 8]}, or {@code [1, 1, 1, 1, 1, 1, 1, 1, … 1000
    * numbers]}.
-   *
-   * @param numbers any count of them
-   * @return one line
    */
   public static String sizes(long[] numbers) {
     return Arrays.stream(numbers)
@@ -35,33 +32,17 @@ public final class Messages {
                 numbers.length <= SHOWN_SIZES ? "]" : ", … %d numbers]".formatted(numbers.length)));
   }
 
-  /**
-   * A text in single quotes, escaped as {@link #line} does, and not all of a long one.
-   *
-   * @param text may be null
-   * @return one line
-   */
-  public static String quoted(String text) {
-    return text == null ? "null" : "'" + shortened(text) + "'";
-  }
-
-  /**
-   * A text escaped as {@link #line} does, and not all of a long one.
-   *
-   * @param text any
-   * @return one line
-   */
+  /** A text escaped as {@link #line} does, and not all of a long one. */
   public static String shortened(String text) {
     return shortened(text, SHOWN_CHARACTERS);
   }
 
-  /**
-   * A text escaped as {@link #line} does, and not all of a long one.
-   *
-   * @param text any
-   * @param most characters of it that are shown
-   * @return one line
-   */
+  /** The same in single quotes; null is shown without them. */
+  public static String quoted(String text) {
+    return text == null ? "null" : "'" + shortened(text) + "'";
+  }
+
+  /** As {@link #shortened(String)}, with so many characters of it at most. */
   public static String shortened(String text, int most) {
     if (text.codePointCount(0, text.length()) <= most) {
       return line(text);
@@ -73,9 +54,6 @@ public final class Messages {
    * A text on one line: line breaks become {@code \n}, other characters that are not seen but
    * change what is (control characters, marks that turn the direction of writing, halves of
    * surrogate pairs) &#92;u and their number.
-   *
-   * @param text may be null
-   * @return one line
    */
   public static String line(String text) {
     String given = String.valueOf(text);

@@ -5,14 +5,19 @@ import dev.gatun.Counters;
 import dev.gatun.GatunException;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tier;
+import dev.gatun.internal.gatun.gatun_activation_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
+import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_desc;
+import dev.gatun.internal.gatun.gatun_norm_desc;
+import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
-import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
+import dev.gatun.internal.gatun.gatun_softmax_desc;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
@@ -128,7 +133,12 @@ public final class Native {
             gatun_attention_desc.class,
             gatun_attention_plan_info.class,
             gatun_sgemm_desc.class,
-            gatun_rows_desc.class,
+            gatun_linear_desc.class,
+            gatun_norm_desc.class,
+            gatun_activation_desc.class,
+            gatun_embedding_desc.class,
+            gatun_pool_desc.class,
+            gatun_softmax_desc.class,
             gatun_rotary_desc.class,
             Native.class,
             AttentionCall.class,

@@ -1,11 +1,17 @@
 package dev.gatun.internal;
 
 import dev.gatun.Activation;
+import dev.gatun.internal.gatun.gatun_activation_desc;
+import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
+import dev.gatun.internal.gatun.gatun_linear_desc;
+import dev.gatun.internal.gatun.gatun_norm_desc;
+import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
-import dev.gatun.internal.gatun.gatun_rows_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
+import dev.gatun.internal.gatun.gatun_softmax_desc;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /**
  * The operations of {@code gatun.h} on rows, each with its descriptor, for one thread at a time.
@@ -21,7 +27,12 @@ public final class RowOps implements AutoCloseable {
   private final MemorySegment context;
   private final MemorySegment memory;
   private final MemorySegment product;
-  private final MemorySegment rows;
+  private final MemorySegment linear;
+  private final MemorySegment norm;
+  private final MemorySegment activation;
+  private final MemorySegment embedding;
+  private final MemorySegment pool;
+  private final MemorySegment softmax;
   private final MemorySegment rotary;
 
   private final Blas.User products;
@@ -35,13 +46,36 @@ public final class RowOps implements AutoCloseable {
   public RowOps(long context, Blas.User products) {
     this.products = products;
     this.context = MemorySegment.ofAddress(context);
-    long productBytes = align(gatun_sgemm_desc.sizeof());
-    long rowsBytes = align(gatun_rows_desc.sizeof());
-    long rotaryBytes = align(gatun_rotary_desc.sizeof());
-    memory = Native.allocate(productBytes + rowsBytes + rotaryBytes);
-    product = memory.asSlice(0, productBytes);
-    rows = memory.asSlice(productBytes, rowsBytes);
-    rotary = memory.asSlice(productBytes + rowsBytes, rotaryBytes);
+    long[] sizes = {
+      gatun_sgemm_desc.sizeof(),
+      gatun_linear_desc.sizeof(),
+      gatun_norm_desc.sizeof(),
+      gatun_activation_desc.sizeof(),
+      gatun_embedding_desc.sizeof(),
+      gatun_pool_desc.sizeof(),
+      gatun_softmax_desc.sizeof(),
+      gatun_rotary_desc.sizeof()
+    };
+    long bytes = 0;
+    for (long size : sizes) {
+      bytes += align(size);
+    }
+    memory = Native.allocate(bytes);
+    MemorySegment[] slices = new MemorySegment[sizes.length];
+    long offset = 0;
+    for (int i = 0; i < sizes.length; i++) {
+      slices[i] = memory.asSlice(offset, sizes[i]);
+      slices[i].set(ValueLayout.JAVA_INT, 0, (int) sizes[i]); // struct_size
+      offset += align(sizes[i]);
+    }
+    product = slices[0];
+    linear = slices[1];
+    norm = slices[2];
+    activation = slices[3];
+    embedding = slices[4];
+    pool = slices[5];
+    softmax = slices[6];
+    rotary = slices[7];
   }
 
   /** As {@link Native#load} says. */
@@ -103,7 +137,6 @@ public final class RowOps implements AutoCloseable {
       long ldc,
       float alpha,
       float beta) {
-    gatun_sgemm_desc.struct_size(product, (int) gatun_sgemm_desc.sizeof());
     gatun_sgemm_desc.flags(
         product,
         (transposeA ? gatun_h.GATUN_SGEMM_TRANSPOSE_A() : 0)
@@ -116,7 +149,6 @@ public final class RowOps implements AutoCloseable {
     gatun_sgemm_desc.ldc(product, ldc);
     gatun_sgemm_desc.alpha(product, alpha);
     gatun_sgemm_desc.beta(product, beta);
-    gatun_sgemm_desc.activation(product, gatun_h.GATUN_ACTIVATION_NONE());
   }
 
   /**
@@ -152,24 +184,22 @@ public final class RowOps implements AutoCloseable {
       MemorySegment bias,
       Activation activation,
       Matrix out) {
-    describeProduct(
-        false,
-        transposed,
-        x.rows(),
-        out.columns(),
-        x.columns(),
-        x.stride(),
-        weight.stride(),
-        out.stride(),
-        1,
-        0);
-    gatun_sgemm_desc.activation(product, code(activation));
+    gatun_linear_desc.flags(linear, transposed ? gatun_h.GATUN_SGEMM_TRANSPOSE_B() : 0);
+    gatun_linear_desc.m(linear, x.rows());
+    gatun_linear_desc.n(linear, out.columns());
+    gatun_linear_desc.k(linear, x.columns());
+    gatun_linear_desc.lda(linear, x.stride());
+    gatun_linear_desc.ldb(linear, weight.stride());
+    gatun_linear_desc.ldc(linear, out.stride());
+    gatun_linear_desc.alpha(linear, 1);
+    gatun_linear_desc.beta(linear, 0);
+    gatun_linear_desc.activation(linear, code(activation));
     int status;
     try {
       status =
           gatun_h.gatun_linear(
               context,
-              product,
+              linear,
               products.begin(),
               x.segment(),
               weight.segment(),
@@ -194,27 +224,6 @@ public final class RowOps implements AutoCloseable {
 
   // ---- rows ----------------------------------------------------------------------------------
 
-  private void describe(int flags, long count, long dim, long xStride, Matrix out, int operation) {
-    gatun_rows_desc.struct_size(rows, (int) gatun_rows_desc.sizeof());
-    gatun_rows_desc.flags(rows, flags);
-    gatun_rows_desc.rows(rows, count);
-    gatun_rows_desc.dim(rows, dim);
-    gatun_rows_desc.x_row(rows, xStride);
-    gatun_rows_desc.other_row(rows, 0);
-    gatun_rows_desc.sum_row(rows, 0);
-    gatun_rows_desc.out_row(rows, out.stride());
-    gatun_rows_desc.activation(rows, operation);
-    gatun_rows_desc.epsilon(rows, 0);
-    gatun_rows_desc.scale(rows, 0);
-    for (int table = 0; table < 3; table++) {
-      gatun_rows_desc.table_rows(rows, table, 0);
-    }
-  }
-
-  private void describe(int flags, Matrix x, Matrix out, int operation) {
-    describe(flags, x.rows(), x.columns(), x.stride(), out, operation);
-  }
-
   /**
    * {@code out = norm(x + bias + residual) · gamma + beta}.
    *
@@ -238,14 +247,18 @@ public final class RowOps implements AutoCloseable {
       MemorySegment beta,
       Matrix sum,
       Matrix out) {
-    describe(rms ? gatun_h.GATUN_NORM_RMS() : 0, x, out, 0);
-    gatun_rows_desc.other_row(rows, stride(residual));
-    gatun_rows_desc.sum_row(rows, stride(sum));
-    gatun_rows_desc.epsilon(rows, epsilon);
+    gatun_norm_desc.flags(norm, rms ? gatun_h.GATUN_NORM_RMS() : 0);
+    gatun_norm_desc.rows(norm, x.rows());
+    gatun_norm_desc.dim(norm, x.columns());
+    gatun_norm_desc.x_row(norm, x.stride());
+    gatun_norm_desc.residual_row(norm, stride(residual));
+    gatun_norm_desc.sum_row(norm, stride(sum));
+    gatun_norm_desc.out_row(norm, out.stride());
+    gatun_norm_desc.epsilon(norm, epsilon);
     check(
         gatun_h.gatun_norm(
             context,
-            rows,
+            norm,
             x.segment(),
             bias,
             segment(residual),
@@ -266,9 +279,14 @@ public final class RowOps implements AutoCloseable {
    */
   public void activation(
       Activation activation, Matrix x, MemorySegment bias, Matrix gate, Matrix out) {
-    describe(0, x, out, code(activation));
-    gatun_rows_desc.other_row(rows, stride(gate));
-    check(gatun_h.gatun_activation(context, rows, x.segment(), bias, segment(gate), out.segment()));
+    MemorySegment desc = this.activation;
+    gatun_activation_desc.rows(desc, x.rows());
+    gatun_activation_desc.dim(desc, x.columns());
+    gatun_activation_desc.x_row(desc, x.stride());
+    gatun_activation_desc.gate_row(desc, stride(gate));
+    gatun_activation_desc.out_row(desc, out.stride());
+    gatun_activation_desc.activation(desc, code(activation));
+    check(gatun_h.gatun_activation(context, desc, x.segment(), bias, segment(gate), out.segment()));
   }
 
   /**
@@ -292,15 +310,17 @@ public final class RowOps implements AutoCloseable {
       MemorySegment ids2,
       Matrix table2,
       Matrix out) {
-    describe(0, out.rows(), out.columns(), 0, out, 0);
-    gatun_rows_desc.scale(rows, factor);
-    gatun_rows_desc.table_rows(rows, 0, table0.rows());
-    gatun_rows_desc.table_rows(rows, 1, table1 == null ? 0 : table1.rows());
-    gatun_rows_desc.table_rows(rows, 2, table2 == null ? 0 : table2.rows());
+    gatun_embedding_desc.rows(embedding, out.rows());
+    gatun_embedding_desc.dim(embedding, out.columns());
+    gatun_embedding_desc.out_row(embedding, out.stride());
+    gatun_embedding_desc.scale(embedding, factor);
+    gatun_embedding_desc.table_rows(embedding, 0, table0.rows());
+    gatun_embedding_desc.table_rows(embedding, 1, table1 == null ? 0 : table1.rows());
+    gatun_embedding_desc.table_rows(embedding, 2, table2 == null ? 0 : table2.rows());
     check(
         gatun_h.gatun_embedding(
             context,
-            rows,
+            embedding,
             ids0,
             table0.segment(),
             ids1,
@@ -321,14 +341,14 @@ public final class RowOps implements AutoCloseable {
    */
   public void pool(
       boolean first, boolean normalize, Matrix x, MemorySegment cuSeqlens, Matrix out) {
-    describe(
-        normalize ? gatun_h.GATUN_POOL_NORMALIZE() : 0,
-        out.rows(),
-        out.columns(),
-        x.stride(),
-        out,
-        first ? gatun_h.GATUN_POOL_FIRST() : gatun_h.GATUN_POOL_MEAN());
-    check(gatun_h.gatun_pool(context, rows, x.segment(), cuSeqlens, out.segment()));
+    gatun_pool_desc.flags(pool, normalize ? gatun_h.GATUN_POOL_NORMALIZE() : 0);
+    gatun_pool_desc.sequences(pool, out.rows());
+    gatun_pool_desc.dim(pool, out.columns());
+    gatun_pool_desc.x_row(pool, x.stride());
+    gatun_pool_desc.out_row(pool, out.stride());
+    gatun_pool_desc.pooling(
+        pool, first ? gatun_h.GATUN_POOL_FIRST() : gatun_h.GATUN_POOL_MEAN());
+    check(gatun_h.gatun_pool(context, pool, x.segment(), cuSeqlens, out.segment()));
   }
 
   /**
@@ -339,8 +359,12 @@ public final class RowOps implements AutoCloseable {
    * @param out receives {@code [rows, dim]}; may be x
    */
   public void softmax(boolean log, Matrix x, Matrix out) {
-    describe(log ? gatun_h.GATUN_SOFTMAX_LOG() : 0, x, out, 0);
-    check(gatun_h.gatun_softmax(context, rows, x.segment(), out.segment()));
+    gatun_softmax_desc.flags(softmax, log ? gatun_h.GATUN_SOFTMAX_LOG() : 0);
+    gatun_softmax_desc.rows(softmax, x.rows());
+    gatun_softmax_desc.dim(softmax, x.columns());
+    gatun_softmax_desc.x_row(softmax, x.stride());
+    gatun_softmax_desc.out_row(softmax, out.stride());
+    check(gatun_h.gatun_softmax(context, softmax, x.segment(), out.segment()));
   }
 
   /**
@@ -355,7 +379,6 @@ public final class RowOps implements AutoCloseable {
    */
   public void rotary(
       boolean adjacent, Matrix x, long headDim, MemorySegment positionIds, Matrix cos, Matrix sin) {
-    gatun_rotary_desc.struct_size(rotary, (int) gatun_rotary_desc.sizeof());
     gatun_rotary_desc.flags(rotary, adjacent ? gatun_h.GATUN_ROTARY_INTERLEAVED() : 0);
     gatun_rotary_desc.rows(rotary, x.rows());
     gatun_rotary_desc.heads(rotary, x.columns() / headDim);

@@ -1,14 +1,13 @@
 package dev.gatun.io;
 
 import dev.gatun.internal.Messages;
-import java.nio.file.FileSystemException;
 
 /**
  * A file that is not the ONNX model that was asked for: damaged, cut short, without the initializer
  * or node, or with data of a type that is not read. The message names the file, and the byte where
  * one is to blame.
  */
-public final class OnnxException extends FileSystemException {
+public final class OnnxException extends OneLineException {
   private static final long serialVersionUID = 1L;
 
   /** Names of a file may have 4096 bytes, and a message several. */
@@ -18,15 +17,10 @@ public final class OnnxException extends FileSystemException {
    * Makes an exception.
    *
    * @param source the file, or what the bytes came from
-   * @param reason the expected and the actual value; shown on one line, of at most 1000 characters
+   * @param reason what was expected, and what was found; shown on one line, of at most 1000
+   *     characters
    */
   public OnnxException(String source, String reason) {
-    super(source, null, Messages.shortened(reason, SHOWN_CHARACTERS));
-  }
-
-  /** Returns file and reason on one line, whatever the names in them hold. */
-  @Override
-  public String getMessage() {
-    return Messages.line(super.getMessage());
+    super(source, Messages.shortened(reason, SHOWN_CHARACTERS));
   }
 }

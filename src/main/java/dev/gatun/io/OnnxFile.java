@@ -24,8 +24,8 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * The nodes and initialisers of an ONNX model, read where they lie. Opening a file reads names and
- * sizes only; the numbers of an initialiser become a {@link Tensor} when it is asked for.
+ * The nodes and initializers of an ONNX model, read where they lie. Opening a file reads names and
+ * sizes only; the numbers of an initializer become a {@link Tensor} when it is asked for.
  *
  * <p>Read are FLOAT, INT32 and INT64 data, as raw bytes or as lists of numbers, inside the file.
  * Other types and external data are refused when they are asked for, and do no harm before. Sub
@@ -33,7 +33,7 @@ import java.util.Objects;
  *
  * <p>Whatever the bytes are, reading ends and throws nothing but {@link OnnxException}. Memory is
  * only taken for what is really in the file: a name may have 4096 bytes, a tensor 64 dimensions,
- * and a file 2<sup>20</sup> nodes, initialisers, names and numbers of attributes together.
+ * and a file 2<sup>20</sup> nodes, initializers, names and numbers of attributes together.
  *
  * <p>Any number of threads may use one object, if the arena allows them to.
  */
@@ -102,7 +102,7 @@ public final class OnnxFile {
       if (initializers.containsKey(output)) {
         throw new OnnxException(
             source,
-            "the value %s is an initialiser and computed as well"
+            "the value %s is an initializer and computed as well"
                 .formatted(Messages.quoted(output)));
       }
     }
@@ -213,7 +213,7 @@ public final class OnnxFile {
    * Finds the node that computes a value.
    *
    * @param output name of the value, an input of another node
-   * @return the node, or null if the value is an input of the graph, an initialiser or unknown
+   * @return the node, or null if the value is an input of the graph, an initializer or unknown
    */
   public Node producer(String output) {
     return producers.get(output);
@@ -266,7 +266,7 @@ public final class OnnxFile {
   }
 
   /**
-   * Says whether there is an initialiser.
+   * Says whether there is an initializer.
    *
    * @param name as in the file
    * @return true if {@link #initializer} finds it
@@ -276,7 +276,7 @@ public final class OnnxFile {
   }
 
   /**
-   * Returns the numbers of an initialiser: a view of the file where they lie at a multiple of the
+   * Returns the numbers of an initializer: a view of the file where they lie at a multiple of the
    * element size, which in ONNX files is left to chance. Otherwise they are moved by a few bytes
    * within memory that {@link #read} allocated, or copied into the arena once. The tensor is valid
    * as long as the arena, and is the same one at every call.
@@ -289,13 +289,13 @@ public final class OnnxFile {
   public Tensor initializer(String name) throws OnnxException {
     Initializer initializer = initializers.get(name);
     if (initializer == null) {
-      throw new OnnxException(source, "no initialiser " + Messages.quoted(name));
+      throw new OnnxException(source, "no initializer " + Messages.quoted(name));
     }
     return tensor(initializer);
   }
 
   /**
-   * Returns a value that is fixed in the file: an initialiser, or the output of a Constant node
+   * Returns a value that is fixed in the file: an initializer, or the output of a Constant node
    * with a tensor, behind any number of Identity nodes.
    *
    * @param name name of the value, an input of a node
@@ -426,7 +426,7 @@ public final class OnnxFile {
     }
   }
 
-  /** Name, type and shape of an initialiser. */
+  /** Name, type and shape of an initializer. */
   public static final class Initializer {
     private String name = "";
     private long[] shape = new long[4];
@@ -498,7 +498,7 @@ public final class OnnxFile {
           count(graph);
           if (initializers.putIfAbsent(initializer.name, initializer) != null) {
             throw graph.error(
-                graph.start, "a second initialiser " + Messages.quoted(initializer.name));
+                graph.start, "a second initializer " + Messages.quoted(initializer.name));
           }
         }
         case 11 -> inputs.add(readValueName(graph));
@@ -638,7 +638,7 @@ public final class OnnxFile {
     if (++items > MAX_ITEMS) {
       throw wire.error(
           wire.start,
-          "expected at most %d nodes, initialisers, names and numbers".formatted(MAX_ITEMS));
+          "expected at most %d nodes, initializers, names and numbers".formatted(MAX_ITEMS));
     }
   }
 

@@ -8,7 +8,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
-/** The numbers of an initialiser: where they lie in the file, moved a little, or copied. */
+/** The numbers of an initializer: where they lie in the file, moved a little, or copied. */
 final class OnnxNumbers {
   /** TensorProto.DataType. */
   private static final int FLOAT = 1;
@@ -194,6 +194,6 @@ final class OnnxNumbers {
 
   private OnnxException error(Initializer initializer, String reason) {
     return new OnnxException(
-        source, "initialiser %s at byte %d: %s".formatted(initializer, initializer.start, reason));
+        source, "initializer %s at byte %d: %s".formatted(initializer, initializer.start, reason));
   }
 }

@@ -1,30 +1,22 @@
 package dev.gatun.io;
 
-import dev.gatun.internal.Messages;
-import java.nio.file.FileSystemException;
 import java.nio.file.Path;
 
 /**
  * A file that is not the safetensors file that was asked for: damaged, cut short, without the
  * tensor, or with numbers of a type that is not read. The message names the file, the entry where
- * one is to blame, what was expected and what came.
+ * one is to blame, the expected and the actual value.
  */
-public final class SafetensorsException extends FileSystemException {
+public final class SafetensorsException extends OneLineException {
   private static final long serialVersionUID = 1L;
 
   /**
    * Makes an exception.
    *
    * @param file the file
-   * @param reason what was expected and what came
+   * @param reason the expected and the actual value
    */
   public SafetensorsException(Path file, String reason) {
-    super(file.toString(), null, reason);
-  }
-
-  /** Returns file and reason on one line, whatever the names in them hold. */
-  @Override
-  public String getMessage() {
-    return Messages.line(super.getMessage());
+    super(file.toString(), reason);
   }
 }

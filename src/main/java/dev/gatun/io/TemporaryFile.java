@@ -268,7 +268,7 @@ final class TemporaryFile implements AutoCloseable {
   }
 
   private static FileSystemException failure(Path file, String reason, Throwable cause) {
-    FileSystemException failure = new WriteException(file, reason);
+    FileSystemException failure = new OneLineException(file.toString(), reason);
     failure.initCause(cause);
     return failure;
   }
@@ -281,19 +281,5 @@ final class TemporaryFile implements AutoCloseable {
       case FileSystemException f when f.getReason() != null -> f.getReason();
       default -> e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
     };
-  }
-
-  /** Says on one line what could not be written, and why. */
-  private static final class WriteException extends FileSystemException {
-    private static final long serialVersionUID = 1L;
-
-    WriteException(Path file, String reason) {
-      super(file.toString(), null, reason);
-    }
-
-    @Override
-    public String getMessage() {
-      return Messages.line(super.getMessage());
-    }
   }
 }

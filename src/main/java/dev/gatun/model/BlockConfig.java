@@ -18,7 +18,7 @@ import java.util.Objects;
  * @param positions what attention does with positions; an encoding that is added to embeddings does
  *     nothing here
  * @param activation of the feed-forward network
- * @param order where blocks normalise
+ * @param order where blocks normalize
  * @param rms whether norms are {@link dev.gatun.nn.RMSNorm}
  * @param epsilon of the norms
  */

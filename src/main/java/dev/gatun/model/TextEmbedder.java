@@ -18,7 +18,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * From text to a vector: tokeniser, encoder, pooling and what follows it, as the authors of a model
+ * From text to a vector: tokenizer, encoder, pooling and what follows it, as the authors of a model
  * do it. Most divide by the L2 norm at the end ({@link EmbeddingModelSpec#isNormalized} tells), so
  * that the cosine of two texts is the dot product of their vectors.
  *
@@ -45,7 +45,7 @@ import java.util.Objects;
  * <h2>Memory and threads</h2>
  *
  * <p>Any number of threads may share it, each call with a workspace of its own or lent. From ids to
- * vector nothing is allocated once the workspace has seen the longest batch; tokenising allocates
+ * vector nothing is allocated once the workspace has seen the longest batch; tokenizing allocates
  * on the Java heap. Bits do not depend on the number of threads. A vector's last places may depend
  * on what else is in the batch, whose size decides how OpenBLAS cuts its products.
  *
@@ -108,7 +108,7 @@ public final class TextEmbedder implements AutoCloseable {
    * @param spec which model
    * @return a model that the caller closes
    * @throws IOException if a file is missing, unreadable, or not what it should be
-   * @throws GatunException if the library of the tokeniser or OpenBLAS is missing, or memory
+   * @throws GatunException if the library of the tokenizer or OpenBLAS is missing, or memory
    */
   public static TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec)
       throws IOException {
@@ -150,7 +150,7 @@ public final class TextEmbedder implements AutoCloseable {
   // ---- text to ids ---------------------------------------------------------------------------
 
   /**
-   * Tokenises a text, cut to {@link #maxTokens}.
+   * Tokenizes a text, cut to {@link #maxTokens}.
    *
    * @param text any text
    * @return its tokens, and whether it was cut
@@ -161,7 +161,7 @@ public final class TextEmbedder implements AutoCloseable {
   }
 
   /**
-   * Tokenises a text.
+   * Tokenizes a text.
    *
    * @param text any text
    * @param maxTokens what to cut it to, up to the model's positions whatever tokenizer.json says

@@ -317,23 +317,16 @@ public final class DecoderState {
     return memories;
   }
 
-  /** How the rows of {@link #memoryKeys(Scratch, int)} belong to the sequences. */
+  /** How the rows of {@link #memoryKeys} belong to the sequences. */
   SequenceRows memoryRows(Scratch scratch) {
     return memories == 1 && sequences > 1
         ? SequenceRows.strided(scratch, sequences, memoryLength(), 0, 1)
         : SequenceRows.ragged(scratch, memoryOffsets, sequences);
   }
 
-  private long memoryLength() {
+  /** Rows that all memories have together. */
+  long memoryLength() {
     return memoryOffsets.getAtIndex(ValueLayout.JAVA_INT, memories);
-  }
-
-  Matrix memoryKeys(Scratch scratch, int layer) {
-    return memoryKeys(scratch, layer, memoryLength());
-  }
-
-  Matrix memoryValues(Scratch scratch, int layer) {
-    return memoryValues(scratch, layer, memoryLength());
   }
 
   /** Room for keys of so many rows, without gaps. */
@@ -347,9 +340,5 @@ public final class DecoderState {
 
   private static Matrix view(Scratch scratch, Tensor tensor, long rows) {
     return scratch.view(tensor.segment(), rows, tensor.size(2), tensor.size(2));
-  }
-
-  int memoryCapacity() {
-    return memoryCapacity;
   }
 }

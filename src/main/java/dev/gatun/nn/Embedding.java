@@ -50,7 +50,7 @@ public final class Embedding {
   }
 
   /**
-   * Makes an embedding that normalises, as BERT's does.
+   * Makes an embedding that normalizes, as BERT's does.
    *
    * @param runtime where it runs
    * @param table {@code [vocabulary, dim]} float32, contiguous

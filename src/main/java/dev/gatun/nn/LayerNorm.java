@@ -4,7 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 
 /**
- * Layer normalisation (Ba, Kiros and Hinton 2016): {@code (t - mean) / sqrt(variance + epsilon) ·
+ * Layer normalization (Ba, Kiros and Hinton 2016): {@code (t - mean) / sqrt(variance + epsilon) ·
  * gamma + beta} for each row t on its own.
  */
 public final class LayerNorm extends Norm {

@@ -11,7 +11,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * Normalisation of rows, with the residual connection that comes before it in the same pass.
+ * Normalization of rows, with the residual connection that comes before it in the same pass.
  *
  * <p>Immutable; any number of threads may share it. Parameters are not copied, and their arena must
  * stay open. Warm calls allocate nothing.
@@ -53,7 +53,7 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
   }
 
   /**
-   * Normalises rows.
+   * Normalizes rows.
    *
    * @param x {@code [..., dim]}
    * @param out receives {@code [..., dim]}; may be x
@@ -63,7 +63,7 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
   }
 
   /**
-   * Adds a residual and normalises: with {@link LayerNorm} the post-norm step of the paper, {@code
+   * Adds a residual and normalizes: with {@link LayerNorm} the post-norm step of the paper, {@code
    * LayerNorm(x + Sublayer(x))}.
    *
    * @param workspace what the call writes besides its outputs, or null to be lent one
@@ -71,7 +71,7 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
    * @param residual {@code [..., dim]}, as many rows, or null
    * @param sum receives x + residual, or null; may be x or residual itself, and shares no memory
    *     with out
-   * @param out receives the normalised rows; may be x or residual itself. Neither output may be
+   * @param out receives the normalized rows; may be x or residual itself. Neither output may be
    *     another part of their memory, or share any with gamma and beta
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */

@@ -1,6 +1,6 @@
 package dev.gatun.nn;
 
-/** Where a Transformer block normalises. */
+/** Where a Transformer block normalizes. */
 public enum NormOrder {
   /**
    * {@code x = norm(x + sublayer(x))}: the paper's (section 5.4 adds dropout, which inference has

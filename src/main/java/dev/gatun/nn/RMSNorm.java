@@ -4,7 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 
 /**
- * Root mean square normalisation (Zhang and Sennrich 2019): {@code t / sqrt(mean(t²) + epsilon) ·
+ * Root mean square normalization (Zhang and Sennrich 2019): {@code t / sqrt(mean(t²) + epsilon) ·
  * gamma} for each row t on its own. T5's and LLaMA's.
  */
 public final class RMSNorm extends Norm {

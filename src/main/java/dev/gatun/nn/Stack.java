@@ -156,8 +156,8 @@ final class Stack {
       input = normed;
       if (layer.crossAttention() != null) {
         long inner = scratch.mark();
-        Matrix k = state.memoryKeys(scratch, n);
-        Matrix v = state.memoryValues(scratch, n);
+        Matrix k = state.memoryKeys(scratch, n, state.memoryLength());
+        Matrix v = state.memoryValues(scratch, n, state.memoryLength());
         layer.crossAttention().cross(call, rows, input, memory, k, v, sublayerOut);
         scratch.release(inner);
         next = pre ? layer.feedForwardNorm() : layer.crossNorm();

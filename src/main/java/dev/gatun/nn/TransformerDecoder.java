@@ -34,7 +34,7 @@ public final class TransformerDecoder {
    * @param runtime where it runs
    * @param layers its blocks; self-attention with {@link Causal#BOTTOM_RIGHT}, cross-attention in
    *     all or in none
-   * @param order where they normalise
+   * @param order where they normalize
    * @param finalNorm applied after the last block, or null
    */
   public TransformerDecoder(

@@ -30,7 +30,7 @@ public final class TransformerEncoder {
    *
    * @param runtime where it runs
    * @param layers its blocks, none with cross-attention
-   * @param order where they normalise
+   * @param order where they normalize
    * @param finalNorm applied after the last block, or null
    */
   public TransformerEncoder(

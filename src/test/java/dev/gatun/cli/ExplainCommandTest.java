@@ -147,7 +147,7 @@ class ExplainCommandTest {
       assertEquals(plan.tileKeys(), number(facts, "tileKeys"));
       assertEquals(plan.chainKeys(), number(facts, "chainKeys"));
       assertEquals(plan.splitKeys(), number(facts, "splitKeys"));
-      assertEquals(plan.keysStay(), facts.get("keysStay"));
+      assertEquals(plan.kvFitsL2(), facts.get("kvFitsL2"));
       assertEquals(plan.copies().toString(), facts.get("copies"));
       assertEquals(plan.keySplits(), number(facts, "keySplits"));
       assertEquals(plan.scratchBytes(), number(facts, "scratchBytes"));
@@ -170,7 +170,7 @@ class ExplainCommandTest {
   @ParameterizedTest
   @CsvSource(
       delimiter = ' ',
-      value = {"1,32,8,1,4096,128 few-rows", "1,32,8,5,4096,128 general", "1,4,4,5,17,48 general"})
+      value = {"1,32,8,1,4096,128 decode", "1,32,8,5,4096,128 general", "1,4,4,5,17,48 general"})
   void kernel(String shape, String kernel) throws IOException {
     assertEquals(kernel, json(shape).get("kernel"));
   }

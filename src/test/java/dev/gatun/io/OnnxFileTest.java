@@ -192,7 +192,7 @@ class OnnxFileTest {
         new OnnxWriter()
             .message(1, node("a", "Add", List.of("x", "y"), List.of("z")))
             .message(5, floatTensor("z", new float[] {3}));
-    assertMessage("'z' is an initialiser and computed as well", () -> open(model(both)));
+    assertMessage("'z' is an initializer and computed as well", () -> open(model(both)));
   }
 
   @Test
@@ -330,7 +330,7 @@ class OnnxFileTest {
     assertMessage("'q' [4] INT8", () -> file.initializer("q"));
     assertMessage("'new' [1] type 99", () -> file.initializer("new"));
     assertMessage("another file", () -> file.initializer("far"));
-    assertMessage("no initialiser 'w'", () -> file.initializer("w"));
+    assertMessage("no initializer 'w'", () -> file.initializer("w"));
   }
 
   @Test
@@ -367,7 +367,7 @@ class OnnxFileTest {
         "18446744073709551615 bytes, only 0",
         () -> open(new OnnxWriter().varint(7 << 3 | 2).varint(-1).toBytes()));
     assertMessage(
-        "a second initialiser 't'",
+        "a second initializer 't'",
         () -> open(model(new OnnxWriter().message(5, tensor("t", 1)).message(5, tensor("t", 1)))));
     assertMessage("at most 4096", () -> open(tensor("n".repeat(4097), 1)));
     assertMessage("at most 64 dimensions", () -> open(tensor("t", 1, new long[65])));

@@ -9,11 +9,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.io.OnnxException;
-import dev.gatun.io.OnnxFile;
 import dev.gatun.support.OnnxWriter;
 import dev.gatun.support.TinyBert;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
@@ -40,9 +38,7 @@ class BertFlowTest {
   }
 
   private void read() throws OnnxException {
-    byte[] bytes = tiny.bytes();
-    MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
-    BertConfig config = BertWeights.from(OnnxFile.of(memory, "tiny.onnx", arena), arena).config();
+    BertConfig config = BertWeights.from(tiny.file(arena), arena).config();
     assertEquals(4, config.headDim());
   }
 

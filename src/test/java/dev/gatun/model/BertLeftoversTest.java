@@ -10,21 +10,13 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import ai.onnxruntime.OnnxTensor;
-import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtSession;
 import dev.gatun.io.OnnxException;
-import dev.gatun.io.OnnxFile;
 import dev.gatun.support.OnnxWriter;
 import dev.gatun.support.ReferenceBert;
 import dev.gatun.support.TinyBert;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -43,9 +35,7 @@ class BertLeftoversTest {
   }
 
   private BertWeights read() throws OnnxException {
-    byte[] bytes = tiny.bytes();
-    MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
-    return BertWeights.from(OnnxFile.of(memory, "tiny.onnx", arena), arena);
+    return BertWeights.from(tiny.file(arena), arena);
   }
 
   private void assertRefused(String... parts) {
@@ -58,33 +48,7 @@ class BertLeftoversTest {
 
   /** Against ONNX Runtime, which runs the same bytes. */
   private void checkComputed(int... ids) throws OnnxException, OrtException {
-    double[][] ours = new ReferenceBert(read()).forward(ids);
-    OrtEnvironment environment = OrtEnvironment.getEnvironment();
-    long[][] tokens = {Arrays.stream(ids).asLongStream().toArray()};
-    long[][] mask = {new long[ids.length]};
-    Arrays.fill(mask[0], 1);
-    try (OrtSession.SessionOptions options = new OrtSession.SessionOptions();
-        OnnxTensor input = OnnxTensor.createTensor(environment, tokens);
-        OnnxTensor attention = OnnxTensor.createTensor(environment, mask);
-        OnnxTensor types =
-            OnnxTensor.createTensor(environment, new long[][] {new long[ids.length]})) {
-      options.setIntraOpNumThreads(1);
-      Map<String, OnnxTensor> inputs =
-          Map.of("input_ids", input, "attention_mask", attention, "token_type_ids", types);
-      try (OrtSession session = environment.createSession(tiny.bytes(), options)) {
-        Map<String, OnnxTensor> used = new HashMap<>(inputs);
-        used.keySet().retainAll(session.getInputNames());
-        try (OrtSession.Result result = session.run(used)) {
-          float[][] theirs =
-              ((float[][][]) result.get("last_hidden_state").orElseThrow().getValue())[0];
-          for (int t = 0; t < ids.length; t++) {
-            for (int i = 0; i < TinyBert.HIDDEN; i++) {
-              assertEquals(theirs[t][i], ours[t][i], 1e-5, "token %d, %d".formatted(t, i));
-            }
-          }
-        }
-      }
-    }
+    OnnxBert.check(tiny.bytes(), new ReferenceBert(read()), ids);
   }
 
   // ---- positions and token types -------------------------------------------------------------

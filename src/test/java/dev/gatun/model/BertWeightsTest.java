@@ -8,10 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import ai.onnxruntime.OnnxTensor;
-import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtSession;
 import dev.gatun.Tensor;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
@@ -21,13 +18,11 @@ import dev.gatun.support.TinyBert;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -68,34 +63,7 @@ class BertWeightsTest {
     assertEquals(bytes, tensors(weights).stream().mapToLong(t -> t.segment().byteSize()).sum());
 
     int[] ids = spec.loadTokenizer().encode("A café in Zürich, 9 a.m.: 20 °C!").ids();
-    double[][] ours = new ReferenceBert(weights).forward(ids);
-    float[][] theirs = onnxRuntime(resource(resource), ids);
-    for (int t = 0; t < ids.length; t++) {
-      for (int i = 0; i < 384; i++) {
-        assertEquals(theirs[t][i], ours[t][i], 1e-5, "token %d, %d".formatted(t, i));
-      }
-    }
-  }
-
-  private static float[][] onnxRuntime(byte[] model, int[] ids) throws OrtException {
-    OrtEnvironment environment = OrtEnvironment.getEnvironment();
-    long[][] tokens = {Arrays.stream(ids).asLongStream().toArray()};
-    long[][] mask = {new long[ids.length]};
-    Arrays.fill(mask[0], 1);
-    try (OrtSession.SessionOptions options = new OrtSession.SessionOptions();
-        OnnxTensor input = OnnxTensor.createTensor(environment, tokens);
-        OnnxTensor attention = OnnxTensor.createTensor(environment, mask);
-        OnnxTensor types =
-            OnnxTensor.createTensor(environment, new long[][] {new long[ids.length]})) {
-      options.setIntraOpNumThreads(1);
-      try (OrtSession session = environment.createSession(model, options);
-          OrtSession.Result result =
-              session.run(
-                  Map.of(
-                      "input_ids", input, "attention_mask", attention, "token_type_ids", types))) {
-        return ((float[][][]) result.get(0).getValue())[0];
-      }
-    }
+    OnnxBert.check(resource(resource), new ReferenceBert(weights), ids);
   }
 
   @Test
@@ -135,9 +103,7 @@ class BertWeightsTest {
   }
 
   private OnnxFile file() throws OnnxException {
-    byte[] bytes = tiny.bytes();
-    MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
-    return OnnxFile.of(memory, "tiny.onnx", arena);
+    return tiny.file(arena);
   }
 
   private BertWeights read() throws OnnxException {

@@ -143,7 +143,7 @@ class EmbedderGarbageTest {
 
     /**
      * Bytes of all threads in 10,000 calls one after the other, of which the JVM's own are few: it
-     * allocates where it gives up optimised code, and its threads do so once a minute.
+     * allocates where it gives up optimized code, and its threads do so once a minute.
      */
     private static long heap(Arena arena) throws IOException {
       Child child = new Child(arena, 1, 6);

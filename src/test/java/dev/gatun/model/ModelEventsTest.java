@@ -19,12 +19,12 @@ import dev.gatun.nn.Sampling;
 import dev.gatun.nn.TableTransformer;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.Transformer;
+import dev.gatun.support.Recordings;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
-import jdk.jfr.Recording;
-import jdk.jfr.consumer.RecordingFile;
+import jdk.jfr.consumer.RecordedEvent;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,15 +43,9 @@ class ModelEventsTest {
   }
 
   private List<String> record(Runnable calls) throws IOException {
-    Path file = folder.resolve("events.jfr");
-    try (Recording recording = new Recording()) {
-      recording.start();
-      calls.run();
-      recording.stop();
-      recording.dump(file);
-    }
+    List<RecordedEvent> events = Recordings.of(folder, calls);
     assertNull(ModelEvent.start());
-    return RecordingFile.readAllEvents(file).stream()
+    return events.stream()
         .filter(event -> event.getEventType().getName().equals("dev.gatun.Model"))
         .map(
             event ->

@@ -1,9 +1,12 @@
 package dev.gatun.model;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import dev.gatun.support.ReferenceBert;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -26,13 +29,33 @@ final class OnnxBert implements AutoCloseable {
   private final OrtSession session;
 
   OnnxBert(EmbeddingModelSpec spec, int threads) throws IOException, OrtException {
-    String file = FILES.get(spec.name());
-    try (InputStream in = OnnxBert.class.getClassLoader().getResourceAsStream(file);
-        OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
+    this(resource(FILES.get(spec.name())), threads);
+  }
+
+  private OnnxBert(byte[] bytes, int threads) throws OrtException {
+    try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
       options.setIntraOpNumThreads(threads);
-      byte[] bytes = in.readAllBytes();
       ByteBuffer model = ByteBuffer.allocateDirect(bytes.length).put(bytes).flip();
       session = environment.createSession(model, options);
+    }
+  }
+
+  private static byte[] resource(String file) throws IOException {
+    try (InputStream in = OnnxBert.class.getClassLoader().getResourceAsStream(file)) {
+      return in.readAllBytes();
+    }
+  }
+
+  /** Compares what both compute of one text, ONNX Runtime running the bytes of the model. */
+  static void check(byte[] model, ReferenceBert ours, int... ids) throws OrtException {
+    double[][] expected = ours.forward(ids);
+    try (OnnxBert theirs = new OnnxBert(model, 1)) {
+      float[] hidden = theirs.hidden(ids)[0];
+      int row = hidden.length / ids.length;
+      for (int i = 0; i < hidden.length; i++) {
+        String place = "token %d, %d".formatted(i / row, i % row);
+        assertEquals(hidden[i], expected[i / row][i % row], 1e-5, place);
+      }
     }
   }
 
@@ -71,7 +94,8 @@ final class OnnxBert implements AutoCloseable {
   float[][] hidden(int[]... texts) throws OrtException {
     Map<String, OnnxTensor> inputs = inputs(texts);
     try (OrtSession.Result result = session.run(inputs)) {
-      OnnxTensor first = (OnnxTensor) result.get(0);
+      OnnxTensor first =
+          (OnnxTensor) result.get("last_hidden_state").orElseGet(() -> result.get(0));
       long[] shape = first.getInfo().getShape();
       int row = Math.toIntExact(shape[1] * shape[2]);
       FloatBuffer values = first.getFloatBuffer();

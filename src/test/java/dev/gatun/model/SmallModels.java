@@ -61,6 +61,33 @@ final class SmallModels {
 
   // ---- weights -------------------------------------------------------------------------------
 
+  /** Encoder and decoder of the paper. */
+  Map<String, Tensor> paper() {
+    map = new TreeMap<>();
+    put("source_embedding.weight", 9, DIM);
+    put("target_embedding.weight", VOCABULARY, DIM);
+    for (String side : new String[] {"encoder", "decoder"}) {
+      for (int n = 0; n < LAYERS; n++) {
+        String block = side + ".layers." + n + ".";
+        put(block + "self_attn.in_proj_weight", 3 * DIM, DIM);
+        put(block + "self_attn.in_proj_bias", 3 * DIM);
+        linear(block + "self_attn.out_proj", DIM, DIM);
+        if (side.equals("decoder")) {
+          put(block + "multihead_attn.in_proj_weight", 3 * DIM, DIM);
+          put(block + "multihead_attn.in_proj_bias", 3 * DIM);
+          linear(block + "multihead_attn.out_proj", DIM, DIM);
+          norm(block + "norm3");
+        }
+        linear(block + "linear1", HIDDEN, DIM);
+        linear(block + "linear2", DIM, HIDDEN);
+        norm(block + "norm1");
+        norm(block + "norm2");
+      }
+      norm(side + ".norm");
+    }
+    return map;
+  }
+
   Map<String, Tensor> llama() {
     map = new TreeMap<>();
     put("model.embed_tokens.weight", VOCABULARY, DIM);

@@ -23,7 +23,6 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
-import java.util.Random;
 import java.util.TreeMap;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -34,64 +33,20 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** One model from weights in memory and in files. */
 class WeightsTest {
 
-  private static final int DIM = 16;
-  private static final int HIDDEN = 20;
-  private static final int VOCABULARY = 11;
+  private static final int DIM = SmallModels.DIM;
+  private static final int HIDDEN = SmallModels.HIDDEN;
+  private static final int VOCABULARY = SmallModels.VOCABULARY;
 
   @TempDir private Path folder;
 
   private final Arena arena = Arena.ofShared();
-  private final Random random = new Random(4711);
   private final GatunRuntime runtime = Run.runtime(Run.bestTier(), 2);
   private final PositionalEncoding positions = PositionalEncoding.sinusoidal(arena, 16, DIM);
-  private final Map<String, Tensor> map = new TreeMap<>();
-
-  WeightsTest() {
-    put("source_embedding.weight", 9, DIM);
-    put("target_embedding.weight", VOCABULARY, DIM);
-    for (String side : new String[] {"encoder", "decoder"}) {
-      for (int n = 0; n < 2; n++) {
-        String block = side + ".layers." + n + ".";
-        put(block + "self_attn.in_proj_weight", 3 * DIM, DIM);
-        put(block + "self_attn.in_proj_bias", 3 * DIM);
-        linear(block + "self_attn.out_proj", DIM, DIM);
-        if (side.equals("decoder")) {
-          put(block + "multihead_attn.in_proj_weight", 3 * DIM, DIM);
-          put(block + "multihead_attn.in_proj_bias", 3 * DIM);
-          linear(block + "multihead_attn.out_proj", DIM, DIM);
-          norm(block + "norm3");
-        }
-        linear(block + "linear1", HIDDEN, DIM);
-        linear(block + "linear2", DIM, HIDDEN);
-        norm(block + "norm1");
-        norm(block + "norm2");
-      }
-      norm(side + ".norm");
-    }
-  }
+  private final Map<String, Tensor> map = new SmallModels(arena).paper();
 
   @AfterEach
   void close() {
     arena.close();
-  }
-
-  private void put(String name, long... shape) {
-    int count = (int) Arrays.stream(shape).reduce(1, (a, b) -> a * b);
-    float[] data = new float[count];
-    for (int i = 0; i < count; i++) {
-      data[i] = (float) (random.nextGaussian() / Math.sqrt(shape[shape.length - 1]));
-    }
-    map.put(name, Tensor.copyOf(arena, data, shape));
-  }
-
-  private void linear(String name, int out, int in) {
-    put(name + ".weight", out, in);
-    put(name + ".bias", out);
-  }
-
-  private void norm(String name) {
-    put(name + ".weight", DIM);
-    put(name + ".bias", DIM);
   }
 
   private Transformer model(Weights weights, NormOrder order) {
@@ -229,13 +184,13 @@ class WeightsTest {
     String first = block + "linear1.weight";
     String second = block + "linear2.weight";
     String output = block + "self_attn.out_proj.weight";
-    assertMisfit(second + ": expected [out, in] = [16, 20] float32, got [16, 21]", second, DIM, 21);
+    assertMisfit(second + ": expected [out, in] = [16, 24] float32, got [16, 25]", second, DIM, 25);
     assertMisfit(
-        first + ": expected [out, in] = [20, 16] float32, got [20, 17]", first, HIDDEN, 17);
+        first + ": expected [out, in] = [24, 16] float32, got [24, 17]", first, HIDDEN, 17);
     assertMisfit(
-        first + ": expected [out, in] = [20, 16] float32, got [21, 16]", first, HIDDEN + 1, DIM);
+        first + ": expected [out, in] = [24, 16] float32, got [25, 16]", first, HIDDEN + 1, DIM);
     assertMisfit(
-        block + "linear1.bias: expected [20] float32, got [19]", block + "linear1.bias", 19);
+        block + "linear1.bias: expected [24] float32, got [23]", block + "linear1.bias", 23);
     String norm = block + "norm2.";
     assertMisfit(norm + "weight: expected [16] float32, got [1, 16]", norm + "weight", 1, DIM);
     assertMisfit(norm + "bias: expected [16] float32, got [15]", norm + "bias", DIM - 1);
@@ -271,7 +226,7 @@ class WeightsTest {
     // A matrix that lies the other way round is told so.
     assertMisfit(
         second
-            + ": expected [out, in] = [16, 20] float32, got [20, 16] float32, which looks like"
+            + ": expected [out, in] = [16, 24] float32, got [24, 16] float32, which looks like"
             + " [in, out]",
         second,
         HIDDEN,

@@ -162,35 +162,7 @@ class CacheTest {
             NormOrder.PRE,
             null);
     KeyValueCache over =
-        new KeyValueCache() {
-          @Override
-          public int layers() {
-            return 1;
-          }
-
-          @Override
-          public int sequences() {
-            return 1;
-          }
-
-          @Override
-          public int capacity() {
-            return 4;
-          }
-
-          @Override
-          public Tensor keys(int layer) {
-            return weight.slice(0, 0, 4).reshape(1, 4, 2, 8);
-          }
-
-          @Override
-          public Tensor values(int layer) {
-            return parts.zeros(1, 4, 2, 8);
-          }
-
-          @Override
-          public void select(int[] sources, int tokens) {}
-        };
+        new GivenCache(weight.slice(0, 0, 4).reshape(1, 4, 2, 8), parts.zeros(1, 4, 2, 8));
     refused(
         "cache.keys(0): expected memory of its own, got memory shared with"
             + " layers[0].selfAttention.",

@@ -79,7 +79,7 @@ class EmbeddingTest {
             new Embedding(parts.runtime, table, -0.5f, encoding, types, null),
             expected(-0.5, positions, types));
         double[] want = expected(1, positions, types);
-        Parts.normalise(want, gamma, beta, 1e-3);
+        Parts.normalize(want, gamma, beta, 1e-3);
         Norm norm = new LayerNorm(parts.runtime, gamma, beta, 1e-3f);
         check(new Embedding(parts.runtime, table, 1, encoding, types, norm), want);
       }

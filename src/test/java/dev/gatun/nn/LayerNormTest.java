@@ -21,7 +21,7 @@ class LayerNormTest {
 
   private static final float EPSILON = 1e-5f;
 
-  /** As gatun.h puts it: 2e-6 of the largest normalised element times gamma, and one rounding. */
+  /** As gatun.h puts it: 2e-6 of the largest normalized element times gamma, and one rounding. */
   private static void check(float[] t, Tensor gamma, Tensor beta, float[] got) {
     int dim = (int) gamma.size(0);
     double mostGamma = 0;

@@ -183,8 +183,8 @@ final class Parts {
     }
   }
 
-  /** Layer normalisation of each row, in place; beta may be null. */
-  static void normalise(double[] rows, Tensor gamma, Tensor beta, double epsilon) {
+  /** Layer normalization of each row, in place; beta may be null. */
+  static void normalize(double[] rows, Tensor gamma, Tensor beta, double epsilon) {
     int dim = (int) gamma.size(0);
     for (int from = 0; from < rows.length; from += dim) {
       double mean = Arrays.stream(rows, from, from + dim).average().orElseThrow();

@@ -102,7 +102,7 @@ class PatchEmbeddingTest {
           expected(images, true));
       Tensor gamma = parts.normal(DIM);
       double[] want = expected(images, false);
-      Parts.normalise(want, gamma, null, 1e-5);
+      Parts.normalize(want, gamma, null, 1e-5);
       check(
           new PatchEmbedding(
               parts.runtime,

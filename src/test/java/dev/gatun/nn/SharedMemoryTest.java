@@ -395,47 +395,12 @@ class SharedMemoryTest {
     assertEquals(0, state.length(0));
 
     // A cache over the table of the model, which the decoder alone cannot know.
-    KeyValueCache over = new TensorCacheOver(table);
+    KeyValueCache over =
+        new GivenCache(table.slice(0, 0, 8).reshape(1, 8, 2, 8), parts.zeros(1, 8, 2, 8));
     DecoderState odd = decoder.newState(arena, over, 0);
     refused(
         "cache.keys(0)" + own + "embedding.table",
         () -> model.next(null, odd, ids, null, parts.zeros(1, 24)));
-  }
-
-  private record TensorCacheOver(Tensor keys, Tensor values) implements KeyValueCache {
-    TensorCacheOver(Tensor table) {
-      this(
-          table.slice(0, 0, 8).reshape(1, 8, 2, 8),
-          Tensor.allocate(Arena.ofAuto(), DType.FLOAT32, 1, 8, 2, 8));
-    }
-
-    @Override
-    public int layers() {
-      return 1;
-    }
-
-    @Override
-    public int sequences() {
-      return 1;
-    }
-
-    @Override
-    public int capacity() {
-      return 8;
-    }
-
-    @Override
-    public Tensor keys(int layer) {
-      return keys;
-    }
-
-    @Override
-    public Tensor values(int layer) {
-      return values;
-    }
-
-    @Override
-    public void select(int[] sources, int tokens) {}
   }
 
   @Test

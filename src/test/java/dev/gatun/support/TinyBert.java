@@ -3,6 +3,10 @@ package dev.gatun.support;
 import static dev.gatun.support.OnnxWriter.floatTensor;
 import static dev.gatun.support.OnnxWriter.longTensor;
 
+import dev.gatun.io.OnnxException;
+import dev.gatun.io.OnnxFile;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -21,10 +25,10 @@ public final class TinyBert {
   private static final int INNER = 6;
   private static final int INTS = 7;
 
-  /** Initialisers by name. */
+  /** Initializers by name. */
   public final Map<String, OnnxWriter> weights = new LinkedHashMap<>();
 
-  /** The numbers of the initialisers. */
+  /** The numbers of the initializers. */
   public final Map<String, float[]> numbers = new LinkedHashMap<>();
 
   /** Nodes by name. */
@@ -140,12 +144,12 @@ public final class TinyBert {
     return constant(name, longTensor("", values, values.length));
   }
 
-  /** Adds an initialiser of random numbers under the name that PyTorch gives it here. */
+  /** Adds an initializer of random numbers under the name that PyTorch gives it here. */
   private String weight(String name, long... shape) {
     return anonymous(scope.isEmpty() ? name : scope.substring(1) + "." + name, shape);
   }
 
-  /** Adds an initialiser of random numbers. */
+  /** Adds an initializer of random numbers. */
   public String anonymous(String name, long... shape) {
     float[] values = new float[(int) Arrays.stream(shape).reduce(1, (a, b) -> a * b)];
     for (int i = 0; i < values.length; i++) {
@@ -332,6 +336,12 @@ public final class TinyBert {
   }
 
   /** ModelProto. */
+  public OnnxFile file(Arena arena) throws OnnxException {
+    byte[] bytes = bytes();
+    MemorySegment memory = arena.allocate(bytes.length).copyFrom(MemorySegment.ofArray(bytes));
+    return OnnxFile.of(memory, "tiny.onnx", arena);
+  }
+
   public byte[] bytes() {
     OnnxWriter graph = new OnnxWriter();
     nodes.values().forEach(node -> graph.message(1, node));

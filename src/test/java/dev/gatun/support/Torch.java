@@ -57,7 +57,7 @@ public final class Torch implements AutoCloseable {
   private final ScalarType type;
   private final PointerScope scope = new PointerScope();
 
-  /** Initialised by the first object. */
+  /** Initialized by the first object. */
   private static final class Library {
     static {
       // Else JavaCPP counts this JVM's mapped files as its own memory and refuses to go on.

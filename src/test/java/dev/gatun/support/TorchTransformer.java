@@ -32,8 +32,8 @@ import org.bytedeco.pytorch.kReLU;
  * nn.Transformer}, with weights from a seed, names of parameters as in Python, and dropout off.
  * Sequences are [batch, seq, width], as with {@code batch_first=True}.
  *
- * <p>Layers that normalise behind each sum are the modules of PyTorch's C++ library. That one has
- * no {@code norm_first}, so layers that normalise before each part are composed here, of its {@code
+ * <p>Layers that normalize behind each sum are the modules of PyTorch's C++ library. That one has
+ * no {@code norm_first}, so layers that normalize before each part are composed here, of its {@code
  * MultiheadAttention}, {@code Linear} and {@code LayerNorm}.
  *
  * <p>Owned by the {@link Torch} that it is made with, and for its thread.

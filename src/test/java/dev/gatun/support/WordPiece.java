@@ -11,7 +11,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * BERT's uncased tokenisation, written down from its description and not from any library: clean,
+ * BERT's uncased tokenization, written down from its description and not from any library: clean,
  * set CJK characters apart, take accents off, lower-case, split at spaces and punctuation, then the
  * longest pieces of the vocabulary from the left.
  */

@@ -1,39 +1,41 @@
 /*
  * One tile of TILE_KEYS keys for one block of queries, part of attention_f32.h: scores, their maximum, and the order in
- * which chains of weights are made and used; the last one waits for the scores of the next block.
+ * which chains of probs are made and used; the last one waits for the scores of the next block.
+ *
+ * Axes: see attention_f32.h. k [S_k][D], v [S_k][D_v], scores and probs [TILE_KEYS][LANES].
  */
 
 enum { SCORE_CHAINS = GATUN__TILE_KEYS / GATUN__CHAIN_KEYS + 1 };
 
-/* What a thread keeps from tile to tile. */
-typedef struct tile_room {
-    float *scores; /* [SCORE_CHAINS][CHAIN_KEYS][LANES], weights later; a ring of chains */
+/* Scratch that a thread keeps from tile to tile. */
+typedef struct tile_scratch {
+    float *scores; /* [SCORE_CHAINS][CHAIN_KEYS][LANES], probs later; a ring of chains */
     int32_t next;  /* chain of the ring that the next tile begins with */
     vmask *live;   /* [TILE_KEYS][QV]: which are neither masked nor -inf */
     float *biases; /* or NULL */
-    /* The tile's keys and values, where they lie or in the room for copies, which is NULL unless tiles are copied. */
+    /* The tile's keys and values, where they lie or in the copies, which are NULL unless tiles are copied. */
     const float *k, *v;
     int64_t k_row, v_row;
     float *k_copy, *v_copy;
     chain_of_keys waiting;
     float *alpha[2]; /* [LANES] each: of the waiting chain's tile, and of this one */
     prefetcher soon;
-} tile_room;
+} tile_scratch;
 
-/* Nothing waits any more. */
-static void finish_waiting(const gatun__attention_task *t, tile_room *room) {
-    finish(&room->waiting, room->v_row, t->head_dim_v);
-    room->waiting.keys = 0;
+/* Multiplies the waiting chain with its values. */
+static void finish_waiting(const gatun__attention_task *t, tile_scratch *tile) {
+    finish(&tile->waiting, tile->v_row, t->head_dim_v);
+    tile->waiting.keys = 0;
     if (!INTERLEAVED)
-        room->next = 0;
+        tile->next = 0;
 }
 
 INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
-    int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {
+    int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
-    vmask *live = room->live;
-    const float *k = room->k, *v = room->v;
-    const int64_t k_row = room->k_row, v_row = room->v_row;
+    vmask *live = tile->live;
+    const float *k = tile->k, *v = tile->v;
+    const int64_t k_row = tile->k_row, v_row = tile->v_row;
     const vec minus_inf = v_set1(-INFINITY);
     if (keys > b->limit_most - first_key)
         keys = b->limit_most - first_key;
@@ -50,31 +52,32 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     float *scores[SCORE_CHAINS - 1];
     int32_t chains = 0;
     for (; chains * CHAIN < keys; chains++) {
-        scores[chains] = room->scores + room->next * CHAIN * LANES;
-        room->next = room->next + 1 == SCORE_CHAINS ? 0 : room->next + 1;
+        scores[chains] = tile->scores + tile->next * CHAIN * LANES;
+        tile->next = tile->next + 1 == SCORE_CHAINS ? 0 : tile->next + 1;
     }
 
     vec maximum[QV], old_maximum[QV];
     for (int x = 0; x < vectors; x++)
         maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
-    stage s = {0};
+    score_bias s = {0};
     if (biased) {
         s.biases = biases;
         s.step = bias_step(t);
     }
+    /* Pass 2. */
     for (int32_t n = 0; n < chains; n++) {
         int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
         if (j < masked_from) {
             score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, OF_ALL, NULL,
                 0, maximum);
             if (vectors == 1) /* memory is the bound: half of what is due */
-                prefetch_rows(&room->soon, (chain + 1) / 2);
+                prefetch_rows(&tile->soon, (chain + 1) / 2);
             continue;
         }
         int32_t key = 0;
 #define SCORES(x)                                                                                                      \
     if (vectors > x && key < seen[x] - j && key < chain) {                                                             \
-        stage part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                                    \
+        score_bias part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                               \
         int32_t end = seen[x] - j < chain ? seen[x] - j : chain;                                                       \
         score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * k_row, k_row, b->q + x * VW, t->head_dim,    \
             j + key, end - key, scores[n] + key * LANES + x * VW, &part, OF_SEEN, b->limit + x * VW, first_key,        \
@@ -96,11 +99,11 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
 
     softmax soft __attribute__((aligned(64)));
     memcpy(soft.limit, b->limit, sizeof soft.limit);
-    soft.soon = &room->soon;
+    soft.soon = &tile->soon;
     /* The waiting chain still needs its own. */
-    float *const alpha = room->alpha[room->waiting.alpha == room->alpha[0]];
+    float *const alpha = tile->alpha[tile->waiting.alpha == tile->alpha[0]];
     for (int x = 0; x < vectors; x++) {
-        /* A lane that has seen nothing but -inf keeps the maximum -inf; its scores are then taken against 0, which
+        /* A lane whose scores have all been -inf keeps the maximum -inf; its scores are then taken against 0, which
          * leaves them -inf. */
         vec reference = v_select(v_equal(maximum[x], minus_inf), v_zero(), maximum[x]);
         vec rescaled = v_exp2(v_sub(old_maximum[x], reference));
@@ -110,12 +113,13 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         v_store(soft.chain_sum + x * VW, v_zero());
     }
 
+    /* Passes 3 and 4: probs of a chain, while the one before is multiplied. */
     for (int32_t n = 0; n < chains; n++) {
         const int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
         const int masked = j >= masked_from;
         const int together = INTERLEAVED && vectors == 2 && t->head_dim_v >= 4 * COLUMNS_FULL && !select_all &&
-                             chain == CHAIN && room->waiting.keys == CHAIN && room->waiting.vectors == 2 &&
-                             room->waiting.end[1] == CHAIN;
+                             chain == CHAIN && tile->waiting.keys == CHAIN && tile->waiting.vectors == 2 &&
+                             tile->waiting.end[1] == CHAIN;
         chain_of_keys next = {.v = v + j * v_row,
             .p = scores[n],
             .live = select_all ? live + j * QV : NULL,
@@ -129,32 +133,32 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
             next.end[x] = seen[x] < j ? 0 : seen[x] - j < chain ? seen[x] - j : chain;
         if (together) {
 #if INTERLEAVED
-            finish_beside(&room->waiting, v_row, t->head_dim_v, masked, &soft, scores[n], first_key + j);
+            finish_overlapped(&tile->waiting, v_row, t->head_dim_v, masked, &soft, scores[n], first_key + j);
 #endif
         } else {
             for (int x = 0; x < vectors; x++) {
                 vec sum = v_zero();
                 float *at = scores[n] + x * VW;
-                /* finish_beside multiplies whole halves: what a vector does not see has to be 0. */
+                /* finish_overlapped multiplies whole halves: what a vector does not see has to be 0. */
                 const int32_t end = INTERLEAVED && chain == CHAIN ? CHAIN : next.end[x];
                 if (masked)
                     for (int32_t i = 0; i < end; i++, at += LANES)
-                        sum = v_add(sum, weigh(1, &soft, at, first_key + j + i, x));
+                        sum = v_add(sum, prob_of_score(1, &soft, at, first_key + j + i, x));
                 else
                     for (int32_t i = 0; i < chain; i++, at += LANES)
-                        sum = v_add(sum, weigh(0, &soft, at, first_key + j + i, x));
+                        sum = v_add(sum, prob_of_score(0, &soft, at, first_key + j + i, x));
                 v_store(soft.chain_sum + x * VW, sum);
             }
             prefetch_rows(soft.soon, vectors == 1 ? chain / 2 : chain * vectors);
-            finish(&room->waiting, v_row, t->head_dim_v);
+            finish(&tile->waiting, v_row, t->head_dim_v);
         }
         for (int x = 0; x < vectors; x++) {
             v_store(soft.sum + x * VW, v_add(v_load(soft.sum + x * VW), v_load(soft.chain_sum + x * VW)));
             v_store(soft.chain_sum + x * VW, v_zero());
         }
-        room->waiting = next;
+        tile->waiting = next;
         if (!INTERLEAVED || select_all)
-            finish_waiting(t, room);
+            finish_waiting(t, tile);
     }
 
     for (int x = 0; x < vectors; x++) {
@@ -165,17 +169,17 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
 
 /* Without biases and with. */
 typedef void tile_function(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
-    int select_all, tile_room *room, const float *biases);
+    int select_all, tile_scratch *tile, const float *biases);
 
 #define TILE(n)                                                                                                        \
     static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b,               \
-        int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {                       \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
         (void)biases;                                                                                                  \
-        tile_of(n, 0, t, b, first_key, keys, select_all, room, NULL);                                                  \
+        tile_of(n, 0, t, b, first_key, keys, select_all, tile, NULL);                                                  \
     }                                                                                                                  \
     static __attribute__((noinline)) void biased_tile_##n(const gatun__attention_task *t, const block_state *b,        \
-        int32_t first_key, int32_t keys, int select_all, tile_room *room, const float *biases) {                       \
-        tile_of(n, 1, t, b, first_key, keys, select_all, room, biases);                                                \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
+        tile_of(n, 1, t, b, first_key, keys, select_all, tile, biases);                                                \
     }
 EACH_VECTORS(TILE)
 #undef TILE

@@ -14,46 +14,44 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
 
 /**
  * {@snippet lang=c :
- * struct gatun_rows_desc {
+ * struct gatun_linear_desc {
  *     uint32_t struct_size;
  *     uint32_t flags;
- *     int64_t rows;
- *     int64_t dim;
- *     int64_t x_row;
- *     int64_t other_row;
- *     int64_t sum_row;
- *     int64_t out_row;
+ *     int64_t m;
+ *     int64_t n;
+ *     int64_t k;
+ *     int64_t lda;
+ *     int64_t ldb;
+ *     int64_t ldc;
+ *     float alpha;
+ *     float beta;
  *     int32_t activation;
  *     int32_t max_threads;
- *     float epsilon;
- *     float scale;
- *     int64_t table_rows[3];
  *     int64_t reserved[8];
  * }
  * }
  */
-public class gatun_rows_desc {
+public class gatun_linear_desc {
 
-    gatun_rows_desc() {
+    gatun_linear_desc() {
         // Should not be called directly
     }
 
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         gatun_h.C_INT.withName("struct_size"),
         gatun_h.C_INT.withName("flags"),
-        gatun_h.C_LONG.withName("rows"),
-        gatun_h.C_LONG.withName("dim"),
-        gatun_h.C_LONG.withName("x_row"),
-        gatun_h.C_LONG.withName("other_row"),
-        gatun_h.C_LONG.withName("sum_row"),
-        gatun_h.C_LONG.withName("out_row"),
+        gatun_h.C_LONG.withName("m"),
+        gatun_h.C_LONG.withName("n"),
+        gatun_h.C_LONG.withName("k"),
+        gatun_h.C_LONG.withName("lda"),
+        gatun_h.C_LONG.withName("ldb"),
+        gatun_h.C_LONG.withName("ldc"),
+        gatun_h.C_FLOAT.withName("alpha"),
+        gatun_h.C_FLOAT.withName("beta"),
         gatun_h.C_INT.withName("activation"),
         gatun_h.C_INT.withName("max_threads"),
-        gatun_h.C_FLOAT.withName("epsilon"),
-        gatun_h.C_FLOAT.withName("scale"),
-        MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("table_rows"),
         MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
-    ).withName("gatun_rows_desc");
+    ).withName("gatun_linear_desc");
 
     /**
      * The layout of this struct
@@ -150,268 +148,356 @@ public class gatun_rows_desc {
         struct.set(flags$LAYOUT, flags$OFFSET, fieldValue);
     }
 
-    private static final OfLong rows$LAYOUT = (OfLong)$LAYOUT.select(groupElement("rows"));
+    private static final OfLong m$LAYOUT = (OfLong)$LAYOUT.select(groupElement("m"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t rows
+     * int64_t m
      * }
      */
-    public static final OfLong rows$layout() {
-        return rows$LAYOUT;
+    public static final OfLong m$layout() {
+        return m$LAYOUT;
     }
 
-    private static final long rows$OFFSET = $LAYOUT.byteOffset(groupElement("rows"));
+    private static final long m$OFFSET = $LAYOUT.byteOffset(groupElement("m"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t rows
+     * int64_t m
      * }
      */
-    public static final long rows$offset() {
-        return rows$OFFSET;
+    public static final long m$offset() {
+        return m$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t rows
+     * int64_t m
      * }
      */
-    public static long rows(MemorySegment struct) {
-        return struct.get(rows$LAYOUT, rows$OFFSET);
+    public static long m(MemorySegment struct) {
+        return struct.get(m$LAYOUT, m$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t rows
+     * int64_t m
      * }
      */
-    public static void rows(MemorySegment struct, long fieldValue) {
-        struct.set(rows$LAYOUT, rows$OFFSET, fieldValue);
+    public static void m(MemorySegment struct, long fieldValue) {
+        struct.set(m$LAYOUT, m$OFFSET, fieldValue);
     }
 
-    private static final OfLong dim$LAYOUT = (OfLong)$LAYOUT.select(groupElement("dim"));
+    private static final OfLong n$LAYOUT = (OfLong)$LAYOUT.select(groupElement("n"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t dim
+     * int64_t n
      * }
      */
-    public static final OfLong dim$layout() {
-        return dim$LAYOUT;
+    public static final OfLong n$layout() {
+        return n$LAYOUT;
     }
 
-    private static final long dim$OFFSET = $LAYOUT.byteOffset(groupElement("dim"));
+    private static final long n$OFFSET = $LAYOUT.byteOffset(groupElement("n"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t dim
+     * int64_t n
      * }
      */
-    public static final long dim$offset() {
-        return dim$OFFSET;
+    public static final long n$offset() {
+        return n$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t dim
+     * int64_t n
      * }
      */
-    public static long dim(MemorySegment struct) {
-        return struct.get(dim$LAYOUT, dim$OFFSET);
+    public static long n(MemorySegment struct) {
+        return struct.get(n$LAYOUT, n$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t dim
+     * int64_t n
      * }
      */
-    public static void dim(MemorySegment struct, long fieldValue) {
-        struct.set(dim$LAYOUT, dim$OFFSET, fieldValue);
+    public static void n(MemorySegment struct, long fieldValue) {
+        struct.set(n$LAYOUT, n$OFFSET, fieldValue);
     }
 
-    private static final OfLong x_row$LAYOUT = (OfLong)$LAYOUT.select(groupElement("x_row"));
+    private static final OfLong k$LAYOUT = (OfLong)$LAYOUT.select(groupElement("k"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t x_row
+     * int64_t k
      * }
      */
-    public static final OfLong x_row$layout() {
-        return x_row$LAYOUT;
+    public static final OfLong k$layout() {
+        return k$LAYOUT;
     }
 
-    private static final long x_row$OFFSET = $LAYOUT.byteOffset(groupElement("x_row"));
+    private static final long k$OFFSET = $LAYOUT.byteOffset(groupElement("k"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t x_row
+     * int64_t k
      * }
      */
-    public static final long x_row$offset() {
-        return x_row$OFFSET;
+    public static final long k$offset() {
+        return k$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t x_row
+     * int64_t k
      * }
      */
-    public static long x_row(MemorySegment struct) {
-        return struct.get(x_row$LAYOUT, x_row$OFFSET);
+    public static long k(MemorySegment struct) {
+        return struct.get(k$LAYOUT, k$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t x_row
+     * int64_t k
      * }
      */
-    public static void x_row(MemorySegment struct, long fieldValue) {
-        struct.set(x_row$LAYOUT, x_row$OFFSET, fieldValue);
+    public static void k(MemorySegment struct, long fieldValue) {
+        struct.set(k$LAYOUT, k$OFFSET, fieldValue);
     }
 
-    private static final OfLong other_row$LAYOUT = (OfLong)$LAYOUT.select(groupElement("other_row"));
+    private static final OfLong lda$LAYOUT = (OfLong)$LAYOUT.select(groupElement("lda"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t other_row
+     * int64_t lda
      * }
      */
-    public static final OfLong other_row$layout() {
-        return other_row$LAYOUT;
+    public static final OfLong lda$layout() {
+        return lda$LAYOUT;
     }
 
-    private static final long other_row$OFFSET = $LAYOUT.byteOffset(groupElement("other_row"));
+    private static final long lda$OFFSET = $LAYOUT.byteOffset(groupElement("lda"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t other_row
+     * int64_t lda
      * }
      */
-    public static final long other_row$offset() {
-        return other_row$OFFSET;
+    public static final long lda$offset() {
+        return lda$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t other_row
+     * int64_t lda
      * }
      */
-    public static long other_row(MemorySegment struct) {
-        return struct.get(other_row$LAYOUT, other_row$OFFSET);
+    public static long lda(MemorySegment struct) {
+        return struct.get(lda$LAYOUT, lda$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t other_row
+     * int64_t lda
      * }
      */
-    public static void other_row(MemorySegment struct, long fieldValue) {
-        struct.set(other_row$LAYOUT, other_row$OFFSET, fieldValue);
+    public static void lda(MemorySegment struct, long fieldValue) {
+        struct.set(lda$LAYOUT, lda$OFFSET, fieldValue);
     }
 
-    private static final OfLong sum_row$LAYOUT = (OfLong)$LAYOUT.select(groupElement("sum_row"));
+    private static final OfLong ldb$LAYOUT = (OfLong)$LAYOUT.select(groupElement("ldb"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t sum_row
+     * int64_t ldb
      * }
      */
-    public static final OfLong sum_row$layout() {
-        return sum_row$LAYOUT;
+    public static final OfLong ldb$layout() {
+        return ldb$LAYOUT;
     }
 
-    private static final long sum_row$OFFSET = $LAYOUT.byteOffset(groupElement("sum_row"));
+    private static final long ldb$OFFSET = $LAYOUT.byteOffset(groupElement("ldb"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t sum_row
+     * int64_t ldb
      * }
      */
-    public static final long sum_row$offset() {
-        return sum_row$OFFSET;
+    public static final long ldb$offset() {
+        return ldb$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t sum_row
+     * int64_t ldb
      * }
      */
-    public static long sum_row(MemorySegment struct) {
-        return struct.get(sum_row$LAYOUT, sum_row$OFFSET);
+    public static long ldb(MemorySegment struct) {
+        return struct.get(ldb$LAYOUT, ldb$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t sum_row
+     * int64_t ldb
      * }
      */
-    public static void sum_row(MemorySegment struct, long fieldValue) {
-        struct.set(sum_row$LAYOUT, sum_row$OFFSET, fieldValue);
+    public static void ldb(MemorySegment struct, long fieldValue) {
+        struct.set(ldb$LAYOUT, ldb$OFFSET, fieldValue);
     }
 
-    private static final OfLong out_row$LAYOUT = (OfLong)$LAYOUT.select(groupElement("out_row"));
+    private static final OfLong ldc$LAYOUT = (OfLong)$LAYOUT.select(groupElement("ldc"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t out_row
+     * int64_t ldc
      * }
      */
-    public static final OfLong out_row$layout() {
-        return out_row$LAYOUT;
+    public static final OfLong ldc$layout() {
+        return ldc$LAYOUT;
     }
 
-    private static final long out_row$OFFSET = $LAYOUT.byteOffset(groupElement("out_row"));
+    private static final long ldc$OFFSET = $LAYOUT.byteOffset(groupElement("ldc"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t out_row
+     * int64_t ldc
      * }
      */
-    public static final long out_row$offset() {
-        return out_row$OFFSET;
+    public static final long ldc$offset() {
+        return ldc$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t out_row
+     * int64_t ldc
      * }
      */
-    public static long out_row(MemorySegment struct) {
-        return struct.get(out_row$LAYOUT, out_row$OFFSET);
+    public static long ldc(MemorySegment struct) {
+        return struct.get(ldc$LAYOUT, ldc$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t out_row
+     * int64_t ldc
      * }
      */
-    public static void out_row(MemorySegment struct, long fieldValue) {
-        struct.set(out_row$LAYOUT, out_row$OFFSET, fieldValue);
+    public static void ldc(MemorySegment struct, long fieldValue) {
+        struct.set(ldc$LAYOUT, ldc$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat alpha$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("alpha"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float alpha
+     * }
+     */
+    public static final OfFloat alpha$layout() {
+        return alpha$LAYOUT;
+    }
+
+    private static final long alpha$OFFSET = $LAYOUT.byteOffset(groupElement("alpha"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float alpha
+     * }
+     */
+    public static final long alpha$offset() {
+        return alpha$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float alpha
+     * }
+     */
+    public static float alpha(MemorySegment struct) {
+        return struct.get(alpha$LAYOUT, alpha$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float alpha
+     * }
+     */
+    public static void alpha(MemorySegment struct, float fieldValue) {
+        struct.set(alpha$LAYOUT, alpha$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat beta$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("beta"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float beta
+     * }
+     */
+    public static final OfFloat beta$layout() {
+        return beta$LAYOUT;
+    }
+
+    private static final long beta$OFFSET = $LAYOUT.byteOffset(groupElement("beta"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float beta
+     * }
+     */
+    public static final long beta$offset() {
+        return beta$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float beta
+     * }
+     */
+    public static float beta(MemorySegment struct) {
+        return struct.get(beta$LAYOUT, beta$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float beta
+     * }
+     */
+    public static void beta(MemorySegment struct, float fieldValue) {
+        struct.set(beta$LAYOUT, beta$OFFSET, fieldValue);
     }
 
     private static final OfInt activation$LAYOUT = (OfInt)$LAYOUT.select(groupElement("activation"));
@@ -500,171 +586,6 @@ public class gatun_rows_desc {
      */
     public static void max_threads(MemorySegment struct, int fieldValue) {
         struct.set(max_threads$LAYOUT, max_threads$OFFSET, fieldValue);
-    }
-
-    private static final OfFloat epsilon$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("epsilon"));
-
-    /**
-     * Layout for field:
-     * {@snippet lang=c :
-     * float epsilon
-     * }
-     */
-    public static final OfFloat epsilon$layout() {
-        return epsilon$LAYOUT;
-    }
-
-    private static final long epsilon$OFFSET = $LAYOUT.byteOffset(groupElement("epsilon"));
-
-    /**
-     * Offset for field:
-     * {@snippet lang=c :
-     * float epsilon
-     * }
-     */
-    public static final long epsilon$offset() {
-        return epsilon$OFFSET;
-    }
-
-    /**
-     * Getter for field:
-     * {@snippet lang=c :
-     * float epsilon
-     * }
-     */
-    public static float epsilon(MemorySegment struct) {
-        return struct.get(epsilon$LAYOUT, epsilon$OFFSET);
-    }
-
-    /**
-     * Setter for field:
-     * {@snippet lang=c :
-     * float epsilon
-     * }
-     */
-    public static void epsilon(MemorySegment struct, float fieldValue) {
-        struct.set(epsilon$LAYOUT, epsilon$OFFSET, fieldValue);
-    }
-
-    private static final OfFloat scale$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("scale"));
-
-    /**
-     * Layout for field:
-     * {@snippet lang=c :
-     * float scale
-     * }
-     */
-    public static final OfFloat scale$layout() {
-        return scale$LAYOUT;
-    }
-
-    private static final long scale$OFFSET = $LAYOUT.byteOffset(groupElement("scale"));
-
-    /**
-     * Offset for field:
-     * {@snippet lang=c :
-     * float scale
-     * }
-     */
-    public static final long scale$offset() {
-        return scale$OFFSET;
-    }
-
-    /**
-     * Getter for field:
-     * {@snippet lang=c :
-     * float scale
-     * }
-     */
-    public static float scale(MemorySegment struct) {
-        return struct.get(scale$LAYOUT, scale$OFFSET);
-    }
-
-    /**
-     * Setter for field:
-     * {@snippet lang=c :
-     * float scale
-     * }
-     */
-    public static void scale(MemorySegment struct, float fieldValue) {
-        struct.set(scale$LAYOUT, scale$OFFSET, fieldValue);
-    }
-
-    private static final SequenceLayout table_rows$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("table_rows"));
-
-    /**
-     * Layout for field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static final SequenceLayout table_rows$layout() {
-        return table_rows$LAYOUT;
-    }
-
-    private static final long table_rows$OFFSET = $LAYOUT.byteOffset(groupElement("table_rows"));
-
-    /**
-     * Offset for field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static final long table_rows$offset() {
-        return table_rows$OFFSET;
-    }
-
-    /**
-     * Getter for field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static MemorySegment table_rows(MemorySegment struct) {
-        return struct.asSlice(table_rows$OFFSET, table_rows$LAYOUT.byteSize());
-    }
-
-    /**
-     * Setter for field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static void table_rows(MemorySegment struct, MemorySegment fieldValue) {
-        MemorySegment.copy(fieldValue, 0L, struct, table_rows$OFFSET, table_rows$LAYOUT.byteSize());
-    }
-
-    private static long[] table_rows$DIMS = { 3 };
-
-    /**
-     * Dimensions for array field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static long[] table_rows$dimensions() {
-        return table_rows$DIMS;
-    }
-    private static final VarHandle table_rows$ELEM_HANDLE = table_rows$LAYOUT.varHandle(sequenceElement());
-
-    /**
-     * Indexed getter for field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static long table_rows(MemorySegment struct, long index0) {
-        return (long)table_rows$ELEM_HANDLE.get(struct, table_rows$OFFSET, index0);
-    }
-
-    /**
-     * Indexed setter for field:
-     * {@snippet lang=c :
-     * int64_t table_rows[3]
-     * }
-     */
-    public static void table_rows(MemorySegment struct, long index0, long fieldValue) {
-        table_rows$ELEM_HANDLE.set(struct, table_rows$OFFSET, index0, fieldValue);
     }
 
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));

@@ -4,7 +4,7 @@
  * PEAK_CHAINS independent chains of FMAs: at least latency x throughput of them. io comes in as {1, 0}, which the compiler does not know, so that
  * x <- x * 1 + 0 is computed; io[0] is a result.
  */
-static double peak_f32(int64_t steps, float io[2]) {
+double KERNEL(peak_f32)(int64_t steps, float io[2]) {
     vec acc[PEAK_CHAINS];
     const vec one = v_set1(io[0]), zero = v_set1(io[1]);
     for (int i = 0; i < PEAK_CHAINS; i++)

@@ -1,63 +1,67 @@
 /*
- * Forward attention in float32 for few query rows (decoding), for every tier: included by each attention_f32_<tier>.c
- * after attention_f32.h, whose vectors it uses.
+ * Forward attention in float32 for at most GATUN__DECODE_ROWS query rows, as when decoding, for every tier: included by each
+ * attention_f32_<tier>.c after attention_f32.h, whose vectors it uses.
+ *
+ * Axes: B batch rows, H query heads, G key/value heads (H / G of the query heads share one: a group), S_q query rows, S_k keys,
+ * D head_dim, D_v head_dim_v. A lane is a pair (query row, head of the group).
+ *   q [queries][D] and out [queries][D_v] in scratch, a query being a lane of the task; k [S_k][D], v [S_k][D_v] where they lie
+ *   scores and probs [4][TILE_KEYS]
  *
  * Algorithm: lanes of a vector are elements of a head, since there are too few queries to fill vectors. Up to 4 queries
  * (rows, or heads of a group) share every key and value that is loaded.
- *   1. scores[query][key] = sum_d k[key][d] * q[query][d], VW of them at a time: VW / queries keys x queries
- *      accumulators along d, then v_sums, which adds up the lanes of each in the same order.
- *   2. Softmax of a tile of TILE_KEYS keys, along keys: p = 2^(score - maximum).
- *   3. out[query][c] += sum_key v[key][c] * p[query][key], a register block of queries x FEW_COLUMNS vectors of columns
- *      (FEW_COLUMNS_SINGLE for one query), in chains of CHAIN_KEYS keys from 0.
- *   4. Every SPLIT_KEYS keys the float results are merged into doubles. Where parts of the keys are tasks of their own they
- *      store these results, and whoever ends last merges them as one task would have.
- * Keys and values are read once from where they lie, those some kilobytes ahead fetched all the time: with few queries
- * their memory is the bound.
+ *   Pass 1  decode_scores: scores[query][key] = sum_d k[key][d] * q[query][d], VW of them at a time: VW / queries keys x queries
+ *           accumulators along d, then v_sums, which adds up the lanes of each in the same order.
+ *   Pass 2  softmax of a tile of TILE_KEYS keys, along keys: prob = 2^(score - maximum).
+ *   Pass 3  decode_columns: out[query][c] += sum_key v[key][c] * prob[query][key], a register block of queries x DECODE_COLUMNS
+ *           vectors of columns (DECODE_COLUMNS_SINGLE for one query), in chains of CHAIN_KEYS keys from 0.
+ *   Pass 4  decode_merge: every SPLIT_KEYS keys the float results are merged into doubles. Where parts of the keys are tasks of
+ *           their own they store these results, and whoever ends last merges them as one task would have.
+ * Keys and values are read once from where they lie, and prefetched some kilobytes ahead all the time: memory is the bound.
  *
  * How many queries go side by side cannot change a bit: each score and each output is made by the same operations.
  * Masks, NaN and the second run are as in attention_f32.h.
  *
- * The including file defines FEW_COLUMNS and FEW_COLUMNS_SINGLE.
+ * The including file defines DECODE_COLUMNS and DECODE_COLUMNS_SINGLE.
  */
 
 /* All queries of a task, one after the other. */
-typedef struct few_state {
+typedef struct decode_state {
     float *q;   /* [queries][head_dim] */
     float *out; /* [queries][head_dim_v] */
     float *maximum, *sum;
-    int32_t *limit; /* keys below it are seen; does not fall */
+    int32_t *limit; /* the end of its key_range; does not fall */
     double *merged_out, *merged_sum;
     float *merged_maximum;
-    float *scores; /* [4][TILE_KEYS], weights later */
+    float *scores; /* [4][TILE_KEYS], probs later */
     uint8_t *live; /* the same: which are neither masked nor -inf */
-} few_state;
+} decode_state;
 
-/* How far ahead of their use keys are fetched: less does not hide memory, more gets in the way of what is there. */
-enum { FEW_AHEAD_BYTES = 8192 };
+/* How far ahead keys are prefetched: less does not hide memory, more evicts what is still to be used. */
+enum { DECODE_AHEAD_BYTES = 8192 };
 
 /* Rows ahead: a power of two, so that a register block's are all in the same tile. */
-INLINE int32_t few_ahead(int32_t dim) {
+INLINE int32_t decode_ahead(int32_t dim) {
     int32_t rows = GATUN__TILE_KEYS;
-    while (rows > VW && rows * dim * (int32_t)sizeof(float) > FEW_AHEAD_BYTES)
+    while (rows > VW && rows * dim * (int32_t)sizeof(float) > DECODE_AHEAD_BYTES)
         rows /= 2;
     return rows;
 }
 
 /*
- * Rows that come soon. They are fetched line after line in the order of their addresses, whatever the order in which a
- * register block uses its own: memory gives half as much again for that. Addresses may lie past the last row.
+ * Rows to prefetch, line after line in the order of their addresses, whatever the order in which a register block uses its
+ * own: memory is half as fast again that way. Addresses may lie past the last row.
  */
-typedef struct few_walk {
+typedef struct decode_walk {
     uintptr_t row, row_bytes;
     int32_t at, dim; /* elements */
-} few_walk;
+} decode_walk;
 
-INLINE few_walk few_walk_from(const float *rows, int64_t first, int64_t row, int32_t dim) {
+INLINE decode_walk decode_walk_from(const float *rows, int64_t first, int64_t row, int32_t dim) {
     const uintptr_t row_bytes = (uintptr_t)row * sizeof(float);
-    return (few_walk){(uintptr_t)rows + (uintptr_t)first * row_bytes, row_bytes, 0, dim};
+    return (decode_walk){(uintptr_t)rows + (uintptr_t)first * row_bytes, row_bytes, 0, dim};
 }
 
-INLINE void few_fetch(few_walk *w, const int elements) {
+INLINE void decode_fetch(decode_walk *w, const int elements) {
     enum { LINE = 16 };
 #pragma GCC unroll 16
     for (int x = 0; x < elements; x += LINE)
@@ -69,17 +73,17 @@ INLINE void few_fetch(few_walk *w, const int elements) {
     }
 }
 
-INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t dim, const float *const q[4],
+INLINE void decode_scores(const int queries, const float *k, int64_t k_row, int32_t dim, const float *const q[4],
     int32_t keys, float *scores, const float *coming, int64_t coming_row) {
     enum { MOST = VW };
     const int rows = VW / queries;
-    const int32_t ahead = few_ahead(dim);
+    const int32_t ahead = decode_ahead(dim);
     for (int32_t key = 0; key < keys; key += rows) {
         const float *row[MOST];
         vec acc[MOST];
         const int inside = key + ahead + rows <= keys;
-        few_walk soon = inside ? few_walk_from(k, key + ahead, k_row, dim)
-                               : few_walk_from(coming, key + ahead - keys, coming_row, dim);
+        decode_walk soon = inside ? decode_walk_from(k, key + ahead, k_row, dim)
+                                  : decode_walk_from(coming, key + ahead - keys, coming_row, dim);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
             row[i] = k + (key + i < keys ? key + i : keys - 1) * k_row;
@@ -89,7 +93,7 @@ INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t
         int32_t d = 0;
         for (; d + VW <= dim; d += VW) {
             vec query[4];
-            few_fetch(&soon, rows * VW);
+            decode_fetch(&soon, rows * VW);
 #pragma GCC unroll 4
             for (int x = 0; x < queries; x++)
                 query[x] = v_load(q[x] + d);
@@ -119,10 +123,10 @@ INLINE void few_scores(const int queries, const float *k, int64_t k_row, int32_t
 }
 
 /* out[x][c] += sum_j v[j][c] * p[x][j] over the keys of a chain, below end[x]; of the queries `count` are written. */
-INLINE void few_columns(const int queries, const int vectors, const int32_t some, int select_all, const float *v,
-    int64_t v_row, few_walk *soon, const float *p, const uint8_t *live, const int32_t end[4], int32_t count,
+INLINE void decode_columns(const int queries, const int vectors, const int32_t some, int select_all, const float *v,
+    int64_t v_row, decode_walk *soon, const float *p, const uint8_t *live, const int32_t end[4], int32_t count,
     float *const out[4], int rescale, const float alpha[4]) {
-    vec acc[4][FEW_COLUMNS_SINGLE];
+    vec acc[4][DECODE_COLUMNS_SINGLE];
     int32_t all = select_all ? 0 : end[0], most = 0;
 #pragma GCC unroll 4
     for (int x = 0; x < queries; x++) {
@@ -134,17 +138,17 @@ INLINE void few_columns(const int queries, const int vectors, const int32_t some
     }
     int32_t j = 0;
     for (; j < all; j++) {
-        vec value[FEW_COLUMNS_SINGLE];
+        vec value[DECODE_COLUMNS_SINGLE];
 #pragma GCC unroll 8
         for (int c = 0; c < vectors; c++)
             value[c] = some > 0 ? v_load_some(v + j * v_row + c * VW, some) : v_load(v + j * v_row + c * VW);
-        few_fetch(soon, vectors * VW);
+        decode_fetch(soon, vectors * VW);
 #pragma GCC unroll 4
         for (int x = 0; x < queries; x++) {
-            vec weight = v_set1(p[x * GATUN__TILE_KEYS + j]);
+            vec prob = v_set1(p[x * GATUN__TILE_KEYS + j]);
 #pragma GCC unroll 8
             for (int c = 0; c < vectors; c++)
-                acc[x][c] = v_fma(value[c], weight, acc[x][c]);
+                acc[x][c] = v_fma(value[c], prob, acc[x][c]);
         }
     }
     for (; j < most; j++)
@@ -152,11 +156,11 @@ INLINE void few_columns(const int queries, const int vectors, const int32_t some
         for (int x = 0; x < queries; x++) {
             if (j >= end[x] || (select_all && !live[x * GATUN__TILE_KEYS + j]))
                 continue;
-            vec weight = v_set1(p[x * GATUN__TILE_KEYS + j]);
+            vec prob = v_set1(p[x * GATUN__TILE_KEYS + j]);
 #pragma GCC unroll 8
             for (int c = 0; c < vectors; c++)
                 acc[x][c] = v_fma(some > 0 ? v_load_some(v + j * v_row + c * VW, some) : v_load(v + j * v_row + c * VW),
-                    weight, acc[x][c]);
+                    prob, acc[x][c]);
         }
 #pragma GCC unroll 4
     for (int x = 0; x < queries; x++) {
@@ -176,9 +180,9 @@ INLINE void few_columns(const int queries, const int vectors, const int32_t some
 }
 
 /* One tile for queries first .. first + count - 1, at most `queries`: the last stands in for those that are not there. */
-INLINE void few_tile(const int queries, const gatun__attention_task *t, const few_state *f, int32_t first,
+INLINE void decode_tile(const int queries, const gatun__attention_task *t, const decode_state *f, int32_t first,
     int32_t count, int32_t first_key, int32_t keys, const float *next_k, int select_all) {
-    /* FETCHED: elements ahead for each vector of weights, since memory should not wait for exponentials. */
+    /* FETCHED: elements to prefetch with each vector of probs, so that memory does not wait for exponentials. */
     enum { CHAIN = GATUN__CHAIN_KEYS, TILE = GATUN__TILE_KEYS, FETCHED = 4 * VW };
     const float *k = t->k + first_key * t->k_row, *v = t->v + first_key * t->v_row;
     const float *q[4];
@@ -194,7 +198,7 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     }
     if (most == 0)
         return;
-    few_scores(queries, k, t->k_row, t->head_dim, q, most, f->scores, v, t->v_row);
+    decode_scores(queries, k, t->k_row, t->head_dim, q, most, f->scores, v, t->v_row);
 
     vec maxima[VW], sums[VW];
     for (int x = 0; x < VW; x++) {
@@ -220,13 +224,13 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     }
     const vec before = v_load(old), rescaled = v_exp2(v_sub(before, v_load(reference)));
     v_store(alpha, v_select(v_equal(before, v_set1(-INFINITY)), v_zero(), rescaled));
-    few_walk values_soon = few_walk_from(v, few_ahead(t->head_dim), t->v_row, t->head_dim_v);
+    decode_walk values_soon = decode_walk_from(v, decode_ahead(t->head_dim), t->v_row, t->head_dim_v);
     for (int x = 0; x < queries; x++) {
         float *s = f->scores + x * TILE;
         const vec minus = v_set1(reference[x]);
         int32_t j = 0;
         for (; j + VW <= end[x]; j += VW) {
-            few_fetch(&values_soon, FETCHED);
+            decode_fetch(&values_soon, FETCHED);
             vec p = v_exp2(v_sub(v_load(s + j), minus));
             sums[x] = v_add(sums[x], p);
             v_store(s + j, p);
@@ -239,7 +243,7 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     v_store(sum, v_fma(v_load(sum), v_load(alpha), v_sums(sums)));
 
     /* At least as many values as all passes over the columns of a chain go through. */
-    const int32_t ahead = few_ahead(t->head_dim_v) < CHAIN ? CHAIN : few_ahead(t->head_dim_v);
+    const int32_t ahead = decode_ahead(t->head_dim_v) < CHAIN ? CHAIN : decode_ahead(t->head_dim_v);
     for (int32_t j = 0; j < most; j += CHAIN) {
         int32_t chain[4];
         for (int x = 0; x < queries; x++)
@@ -247,17 +251,18 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
         const float *p = f->scores + j;
         const uint8_t *live = f->live + j;
         const float *values = v + j * t->v_row;
-        few_walk soon = j + ahead + CHAIN <= most ? few_walk_from(v, j + ahead, t->v_row, t->head_dim_v)
-                                                  : few_walk_from(next_k, j + ahead - most, t->k_row, t->head_dim);
+        decode_walk soon = j + ahead + CHAIN <= most
+                               ? decode_walk_from(v, j + ahead, t->v_row, t->head_dim_v)
+                               : decode_walk_from(next_k, j + ahead - most, t->k_row, t->head_dim);
         int32_t c = 0;
 #define COLUMNS(vectors, some)                                                                                         \
     do {                                                                                                               \
         float *const to[4] = {                                                                                         \
             out[0] + c, out[queries > 1 ? 1 : 0] + c, out[queries > 2 ? 2 : 0] + c, out[queries > 2 ? 3 : 0] + c};     \
-        few_columns(queries, vectors, some, select_all, values + c, t->v_row, &soon, p, live, chain, count, to,        \
+        decode_columns(queries, vectors, some, select_all, values + c, t->v_row, &soon, p, live, chain, count, to,     \
             j == 0, alpha);                                                                                            \
     } while (0)
-        enum { SINGLE = FEW_COLUMNS_SINGLE, SEVERAL = FEW_COLUMNS };
+        enum { SINGLE = DECODE_COLUMNS_SINGLE, SEVERAL = DECODE_COLUMNS };
         if (queries == 1)
             for (; c + SINGLE * VW <= t->head_dim_v; c += SINGLE * VW)
                 COLUMNS(SINGLE, 0);
@@ -275,17 +280,17 @@ INLINE void few_tile(const int queries, const gatun__attention_task *t, const fe
     }
 }
 
-#define FEW_TILE(n)                                                                                                    \
-    static __attribute__((noinline)) void few_tile_##n(const gatun__attention_task *t, const few_state *f,             \
+#define DECODE_TILE(n)                                                                                                 \
+    static __attribute__((noinline)) void decode_tile_##n(const gatun__attention_task *t, const decode_state *f,       \
         int32_t first, int32_t count, int32_t first_key, int32_t keys, const float *next_k, int select_all) {          \
-        few_tile(n, t, f, first, count, first_key, keys, next_k, select_all);                                          \
+        decode_tile(n, t, f, first, count, first_key, keys, next_k, select_all);                                       \
     }
-FEW_TILE(1)
-FEW_TILE(2)
-FEW_TILE(4)
-#undef FEW_TILE
+DECODE_TILE(1)
+DECODE_TILE(2)
+DECODE_TILE(4)
+#undef DECODE_TILE
 
-static void few_reset(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count) {
+static void decode_reset(const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count) {
     for (int32_t i = first; i < first + count; i++) {
         f->maximum[i] = -INFINITY;
         f->sum[i] = 0;
@@ -294,7 +299,8 @@ static void few_reset(const gatun__attention_task *t, const few_state *f, int32_
 }
 
 /* As merge_split of attention_block_f32.h. */
-static void few_merge(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int is_first) {
+static void decode_merge(
+    const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count, int is_first) {
     for (int32_t i = first; i < first + count; i++) {
         double *merged = f->merged_out + (int64_t)i * t->head_dim_v;
         const float *out = f->out + (int64_t)i * t->head_dim_v;
@@ -304,18 +310,18 @@ static void few_merge(const gatun__attention_task *t, const few_state *f, int32_
             memset(merged, 0, (size_t)t->head_dim_v * sizeof *merged);
         }
         float ours = f->maximum[i], theirs = f->merged_maximum[i], maximum = theirs > ours ? theirs : ours;
-        float reference = maximum == -INFINITY ? 0 : maximum, weights[VW] = {theirs, ours};
-        v_store(weights, v_exp2(v_sub(v_load(weights), v_set1(reference))));
-        double keep = theirs == -INFINITY ? 0 : (double)weights[0], take = ours == -INFINITY ? 0 : (double)weights[1];
+        float reference = maximum == -INFINITY ? 0 : maximum, factors[VW] = {theirs, ours};
+        v_store(factors, v_exp2(v_sub(v_load(factors), v_set1(reference))));
+        double keep = theirs == -INFINITY ? 0 : (double)factors[0], take = ours == -INFINITY ? 0 : (double)factors[1];
         f->merged_maximum[i] = maximum;
         f->merged_sum[i] = f->merged_sum[i] * keep + (double)f->sum[i] * take;
         for (int32_t c = 0; c < t->head_dim_v; c++)
             merged[c] = merged[c] * keep + (double)out[c] * take;
     }
-    few_reset(t, f, first, count);
+    decode_reset(t, f, first, count);
 }
 
-static void few_take_merged(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count) {
+static void decode_take_merged(const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count) {
     for (int32_t i = first; i < first + count; i++) {
         f->maximum[i] = f->merged_maximum[i];
         f->sum[i] = (float)f->merged_sum[i];
@@ -325,66 +331,68 @@ static void few_take_merged(const gatun__attention_task *t, const few_state *f, 
 }
 
 /* The keys key .. end - 1 of one split; keys of this task end at `last`. */
-static void few_split(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int32_t key,
-    int32_t end, int32_t last, int select_all) {
+static void decode_split(const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count,
+    int32_t key, int32_t end, int32_t last, int select_all) {
     for (; key < end; key += GATUN__TILE_KEYS) {
         int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-        /* Where nothing comes next, what is there already. */
+        /* Where there is no next tile, this one, which is in the cache already. */
         const float *next_k = t->k + (key + keys < last ? key + keys : key) * t->k_row;
         if (key + keys >= last && t->next_k != NULL)
             next_k = t->next_k;
         for (int32_t i = 0; i < count; i += 4) {
             int32_t some = count - i < 4 ? count - i : 4;
-            (some == 1      ? few_tile_1
-                : some == 2 ? few_tile_2
-                            : few_tile_4)(t, f, first + i, some, key, keys, next_k, select_all);
+            (some == 1      ? decode_tile_1
+                : some == 2 ? decode_tile_2
+                            : decode_tile_4)(t, f, first + i, some, key, keys, next_k, select_all);
         }
     }
 }
 
-/* All keys for queries first .. first + count - 1, which few_reset has prepared. */
-static void few_keys(const gatun__attention_task *t, const few_state *f, int32_t first, int32_t count, int select_all) {
+/* All keys for queries first .. first + count - 1, which decode_reset has prepared. */
+static void decode_keys(
+    const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count, int select_all) {
     const int32_t most = f->limit[first + count - 1];
     int merged = most > GATUN__SPLIT_KEYS;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
-        few_split(t, f, first, count, split, end, most, select_all);
+        decode_split(t, f, first, count, split, end, most, select_all);
         if (merged)
-            few_merge(t, f, first, count, split == 0);
+            decode_merge(t, f, first, count, split == 0);
     }
     if (merged)
-        few_take_merged(t, f, first, count);
+        decode_take_merged(t, f, first, count);
 }
 
 /* The same with the results of a split in the task's partials. */
-static few_state few_partial(const gatun__attention_task *t, const few_state *f, int32_t count, int64_t split) {
-    few_state partial = *f;
+static decode_state decode_partial(
+    const gatun__attention_task *t, const decode_state *f, int32_t count, int64_t split) {
+    decode_state partial = *f;
     partial.out = (float *)(void *)(t->partials + split * t->partial_bytes);
     partial.maximum = partial.out + (int64_t)count * t->head_dim_v;
     partial.sum = partial.maximum + count;
     return partial;
 }
 
-/* What few_keys does for the splits of a part, up to their results. */
-static void few_part(const gatun__attention_task *t, const few_state *f, int32_t count) {
+/* What decode_keys does for the splits of a part, up to their results. */
+static void decode_part(const gatun__attention_task *t, const decode_state *f, int32_t count) {
     enum { SPLIT = GATUN__SPLIT_KEYS };
     const int64_t all = f->limit[count - 1];
     const int32_t last = (int32_t)(t->split_end * SPLIT < all ? t->split_end * SPLIT : all);
     for (int64_t split = t->split_begin; split * SPLIT < last; split++) {
-        const few_state partial = few_partial(t, f, count, split);
+        const decode_state partial = decode_partial(t, f, count, split);
         const int32_t begin = (int32_t)split * SPLIT, end = last - begin < SPLIT ? last : begin + SPLIT;
-        few_reset(t, &partial, 0, count);
-        few_split(t, &partial, 0, count, begin, end, last, 0);
+        decode_reset(t, &partial, 0, count);
+        decode_split(t, &partial, 0, count, begin, end, last, 0);
     }
 }
 
-/* The rest of it: the results of all parts, in the order of their keys. */
-static void few_parts(const gatun__attention_task *t, const few_state *f, int32_t count) {
+/* Merges the results of all parts, in the order of their keys. */
+static void decode_parts(const gatun__attention_task *t, const decode_state *f, int32_t count) {
     const int32_t most = f->limit[count - 1], splits = (most + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS;
     for (int32_t split = 0; split < splits; split++) {
-        const few_state partial = few_partial(t, f, count, split);
+        const decode_state partial = decode_partial(t, f, count, split);
         if (splits > 1)
-            few_merge(t, &partial, 0, count, split == 0);
+            decode_merge(t, &partial, 0, count, split == 0);
         else {
             memcpy(f->out, partial.out, (size_t)count * (size_t)t->head_dim_v * sizeof(float));
             memcpy(f->maximum, partial.maximum, (size_t)count * sizeof(float));
@@ -392,11 +400,11 @@ static void few_parts(const gatun__attention_task *t, const few_state *f, int32_
         }
     }
     if (splits > 1)
-        few_take_merged(t, f, 0, count);
+        decode_take_merged(t, f, 0, count);
 }
 
 /* Rows out / sum. Returns nonzero if a result is not finite, or lost (has_lost). */
-static int few_write(const gatun__attention_task *t, const few_state *f, int32_t i, int canonical_nan) {
+static int decode_write(const gatun__attention_task *t, const decode_state *f, int32_t i, int canonical_nan) {
     const place p = place_of(t, t->lane_begin + i);
     float *row = t->out + p.row * t->out_row + p.head * t->out_head;
     const float *out = f->out + (int64_t)i * t->head_dim_v;
@@ -421,10 +429,10 @@ static int few_write(const gatun__attention_task *t, const few_state *f, int32_t
     return f->sum[i] == 0 && f->limit[i] > 0;
 }
 
-static void attention_few_f32(gatun__attention_task *t) {
+void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     _Static_assert(LANES >= 4, "four rows of scores fit the scratch of a block's");
     char *scratch = t->scratch;
-    few_state f;
+    decode_state f;
     f.scores = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     f.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     const int32_t count = (int32_t)(t->lane_end - t->lane_begin);
@@ -434,35 +442,34 @@ static void attention_few_f32(gatun__attention_task *t) {
     f.limit = carve(&scratch, lanes * sizeof(int32_t));
     f.maximum = carve(&scratch, lanes * sizeof(float));
     f.sum = carve(&scratch, lanes * sizeof(float));
-    if (t->keys > GATUN__SPLIT_KEYS) {
+    if (t->visible.keys > GATUN__SPLIT_KEYS) {
         f.merged_out = carve(&scratch, lanes * (size_t)t->head_dim_v * sizeof(double));
         f.merged_sum = carve(&scratch, lanes * sizeof(double));
         f.merged_maximum = carve(&scratch, lanes * sizeof(float));
     }
     for (int32_t i = 0; i < count; i++) {
         const place p = place_of(t, t->lane_begin + i);
-        int64_t limit = t->causal_limit + p.row;
-        f.limit[i] = (int32_t)(limit < 0 ? 0 : limit > t->keys ? t->keys : limit);
+        f.limit[i] = (int32_t)gatun__key_range(&t->visible, p.row).end;
         const float *row = t->q + p.row * t->q_row + p.head * t->q_head;
         for (int32_t d = 0; d < t->head_dim; d++)
             f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor * t->q_power;
     }
     if (t->partials != NULL && t->split_begin < t->split_end) {
-        few_part(t, &f, count);
+        decode_part(t, &f, count);
         return;
     }
-    few_reset(t, &f, 0, count);
+    decode_reset(t, &f, 0, count);
     if (t->partials != NULL)
-        few_parts(t, &f, count);
+        decode_parts(t, &f, count);
     else
-        few_keys(t, &f, 0, count, 0);
+        decode_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
-        const int again = few_write(t, &f, i, 0);
+        const int again = decode_write(t, &f, i, 0);
         if (again) {
             t->redone++;
-            few_reset(t, &f, i, 1);
-            few_keys(t, &f, i, 1, 1);
-            few_write(t, &f, i, 1);
+            decode_reset(t, &f, i, 1);
+            decode_keys(t, &f, i, 1, 1);
+            decode_write(t, &f, i, 1);
         }
         if (t->lse != NULL) {
             const place p = place_of(t, t->lane_begin + i);
@@ -472,6 +479,6 @@ static void attention_few_f32(gatun__attention_task *t) {
                                : (float)((double)f.maximum[i] * GATUN__LOG_2 + log((double)sum));
         }
         if (again)
-            wide_rows(t, t->lane_begin + i, 1, f.limit + i, f.maximum + i, f.scores);
+            wide_rows(t, t->lane_begin + i, 1, f.maximum + i, f.scores);
     }
 }

@@ -1,7 +1,9 @@
 /*
- * Scores of a tile, step 2 of attention_f32.h, whose part this is: products of keys and queries, and what is added to them
+ * Scores of a tile, pass 2 of attention_f32.h, whose part this is: products of keys and queries, and what is added to them
  * (biases). Register block: up to ROWS_FULL keys x QV vectors of queries (ROWS_SINGLE x 1), each key element broadcast from
  * memory, each vector of queries loaded once per block.
+ *
+ * Axes: see attention_f32.h. k [S_k][D] of one key/value head, q [D][LANES] and scores [TILE_KEYS][LANES] of one block.
  */
 
 /* ---- biases ---- */
@@ -48,11 +50,11 @@ static void fill_biases(
 
 /* ---- products ---- */
 
-/* What turns a product into a score; without biases nothing does. */
-typedef struct stage {
+/* What is added to a product; nothing without biases. */
+typedef struct score_bias {
     const float *biases; /* of the block's first lane and the tile's first key */
     int64_t step;        /* from one key to the one before it */
-} stage;
+} score_bias;
 
 /*
  * Element of row r of 16: x86 has 16 registers for addresses, and adds 1, 2, 4 or 8 times another to each, so that five of
@@ -72,7 +74,7 @@ enum { OF_ALL, OF_SEEN };
 
 /* limit: keys below it are seen, of the lanes; key: the first one, on its scale. */
 INLINE void score_rows(const int rows, const int vectors, const int biased, const float *k, int64_t k_row,
-    const float *q, int32_t dim, float *scores, const stage *s, int64_t first, const int of, const int32_t *limit,
+    const float *q, int32_t dim, float *scores, const score_bias *s, int64_t first, const int of, const int32_t *limit,
     int32_t key, vec *maximum) {
     vec acc[ROWS_SINGLE][QV];
 #pragma GCC unroll 16
@@ -117,8 +119,8 @@ INLINE void score_rows(const int rows, const int vectors, const int biased, cons
 /* Keys first .. first + keys - 1 of the tile, which k and scores begin with; q, scores, s, limit and maximum begin with the
  * first of the vectors. tile_key: the tile's first on the scale of limits. */
 INLINE void score_keys(const int vectors, const int biased, const float *k, int64_t k_row, const float *q, int32_t dim,
-    int32_t first, int32_t keys, float *scores, const stage *s, const int of, const int32_t *limit, int32_t tile_key,
-    vec *maximum) {
+    int32_t first, int32_t keys, float *scores, const score_bias *s, const int of, const int32_t *limit,
+    int32_t tile_key, vec *maximum) {
     enum { FULL = ROWS_FULL };
 #define ROWS(rows)                                                                                                     \
     score_rows(rows, vectors, biased, k + key * k_row, k_row, q, dim, scores + key * LANES, s, first + key, of, limit, \

@@ -1,20 +1,22 @@
 /*
- * Products with exponentials between them, for AVX-512: part of attention_f32_avx512.c, which includes it before
- * attention_f32.h.
+ * Products overlapped with exponentials (passes 4 and 3 of attention_f32.h), for AVX-512: part of attention_f32_avx512.c, which
+ * includes it before attention_f32.h.
  *
- * Beside FMAs most operations of an exponential cost nothing, since they run on other pipes: of v_exp2 only two FMAs, a
+ * Axes: see attention_f32.h. v [CHAIN_KEYS][8 columns], probs and scores [CHAIN_KEYS][LANES], out [8 columns][LANES].
+ *
+ * Between FMAs most operations of an exponential cost nothing, since they run on other pipes: of v_exp2 only two FMAs, a
  * product and, in part, two permutations take the place of products. A compiler does not keep such a schedule: it gathers
  * an exponential at the end of the products and moves accumulators and constants from register to register, or to
  * memory, which costs twice as much as the exponential itself. So this one loop is written down as it shall run.
  *
- * Registers: zmm0-15 accumulators of 8 columns x 2 vectors; 16, 17 weights; 18 a value; 19 -1; 20-25 the exponential; 26, 27 sums
- * of the weights made; 28, 29 limits and 30 the key of the weights made; 31 the floor of exponents. Constants other than
+ * Registers: zmm0-15 accumulators of 8 columns x 2 vectors; 16, 17 probs; 18 a value; 19 -1; 20-25 the exponential; 26, 27 sums
+ * of the probs made; 28, 29 limits and 30 the key of the probs made; 31 the floor of exponents. Constants other than
  * that are memory operands. One exponential lies between 32 products, those of two keys.
  */
-#ifndef GATUN_BESIDE_AVX512_H
-#define GATUN_BESIDE_AVX512_H
+#ifndef GATUN_OVERLAPPED_AVX512_H
+#define GATUN_OVERLAPPED_AVX512_H
 
-#include "../kernels.h"
+#include "kernels.h"
 
 #include <stddef.h>
 
@@ -142,8 +144,8 @@ enum { B_ADDED, B_FIRST, B_RESCALED };
 
 #define B_NEXT "vpsubd %%zmm19, %%zmm30, %%zmm30\n"
 
-B_FUNCTION(products_beside, B_ANY, B_STAY, "")
-B_FUNCTION(products_beside_masked, B_BELOW_LIMIT, B_ONLY, B_NEXT)
+B_FUNCTION(products_overlapped, B_ANY, B_STAY, "")
+B_FUNCTION(products_overlapped_masked, B_BELOW_LIMIT, B_ONLY, B_NEXT)
 
 #undef B_PRODUCTS
 #undef B_HALF

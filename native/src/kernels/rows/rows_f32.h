@@ -1,14 +1,17 @@
 /*
- * Element loops over rows in float32, for every tier: normalisation, activation, pooling, softmax, rotation. Included once by each rows_f32_<tier>.c after its
- * vectors. All are bound by memory or by the polynomials; registers do not run short.
+ * Element loops over rows in float32, for every tier: normalization, activation, pooling, softmax, rotation. Included once by each
+ * rows_f32_<tier>.c after its vectors. All are bound by memory or by the polynomials; registers do not run short.
+ *
+ * Axes: R rows, D dim. x, residual, gate, sum and out [R][D], bias, gamma and beta [D]; of rotation H heads and D head_dim, x and
+ * out [R][H][D], cosines and sines [positions][rotary_dim / 2]; of pooling out [sequences][D].
  *
  * GELU: x * Phi(x). With y = |x| and t = 1 / (1 + 0.35 y), Phi(-y) = exp(-y^2 / 2) * t * P(t), P of degree 8 fitted to erfcx(y / sqrt(2)) / 2 for the
  * least relative error on 0 <= y <= 14 (linear programming, coefficients rounded to float from the lowest on): 3.2e-8, with float
  * arithmetic below 2e-7 of |x|. The form in t follows Abramowitz and Stegun 7.1.26. The relative error stays small in the
  * left tail, where 1 + erf would cancel.
  */
-#include "../kernels.h"
 #include "gatun.h"
+#include "kernels.h"
 
 #include <math.h>
 #include <string.h>
@@ -77,7 +80,7 @@ INLINE void store_up_to(float *p, vec a, int64_t count) {
 
 INLINE void activation_rows(const int kind, const gatun__rows_task *t) {
     for (int64_t r = t->begin; r < t->end; r++) {
-        const float *x = t->x + r * t->x_row, *gate = t->other == NULL ? NULL : t->other + r * t->other_row;
+        const float *x = t->x + r * t->x_row, *gate = t->gate == NULL ? NULL : t->gate + r * t->gate_row;
         float *out = t->out + r * t->out_row;
         for (int64_t i = 0; i < t->dim; i += VW) {
             int64_t count = t->dim - i;
@@ -92,7 +95,7 @@ INLINE void activation_rows(const int kind, const gatun__rows_task *t) {
     }
 }
 
-static void activation_f32(const gatun__rows_task *t) {
+void KERNEL(activation_f32)(const gatun__rows_task *t) {
     switch (t->activation) {
     case GATUN_ACTIVATION_RELU:
         activation_rows(GATUN_ACTIVATION_RELU, t);
@@ -124,7 +127,7 @@ INLINE float total_of(const vec part[4]) {
 }
 
 /* Lanes past the end of the row hold 0 when loaded; `offset` would make them count, so they are cleared again. */
-INLINE vec centred(const float *p, int64_t count, vec offset) {
+INLINE vec centered(const float *p, int64_t count, vec offset) {
     vec a = v_sub(load_up_to(p, count), offset);
     if (count < VW) {
         float lanes[VW];
@@ -134,9 +137,10 @@ INLINE vec centred(const float *p, int64_t count, vec offset) {
     return a;
 }
 
-static void norm_f32(const gatun__rows_task *t) {
+void KERNEL(norm_f32)(const gatun__rows_task *t) {
     for (int64_t r = t->begin; r < t->end; r++) {
-        const float *x = t->x + r * t->x_row, *residual = t->other == NULL ? NULL : t->other + r * t->other_row;
+        const float *x = t->x + r * t->x_row,
+                    *residual = t->residual == NULL ? NULL : t->residual + r * t->residual_row;
         float *out = t->out + r * t->out_row, *sum = t->sum == NULL ? out : t->sum + r * t->sum_row;
         vec part[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         for (int64_t i = 0, n = 0; i < t->dim; i += VW, n = (n + 1) & 3) {
@@ -154,7 +158,7 @@ static void norm_f32(const gatun__rows_task *t) {
         part[0] = part[1] = part[2] = part[3] = v_zero();
         vec left[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         for (int64_t i = 0, n = 0; i < t->dim; i += VW, n = (n + 1) & 3) {
-            vec a = centred(sum + i, t->dim - i, offset);
+            vec a = centered(sum + i, t->dim - i, offset);
             part[n] = v_fma(a, a, part[n]);
             left[n] = v_add(left[n], a);
         }
@@ -174,7 +178,7 @@ static void norm_f32(const gatun__rows_task *t) {
 }
 
 /* Column by column in groups that stay in registers; doubles, so that long sequences lose nothing. */
-static void pool_f32(const gatun__rows_task *t) {
+void KERNEL(pool_f32)(const gatun__rows_task *t) {
     enum { GROUP = 32 };
     for (int64_t b = t->begin; b < t->end; b++) {
         const int64_t first = gatun__load_within(&t->offsets[b], 0, t->total);
@@ -245,7 +249,7 @@ static double exponentials(const float *x, float *out, int64_t dim, float refere
     return total;
 }
 
-static void softmax_f32(const gatun__rows_task *t) {
+void KERNEL(softmax_f32)(const gatun__rows_task *t) {
     for (int64_t r = t->begin; r < t->end; r++) {
         const float *x = t->x + r * t->x_row;
         float *out = t->out + r * t->out_row;
@@ -300,7 +304,7 @@ INLINE void rotate_neighbours(const float *x, const float *cosines, const float 
     }
 }
 
-static void rotary_f32(const gatun__rotary_task *t) {
+void KERNEL(rotary_f32)(const gatun__rotary_task *t) {
     const int64_t half = t->rotary_dim / 2;
     for (int64_t r = t->begin; r < t->end; r++) {
         const int64_t entry = gatun__load_within(&t->positions[r], 0, t->table_rows - 1) * half;

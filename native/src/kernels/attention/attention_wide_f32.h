@@ -1,9 +1,11 @@
 /*
  * Rows whose scores leave the range of float, in double, one by one: part of attention_f32.h.
  *
- * Scores are taken to base 2, of queries times scale * log2(e): what a float holds may not be held so, and a query may
- * overflow whose scores would not. Then the largest score of the row is not finite, and where that comes from -inf alone
- * nothing would be left of it. A row that is run again and has no finite largest score comes here, unless its query is
+ * Axes: see attention_f32.h. q [D], k [S_k][D], v [S_k][D_v] and out [D_v] of one row and head.
+ *
+ * Scores are taken to base 2, of queries times scale * log2(e): a score that fits a float may overflow that way, and a query may
+ * overflow whose scores would not. Then the largest score of the row is not finite, and if that comes from -inf alone
+ * the result would be lost. A row that is run again and has no finite largest score comes here, unless its query is
  * not finite itself. Doubles hold every product of floats and every sum of them.
  */
 
@@ -30,7 +32,7 @@ static double wide_score(const gatun__attention_task *t, const float *q, int64_t
 }
 
 /* Row and LSE anew; out: scratch for head_dim_v doubles. */
-static void wide_row(const gatun__attention_task *t, place p, int32_t keys, double *out) {
+static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, double *out) {
     const float *q = t->q + p.row * t->q_row + p.head * t->q_head;
     float *to = t->out + p.row * t->out_row + p.head * t->out_head;
     double maximum = -INFINITY, total = 0;
@@ -38,18 +40,18 @@ static void wide_row(const gatun__attention_task *t, place p, int32_t keys, doub
         if (!isfinite(q[d]))
             return;
     memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
-    for (int64_t key = 0; key < keys; key++) {
+    for (int64_t key = keys.first; key < keys.end; key++) {
         const double score = wide_score(t, q, p.row, p.head, key);
         if (score == -(double)INFINITY)
             continue;
         if (!isfinite(score))
             return; /* the row is NaN already */
         const double fresh = score > maximum ? score : maximum, old = total > 0 ? exp2(maximum - fresh) : 0;
-        const double weight = exp2(score - fresh);
+        const double prob = exp2(score - fresh);
         const float *v = t->v + key * t->v_row;
         for (int32_t c = 0; c < t->head_dim_v; c++)
-            out[c] = out[c] * old + weight * (double)v[c];
-        total = total * old + weight;
+            out[c] = out[c] * old + prob * (double)v[c];
+        total = total * old + prob;
         maximum = fresh;
     }
     for (int32_t c = 0; c < t->head_dim_v; c++) {
@@ -61,10 +63,13 @@ static void wide_row(const gatun__attention_task *t, place p, int32_t keys, doub
             total > 0 ? (float)(maximum * GATUN__LOG_2 + log(total)) : -INFINITY;
 }
 
-/* Of count lanes that have been run again, those that see keys and have no largest score. */
-static void wide_rows(const gatun__attention_task *t, int64_t lane_begin, int32_t count, const int32_t *limit,
-    const float *maximum, float *scratch) {
-    for (int32_t i = 0; i < count; i++)
-        if (limit[i] > 0 && !isfinite(maximum[i]))
-            wide_row(t, place_of(t, lane_begin + i), limit[i], (double *)(void *)scratch);
+/* Of count lanes that have been run again, those that see keys and have no finite largest score. */
+static void wide_rows(
+    const gatun__attention_task *t, int64_t lane_begin, int32_t count, const float *maximum, float *scratch) {
+    for (int32_t i = 0; i < count; i++) {
+        const place p = place_of(t, lane_begin + i);
+        const gatun__keys keys = gatun__key_range(&t->visible, p.row);
+        if (keys.first < keys.end && !isfinite(maximum[i]))
+            wide_row(t, p, keys, (double *)(void *)scratch);
+    }
 }

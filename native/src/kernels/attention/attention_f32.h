@@ -2,29 +2,35 @@
  * Forward attention in float32, for every tier: included once by each attention_f32_<tier>.c after it has defined its
  * vectors (below).
  *
- * Algorithm: lanes are queries. A block holds QV vectors of VW query rows each.
- *   1. The block's queries are transposed once, to [head_dim][lanes], times scale * log2(e): scores are base-2 logits.
- *      Keys and values are read where they lie.
- *   2. For each tile of TILE_KEYS keys: scores[key][lane] = sum_d k[key][d] * q[d][lane], a register block of up to R
- *      keys x QV vectors, each key element broadcast from memory, each query vector loaded once per R keys.
- *   3. Softmax is vertical: maximum, sum and rescaling factor are vectors over lanes; nothing is ever reduced across a
- *      vector. p = 2^(score - maximum), of which the largest is exactly 1.
- *   4. out[c][lane] += sum_key v[key][c] * p[key][lane], a register block of up to C columns x QV vectors over a chain
- *      of CHAIN_KEYS keys, summed from 0 in registers; the first chain of a tile folds the rescaling of the old output
- *      into its addition.
- *      Where INTERLEAVED, scores of the next chain become weights between the products of this one. The last chain of
- *      a tile waits for the scores of the next block, so that only a task's first weights have no products beside them.
- *   5. Every SPLIT_KEYS keys the float results are merged into doubles; at the end rows are transposed back, times
- *      1 / sum. Several blocks share each tile while it is in L2.
+ * Axes: B batch rows, H query heads, G key/value heads (H / G of the query heads share one: a group), S_q query rows, S_k keys,
+ * D head_dim, D_v head_dim_v. A lane is a pair (query row, head of the group).
+ *   q [S_q][H / G][D], k [S_k][D], v [S_k][D_v], out [S_q][H / G][D_v], lse [S_q][H / G]: of one key/value head, strided
+ *   queries [D][LANES], scores and probs [TILE_KEYS][LANES], output [D_v][LANES]: of one block, in scratch
+ *
+ * Algorithm: lanes of a vector are queries. A block has LANES = QV vectors of VW queries.
+ *   Pass 1  begin_block: the block's queries are transposed once, times scale * log2(e), so that scores are base-2 logits. Keys
+ *           and values are read where they lie.
+ *   Pass 2  score_keys, for each tile of TILE_KEYS keys: scores[key][lane] = sum_d k[key][d] * q[d][lane], a register block of
+ *           up to ROWS_FULL keys x QV vectors; each key element is broadcast from memory, each query vector loaded once per
+ *           register block.
+ *   Pass 3  prob_of_score: the softmax is vertical. Maximum, sum and rescaling factor are vectors over lanes; nothing is ever
+ *           reduced across a vector. prob = 2^(score - maximum), of which the largest is exactly 1.
+ *   Pass 4  finish: out[c][lane] += sum_key v[key][c] * prob[key][lane], a register block of up to COLUMNS_FULL columns x QV
+ *           vectors over a chain of CHAIN_KEYS keys, summed from 0 in registers; the first chain of a tile folds the rescaling
+ *           of the old output into its addition. Where INTERLEAVED, pass 3 of the next chain runs between the products of this
+ *           one. The last chain of a tile waits for the scores of the next block, so that only the first probs of a task are
+ *           made without products to overlap.
+ *   Pass 5  merge_split, write_rows: every SPLIT_KEYS keys the float results are merged into doubles; at the end rows are
+ *           transposed back, times 1 / sum. Several blocks share each tile while it is in L2.
  * (Online softmax: Milakov and Gimelshein 2018; tiling: Dao et al. 2022.)
  *
  * Every lane goes through the same operations in the same order wherever it stands, since each score is one chain over
- * d and each output one chain over keys: register blocks, block and task boundaries, and neighbours cannot change a
+ * d and each output one chain over keys: register blocks, block and task boundaries, and neighbors cannot change a
  * bit.
  *
- * Masks. A lane sees the keys below its limit. Limits do not fall from lane to lane, so that a vector takes part in keys
- * below the limit of its last lane only. Chains of keys that all lanes see are dense; in the others the weight of a
- * masked place is 0 by selection, whatever its score is. A score of -inf has p = 0 as well. 0 * v is harmless unless v
+ * Masks. A lane sees the keys below its limit, the end of its key_range. Limits do not fall from lane to lane, so that a vector
+ * is skipped for keys at or past the limit of its last lane. Chains of keys that all lanes see are dense; in the others the prob
+ * of a masked key is 0 by selection, whatever its score is. A score of -inf has prob 0 as well. 0 * v is harmless unless v
  * is Inf or NaN: so a block whose result is not finite is run again with every key multiplied in by selection
  * (select(key below limit and score > -inf, fma, old)); the other lanes get the same bits again. A row without a finite
  * largest score is then computed in double (attention_wide_f32.h).
@@ -35,11 +41,11 @@
  * Scratch per thread: scores of one tile and a chain, live masks and biases of one tile; per block: queries, output,
  * limits, maxima, sums, and the merged doubles.
  *
- * The including file includes vectors_<tier>.h and defines QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more
+ * The including file includes vectors_<tier>.h and defines TIER, QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more
  * than one vector, with one; powers of two), COLUMNS_FULL, COLUMNS_SINGLE (the same for columns) and PEAK_CHAINS.
  */
-#include "../kernels.h"
 #include "gatun.h"
+#include "kernels.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -63,7 +69,7 @@ typedef struct block_state {
     float *out;     /* [head_dim_v][LANES] */
     float *maximum; /* [LANES], of scores */
     float *sum;     /* [LANES] */
-    int32_t *limit; /* [LANES]: keys below it are seen */
+    int32_t *limit; /* [LANES], the end of the lane's key_range */
     double *merged_out, *merged_sum;
     float *merged_maximum;
     int64_t lane_begin;
@@ -83,11 +89,11 @@ typedef struct block_state {
 
 /* ---- the task ---- */
 
-/* What is read after the tile of keys first_key .. first_key + keys - 1, of `most`, to be fetched while
- * `weights` vectors of weights are made of it. */
-static void expect_next(
-    const gatun__attention_task *t, int32_t first_key, int32_t keys, int32_t most, int32_t weights, prefetcher *soon) {
-    const int32_t bytes = t->head_dim * (int32_t)sizeof(float), bytes_v = t->head_dim_v * (int32_t)sizeof(float);
+/* Rows to prefetch, a portion with each of the `probs` vectors of probs that are made of the tile of keys
+ * first_key .. first_key + keys - 1, of `most`: the next tile, or what the next task reads first. */
+static void plan_prefetch(
+    const gatun__attention_task *t, int32_t first_key, int32_t keys, int32_t most, int32_t probs, prefetcher *soon) {
+    const int32_t bytes = t->head_dim * (int32_t)sizeof *t->k, bytes_v = t->head_dim_v * (int32_t)sizeof *t->v;
     const int32_t left = most - first_key - keys, next = left < GATUN__TILE_KEYS ? left : GATUN__TILE_KEYS;
     memset(soon, 0, sizeof *soon);
     soon->past_l1 = t->collide;
@@ -100,10 +106,10 @@ static void expect_next(
         rows = 2 * next;
     } else if (t->next_q != NULL) {
         const int32_t tile = t->next_keys < GATUN__TILE_KEYS ? (int32_t)t->next_keys : GATUN__TILE_KEYS;
-        const int32_t few = t->next_rows < GATUN__TILE_KEYS ? (int32_t)t->next_rows : GATUN__TILE_KEYS;
-        soon->regions[0] = (region){t->next_q, t->q_row, few, bytes};
-        soon->regions[1] = (region){t->next_out, t->out_row, few, bytes_v};
-        rows = 2 * few;
+        const int32_t next_rows = t->next_rows < GATUN__TILE_KEYS ? (int32_t)t->next_rows : GATUN__TILE_KEYS;
+        soon->regions[0] = (region){t->next_q, t->q_row, next_rows, bytes};
+        soon->regions[1] = (region){t->next_out, t->out_row, next_rows, bytes_v};
+        rows = 2 * next_rows;
         if (t->next_k != NULL) {
             soon->regions[2] = (region){t->next_k, t->k_row, tile, bytes};
             soon->regions[3] = (region){t->next_v, t->v_row, tile, bytes_v};
@@ -111,60 +117,60 @@ static void expect_next(
         }
     }
     soon->rows = rows;
-    soon->weights = weights < 4 ? 1 : weights - weights / 4; /* the last ones have to arrive, too */
+    soon->probs = probs < 4 ? 1 : probs - probs / 4; /* the last rows have to arrive in time, too */
 }
 
 static void copy_rows(const float *from, int64_t row, int32_t rows, int32_t dim, float *to) {
     for (int32_t r = 0; r < rows; r++, from += row, to += dim)
-        memcpy(to, from, (size_t)dim * sizeof(float));
+        memcpy(to, from, (size_t)dim * sizeof *to);
 }
 
 /* Keys first_key .. first_key + keys - 1 are the tile. */
-static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t keys, tile_room *room) {
-    room->k = t->k + first_key * t->k_row;
-    room->v = t->v + first_key * t->v_row;
-    if (room->k_copy == NULL)
+static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t keys, tile_scratch *tile) {
+    tile->k = t->k + first_key * t->k_row;
+    tile->v = t->v + first_key * t->v_row;
+    if (tile->k_copy == NULL)
         return;
-    finish_waiting(t, room); /* its values are where these will be */
-    copy_rows(room->k, t->k_row, keys, t->head_dim, room->k_copy);
-    copy_rows(room->v, t->v_row, keys, t->head_dim_v, room->v_copy);
-    room->k = room->k_copy;
-    room->v = room->v_copy;
+    finish_waiting(t, tile); /* its values are where these will be */
+    copy_rows(tile->k, t->k_row, keys, t->head_dim, tile->k_copy);
+    copy_rows(tile->v, t->v_row, keys, t->head_dim_v, tile->v_copy);
+    tile->k = tile->k_copy;
+    tile->v = tile->v_copy;
 }
 
-/* All keys for blocks first .. first + count - 1, which begin_block or reset has prepared. */
+/* Passes 2 to 5 over all keys, for blocks that begin_block or reset has prepared. */
 static void run_keys(
-    const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_room *room) {
+    const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_scratch *tile) {
     int32_t most = 0;
     for (int32_t i = 0; i < count; i++)
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
     int merged = most > GATUN__SPLIT_KEYS;
-    const int biased = room->biases != NULL;
-    room->k_row = room->k_copy != NULL ? t->head_dim : t->k_row;
-    room->v_row = room->v_copy != NULL ? t->head_dim_v : t->v_row;
+    const int biased = tile->biases != NULL;
+    tile->k_row = tile->k_copy != NULL ? t->head_dim : t->k_row;
+    tile->v_row = tile->v_copy != NULL ? t->head_dim_v : t->v_row;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
             if (biased)
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
-                    room->biases);
-            take_tile(t, key, keys, room);
+                    tile->biases);
+            take_tile(t, key, keys, tile);
             if (INTERLEAVED) {
-                int32_t weights = 0;
+                int32_t probs = 0;
                 for (int32_t i = 0; i < count; i++) {
                     int32_t seen = blocks[i].limit_most - key;
-                    weights += (seen < 0 ? 0 : seen > keys ? keys : seen) * blocks[i].vectors;
+                    probs += (seen < 0 ? 0 : seen > keys ? keys : seen) * blocks[i].vectors;
                 }
-                expect_next(t, key, keys, most, weights, &room->soon);
+                plan_prefetch(t, key, keys, most, probs, &tile->soon);
             }
             for (int32_t i = 0; i < count; i++)
                 if (key < blocks[i].limit_most)
-                    tiles[biased][blocks[i].vectors - 1](t, &blocks[i], key, keys, select_all, room,
-                        biased ? room->biases + i * LANES + (keys - 1) * bias_step(t) : NULL);
+                    tiles[biased][blocks[i].vectors - 1](t, &blocks[i], key, keys, select_all, tile,
+                        biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL);
         }
         if (merged || end == most)
-            finish_waiting(t, room);
+            finish_waiting(t, tile);
         for (int32_t i = 0; merged && i < count; i++)
             merge_split(t, &blocks[i], split == 0);
     }
@@ -180,22 +186,23 @@ static void *carve(char **scratch, size_t bytes) {
 
 /* A task of one head. */
 static void attention_head(gatun__attention_task *t) {
+    _Static_assert(LANES == KERNEL(block_lanes), "kernels.inc says how many queries a block has");
     _Static_assert(LANES <= GATUN__MAX_BLOCK_LANES, "a block fits the arrays of the plan");
     _Static_assert(LANES * GATUN__TILE_KEYS * sizeof(float) >= GATUN_MAX_HEAD_DIM * sizeof(double), "a row of doubles");
     _Static_assert(QV * sizeof(vmask) <= LANES * sizeof(float), "masks fit the scratch that the plan gives them");
     char *scratch = t->scratch;
-    tile_room room = {.scores = carve(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * sizeof(float))};
+    tile_scratch tile = {.scores = carve(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * sizeof(float))};
     for (int i = 0; i < 2; i++)
-        room.alpha[i] = carve(&scratch, LANES * sizeof(float));
-    room.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+        tile.alpha[i] = carve(&scratch, LANES * sizeof(float));
+    tile.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
-        room.biases = carve(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES) * sizeof(float));
+        tile.biases = carve(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES) * sizeof(float));
     if (t->copy_tiles) {
-        room.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * sizeof(float));
-        room.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * sizeof(float));
+        tile.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * sizeof(float));
+        tile.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * sizeof(float));
     }
     block_state blocks[GATUN__MAX_BLOCKS];
-    int merged = t->keys > GATUN__SPLIT_KEYS;
+    int merged = t->visible.keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;
     for (int64_t lane = t->lane_begin; lane < t->lane_end; lane += LANES, count++) {
         block_state *b = &blocks[count];
@@ -211,28 +218,24 @@ static void attention_head(gatun__attention_task *t) {
         }
         begin_block(t, b, lane);
     }
-    run_keys(t, blocks, count, 0, &room);
+    run_keys(t, blocks, count, 0, &tile);
     for (int32_t i = 0; i < count; i++) {
         const int again = write_rows(t, &blocks[i], 0);
         if (again) {
             t->redone++;
             reset(&blocks[i], t->head_dim_v);
-            run_keys(t, &blocks[i], 1, 1, &room);
+            run_keys(t, &blocks[i], 1, 1, &tile);
             write_rows(t, &blocks[i], 1);
         }
         if (t->lse != NULL)
             write_lse(t, &blocks[i]);
         if (again)
-            wide_rows(t, blocks[i].lane_begin, blocks[i].lanes, blocks[i].limit, blocks[i].maximum, room.scores);
+            wide_rows(t, blocks[i].lane_begin, blocks[i].lanes, blocks[i].maximum, tile.scores);
     }
 }
 
-#include "attention_tiny_f32.h"
-
-static void attention_f32(gatun__attention_task *t) {
-    if (is_tiny(t))
-        attention_tiny(t);
-    else if (t->heads == 1)
+void KERNEL(attention_f32)(gatun__attention_task *t) {
+    if (t->heads == 1)
         attention_head(t);
     else
         for (int64_t head = 0; head < t->heads; head++) {
@@ -242,4 +245,8 @@ static void attention_f32(gatun__attention_task *t) {
         }
 }
 
-#include "peak_f32.h"
+#if INTERLEAVED
+#include "attention_tiny_f32.h"
+#endif
+
+#include "../vectors/peak_f32.h"

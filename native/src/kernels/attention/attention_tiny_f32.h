@@ -1,19 +1,21 @@
 /*
- * Forward attention in float32 for tiny tasks: part of attention_f32.h.
+ * Forward attention in float32 for tiny tasks (gatun__is_tiny): part of attention_f32.h.
  *
- * Algorithm: at most VW lanes and ROWS_SINGLE keys. Scores (lanes are queries) stay in a register block of ROWS_SINGLE keys;
- * their weights are stored once; values are then taken as vectors, COLUMNS_FULL queries x 2 of them, so that rows of the
- * result come as they are written, and no state has to be kept for a next tile. The operations and their order are those of
- * attention_f32.h, except that what is masked is not left out but has the weight 0.
+ * Axes: see attention_f32.h. At most VW lanes and ROWS_SINGLE keys; scores and probs [keys][VW].
+ *
+ * Algorithm: scores (lanes are queries) stay in a register block of ROWS_SINGLE keys; their probs are stored once; values are
+ * then taken as vectors, COLUMNS_FULL queries x 2 of them, so that rows of the result come as they are written, and no state
+ * has to be kept for a next tile. The operations and their order are those of attention_f32.h, except that a masked key is not
+ * left out but has prob 0.
  *
  * A task has several heads. Where each has VW rows and ROWS_SINGLE keys (16 and 16), exponentials of one head lie between
- * the products of the next one's scores, so that only the last head's have nothing beside them.
+ * the products of the next one's scores, so that only those of the last head have no products of scores to overlap.
  */
 
-/* One head. Returns 0, what it wrote being worth nothing, if a result is not finite, or lost (has_lost). */
+/* One head. Returns 0 if a result is not finite, or lost (has_lost); its output is then invalid. */
 static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
     enum { KEYS = ROWS_SINGLE, ROWS = COLUMNS_FULL, WIDE = 2 };
-    const int32_t lanes = (int32_t)(t->lane_end - t->lane_begin), keys = (int32_t)t->keys;
+    const int32_t lanes = (int32_t)(t->lane_end - t->lane_begin), keys = (int32_t)t->visible.keys;
     const vec minus_inf = v_set1(-INFINITY);
     float *const q = (float *)(void *)t->scratch;
     int32_t limit[VW] __attribute__((aligned(64)));
@@ -47,11 +49,11 @@ static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
 #pragma GCC unroll 16
     for (int j = 0; j < KEYS; j++)
         if (j < keys) {
-            vec weight = v_exp2(v_sub(s[j], reference));
+            vec prob = v_exp2(v_sub(s[j], reference));
             if (masked)
-                weight = v_select(v_int_above(seen, j), weight, v_zero());
-            sum = v_add(sum, weight);
-            v_store(p + j * VW, weight);
+                prob = v_select(v_int_above(seen, j), prob, v_zero());
+            sum = v_add(sum, prob);
+            v_store(p + j * VW, prob);
         }
     float inverse[VW] __attribute__((aligned(64)));
     /* What is lost becomes NaN. */
@@ -81,10 +83,10 @@ static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
                     value[x] = v_load(t->v + j * t->v_row + c + x * VW);
 #pragma GCC unroll 8
                 for (int r = 0; r < ROWS; r++) {
-                    const vec weight = v_set1(p[j * VW + i + r]);
+                    const vec prob = v_set1(p[j * VW + i + r]);
 #pragma GCC unroll 2
                     for (int x = 0; x < WIDE; x++)
-                        acc[r][x] = v_fma(value[x], weight, acc[r][x]);
+                        acc[r][x] = v_fma(value[x], prob, acc[r][x]);
                 }
             }
 #pragma GCC unroll 8
@@ -111,17 +113,16 @@ static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
     return 1;
 }
 
-#if INTERLEAVED
-/* Weights that are being made of the scores of a head. */
-typedef struct tiny_weights {
-    float p[16 * VW]; /* [key][lane]: scores, weights later */
+/* Probs that are being made of the scores of a head. */
+typedef struct tiny_probs {
+    float p[16 * VW]; /* [key][lane]: scores, probs later */
     float reference[VW];
-    float sum[VW];     /* of the weights made so far */
+    float sum[VW];     /* of the probs made so far */
     int32_t limit[VW]; /* keys below it are seen */
-} tiny_weights;
+} tiny_probs;
 
 /* Key `key` of them; their sum so far. */
-INLINE void tiny_weigh(const int masked, tiny_weights *w, int32_t key, vec *sum) {
+INLINE void tiny_prob(const int masked, tiny_probs *w, int32_t key, vec *sum) {
     vec p = v_exp2(v_sub(v_load(w->p + key * VW), v_load(w->reference)));
     if (masked)
         p = v_select(v_int_above(v_load_int(w->limit), key), p, v_zero());
@@ -130,15 +131,15 @@ INLINE void tiny_weigh(const int masked, tiny_weights *w, int32_t key, vec *sum)
 }
 
 /* All keys from this one on. */
-INLINE void tiny_weigh_rest(const int masked, tiny_weights *w, int32_t key, vec sum) {
+INLINE void tiny_probs_rest(const int masked, tiny_probs *w, int32_t key, vec sum) {
     for (; key < 16; key++)
-        tiny_weigh(masked, w, key, &sum);
+        tiny_prob(masked, w, key, &sum);
     v_store(w->sum, sum);
 }
 
-/* Scores of 16 queries and 16 keys, and the reference of their weights, while those of `beside`, if not NULL, become weights. */
+/* Scores of 16 queries and 16 keys, and the reference of their probs; meanwhile scores of `overlapped`, if not NULL, become probs. */
 INLINE void tiny_scores(const gatun__attention_task *t, const int masked, const float *queries, const float *k,
-    tiny_weights *to, tiny_weights *beside) {
+    tiny_probs *to, tiny_probs *overlapped) {
     float *const q = (float *)(void *)t->scratch;
     const int64_t q_row = t->q_row;
     int64_t at[VW];
@@ -167,8 +168,8 @@ INLINE void tiny_scores(const gatun__attention_task *t, const int masked, const 
 #pragma GCC unroll 5
         for (int i = 0; i < 5; i++)
             base[i] += STEPS;
-        if (beside != NULL && done < 16)
-            tiny_weigh(masked, beside, done++, &sum);
+        if (overlapped != NULL && done < 16)
+            tiny_prob(masked, overlapped, done++, &sum);
     }
     const vec minus_inf = v_set1(-INFINITY);
     const vint seen = v_load_int(to->limit);
@@ -186,13 +187,13 @@ INLINE void tiny_scores(const gatun__attention_task *t, const int masked, const 
         s[j] = v_max(s[j], s[j + 4]);
     s[0] = v_max(v_max(s[0], s[2]), v_max(s[1], s[3]));
     v_store(to->reference, v_select(v_equal(s[0], minus_inf), v_zero(), s[0]));
-    if (beside != NULL)
-        tiny_weigh_rest(masked, beside, done, sum);
+    if (overlapped != NULL)
+        tiny_probs_rest(masked, overlapped, done, sum);
 }
 
 /* Rows of a head's result, meanwhile the same. Returns whether all are finite and none is lost. */
-INLINE int tiny_values(const gatun__attention_task *t, const int masked, const float *v, const tiny_weights *w,
-    float *out, tiny_weights *beside) {
+INLINE int tiny_values(const gatun__attention_task *t, const int masked, const float *v, const tiny_probs *w,
+    float *out, tiny_probs *overlapped) {
     enum { ROWS = COLUMNS_FULL, WIDE = 2 };
     const vec total = v_load(w->sum);
     float inverse[VW] __attribute__((aligned(64)));
@@ -214,15 +215,15 @@ INLINE int tiny_values(const gatun__attention_task *t, const int masked, const f
                     const vec value[WIDE] = {v_load(value_row), v_load(value_row + VW)};
 #pragma GCC unroll 8
                     for (int r = 0; r < ROWS; r++) {
-                        const vec weight = v_set1(p[r]);
+                        const vec prob = v_set1(p[r]);
 #pragma GCC unroll 2
                         for (int x = 0; x < WIDE; x++)
-                            acc[r][x] = v_fma(value[x], weight, acc[r][x]);
+                            acc[r][x] = v_fma(value[x], prob, acc[r][x]);
                     }
                 }
-                if (beside != NULL && done < 16) {
-                    tiny_weigh(masked, beside, done, &sum);
-                    tiny_weigh(masked, beside, done + 1, &sum);
+                if (overlapped != NULL && done < 16) {
+                    tiny_prob(masked, overlapped, done, &sum);
+                    tiny_prob(masked, overlapped, done + 1, &sum);
                     done += 2;
                 }
             }
@@ -239,49 +240,50 @@ INLINE int tiny_values(const gatun__attention_task *t, const int masked, const f
                 }
             }
         }
-    if (beside != NULL)
-        tiny_weigh_rest(masked, beside, done, sum);
+    if (overlapped != NULL)
+        tiny_probs_rest(masked, overlapped, done, sum);
     return v_every(v_equal(v_add(check[0], check[1]), v_zero()));
 }
 
-/* Copies of both without and with a mask, with nothing beside and with weights. */
+/* Copies of both without and with a mask, and with nothing and something to overlap. */
 #define TINY(masked)                                                                                                   \
     static __attribute__((noinline)) void tiny_scores_##masked(const gatun__attention_task *t, const float *queries,   \
-        const float *k, tiny_weights *to, tiny_weights *beside) {                                                      \
-        if (beside == NULL)                                                                                            \
+        const float *k, tiny_probs *to, tiny_probs *overlapped) {                                                      \
+        if (overlapped == NULL)                                                                                        \
             tiny_scores(t, masked, queries, k, to, NULL);                                                              \
         else                                                                                                           \
-            tiny_scores(t, masked, queries, k, to, beside);                                                            \
+            tiny_scores(t, masked, queries, k, to, overlapped);                                                        \
     }                                                                                                                  \
     static __attribute__((noinline)) int tiny_values_##masked(                                                         \
-        const gatun__attention_task *t, const float *v, const tiny_weights *w, float *out, tiny_weights *beside) {     \
-        return beside == NULL ? tiny_values(t, masked, v, w, out, NULL) : tiny_values(t, masked, v, w, out, beside);   \
+        const gatun__attention_task *t, const float *v, const tiny_probs *w, float *out, tiny_probs *overlapped) {     \
+        return overlapped == NULL ? tiny_values(t, masked, v, w, out, NULL)                                            \
+                                  : tiny_values(t, masked, v, w, out, overlapped);                                     \
     }
 TINY(0)
 TINY(1)
 #undef TINY
 
 /*
- * All heads of a task, of 16 rows and 16 keys each. Beside the scores of a head, weights of the one before are made; those of
- * the last head beside the values of the one before.
+ * All heads of a task, of 16 rows and 16 keys each. While scores of a head are made, those of the one before become probs; those
+ * of the last head while the values of the one before are multiplied.
  */
 INLINE void tiny_heads_of(gatun__attention_task *t, const int masked) {
-    tiny_weights weights[2] __attribute__((aligned(64)));
+    tiny_probs probs[2] __attribute__((aligned(64)));
     block_state b = {.lanes = VW, .vectors = 1, .lane_begin = t->lane_begin};
     if (masked) {
-        set_limits(t, &b, weights[0].limit, VW);
-        memcpy(weights[1].limit, weights[0].limit, sizeof weights[1].limit);
+        set_limits(t, &b, probs[0].limit, VW);
+        memcpy(probs[1].limit, probs[0].limit, sizeof probs[1].limit);
     }
     const float *const queries = t->q + t->lane_begin * t->q_row;
     for (int64_t head = -1; head < t->heads; head++) {
         const int64_t next = head + 1;
-        tiny_weights *const w = &weights[head & 1], *const other = &weights[next & 1];
+        tiny_probs *const w = &probs[head & 1], *const other = &probs[next & 1];
         if (next < t->heads) {
             (masked ? tiny_scores_1 : tiny_scores_0)(
                 t, queries + next * t->q_next, t->k + next * t->k_next, other, head < 0 ? NULL : w);
             if (head < 0) {
                 if (t->heads == 1)
-                    tiny_weigh_rest(masked, other, 0, v_zero());
+                    tiny_probs_rest(masked, other, 0, v_zero());
                 continue;
             }
         }
@@ -300,25 +302,19 @@ INLINE void tiny_heads_of(gatun__attention_task *t, const int masked) {
         }
     }
 }
-#endif
-
-static int is_tiny(const gatun__attention_task *t) {
-    return INTERLEAVED && t->keys > 0 && t->keys <= ROWS_SINGLE && t->lane_end - t->lane_begin <= VW && !is_biased(t) &&
-           t->head_dim <= GATUN__TINY_DIM && t->head_dim_v % (2 * VW) == 0;
-}
 
 /* The heads of a tiny task. */
-static void attention_tiny(gatun__attention_task *t) {
-#if INTERLEAVED
+void KERNEL(attention_tiny_f32)(gatun__attention_task *t) {
     _Static_assert(VW == 16 && ROWS_SINGLE == 16 && COLUMNS_FULL == 8, "the shape of tiny_heads_of");
-    if (t->keys == 16 && t->lane_end - t->lane_begin == VW && t->group == 1 && t->head_dim % 2 == 0) {
-        if (t->causal_limit >= t->keys)
+    _Static_assert(GATUN__TINY_LANES == VW && GATUN__TINY_KEYS == ROWS_SINGLE && GATUN__TINY_COLUMNS == 2 * VW,
+        "what gatun__is_tiny asks for");
+    if (t->visible.keys == 16 && t->lane_end - t->lane_begin == VW && t->group == 1 && t->head_dim % 2 == 0) {
+        if (gatun__all_visible(&t->visible, t->lane_begin, t->lane_end - 1))
             tiny_heads_of(t, 0);
         else
             tiny_heads_of(t, 1);
         return;
     }
-#endif
     for (int64_t head = 0; head < t->heads; head++) {
         gatun__attention_task one = gatun__head_of(t, head);
         if (!tiny_head(&one))

@@ -1,6 +1,8 @@
 /*
- * Begin, merge and end of a block, steps 1 and 5 of attention_f32.h, whose part this is: limits, transposed queries, splits
+ * Begin, merge and end of a block, passes 1 and 5 of attention_f32.h, whose part this is: limits, transposed queries, splits
  * merged into doubles, rows and LSE written.
+ *
+ * Axes: see attention_f32.h. q [S_q][H / G][D] becomes [D][LANES]; output [D_v][LANES] becomes out [S_q][H / G][D_v].
  */
 
 /* Row and head of a lane, and of those after it without a division for each. */
@@ -75,7 +77,7 @@ static inline void transpose_queries(const gatun__attention_task *t, const block
     }
 }
 
-/* So many columns of the output are made 0: the first chain of a row does not read what is there. */
+/* Clears maximum and sum, and so many columns of the output: the first chain of a block does not read them. */
 static void reset(const block_state *b, int32_t columns) {
     for (int32_t i = 0; i < LANES; i++) {
         b->maximum[i] = -INFINITY;
@@ -85,25 +87,22 @@ static void reset(const block_state *b, int32_t columns) {
         memset(b->out, 0, (size_t)columns * LANES * sizeof(float));
 }
 
+/* Where the keys end that each lane sees. */
 static inline void set_limits(
     const gatun__attention_task *t, const block_state *b, int32_t *limits, const int32_t count) {
-    int32_t i = 0;
-    if (t->causal_limit >= t->keys) { /* all see all */
-        for (; i < count; i++)
-            limits[i] = (int32_t)t->keys;
+    place p = place_of(t, b->lane_begin);
+    if (gatun__all_visible(&t->visible, p.row, place_of(t, b->lane_begin + b->lanes - 1).row)) {
+        for (int32_t i = 0; i < count; i++)
+            limits[i] = (int32_t)t->visible.keys;
         return;
     }
-    const int64_t first = t->causal_limit + b->lane_begin;
-    if (t->group == 1 && first > INT32_MIN && first < INT32_MAX - count) {
-        const int32_t lanes = b->lanes, keys = (int32_t)t->keys, from = (int32_t)first;
-        for (; i < lanes; i++)
-            limits[i] = from + i < 0 ? 0 : from + i > keys ? keys : from + i;
-    }
-    place p = place_of(t, b->lane_begin);
-    for (; i < b->lanes; i++, step(t, &p)) {
-        int64_t limit = t->causal_limit + p.row;
-        limits[i] = (int32_t)(limit < 0 ? 0 : limit > t->keys ? t->keys : limit);
-    }
+    int32_t i = 0;
+    if (t->group == 1)
+        for (; i < b->lanes; i++)
+            limits[i] = (int32_t)gatun__key_range(&t->visible, b->lane_begin + i).end;
+    else
+        for (; i < b->lanes; i++, step(t, &p))
+            limits[i] = (int32_t)gatun__key_range(&t->visible, p.row).end;
     /* A lane that does not exist sees what the last one sees, so that it causes no masking. */
     for (; i < count; i++)
         limits[i] = limits[b->lanes - 1];
@@ -121,8 +120,8 @@ static void begin_block(const gatun__attention_task *t, block_state *b, int64_t 
     reset(b, b->limit_most > 0 ? 0 : t->head_dim_v);
 }
 
-/* The float result of one split joins the doubles, and is cleared for the next. For a lane that saw nothing this
- * changes nothing. */
+/* Adds the float result of one split to the doubles, and clears it for the next. A lane that was fully masked keeps
+ * what it had. */
 static void merge_split(const gatun__attention_task *t, const block_state *b, int first) {
     double keep[LANES], take[LANES];
     if (first) {
@@ -164,7 +163,7 @@ static void take_merged(const gatun__attention_task *t, const block_state *b) {
         b->out[i] = (float)b->merged_out[i];
 }
 
-/* Whether a lane that sees keys has no weight: all its scores are -inf. */
+/* Whether a lane that sees keys has a sum of 0: all its scores are -inf. */
 INLINE int has_lost(vec sum, vmask sees) {
     const vec lost = v_select(v_equal(sum, v_zero()), v_set1(1.0f), v_zero());
     return !v_every(v_equal(v_select(sees, lost, v_zero()), v_zero()));

@@ -1,5 +1,5 @@
 /*
- * Packed sequences ((GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K)): the bits of the same sequences run one by one, and nothing of a neighbour.
+ * Ragged sequences ((GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K)): the bits of the same sequences run one by one, and nothing of a neighbour.
  */
 #include <math.h>
 #include <stdio.h>
@@ -21,12 +21,12 @@ typedef enum rows_layout {
     LAYOUTS
 } rows_layout;
 
-typedef struct packed {
+typedef struct ragged {
     gatun_attention_desc desc;
     int32_t offsets_q[MOST + 1], offsets_k[MOST + 1];
     guarded memory[5]; /* q, k, v, out, lse; with ONE_BUFFER the first holds all but lse */
     float *q, *k, *v, *out, *lse;
-} packed;
+} ragged;
 
 typedef struct sequences {
     int64_t count;
@@ -40,7 +40,7 @@ static int64_t elements(const guarded *memory) {
     return memory->bytes / (int64_t)sizeof(float);
 }
 
-static float *create(packed *p, int tensor, const char *name, int64_t floats, rng *random) {
+static float *create(ragged *p, int tensor, const char *name, int64_t floats, rng *random) {
     guarded *memory = &p->memory[tensor];
     guarded_create(memory, name, floats * (int64_t)sizeof(float), 0, GUARD_AFTER);
     float *data = (float *)(void *)memory->data;
@@ -56,8 +56,8 @@ static void strides(int64_t stride[3], rows_layout kind, int64_t rows, int64_t h
     stride[2] = kind == HEADS_ROWS ? rows * dim : dim;
 }
 
-static packed packed_create(const sequences *s, rows_layout kind, uint64_t seed) {
-    packed p = {.desc = {.struct_size = sizeof p.desc,
+static ragged ragged_create(const sequences *s, rows_layout kind, uint64_t seed) {
+    ragged p = {.desc = {.struct_size = sizeof p.desc,
                     .flags = (GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K),
                     .dtype = GATUN_DTYPE_F32,
                     .kv_dtype = GATUN_DTYPE_F32,
@@ -90,7 +90,7 @@ static packed packed_create(const sequences *s, rows_layout kind, uint64_t seed)
     p.desc.lse_stride[2] = kind == HEADS_ROWS ? rows : 1;
     rng random = rng_make(test_seed(), seed);
     if (kind == ONE_BUFFER) {
-        p.q = create(&p, 0, "the packed buffer", rows * width, &random);
+        p.q = create(&p, 0, "the fused buffer", rows * width, &random);
         p.k = p.q + q_width;
         p.v = p.k + k_width;
         p.out = p.v + v_width;
@@ -104,13 +104,13 @@ static packed packed_create(const sequences *s, rows_layout kind, uint64_t seed)
     return p;
 }
 
-static void packed_destroy(packed *p) {
+static void ragged_destroy(ragged *p) {
     for (int i = 0; i < 5; i++) {
         guarded_destroy(&p->memory[i]);
     }
 }
 
-static int32_t forward(gatun_context *context, const packed *p, const int32_t *offsets_q, const int32_t *offsets_k) {
+static int32_t forward(gatun_context *context, const ragged *p, const int32_t *offsets_q, const int32_t *offsets_k) {
     int64_t bytes;
     void *workspace = new_workspace(context, &p->desc, &bytes);
     if (workspace == NULL) {
@@ -123,8 +123,8 @@ static int32_t forward(gatun_context *context, const packed *p, const int32_t *o
     return status;
 }
 
-/* Sequence b alone, through gatun_attention_forward, into out and lse in the places that the packed call uses. */
-static void forward_one(gatun_context *context, const packed *p, int64_t b, float *out, float *lse, const char *what) {
+/* Sequence b alone, through gatun_attention_forward, into out and lse in the places that the ragged call uses. */
+static void forward_one(gatun_context *context, const ragged *p, int64_t b, float *out, float *lse, const char *what) {
     gatun_attention_desc desc = p->desc;
     desc.flags &= ~(GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K);
     desc.batch = 1;
@@ -149,18 +149,18 @@ typedef struct results {
     float *out, *lse;
 } results;
 
-static const guarded *out_memory(const packed *p) {
+static const guarded *out_memory(const ragged *p) {
     return p->memory[3].map != NULL ? &p->memory[3] : &p->memory[0];
 }
 
-static results keep(const packed *p) {
+static results keep(const ragged *p) {
     results r = {test_allocate(out_memory(p)->bytes), test_allocate(p->memory[4].bytes)};
     memcpy(r.out, out_memory(p)->data, (size_t)out_memory(p)->bytes);
     memcpy(r.lse, p->memory[4].data, (size_t)p->memory[4].bytes);
     return r;
 }
 
-static void put_back(const packed *p, const results *r) {
+static void put_back(const ragged *p, const results *r) {
     memcpy(out_memory(p)->data, r->out, (size_t)out_memory(p)->bytes);
     memcpy(p->memory[4].data, r->lse, (size_t)p->memory[4].bytes);
 }
@@ -170,17 +170,17 @@ static void results_free(results *r) {
     free(r->lse);
 }
 
-static void check_equal(const packed *p, const results *want, const char *what) {
+static void check_equal(const ragged *p, const results *want, const char *what) {
     for (int64_t i = 0; i < elements(out_memory(p)); i++) {
         if (memcmp(&want->out[i], out_memory(p)->data + 4 * i, 4) != 0) {
-            test_fail(__FILE__, __LINE__, "%s: float %lld of out's memory: %.9g alone, %.9g packed", what, (long long)i,
+            test_fail(__FILE__, __LINE__, "%s: float %lld of out's memory: %.9g alone, %.9g ragged", what, (long long)i,
                 (double)want->out[i], (double)((const float *)(const void *)out_memory(p)->data)[i]);
             break;
         }
     }
     for (int64_t i = 0; i < elements(&p->memory[4]); i++) {
         if (memcmp(&want->lse[i], &p->lse[i], 4) != 0) {
-            test_fail(__FILE__, __LINE__, "%s: float %lld of lse's memory: %.9g alone, %.9g packed", what, (long long)i,
+            test_fail(__FILE__, __LINE__, "%s: float %lld of lse's memory: %.9g alone, %.9g ragged", what, (long long)i,
                 (double)want->lse[i], (double)p->lse[i]);
             break;
         }
@@ -212,12 +212,12 @@ static const sequences lists[] = {
 enum { LISTS = sizeof lists / sizeof *lists };
 
 /* Parts of one buffer are told apart where their strides agree. */
-static bool fits_one_buffer(const sequences *s, const packed *p) {
+static bool fits_one_buffer(const sequences *s, const ragged *p) {
     return memcmp(p->offsets_q, p->offsets_k, sizeof p->offsets_q) == 0 && s->head_dim == s->head_dim_v;
 }
 
 /* Calls what with every list in every layout on every tier. */
-static void each(void (*what)(const sequences *s, packed *p, int32_t tier, const char *name)) {
+static void each(void (*what)(const sequences *s, ragged *p, int32_t tier, const char *name)) {
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int t = 0; t < tier_count; t++) {
@@ -226,23 +226,23 @@ static void each(void (*what)(const sequences *s, packed *p, int32_t tier, const
                 char name[64];
                 snprintf(name, sizeof name, "list %d, layout %d, %s", n, kind, gatun_tier_name(tiers[t]));
                 test_note("%s", name);
-                packed p = packed_create(&lists[n], ROWS_HEADS, (uint64_t)n);
+                ragged p = ragged_create(&lists[n], ROWS_HEADS, (uint64_t)n);
                 bool possible = kind != ONE_BUFFER || fits_one_buffer(&lists[n], &p);
                 if (kind != ROWS_HEADS && possible) {
-                    packed_destroy(&p);
-                    p = packed_create(&lists[n], (rows_layout)kind, (uint64_t)n);
+                    ragged_destroy(&p);
+                    p = ragged_create(&lists[n], (rows_layout)kind, (uint64_t)n);
                 }
                 if (possible) {
                     what(&lists[n], &p, tiers[t], name);
                 }
-                packed_destroy(&p);
+                ragged_destroy(&p);
             }
         }
     }
     test_note("%s", "");
 }
 
-static results one_by_one(const packed *p, gatun_context *context, const char *name) {
+static results one_by_one(const ragged *p, gatun_context *context, const char *name) {
     results before = keep(p);
     for (int64_t b = 0; b < p->desc.batch; b++) {
         forward_one(context, p, b, p->out, p->lse, name);
@@ -254,7 +254,7 @@ static results one_by_one(const packed *p, gatun_context *context, const char *n
 }
 
 /* Bits, whatever the threads, and whatever the longest sequence is said to be. */
-static void check_like_one_by_one(const sequences *s, packed *p, int32_t tier, const char *name) {
+static void check_like_one_by_one(const sequences *s, ragged *p, int32_t tier, const char *name) {
     (void)s;
     gatun_context *context = shared_context(tier);
     results before = keep(p);
@@ -283,7 +283,7 @@ static void like_one_by_one(void) {
 }
 
 /* Whole neighbours of NaN and Inf, and rows of no sequence: the others keep their bits. */
-static void check_neighbours(const sequences *s, packed *p, int32_t tier, const char *name) {
+static void check_neighbours(const sequences *s, ragged *p, int32_t tier, const char *name) {
     gatun_context *context = shared_context(tier);
     results want = one_by_one(p, context, name);
     for (int parity = 0; parity < 2; parity++) {
@@ -336,7 +336,7 @@ static void check_neighbours(const sequences *s, packed *p, int32_t tier, const 
     results_free(&want);
 }
 
-static void separate_neighbours(const sequences *s, packed *p, int32_t tier, const char *name) {
+static void separate_neighbours(const sequences *s, ragged *p, int32_t tier, const char *name) {
     if (p->memory[1].map != NULL) {
         check_neighbours(s, p, tier, name);
     }
@@ -350,7 +350,7 @@ static void neighbours(void) {
 static void against_reference(void) {
     for (int n = 0; n < 4; n++) {
         const sequences *s = &lists[n];
-        packed p = packed_create(s, ROWS_HEADS, (uint64_t)n);
+        ragged p = ragged_create(s, ROWS_HEADS, (uint64_t)n);
         int32_t tiers[MAX_TIERS];
         CHECK_STATUS(forward(shared_context(tiers[test_tiers(tiers) - 1]), &p, p.offsets_q, p.offsets_k), GATUN_OK);
         for (int64_t b = 0; b < s->count; b++) {
@@ -370,17 +370,17 @@ static void against_reference(void) {
                 p.out + p.offsets_q[b] * p.desc.out_stride[1], p.lse + p.offsets_q[b] * p.desc.lse_stride[1]};
             expected want;
             expected_create(&want, &one);
-            compare_outcome(&one, &want, &got, "a packed sequence");
+            compare_outcome(&one, &want, &got, "a ragged sequence");
             expected_destroy(&want);
         }
-        packed_destroy(&p);
+        ragged_destroy(&p);
     }
 }
 
 /* ---- refused ---- */
 
 static void check_refused(
-    const packed *p, const int32_t *offsets_q, const int32_t *offsets_k, int32_t wanted, const char *what) {
+    const ragged *p, const int32_t *offsets_q, const int32_t *offsets_k, int32_t wanted, const char *what) {
     int32_t tiers[MAX_TIERS];
     int32_t status = forward(shared_context(tiers[test_tiers(tiers) - 1]), p, offsets_q, offsets_k);
     CHECK(status == wanted, "%s: expected \"%s\" (%d), got \"%s\" (%d)", what, gatun_status_string(wanted), (int)wanted,
@@ -391,7 +391,7 @@ static void check_refused(
 static const sequences three = {3, 0, 0, {4, 6, 2}, {5, 3, 7}, 2, 2, 8, 8, GATUN_CAUSAL_NONE};
 
 static void offsets(void) {
-    packed p = packed_create(&three, ROWS_HEADS, 1);
+    ragged p = ragged_create(&three, ROWS_HEADS, 1);
     static const struct {
         int32_t offsets[4];
         int32_t status_q, status_k;
@@ -425,11 +425,11 @@ static void offsets(void) {
     check_refused(&p, p.offsets_q, p.offsets_k, GATUN_E_INVALID, "offsets without the flag");
     check_refused(&p, p.offsets_q, NULL, GATUN_E_INVALID, "offsets of queries without the flag");
     check_refused(&p, NULL, p.offsets_k, GATUN_E_INVALID, "offsets of keys without the flag");
-    packed_destroy(&p);
+    ragged_destroy(&p);
 }
 
 static void batch_strides(void) {
-    packed p = packed_create(&three, ROWS_HEADS, 1);
+    ragged p = ragged_create(&three, ROWS_HEADS, 1);
     int64_t *const strides_of[] = {
         p.desc.q_stride, p.desc.k_stride, p.desc.v_stride, p.desc.out_stride, p.desc.lse_stride};
     for (int i = 0; i < 5; i++) {
@@ -447,12 +447,12 @@ static void batch_strides(void) {
         strides_of[i][0] = 0;
     }
     CHECK(guarded_unwritten(&p.memory[3]) && guarded_unwritten(&p.memory[4]), "the outputs were written");
-    packed_destroy(&p);
+    ragged_destroy(&p);
 }
 
-/* Lengths say the same as offsets: only one of them may. And the plain entry point takes no packed descriptor. */
+/* Lengths say the same as offsets: only one of them may. And the plain entry point takes no ragged descriptor. */
 static void lengths(void) {
-    packed p = packed_create(&three, ROWS_HEADS, 1);
+    ragged p = ragged_create(&three, ROWS_HEADS, 1);
     static const int32_t given[] = {1, 1, 1};
     gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
     int64_t bytes;
@@ -471,13 +471,13 @@ static void lengths(void) {
         GATUN_E_WORKSPACE);
     free(workspace);
     CHECK(guarded_unwritten(&p.memory[3]) && guarded_unwritten(&p.memory[4]), "the outputs were written");
-    packed_destroy(&p);
+    ragged_destroy(&p);
 }
 
 /* Memory is shared by the rows that the offsets reach, not by those of one sequence. */
 static void overlaps(void) {
-    packed p = packed_create(&three, ROWS_HEADS, 1);
-    const packed good = p;
+    ragged p = ragged_create(&three, ROWS_HEADS, 1);
+    const ragged good = p;
     int64_t last = 11 * p.desc.out_stride[1];
     p.out = good.q + last; /* beyond the longest sequence */
     check_refused(&p, p.offsets_q, p.offsets_k, GATUN_E_OVERLAP, "out over the last row of q");
@@ -497,33 +497,33 @@ static void overlaps(void) {
     p.desc.lse_stride[2] = 6;
     check_refused(&p, p.offsets_q, p.offsets_k, GATUN_E_OVERLAP, "heads of lse over each other");
     p = good;
-    packed_destroy(&p);
+    ragged_destroy(&p);
     /* sequences of one row, so that the descriptor alone shows no two rows */
     static const sequences ones = {3, 0, 0, {1, 1, 1}, {2, 2, 2}, 2, 2, 8, 8, GATUN_CAUSAL_NONE};
-    p = packed_create(&ones, ROWS_HEADS, 1);
+    p = ragged_create(&ones, ROWS_HEADS, 1);
     p.desc.out_stride[1] = 0;
     check_refused(&p, p.offsets_q, p.offsets_k, GATUN_E_OVERLAP, "rows of out over each other");
-    packed_destroy(&p);
-    p = packed_create(&three, ROWS_HEADS, 1);
+    ragged_destroy(&p);
+    p = ragged_create(&three, ROWS_HEADS, 1);
     int32_t *offsets_inside = (int32_t *)(void *)p.out;
     int32_t kept[4];
     memcpy(kept, offsets_inside, sizeof kept);
     memcpy(offsets_inside, p.offsets_q, sizeof kept);
     CHECK_STATUS(forward(shared_context(GATUN_TIER_PORTABLE), &p, offsets_inside, p.offsets_k), GATUN_E_OVERLAP);
     CHECK(memcmp(offsets_inside, p.offsets_q, sizeof kept) == 0, "offsets in out: they were written");
-    packed_destroy(&p);
+    ragged_destroy(&p);
 }
 
 /* Tensors that no row of a sequence lies in may be NULL. */
 static void null_without_rows(void) {
     static const sequences empty = {2, 0, 0, {0, 0}, {0, 0}, 2, 2, 8, 8, GATUN_CAUSAL_NONE};
-    packed p = packed_create(&empty, ROWS_HEADS, 1);
+    ragged p = ragged_create(&empty, ROWS_HEADS, 1);
     p.desc.seq_q = p.desc.seq_k = 9;
     p.q = p.k = p.v = p.out = p.lse = NULL;
     CHECK_STATUS(forward(shared_context(GATUN_TIER_PORTABLE), &p, p.offsets_q, p.offsets_k), GATUN_OK);
-    packed_destroy(&p);
+    ragged_destroy(&p);
 }
 
-const test_case packed_tests[] = {{"like_one_by_one", like_one_by_one}, {"neighbours", neighbours},
+const test_case ragged_tests[] = {{"like_one_by_one", like_one_by_one}, {"neighbours", neighbours},
     {"against_reference", against_reference}, {"offsets", offsets}, {"batch_strides", batch_strides},
     {"lengths", lengths}, {"overlaps", overlaps}, {"null_without_rows", null_without_rows}, {NULL, NULL}};

@@ -1,24 +1,26 @@
 /*
- * Weights and values, steps 3 and 4 of attention_f32.h, whose part this is: a chain of CHAIN_KEYS keys is added to the
- * output, and meanwhile, where the tier interleaves, the next chain's scores become weights (beside_avx512.h) and what comes
- * next is fetched. Register block: up to COLUMNS_FULL columns x QV vectors (COLUMNS_SINGLE x 1).
+ * Probs and values, passes 3 and 4 of attention_f32.h, whose part this is: a chain of CHAIN_KEYS keys is added to the
+ * output; meanwhile, where the tier interleaves, the next chain's scores become probs (overlapped_avx512.h) and rows that are
+ * read next are prefetched. Register block: up to COLUMNS_FULL columns x QV vectors (COLUMNS_SINGLE x 1).
+ *
+ * Axes: see attention_f32.h. v [S_k][D_v] of one key/value head, probs [CHAIN_KEYS][LANES] and output [D_v][LANES] of one block.
  */
 
-/* ---- what comes next, and weights ---- */
+/* ---- prefetches and probs ---- */
 
-/* Rows that are wanted soon. */
+/* Rows to prefetch. */
 typedef struct region {
     const float *at;
     int64_t row;
     int32_t rows, bytes;
 } region;
 
-/* Regions one after the other, `rows` rows altogether while so many vectors of weights are made: what a thread reads next
+/* Regions one after the other, `rows` rows in all, spread over the next `probs` vectors of probs: what a thread reads next
  * comes from memory while products keep the core busy. */
 typedef struct prefetcher {
     region regions[4]; /* the current one, then those to come; rows == 0: none */
-    int32_t rows, weights;
-    int64_t due; /* rows times weights */
+    int32_t rows, probs;
+    int64_t due; /* rows times probs */
     int past_l1; /* to L2: rows that collide in L1 would drive each other out */
 } prefetcher;
 
@@ -26,7 +28,7 @@ INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
     region *r = f->regions;
     if (r->rows == 0)
         return;
-    for (f->due += (int64_t)vectors * f->rows; f->due >= f->weights && r->rows > 0; f->due -= f->weights) {
+    for (f->due += (int64_t)vectors * f->rows; f->due >= f->probs && r->rows > 0; f->due -= f->probs) {
         for (int32_t b = 0; b < r->bytes; b += 64) {
             if (f->past_l1)
                 __builtin_prefetch((const char *)r->at + b, 0, 2);
@@ -45,15 +47,15 @@ INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
 
 typedef struct softmax {
     float reference[LANES]; /* what is subtracted: the maximum, or 0 */
-    float chain_sum[LANES]; /* of the weights of one chain */
+    float chain_sum[LANES]; /* of the probs of one chain */
     int32_t limit[LANES];   /* keys below it are seen */
     float sum[LANES];       /* of the chains before */
     prefetcher *soon;
 } softmax;
 
-/* A score of key `key` and of vector x becomes a weight, in place. `masked`: 0 unless the lane sees the key, on the limit
- * alone: what -inf * 0 gives must count. */
-INLINE vec weigh(const int masked, const softmax *s, float *at, int32_t key, int32_t x) {
+/* The score of key `key` and vector x becomes a prob, in place. `masked`: 0 unless the lane sees the key, by the limit
+ * alone, since what -inf * 0 gives must count. */
+INLINE vec prob_of_score(const int masked, const softmax *s, float *at, int32_t key, int32_t x) {
     vec p = v_exp2(v_sub(v_load(at), v_load(s->reference + x * VW)));
     if (masked)
         p = v_select(v_int_above(v_load_int(s->limit + x * VW), key), p, v_zero());
@@ -66,11 +68,11 @@ INLINE vec weigh(const int masked, const softmax *s, float *at, int32_t key, int
 /* Key j for the vectors from `from` on. */
 INLINE void value_step(const int columns, const int from, const int vectors, const int selecting, const float *v,
     int64_t v_row, const float *p, const vmask *live, int32_t j, vec acc[COLUMNS_SINGLE][QV]) {
-    vec weight[QV];
+    vec prob[QV];
     vmask alive[QV];
 #pragma GCC unroll 4
     for (int x = from; x < vectors; x++) {
-        weight[x] = v_load(p + j * LANES + x * VW);
+        prob[x] = v_load(p + j * LANES + x * VW);
         if (selecting)
             alive[x] = live[j * QV + x];
     }
@@ -79,19 +81,18 @@ INLINE void value_step(const int columns, const int from, const int vectors, con
         vec value = v_set1(v[j * v_row + c]);
 #pragma GCC unroll 4
         for (int x = from; x < vectors; x++)
-            acc[c][x] =
-                selecting ? v_fma_where(alive[x], value, weight[x], acc[c][x]) : v_fma(value, weight[x], acc[c][x]);
+            acc[c][x] = selecting ? v_fma_where(alive[x], value, prob[x], acc[c][x]) : v_fma(value, prob[x], acc[c][x]);
     }
 }
 
-/* Weights of a chain of keys, to be multiplied with its values. */
+/* Probs of a chain of keys, to be multiplied with its values. */
 typedef struct chain_of_keys {
     const float *v;
     float *p;           /* [keys][LANES] */
     const vmask *live;  /* the same of a block that is run again */
     int32_t keys;       /* 0: nothing */
     int32_t vectors;    /* of its block */
-    int32_t end[QV];    /* vector x has weights for keys below it only; does not fall with x */
+    int32_t end[QV];    /* vector x has probs for keys below it only; does not fall with x */
     float *out;         /* of its block */
     int first;          /* of the block: there is no output yet */
     int rescale;        /* whether the old output is multiplied by alpha */
@@ -181,13 +182,13 @@ INLINE void value_chain(
 
 #if INTERLEAVED
 /*
- * A chain of both vectors, while the scores of another of CHAIN_KEYS keys, the first of them `key`, become weights: a
- * quarter of them beside each of the first four register blocks of columns.
+ * Pass 4 of a chain of both vectors, overlapped with pass 3 of another of CHAIN_KEYS keys, the first of them `key`: a
+ * quarter of its scores during each of the first four register blocks of columns.
  */
-static __attribute__((noinline)) void finish_beside(const chain_of_keys *chain, int64_t v_row, int32_t dim,
+static __attribute__((noinline)) void finish_overlapped(const chain_of_keys *chain, int64_t v_row, int32_t dim,
     const int masked, softmax *soft, float *scores, int32_t key) {
-    enum { PART = GATUN__CHAIN_KEYS / 4, BESIDE = 4 * COLUMNS_FULL };
-    _Static_assert(QV == 2 && COLUMNS_FULL == 8 && LANES == 32, "the shape of products_beside");
+    enum { PART = GATUN__CHAIN_KEYS / 4, OVERLAPPED = 4 * COLUMNS_FULL };
+    _Static_assert(QV == 2 && COLUMNS_FULL == 8 && LANES == 32, "the shape of products_overlapped");
     _Static_assert(offsetof(softmax, reference) == B_REFERENCE && offsetof(softmax, chain_sum) == B_SUM &&
                        offsetof(softmax, limit) == B_LIMIT,
         "its state");
@@ -195,17 +196,17 @@ static __attribute__((noinline)) void finish_beside(const chain_of_keys *chain, 
     /* On the diagonal the first vector sees one half of the keys. */
     const int32_t full = chain->end[0] <= GATUN__CHAIN_KEYS / 2 ? PART / 2 : PART;
     const int32_t how = chain->first ? B_FIRST : chain->rescale ? B_RESCALED : B_ADDED;
-    for (int32_t c = 0, done = 0; c < BESIDE; c += COLUMNS_FULL, done += PART) {
+    for (int32_t c = 0, done = 0; c < OVERLAPPED; c += COLUMNS_FULL, done += PART) {
         float *at = scores + done * LANES, *out = chain->out + c * LANES;
         if (masked)
-            products_beside_masked(
+            products_overlapped_masked(
                 chain->v + c, row_bytes, chain->p, at, key + done, full, PART - full, soft, out, chain->alpha, how);
         else
-            products_beside(
+            products_overlapped(
                 chain->v + c, row_bytes, chain->p, at, key + done, full, PART - full, soft, out, chain->alpha, how);
         prefetch_rows(soft->soon, PART * QV);
     }
-    value_chain(QV, 0, chain, v_row, BESIDE, dim);
+    value_chain(QV, 0, chain, v_row, OVERLAPPED, dim);
 }
 #endif
 

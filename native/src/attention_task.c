@@ -1,0 +1,234 @@
+/* One task of an attention call: what it reads and writes, copies of keys and values, the kernel. */
+#include "attention.h"
+
+#include <math.h>
+#include <string.h>
+
+/* out 0 and lse -inf for lanes begin .. end - 1 of one head, which lie past the query length. */
+static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64_t end) {
+    for (int64_t lane = begin; lane < end; lane++) {
+        int64_t row = lane / t->group, head = lane % t->group;
+        memset(t->out + row * t->out_row + head * t->out_head, 0, (size_t)t->head_dim_v * sizeof *t->out);
+        if (t->lse != NULL)
+            t->lse[row * t->lse_row + head * t->lse_head] = -INFINITY;
+    }
+}
+
+/* The length of a ragged sequence, and its first row. */
+static int64_t sequence(const int32_t *offsets, int64_t all, int64_t max, int64_t *first) {
+    *first = gatun__load_within(&offsets[0], 0, all);
+    const int64_t length = gatun__load_index(&offsets[1]) - *first;
+    return gatun__within(length, 0, all - *first < max ? all - *first : max);
+}
+
+/* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane; *end: of its lanes, those
+ * past the query length included. */
+static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__attention_task *t) {
+    const gatun_attention_desc *d = c->desc;
+    const gatun__attention_arguments *a = c->arguments;
+    /* All parts of a head one after the other, since they read the same keys and values. */
+    const gatun__attention_plan *plan = c->plan;
+    int64_t row_task = index, key_part = 0;
+    if (plan->key_splits > 1) {
+        row_task = index / plan->key_splits;
+        key_part = index % plan->key_splits;
+    }
+    int64_t unit = row_task, part = 0;
+    if (plan->row_tasks > 1) {
+        unit = row_task / plan->row_tasks;
+        part = row_task % plan->row_tasks;
+    }
+    int64_t batch = 0, first = unit;
+    if (d->batch > 1) {
+        batch = unit / plan->head_tasks;
+        first = unit % plan->head_tasks;
+    }
+    const int64_t kv_head = first * plan->task_heads, left = d->kv_heads - kv_head;
+    /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at
+     * the end. */
+    if (d->causal != GATUN_CAUSAL_NONE)
+        part = plan->row_tasks - 1 - part;
+
+    int64_t keys = c->max_keys, rows = c->max_rows, first_key = 0, first_row = 0;
+    if (a->cu_seqlens_q != NULL) {
+        rows = sequence(&a->cu_seqlens_q[batch], c->all_rows, c->max_rows, &first_row);
+    }
+    if (a->cu_seqlens_k != NULL) {
+        keys = sequence(&a->cu_seqlens_k[batch], c->all_keys, c->max_keys, &first_key);
+    }
+    if (a->key_lengths != NULL)
+        keys = gatun__load_within(&a->key_lengths[batch], 0, c->max_keys);
+    if (a->query_lengths != NULL)
+        rows = gatun__load_within(&a->query_lengths[batch], 0, c->max_rows);
+    int64_t group = d->heads == d->kv_heads ? 1 : d->heads / d->kv_heads, head = kv_head * group;
+    int64_t begin = part * plan->task_lanes, end = begin + plan->task_lanes;
+    /* Past the end of a ragged sequence lies the next one. */
+    int64_t all_rows = a->cu_seqlens_q != NULL ? rows : d->seq_q;
+    if (end > all_rows * group)
+        end = all_rows * group;
+    if (begin > end)
+        begin = end;
+    int64_t live_end = end < rows * group ? end : rows * group;
+
+    *t = (gatun__attention_task){
+        .group = group,
+        .lane_begin = begin,
+        .lane_end = live_end < begin ? begin : live_end,
+        .heads = left < plan->task_heads ? left : plan->task_heads,
+        .q_next = group * d->q_stride[2],
+        .k_next = d->k_stride[2],
+        .v_next = d->v_stride[2],
+        .out_next = group * d->out_stride[2],
+        .lse_next = group * d->lse_stride[2],
+        .out = gatun__view_at(&c->out, batch, first_row, head),
+        .out_row = d->out_stride[1],
+        .out_head = d->out_stride[2],
+        .lse = a->lse == NULL ? NULL : gatun__view_at(&c->lse, batch, first_row, head),
+        .lse_row = d->lse_stride[1],
+        .lse_head = d->lse_stride[2],
+        .rows = rows,
+        .visible = gatun__key_rule_of(d->causal, rows, keys),
+        .head_dim = (int32_t)d->head_dim,
+        .head_dim_v = (int32_t)d->head_dim_v,
+        .slopes = a->alibi_slopes == NULL ? NULL : a->alibi_slopes + head,
+        .relative =
+            a->relative_position_table == NULL ? NULL : a->relative_position_table + head * (2 * d->relative_span + 1),
+        .relative_span = d->relative_span,
+        .first_position = gatun__first_position(d->causal, rows, keys),
+        .q_row = d->q_stride[1],
+        .q_head = d->q_stride[2],
+        .k_row = d->k_stride[1],
+        .v_row = d->v_stride[1],
+    };
+    if (plan->key_splits > 1) {
+        const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = plan->part_splits;
+        t->partial_bytes = plan->partial_bytes;
+        t->partials = c->partials + row_task * splits * t->partial_bytes;
+        t->split_begin = key_part * step;
+        t->split_end = t->split_begin + step < splits ? t->split_begin + step : splits;
+    }
+    if (t->lane_end > t->lane_begin) {
+        t->q = gatun__view_at(&c->q, batch, first_row, head);
+        /* Without keys k and v may be NULL, and are not read. */
+        if (keys > 0) {
+            t->k = gatun__view_at(&c->k, batch, first_key, kv_head);
+            t->v = gatun__view_at(&c->v, batch, first_key, kv_head);
+        }
+    }
+    return end;
+}
+
+static void copy_rows(const float *from, int64_t row, int64_t rows, int32_t dim, float *to) {
+    for (int64_t r = 0; r < rows; r++, from += row, to += dim)
+        memcpy(to, from, (size_t)dim * sizeof *to);
+}
+
+/* What a thread's scratch slot begins with where it has a copy of a head. */
+typedef struct head_copy {
+    int64_t unit; /* batch row * kv_heads + kv_head, or -1 */
+} head_copy;
+
+/* Keys and values of the task are those of the thread's copy, which is made now unless it is of this head already. */
+static void take_copy(const gatun__attention_call *c, int64_t unit, char *slot, gatun__attention_task *t) {
+    head_copy *copy = (head_copy *)(void *)slot;
+    float *k = (float *)(void *)(slot + GATUN__COPY_HEADER);
+    float *v = k + gatun__divide_up(c->desc->seq_k * t->head_dim * (int64_t)sizeof *k, 64) * (64 / (int64_t)sizeof *k);
+    if (copy->unit != unit) {
+        copy_rows(t->k, t->k_row, t->visible.keys, t->head_dim, k);
+        copy_rows(t->v, t->v_row, t->visible.keys, t->head_dim_v, v);
+        copy->unit = unit;
+    }
+    t->k = k;
+    t->k_row = t->head_dim;
+    t->v = v;
+    t->v_row = t->head_dim_v;
+}
+
+void gatun__attention_begin(gatun__attention_call *c) {
+    const gatun__attention_plan *plan = c->plan;
+    for (int32_t slot = 0; plan->copy == GATUN_COPY_HEADS && slot < plan->threads; slot++)
+        ((head_copy *)(void *)(c->workspace + slot * plan->scratch_bytes))->unit = -1;
+    if (plan->key_splits > 1) {
+        const int64_t row_tasks = plan->tasks / plan->key_splits;
+        c->parts_left = (_Atomic int32_t *)(void *)(c->workspace + plan->parts_offset);
+        c->partials = c->workspace + plan->workspace_bytes -
+                      row_tasks * gatun__divide_up(c->desc->seq_k, GATUN__SPLIT_KEYS) * plan->partial_bytes;
+        for (int64_t i = 0; i < row_tasks; i++)
+            atomic_init(&c->parts_left[i], plan->key_splits);
+    }
+}
+
+static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int decode) {
+    if (decode && t->heads > 1) { /* tiny ones by the plan, of which this batch row is for decode */
+        for (int64_t h = 0; h < t->heads; h++) {
+            gatun__attention_task one = gatun__head_of(t, h);
+            run_kernel(c, &one, 1);
+        }
+        return;
+    }
+    const gatun__kernels *kernels = c->kernels;
+    if (decode)
+        kernels->attention_decode_f32(t);
+    else if (kernels->attention_tiny_f32 != NULL && t->slopes == NULL && t->relative == NULL &&
+             gatun__is_tiny(t->visible.keys, t->lane_end - t->lane_begin, t->head_dim, t->head_dim_v))
+        kernels->attention_tiny_f32(t);
+    else
+        kernels->attention_f32(t);
+    if (t->redone > 0)
+        atomic_fetch_add_explicit(c->blocks_redone, t->redone, memory_order_relaxed);
+}
+
+void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
+    gatun__attention_call *c = argument;
+    const int64_t index = turn->index;
+    const gatun__attention_plan *plan = c->plan;
+    gatun__attention_task task, next;
+    int64_t end = locate(c, index, &task);
+    task.blocks = plan->blocks;
+    task.q_factor = c->q_factor;
+    task.q_power = c->q_power;
+    task.copy_tiles = plan->copy == GATUN_COPY_TILES;
+    task.collide = plan->copy != GATUN_COPY_NONE;
+    char *slot = c->workspace + turn->slot * plan->scratch_bytes;
+    task.scratch = slot + plan->copy_bytes;
+    if (task.lane_end > task.lane_begin) {
+        const int64_t parts = plan->row_tasks * plan->key_splits, unit = index / parts;
+        const int decode = task.rows <= GATUN__DECODE_ROWS && task.slopes == NULL && task.relative == NULL;
+        const int copied = plan->copy == GATUN_COPY_HEADS && !decode && task.visible.keys > 0;
+        if (copied)
+            take_copy(c, unit, slot, &task);
+        task.cold = turn->previous < 0 || turn->previous / parts != unit || !plan->kv_fits_l2;
+        if (turn->next >= 0 && task.visible.keys * (task.lane_end - task.lane_begin) >= 2048) {
+            locate(c, turn->next, &next);
+            if (next.q != NULL) {
+                int64_t row = next.lane_begin / next.group;
+                task.next_q = next.q + row * next.q_row;
+                task.next_out = next.out + row * next.out_row;
+                task.next_rows = (next.lane_end - next.lane_begin) / next.group;
+                const int same = turn->next / parts == unit;
+                if (plan->key_splits > 1) {
+                    const int64_t key = next.split_begin * GATUN__SPLIT_KEYS;
+                    task.next_k = key < next.visible.keys ? next.k + key * next.k_row : NULL;
+                } else if (same ? !plan->kv_fits_l2 : !copied) {
+                    task.next_k = same ? task.k : next.k;
+                    task.next_v = same ? task.v : next.v;
+                    task.next_keys = next.visible.keys;
+                }
+            }
+        }
+        run_kernel(c, &task, decode);
+    }
+    if (plan->key_splits > 1) {
+        /* The last part of a row task sees what the others have stored. */
+        if (atomic_fetch_sub_explicit(&c->parts_left[index / plan->key_splits], 1, memory_order_acq_rel) > 1)
+            return;
+        task.split_begin = task.split_end;
+        task.next_k = NULL;
+        if (task.lane_end > task.lane_begin)
+            run_kernel(c, &task, 1);
+    }
+    for (int64_t h = 0; task.lane_end < end && h < task.heads; h++) {
+        const gatun__attention_task one = gatun__head_of(&task, h);
+        fill_dead_lanes(&one, one.lane_end, end);
+    }
+}

@@ -1,0 +1,6 @@
+/* Element loops over rows with the vectors of this tier. */
+#include "../vectors/vectors_avx512.h"
+
+#define TIER avx512
+
+#include "rows_f32.h"

@@ -152,8 +152,8 @@ static int32_t check_overlap(const gatun__attention_call *c) {
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         if (arrays[i].data == NULL)
             continue;
-        const gatun__view view = gatun__matrix_view(
-            arrays[i].data, arrays[i].element_bytes, 1, arrays[i].elements, arrays[i].elements);
+        const gatun__view view =
+            gatun__matrix_view(arrays[i].data, arrays[i].element_bytes, 1, arrays[i].elements, arrays[i].elements);
         if (gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view))
             return GATUN_E_OVERLAP;
     }

@@ -18,9 +18,8 @@ static void line(writer *w, const char *name, int64_t offset, int64_t size) {
 }
 
 /* No struct has padding, so that one whose size is not the sum of its members' has a member that the list lacks. */
-#define GATUN_MEMBER(type, member) +sizeof(((type *)0)->member)
-#define GATUN_STRUCT(type, members)                                                                                    \
-    _Static_assert(sizeof(type) == 0 members, "structs.inc lacks a member of " #type);
+#define GATUN_MEMBER(type, member)  +sizeof(((type *)0)->member)
+#define GATUN_STRUCT(type, members) _Static_assert(sizeof(type) == 0 members, "structs.inc lacks a member of " #type);
 #include "structs.inc"
 
 int64_t gatun_abi_layout(char *text, int64_t size) {

@@ -47,14 +47,14 @@ void check_same_bits(const problem *p, const outcome *a, const outcome *b, const
 /* ---- placements ---- */
 
 typedef enum layout {
-    LAYOUT_BSHD,       /* [batch][seq][heads][dim] */
-    LAYOUT_BHSD,       /* [batch][heads][seq][dim] */
+    LAYOUT_BSHD,      /* [batch][seq][heads][dim] */
+    LAYOUT_BHSD,      /* [batch][heads][seq][dim] */
     LAYOUT_FUSED,     /* one buffer, rows of q heads, k heads, v heads */
     LAYOUT_FUSED_OUT, /* the same with out behind them in the same rows */
-    LAYOUT_PADDED,     /* room between elements of every dimension, filled with NaN */
-    LAYOUT_BROADCAST,  /* keys and values with a stride of 0 */
-    LAYOUT_UNALIGNED,  /* BSHD, bases aligned to their element only, lse [batch][seq][heads] */
-    LAYOUT_MIXED,      /* another one for each tensor */
+    LAYOUT_PADDED,    /* room between elements of every dimension, filled with NaN */
+    LAYOUT_BROADCAST, /* keys and values with a stride of 0 */
+    LAYOUT_UNALIGNED, /* BSHD, bases aligned to their element only, lse [batch][seq][heads] */
+    LAYOUT_MIXED,     /* another one for each tensor */
     LAYOUT_KINDS
 } layout;
 
@@ -69,7 +69,7 @@ typedef struct placement {
     guarded key_lengths, query_lengths, slopes, table;
     float *data[TENSORS];
     float *fused_copy; /* what a fused buffer held before the call, if out lies in it */
-    bool no_lse;        /* pass NULL for lse */
+    bool no_lse;       /* pass NULL for lse */
 } placement;
 
 /* Strides of the tensors of p, without memory. */

@@ -291,8 +291,8 @@ static void files(void) {
                 continue;
             *end = '\0';
             const char *last = strrchr(name, '_');
-            CHECK(last != NULL && is_tier(last + 1), "%s/%s: expected a name that ends in _<tier>.c", path,
-                file->d_name);
+            CHECK(
+                last != NULL && is_tier(last + 1), "%s/%s: expected a name that ends in _<tier>.c", path, file->d_name);
             sources++;
         }
         if (files != NULL)

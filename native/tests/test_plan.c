@@ -82,8 +82,7 @@ static const example examples[] = {
     {"gqa1024", 1, 32, 8, 1024, 1024, 128, GATUN_KERNEL_GENERAL, 8, 128, 8, 128, 1350976, 1, GATUN_COPY_HEADS,
         17179869184},
     {"dec4096", 1, 32, 8, 1, 4096, 128, GATUN_KERNEL_DECODE, 1, 8, 1, 16, 103424, 0, GATUN_COPY_NONE, 67108864},
-    {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_DECODE, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE,
-        536870912},
+    {"dec2048x16", 16, 32, 8, 1, 2048, 128, GATUN_KERNEL_DECODE, 1, 128, 1, 128, 70272, 0, GATUN_COPY_NONE, 536870912},
 };
 
 enum { EXAMPLES = sizeof examples / sizeof *examples };

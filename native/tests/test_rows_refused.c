@@ -73,8 +73,8 @@ static int32_t call(int function, gatun_context *context, const any_desc *d) {
         return gatun_activation(
             context, d == NULL ? NULL : &d->activation, memory.x, memory.bias, memory.other, memory.out);
     case EMBEDDING:
-        return gatun_embedding(context, d == NULL ? NULL : &d->embedding, memory.ids, memory.table, NULL, NULL, NULL,
-            NULL, memory.out);
+        return gatun_embedding(
+            context, d == NULL ? NULL : &d->embedding, memory.ids, memory.table, NULL, NULL, NULL, NULL, memory.out);
     case POOL:
         return gatun_pool(context, d == NULL ? NULL : &d->pool, memory.x, memory.offsets, memory.out);
     default:
@@ -264,7 +264,8 @@ static void pointers(void) {
                 memory.x, memory.bias, memory.other, memory.gamma, memory.beta, memory.sum, memory.out};
             p[broken] = offset == 0 ? NULL : (float *)(void *)((uint8_t *)p[broken] + offset);
             int32_t wanted = offset > 0 ? GATUN_E_ALIGNMENT : needed[broken] ? GATUN_E_NULL : GATUN_OK;
-            int32_t status = gatun_norm(context, &desc.norm, p[X], p[BIAS], p[OTHER], p[GAMMA], p[BETA], p[SUM], p[OUT]);
+            int32_t status =
+                gatun_norm(context, &desc.norm, p[X], p[BIAS], p[OTHER], p[GAMMA], p[BETA], p[SUM], p[OUT]);
             CHECK(status == wanted, "gatun_norm, pointer %d + %d: expected %d, got %d", broken, offset, (int)wanted,
                 (int)status);
             if (wanted != GATUN_OK) {

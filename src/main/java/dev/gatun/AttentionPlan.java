@@ -23,8 +23,8 @@ import java.util.OptionalDouble;
  * @param tileKeys keys of one softmax step
  * @param chainKeys keys that are summed in registers
  * @param splitKeys keys whose result is kept in float; beyond, splits are merged in double
- * @param kvFitsL2 whether keys and values of a head fit the level 2 cache, and stay there from one task
- *     to the next
+ * @param kvFitsL2 whether keys and values of a head fit the level 2 cache, and stay there from one
+ *     task to the next
  * @param copies which keys and values are copied to rows one after the other before they are used
  * @param keySplits parts of the keys, of whole splits, that are tasks of their own: more than 1
  *     where few query rows ({@link Kernel#DECODE}) would leave threads without work

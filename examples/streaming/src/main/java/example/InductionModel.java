@@ -98,7 +98,7 @@ final class InductionModel {
     return MultiHeadAttention.builder(runtime, CONTEXT)
         .kvHeads(1)
         .spec(AttentionSpec.builder().causal(Causal.BOTTOM_RIGHT).build())
-        .positions(PositionalEncoding.relative(arena, biases, MAX_DISTANCE, false))
+        .positions(PositionalEncoding.relativePositions(arena, biases, MAX_DISTANCE, false))
         .query(zeros(width, CONTEXT), null)
         .key(zeros(width, 1), null)
         .value(value, null)

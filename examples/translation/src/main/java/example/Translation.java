@@ -5,7 +5,7 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
-import dev.gatun.model.PaperTransformer;
+import dev.gatun.model.VaswaniTransformer;
 import dev.gatun.model.Weights;
 import dev.gatun.nn.BeamSearch;
 import dev.gatun.nn.BeamSearch.Hypothesis;
@@ -64,7 +64,7 @@ public final class Translation {
     Tensor places = weights.get("position_embedding.weight");
     Weights blocks = weights::find; // without names: nobody looks for weights that are not read
     model =
-        new PaperTransformer(1, 1, Activation.RELU, NormOrder.PRE)
+        new VaswaniTransformer(1, 1, Activation.RELU, NormOrder.PRE)
             .of(runtime, blocks, PositionalEncoding.learned(places));
     int most = Math.toIntExact(places.size(0));
     one = model.newState(arena, 1, most, most);

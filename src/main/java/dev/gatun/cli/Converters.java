@@ -36,7 +36,7 @@ final class Converters {
   /** A file name, used as it is given. */
   private static Path file(String text) {
     if (text.isEmpty()) {
-      throw new TypeConversionException("expected a file name, came an empty one");
+      throw new TypeConversionException("expected a file name, got an empty one");
     }
     try {
       return Path.of(text);
@@ -55,14 +55,14 @@ final class Converters {
           return threads;
         }
       }
-      throw new TypeConversionException("expected 1 .. 1024, came '" + text + "'");
+      throw new TypeConversionException("expected 1 .. 1024, got '" + text + "'");
     }
   }
 
   /** A finite decimal number: neither "1f" nor "0x1p3" nor "NaN", which Java would take too. */
   private static double number(String text) {
     if (!DECIMAL.matcher(text).matches()) {
-      throw new TypeConversionException("expected a finite decimal number, came '" + text + "'");
+      throw new TypeConversionException("expected a finite decimal number, got '" + text + "'");
     }
     return Double.parseDouble(text);
   }
@@ -78,7 +78,7 @@ final class Converters {
       float scale = Float.parseFloat(text); // not (float) number, which would round twice
       if (!Float.isFinite(scale) || (scale == 0 && number != 0)) {
         throw new TypeConversionException(
-            "expected a number within the range of float32, came '" + text + "'");
+            "expected a number within the range of float32, got '" + text + "'");
       }
       return scale;
     }
@@ -90,7 +90,7 @@ final class Converters {
     public Double convert(String text) {
       double tolerance = number(text);
       if (!Double.isFinite(tolerance) || tolerance < 0) {
-        throw new TypeConversionException("expected a finite number >= 0, came '" + text + "'");
+        throw new TypeConversionException("expected a finite number >= 0, got '" + text + "'");
       }
       return tolerance;
     }
@@ -105,20 +105,20 @@ final class Converters {
   private static Shape shape(String text) {
     if (!SIZES.matcher(text).matches()) {
       throw new TypeConversionException(
-          "expected six whole numbers with commas between them, came '" + text + "'");
+          "expected six whole numbers with commas between them, got '" + text + "'");
     }
     long[] sizes = Arrays.stream(text.split(",")).mapToLong(Long::parseLong).toArray();
     for (int i = 0; i < sizes.length; i++) {
       int most = NAMES[i].equals("headDim") ? Native.Abi.MAX_HEAD_DIM : Integer.MAX_VALUE;
       if (sizes[i] < LEAST[i] || sizes[i] > most) {
         throw new TypeConversionException(
-            "expected %s in %d .. %d, came %d in '%s'"
+            "expected %s in %d .. %d, got %d in '%s'"
                 .formatted(NAMES[i], LEAST[i], most, sizes[i], text));
       }
     }
     if (sizes[1] % sizes[2] != 0) {
       throw new TypeConversionException(
-          "expected kvHeads that divide the %d heads, came %d in '%s'"
+          "expected kvHeads that divide the %d heads, got %d in '%s'"
               .formatted(sizes[1], sizes[2], text));
     }
     return new Shape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]);
@@ -130,7 +130,7 @@ final class Converters {
       T value = values.get(text);
       if (value == null) {
         String words = values.keySet().stream().sorted().collect(Collectors.joining(", "));
-        throw new TypeConversionException("expected one of " + words + ", came '" + text + "'");
+        throw new TypeConversionException("expected one of " + words + ", got '" + text + "'");
       }
       return value;
     };

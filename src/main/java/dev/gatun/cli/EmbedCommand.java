@@ -68,12 +68,12 @@ final class EmbedCommand implements Callable<Integer> {
       return new EmbedDemo(streams, verbosity.isQuiet()).run(model) ? Main.OK : Main.FAILED;
     }
     if (texts != null && model.file != null) {
-      throw new CliException("expected TEXT or --file, came both");
+      throw new CliException("expected TEXT or --file, got both");
     }
     Path from = texts == null ? TextLines.fileOrInput(model.file, streams) : null;
     if (texts == null && from == null) {
       throw new CliException(
-          "expected TEXT or --file, came neither, and standard input is a terminal; for example"
+          "expected TEXT or --file, got neither, and standard input is a terminal; for example"
               + " gatun embed 'A cat.', gatun embed --file texts.txt, echo 'A cat.' | gatun embed");
     }
     EmbeddingModelSpec chosen = model.spec();

@@ -71,7 +71,7 @@ final class ModelJars implements AutoCloseable {
       }
       if (Files.exists(path) && !isZip(path)) {
         throw new CliException(
-            name + " " + entry + ": expected a jar or a folder of jars, came neither");
+            name + " " + entry + ": expected a jar or a folder of jars, got neither");
       }
       if (!Files.exists(path)) {
         throw new CliException(name + " " + entry + ": no such file");

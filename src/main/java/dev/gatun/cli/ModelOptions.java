@@ -24,7 +24,7 @@ final class ModelOptions extends ThreadsOption {
       if (text.matches("[0-9]{1,9}") && Integer.parseInt(text) > 0) {
         return Integer.parseInt(text);
       }
-      throw new TypeConversionException("expected 1 .. 999999999, came '" + text + "'");
+      throw new TypeConversionException("expected 1 .. 999999999, got '" + text + "'");
     }
   }
 
@@ -67,7 +67,7 @@ final class ModelOptions extends ThreadsOption {
     String name = model == null ? DEFAULT_MODEL : model;
     try {
       if (name.isEmpty()) {
-        throw new CliException("--model: expected a model or a folder, came an empty name");
+        throw new CliException("--model: expected a model or a folder, got an empty name");
       }
       return EmbeddingModelSpec.of(name);
     } catch (IOException e) {

@@ -51,8 +51,8 @@ record NpyInput(String option, Path file, Tensor tensor) {
     }
   }
 
-  CliException refused(String expected, String came) {
-    return new CliException(this + ": expected " + expected + ", came " + came);
+  CliException refused(String expected, String got) {
+    return new CliException(this + ": expected " + expected + ", got " + got);
   }
 
   String shape() {

@@ -88,7 +88,7 @@ final class SimilarCommand implements Callable<Integer> {
     Streams streams = main.streams();
     if ((queries == null) == (queriesFile == null)) {
       throw new CliException(
-          "expected QUERY or --queries, came " + (queries == null ? "neither" : "both"));
+          "expected QUERY or --queries, got " + (queries == null ? "neither" : "both"));
     }
     Path from = TextLines.fileOrInput(model.file, streams);
     if (from == null) {
@@ -100,7 +100,7 @@ final class SimilarCommand implements Callable<Integer> {
         && TextLines.isStandardInput(queriesFile)
         && TextLines.isStandardInput(from)) {
       throw new CliException(
-          "--queries and --file: expected one of them from standard input, came both");
+          "--queries and --file: expected one of them from standard input, got both");
     }
     List<Search> searches = new ArrayList<>();
     EmbeddingModelSpec chosen = model.spec();

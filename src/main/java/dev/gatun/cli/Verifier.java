@@ -271,7 +271,7 @@ final class Verifier {
     ROWS,
     HEADS_FIRST,
     PADDED,
-    PACKED,
+    INTERLEAVED,
     BROADCAST
   }
 
@@ -400,7 +400,7 @@ final class Verifier {
             Tensor.allocate(arena, DType.FLOAT32, batch, heads, seq, dim).transpose(1, 2);
         case PADDED ->
             Tensor.allocate(arena, DType.FLOAT32, batch, seq, heads, dim + 3).slice(3, 1, dim + 1);
-        case PACKED ->
+        case INTERLEAVED ->
             Tensor.allocate(arena, DType.FLOAT32, batch, seq, 3, heads, dim).select(2, which);
         case BROADCAST -> {
           MemorySegment one = Tensor.allocate(arena, DType.FLOAT32, seq, heads, dim).segment();

@@ -346,8 +346,7 @@ public final class RowOps implements AutoCloseable {
     gatun_pool_desc.dim(pool, out.columns());
     gatun_pool_desc.x_row(pool, x.stride());
     gatun_pool_desc.out_row(pool, out.stride());
-    gatun_pool_desc.pooling(
-        pool, first ? gatun_h.GATUN_POOL_FIRST() : gatun_h.GATUN_POOL_MEAN());
+    gatun_pool_desc.pooling(pool, first ? gatun_h.GATUN_POOL_FIRST() : gatun_h.GATUN_POOL_MEAN());
     check(gatun_h.gatun_pool(context, pool, x.segment(), cuSeqlens, out.segment()));
   }
 

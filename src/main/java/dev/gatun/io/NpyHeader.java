@@ -99,7 +99,7 @@ final class NpyHeader {
     int minor = Byte.toUnsignedInt(start[MAGIC.length + 1]);
     if (major < 1 || major > 3 || minor != 0) {
       throw new NpyException(
-          file, "expected npy format version 1.0, 2.0 or 3.0, came " + major + "." + minor);
+          file, "expected npy format version 1.0, 2.0 or 3.0, got " + major + "." + minor);
     }
     int lengthBytes = major == 1 ? 2 : 4;
     int headerStart = start.length + lengthBytes;
@@ -117,7 +117,7 @@ final class NpyHeader {
     }
     if (length > MAX_LENGTH) {
       throw new NpyException(
-          file, "expected a header of at most " + MAX_LENGTH + " bytes, came " + length);
+          file, "expected a header of at most " + MAX_LENGTH + " bytes, got " + length);
     }
     Charset charset = major == 3 ? StandardCharsets.UTF_8 : StandardCharsets.ISO_8859_1;
     String text;
@@ -128,7 +128,7 @@ final class NpyHeader {
               .decode(ByteBuffer.wrap(bytes(channel, headerStart, (int) length)))
               .toString();
     } catch (CharacterCodingException e) {
-      throw new NpyException(file, "expected a header in " + charset + ", came other bytes");
+      throw new NpyException(file, "expected a header in " + charset + ", got other bytes");
     }
     return new Parser(file, text).parse(headerStart + length, size);
   }
@@ -190,13 +190,13 @@ final class NpyHeader {
         String missing = descr == null ? "descr" : fortranOrder == null ? "fortran_order" : "shape";
         throw new NpyException(
             file,
-            "expected the header to have the key '" + missing + "', came " + Messages.quoted(text));
+            "expected the header to have the key '" + missing + "', got " + Messages.quoted(text));
       }
       DType dtype = dtype();
       if (fortranOrder && !isBothOrders()) {
         throw new NpyException(
             file,
-            "expected C order ('fortran_order': False), came Fortran order (True);"
+            "expected C order ('fortran_order': False), got Fortran order (True);"
                 + " numpy.ascontiguousarray helps");
       }
       long bytes = dtype.byteSize();
@@ -209,7 +209,7 @@ final class NpyHeader {
         }
       } catch (ArithmeticException e) {
         throw new NpyException(
-            file, "expected a shape of less than 2^63 bytes, came " + tuple(shape));
+            file, "expected a shape of less than 2^63 bytes, got " + tuple(shape));
       }
       if (bytes > size - dataOffset) {
         throw new NpyException(
@@ -218,7 +218,7 @@ final class NpyHeader {
                 + bytes
                 + " bytes of data for shape "
                 + tuple(shape)
-                + ", came "
+                + ", got "
                 + (size - dataOffset));
       }
       return new NpyHeader(dtype, shape, dataOffset, bytes);
@@ -237,7 +237,7 @@ final class NpyHeader {
           if (peek() == '[') {
             throw new NpyException(
                 file,
-                "expected one element type (descr '<f4', '<i4' or '<i8'), came a structured type");
+                "expected one element type (descr '<f4', '<i4' or '<i8'), got a structured type");
           }
           descr = string("a quoted type string as 'descr'");
         }
@@ -252,14 +252,14 @@ final class NpyHeader {
         default ->
             throw new NpyException(
                 file,
-                "expected the header's keys 'descr', 'fortran_order' and 'shape', came "
+                "expected the header's keys 'descr', 'fortran_order' and 'shape', got "
                     + Messages.quoted(key));
       }
     }
 
     private void refuseSecond(Object value, String key) throws NpyException {
       if (value != null) {
-        throw new NpyException(file, "expected the header's key '" + key + "' once, came twice");
+        throw new NpyException(file, "expected the header's key '" + key + "' once, got twice");
       }
     }
 
@@ -276,7 +276,7 @@ final class NpyHeader {
             default -> null;
           };
       String expected =
-          "expected float32, int32 or int64 ('<f4', '<i4', '<i8'), came descr "
+          "expected float32, int32 or int64 ('<f4', '<i4', '<i8'), got descr "
               + Messages.quoted(descr);
       if (dtype == null) {
         throw new NpyException(file, expected);
@@ -295,7 +295,7 @@ final class NpyHeader {
       while (peek() != ')') {
         if (count == MAX_RANK) {
           throw new NpyException(
-              file, "expected a shape of at most " + MAX_RANK + " extents, came more");
+              file, "expected a shape of at most " + MAX_RANK + " extents, got more");
         }
         if (count == extents.length) {
           extents = Arrays.copyOf(extents, 2 * count);
@@ -337,7 +337,7 @@ final class NpyHeader {
       }
       throw new NpyException(
           file,
-          "expected every extent of the shape in 0 .. 2^63 - 1, came " + Messages.quoted(digits));
+          "expected every extent of the shape in 0 .. 2^63 - 1, got " + Messages.quoted(digits));
     }
 
     private boolean bool() throws NpyException {
@@ -384,10 +384,10 @@ final class NpyHeader {
     }
 
     private NpyException unexpected(String expected) {
-      String came = at < text.length() ? Messages.quoted(text.substring(at)) : "the header's end";
+      String got = at < text.length() ? Messages.quoted(text.substring(at)) : "the header's end";
       return new NpyException(
           file,
-          "damaged header: expected " + expected + " at its character " + at + ", came " + came);
+          "damaged header: expected " + expected + " at its character " + at + ", got " + got);
     }
   }
 }

@@ -266,16 +266,6 @@ public final class OnnxFile {
   }
 
   /**
-   * Says whether there is an initializer.
-   *
-   * @param name as in the file
-   * @return true if {@link #initializer} finds it
-   */
-  public boolean hasInitializer(String name) {
-    return initializers.containsKey(name);
-  }
-
-  /**
    * Returns the numbers of an initializer: a view of the file where they lie at a multiple of the
    * element size, which in ONNX files is left to chance. Otherwise they are moved by a few bytes
    * within memory that {@link #read} allocated, or copied into the arena once. The tensor is valid

@@ -65,9 +65,9 @@ public final class Bert {
       String scope,
       int layers,
       int heads) {
-    BlockConfig config =
-        BlockConfig.of(NormOrder.POST, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
-    BlockLoader loader = new BlockLoader(runtime, weights, names, config);
+    LayerConfig config =
+        LayerConfig.of(NormOrder.POST, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
+    LayerLoader loader = new LayerLoader(runtime, weights, names, config);
     TransformerEncoder encoder = loader.encoder();
     PositionalEncoding positions =
         PositionalEncoding.learned(loader.table(scope + POSITIONS, encoder.dim()));
@@ -78,7 +78,7 @@ public final class Bert {
   /** Token types if the family has them, and the norm. */
   private static Embedding embedding(
       GatunRuntime runtime,
-      BlockLoader loader,
+      LayerLoader loader,
       String scope,
       PositionalEncoding positions,
       long dim) {
@@ -117,8 +117,8 @@ public final class Bert {
   public static TextEncoder of(
       String name, GatunRuntime runtime, BertWeights weights, Arena arena) {
     BertConfig sizes = weights.config();
-    BlockConfig config =
-        BlockConfig.of(
+    LayerConfig config =
+        LayerConfig.of(
             NormOrder.POST,
             sizes.layers(),
             sizes.heads(),
@@ -126,7 +126,7 @@ public final class Bert {
             Activation.GELU,
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
-    BlockLoader loader = new BlockLoader(runtime, weights.weights(), names, config).copyTo(arena);
+    LayerLoader loader = new LayerLoader(runtime, weights.weights(), names, config).copyTo(arena);
     TransformerEncoder encoder = loader.encoder();
     int width = sizes.hidden();
     requireRows(weights, WORDS, sizes.vocabulary());
@@ -140,7 +140,7 @@ public final class Bert {
   }
 
   private static void requireRows(BertWeights weights, String name, long rows) {
-    Tensor table = BlockLoader.table(weights.weights(), name, weights.config().hidden());
+    Tensor table = LayerLoader.table(weights.weights(), name, weights.config().hidden());
     if (table.size(0) < rows) {
       throw new IllegalArgumentException(
           "%s: expected %d rows or more, got %d".formatted(name, rows, table.size(0)));

@@ -21,10 +21,10 @@ import java.lang.foreign.Arena;
  * compared by cosine; Hugging Face's names.
  *
  * @param tokens embedding of texts
- * @param text blocks of texts, with the last norm
+ * @param text layers of texts, with the last norm
  * @param textProjection of the last token's state
  * @param patches embedding of images
- * @param vision blocks of images, with the last norm
+ * @param vision layers of images, with the last norm
  * @param visionProjection of the class token's state
  * @param logitScale factor of the cosines, {@code exp(logit_scale)}
  */
@@ -38,16 +38,16 @@ public record Clip(
     float logitScale) {
 
   private static WeightNames names(String tower, String lastNorm) {
-    String block = tower + ".encoder.layers.{n}.";
+    String layer = tower + ".encoder.layers.{n}.";
     return WeightNames.outputMajor()
-        .with(Part.SELF_NORM, block + "layer_norm1.{p}")
-        .with(Part.QUERY, block + "self_attn.q_proj.{p}")
-        .with(Part.KEY, block + "self_attn.k_proj.{p}")
-        .with(Part.VALUE, block + "self_attn.v_proj.{p}")
-        .with(Part.OUTPUT, block + "self_attn.out_proj.{p}")
-        .with(Part.FEED_FORWARD_NORM, block + "layer_norm2.{p}")
-        .with(Part.FIRST, block + "mlp.fc1.{p}")
-        .with(Part.SECOND, block + "mlp.fc2.{p}")
+        .with(Part.SELF_NORM, layer + "layer_norm1.{p}")
+        .with(Part.QUERY, layer + "self_attn.q_proj.{p}")
+        .with(Part.KEY, layer + "self_attn.k_proj.{p}")
+        .with(Part.VALUE, layer + "self_attn.v_proj.{p}")
+        .with(Part.OUTPUT, layer + "self_attn.out_proj.{p}")
+        .with(Part.FEED_FORWARD_NORM, layer + "layer_norm2.{p}")
+        .with(Part.FIRST, layer + "mlp.fc1.{p}")
+        .with(Part.SECOND, layer + "mlp.fc2.{p}")
         .with(Part.FINAL_NORM, tower + "." + lastNorm + ".{p}")
         .beside("text_projection.weight", "visual_projection.weight", "logit_scale")
         .beside((tower.startsWith("text") ? "vision" : "text") + "_model.*")
@@ -68,9 +68,9 @@ public record Clip(
    * @param runtime where it runs
    * @param arena where a table of positions is made
    * @param weights must stay open as long as the model is used
-   * @param textLayers blocks of texts
+   * @param textLayers how many for texts
    * @param textHeads heads of texts
-   * @param visionLayers blocks of images
+   * @param visionLayers how many for images
    * @param visionHeads heads of images
    * @param size height and width of an image
    * @return the model
@@ -91,33 +91,33 @@ public record Clip(
     String textNames = "text_model.embeddings.";
     String visionNames = "vision_model.embeddings.";
     TransformerEncoder text =
-        new BlockLoader(
+        new LayerLoader(
                 runtime,
                 weights,
                 names("text_model", "final_layer_norm"),
-                BlockConfig.of(
+                LayerConfig.of(
                     NormOrder.PRE, textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
             .encoder();
     TransformerEncoder vision =
-        new BlockLoader(
+        new LayerLoader(
                 runtime,
                 weights,
                 names("vision_model", "post_layernorm"),
-                BlockConfig.of(
+                LayerConfig.of(
                     NormOrder.PRE, visionLayers, visionHeads, Causal.NONE, activation, epsilon))
             .encoder();
-    Tensor logitScale = BlockLoader.require(weights, "logit_scale");
+    Tensor logitScale = LayerLoader.require(weights, "logit_scale");
     Arguments.check("logit_scale", logitScale, DType.FLOAT32);
     return new Clip(
         new Embedding(
             runtime,
-            BlockLoader.table(weights, textNames + "token_embedding.weight", text.dim()),
+            LayerLoader.table(weights, textNames + "token_embedding.weight", text.dim()),
             1,
             PositionalEncoding.learned(
-                BlockLoader.table(weights, textNames + "position_embedding.weight", text.dim()))),
+                LayerLoader.table(weights, textNames + "position_embedding.weight", text.dim()))),
         text,
-        BlockLoader.linear(runtime, weights, "text_projection.weight", null, text.dim()),
-        BlockLoader.patches(
+        LayerLoader.linear(runtime, weights, "text_projection.weight", null, text.dim()),
+        LayerLoader.patches(
             runtime,
             arena,
             weights,
@@ -127,14 +127,14 @@ public record Clip(
             visionNames + "patch_embedding",
             visionNames + "class_embedding",
             visionNames + "position_embedding.weight",
-            BlockLoader.layerNorm(
+            LayerLoader.layerNorm(
                 runtime,
                 weights,
                 "vision_model.pre_layrnorm", // so spelt in the files
                 vision.dim(),
                 epsilon)),
         vision,
-        BlockLoader.linear(runtime, weights, "visual_projection.weight", null, vision.dim()),
+        LayerLoader.linear(runtime, weights, "visual_projection.weight", null, vision.dim()),
         (float) Math.exp(logitScale.getFloat()));
   }
 
@@ -142,7 +142,7 @@ public record Clip(
    * Vectors of texts. Allocates what lies between in an arena of its own.
    *
    * @param ids {@code [batch, seq]} INT32
-   * @param ends where each text ends: the place of its end token, whose state becomes the vector
+   * @param ends where each text ends: the position of its end token, whose state becomes the vector
    * @param vectors receives {@code [batch, dim]}, of length 1; shares no memory with ids and
    *     weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
@@ -151,15 +151,15 @@ public record Clip(
     Arguments.check("ids", ids, DType.INT32, -1, -1);
     long batch = ids.size(0);
     long seq = ids.size(1);
-    int[] places = ends.clone();
-    if (places.length != batch) {
+    int[] endPositions = ends.clone();
+    if (endPositions.length != batch) {
       throw new IllegalArgumentException(
-          "ends: expected %d of them, got %d".formatted(batch, places.length));
+          "ends: expected %d of them, got %d".formatted(batch, endPositions.length));
     }
     for (int b = 0; b < batch; b++) {
-      if (places[b] < 0 || places[b] >= seq) {
+      if (endPositions[b] < 0 || endPositions[b] >= seq) {
         throw new IllegalArgumentException(
-            "ends[%d]: expected 0 .. %d, got %d".formatted(b, seq - 1, places[b]));
+            "ends[%d]: expected 0 .. %d, got %d".formatted(b, seq - 1, endPositions[b]));
       }
     }
     Arguments.checkOutput("vectors", vectors, batch, textProjection.out());
@@ -174,7 +174,7 @@ public record Clip(
       text.forward(hidden, hidden);
       Tensor last = Tensor.allocate(arena, DType.FLOAT32, batch, text.dim());
       for (int b = 0; b < batch; b++) {
-        last.select(0, b).copyFrom(hidden.select(0, b).select(0, places[b]));
+        last.select(0, b).copyFrom(hidden.select(0, b).select(0, endPositions[b]));
       }
       textProjection.forward(last, vectors);
       normalize(vectors);
@@ -191,22 +191,10 @@ public record Clip(
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void images(Tensor images, Tensor vectors) {
-    patches.checkImages(images);
-    long batch = images.size(0);
-    Arguments.checkOutput("vectors", vectors, batch, visionProjection.out());
-    SharedMemory.refuse("vectors", vectors, "images", images);
-    patches.refuseShared("vectors", vectors);
-    vision.refuseShared("vectors", vectors);
-    visionProjection.refuseShared("vectors", vectors);
     ModelEvent event = ModelEvent.start();
-    try (Arena arena = Arena.ofShared()) {
-      Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, patches.rows(), vision.dim());
-      patches.forward(null, images, hidden);
-      vision.forward(hidden, hidden);
-      visionProjection.forward(hidden.select(1, 0), vectors);
-      normalize(vectors);
-    }
-    ModelEvent.finish(event, "Clip.images", (int) batch, batch * patches.rows());
+    Vit.run(patches, vision, visionProjection, images, "vectors", vectors);
+    normalize(vectors);
+    ModelEvent.finish(event, "Clip.images", (int) images.size(0), images.size(0) * patches.rows());
   }
 
   private static void normalize(Tensor vectors) {

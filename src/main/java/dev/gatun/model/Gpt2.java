@@ -11,25 +11,25 @@ import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerDecoder;
 
 /**
- * GPT-2 (Radford et al., 2019): pre-norm blocks, learned positions, GELU by tanh, tied output;
+ * GPT-2 (Radford et al., 2019): pre-norm layers, learned positions, GELU by tanh, tied output;
  * Hugging Face's names.
  */
 public final class Gpt2 {
 
-  private static final String BLOCK = "h.{n}.";
+  private static final String LAYER = "h.{n}.";
 
   private static final WeightNames NAMES =
       WeightNames.inputMajor()
-          .with(Part.SELF_NORM, BLOCK + "ln_1.{p}")
-          .with(Part.PACKED, BLOCK + "attn.c_attn.{p}")
-          .with(Part.OUTPUT, BLOCK + "attn.c_proj.{p}")
-          .with(Part.FEED_FORWARD_NORM, BLOCK + "ln_2.{p}")
-          .with(Part.FIRST, BLOCK + "mlp.c_fc.{p}")
-          .with(Part.SECOND, BLOCK + "mlp.c_proj.{p}")
+          .with(Part.SELF_NORM, LAYER + "ln_1.{p}")
+          .with(Part.PACKED, LAYER + "attn.c_attn.{p}")
+          .with(Part.OUTPUT, LAYER + "attn.c_proj.{p}")
+          .with(Part.FEED_FORWARD_NORM, LAYER + "ln_2.{p}")
+          .with(Part.FIRST, LAYER + "mlp.c_fc.{p}")
+          .with(Part.SECOND, LAYER + "mlp.c_proj.{p}")
           .with(Part.FINAL_NORM, "ln_f.{p}")
           .beside("wte.weight", "wpe.weight", "lm_head.weight")
           // buffers with the causal mask and what it adds
-          .beside(BLOCK + "attn.bias", BLOCK + "attn.masked_bias");
+          .beside(LAYER + "attn.bias", LAYER + "attn.masked_bias");
 
   private Gpt2() {}
 
@@ -38,7 +38,7 @@ public final class Gpt2 {
    *
    * @param runtime where it runs
    * @param weights must stay open as long as the model is used
-   * @param layers blocks, 12 in the smallest
+   * @param layers how many, 12 in the smallest
    * @param heads of attention, 12 in the smallest
    * @return the model
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
@@ -46,16 +46,16 @@ public final class Gpt2 {
    */
   public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
-    BlockConfig config =
-        BlockConfig.of(
+    LayerConfig config =
+        LayerConfig.of(
             NormOrder.PRE, layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
-    TransformerDecoder decoder = new BlockLoader(runtime, weights, NAMES, config).decoder();
+    TransformerDecoder decoder = new LayerLoader(runtime, weights, NAMES, config).decoder();
     Embedding embedding =
         new Embedding(
             runtime,
-            BlockLoader.table(weights, "wte.weight", decoder.dim()),
+            LayerLoader.table(weights, "wte.weight", decoder.dim()),
             1,
-            PositionalEncoding.learned(BlockLoader.table(weights, "wpe.weight", decoder.dim())));
+            PositionalEncoding.learned(LayerLoader.table(weights, "wpe.weight", decoder.dim())));
     return new LanguageModel("Gpt2", runtime, embedding, decoder, embedding.output());
   }
 }

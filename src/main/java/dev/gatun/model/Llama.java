@@ -13,28 +13,28 @@ import dev.gatun.nn.Rotary;
 import dev.gatun.nn.TransformerDecoder;
 
 /**
- * LLaMA (Touvron et al., 2023): pre-norm blocks with RMSNorm, rotary positions, grouped queries,
+ * LLaMA (Touvron et al., 2023): pre-norm layers with RMSNorm, rotary positions, grouped queries,
  * SwiGLU, no biases; Hugging Face's names.
  */
 public final class Llama {
 
-  private static final String BLOCK = "model.layers.{n}.";
+  private static final String LAYER = "model.layers.{n}.";
 
   private static final WeightNames NAMES =
       WeightNames.outputMajor()
-          .with(Part.SELF_NORM, BLOCK + "input_layernorm.{p}")
-          .with(Part.QUERY, BLOCK + "self_attn.q_proj.{p}")
-          .with(Part.KEY, BLOCK + "self_attn.k_proj.{p}")
-          .with(Part.VALUE, BLOCK + "self_attn.v_proj.{p}")
-          .with(Part.OUTPUT, BLOCK + "self_attn.o_proj.{p}")
-          .with(Part.FEED_FORWARD_NORM, BLOCK + "post_attention_layernorm.{p}")
-          .with(Part.FIRST, BLOCK + "mlp.gate_proj.{p}")
-          .with(Part.GATE, BLOCK + "mlp.up_proj.{p}")
-          .with(Part.SECOND, BLOCK + "mlp.down_proj.{p}")
+          .with(Part.SELF_NORM, LAYER + "input_layernorm.{p}")
+          .with(Part.QUERY, LAYER + "self_attn.q_proj.{p}")
+          .with(Part.KEY, LAYER + "self_attn.k_proj.{p}")
+          .with(Part.VALUE, LAYER + "self_attn.v_proj.{p}")
+          .with(Part.OUTPUT, LAYER + "self_attn.o_proj.{p}")
+          .with(Part.FEED_FORWARD_NORM, LAYER + "post_attention_layernorm.{p}")
+          .with(Part.FIRST, LAYER + "mlp.gate_proj.{p}")
+          .with(Part.GATE, LAYER + "mlp.up_proj.{p}")
+          .with(Part.SECOND, LAYER + "mlp.down_proj.{p}")
           .with(Part.FINAL_NORM, "model.norm.{p}")
           .beside("model.embed_tokens.weight", "lm_head.weight")
           // a buffer with the frequencies of Rotary
-          .beside(BLOCK + "self_attn.rotary_emb.inv_freq");
+          .beside(LAYER + "self_attn.rotary_emb.inv_freq");
 
   private Llama() {}
 
@@ -44,7 +44,7 @@ public final class Llama {
    * @param runtime where it runs
    * @param weights must stay open as long as the model is used; the output is tied if there is no
    *     {@code lm_head.weight}
-   * @param layers blocks
+   * @param layers how many
    * @param heads of queries
    * @param kvHeads of keys and values
    * @param rotary sines and cosines of its positions, {@link Rotary.Pairing#HALVES} for weights
@@ -62,8 +62,8 @@ public final class Llama {
       int kvHeads,
       Rotary rotary,
       float epsilon) {
-    BlockConfig config =
-        new BlockConfig(
+    LayerConfig config =
+        new LayerConfig(
             layers,
             heads,
             kvHeads,
@@ -74,8 +74,8 @@ public final class Llama {
             NormOrder.PRE,
             true,
             epsilon);
-    TransformerDecoder decoder = new BlockLoader(runtime, weights, NAMES, config).decoder();
-    Tensor table = BlockLoader.table(weights, "model.embed_tokens.weight", decoder.dim());
+    TransformerDecoder decoder = new LayerLoader(runtime, weights, NAMES, config).decoder();
+    Tensor table = LayerLoader.table(weights, "model.embed_tokens.weight", decoder.dim());
     Embedding embedding = new Embedding(runtime, table, 1, PositionalEncoding.none());
     Tensor head = weights.find("lm_head.weight");
     return new LanguageModel(
@@ -85,6 +85,6 @@ public final class Llama {
         decoder,
         head == null
             ? embedding.output()
-            : BlockLoader.linear(runtime, weights, "lm_head.weight", null, decoder.dim()));
+            : LayerLoader.linear(runtime, weights, "lm_head.weight", null, decoder.dim()));
   }
 }

@@ -15,7 +15,7 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * T5 (Raffel et al., 2020): encoder and decoder of pre-norm blocks with RMSNorm, relative position
+ * T5 (Raffel et al., 2020): encoder and decoder of pre-norm layers with RMSNorm, relative position
  * biases, scores that are not scaled, no biases; ReLU in version 1.0, a gated GELU in 1.1; Hugging
  * Face's names.
  */
@@ -28,15 +28,15 @@ public final class T5 {
 
   private static WeightNames names(boolean decoder, boolean gated) {
     String side = decoder ? "decoder." : "encoder.";
-    String block = side + "block.{n}.layer.";
-    String last = block + (decoder ? "2." : "1.");
+    String layer = side + "block.{n}.layer.";
+    String last = layer + (decoder ? "2." : "1.");
     WeightNames names =
         WeightNames.outputMajor()
-            .with(Part.SELF_NORM, block + "0.layer_norm.{p}")
-            .with(Part.QUERY, block + "0.SelfAttention.q.{p}")
-            .with(Part.KEY, block + "0.SelfAttention.k.{p}")
-            .with(Part.VALUE, block + "0.SelfAttention.v.{p}")
-            .with(Part.OUTPUT, block + "0.SelfAttention.o.{p}")
+            .with(Part.SELF_NORM, layer + "0.layer_norm.{p}")
+            .with(Part.QUERY, layer + "0.SelfAttention.q.{p}")
+            .with(Part.KEY, layer + "0.SelfAttention.k.{p}")
+            .with(Part.VALUE, layer + "0.SelfAttention.v.{p}")
+            .with(Part.OUTPUT, layer + "0.SelfAttention.o.{p}")
             .with(Part.FEED_FORWARD_NORM, last + "layer_norm.{p}")
             .with(Part.FIRST, last + "DenseReluDense." + (gated ? "wi_0" : "wi") + ".{p}")
             .with(Part.SECOND, last + "DenseReluDense.wo.{p}")
@@ -53,11 +53,11 @@ public final class T5 {
     }
     if (decoder) {
       names
-          .with(Part.CROSS_NORM, block + "1.layer_norm.{p}")
-          .with(Part.CROSS_QUERY, block + "1.EncDecAttention.q.{p}")
-          .with(Part.CROSS_KEY, block + "1.EncDecAttention.k.{p}")
-          .with(Part.CROSS_VALUE, block + "1.EncDecAttention.v.{p}")
-          .with(Part.CROSS_OUTPUT, block + "1.EncDecAttention.o.{p}");
+          .with(Part.CROSS_NORM, layer + "1.layer_norm.{p}")
+          .with(Part.CROSS_QUERY, layer + "1.EncDecAttention.q.{p}")
+          .with(Part.CROSS_KEY, layer + "1.EncDecAttention.k.{p}")
+          .with(Part.CROSS_VALUE, layer + "1.EncDecAttention.v.{p}")
+          .with(Part.CROSS_OUTPUT, layer + "1.EncDecAttention.o.{p}");
     }
     return names;
   }
@@ -71,7 +71,7 @@ public final class T5 {
    * @param runtime where it runs
    * @param arena where position biases and that copy lie
    * @param weights must stay open as long as the model is used
-   * @param layers blocks of each side
+   * @param layers of each side
    * @param heads of attention
    * @return the model
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
@@ -83,20 +83,20 @@ public final class T5 {
     UnreadWeights.requireSame(weights, "decoder.embed_tokens.weight", "shared.weight");
     boolean gated = weights.find("encoder.block.0.layer.1.DenseReluDense.wi_1.weight") != null;
     TransformerEncoder encoder =
-        blocks(runtime, arena, weights, layers, heads, false, gated).encoder();
+        loader(runtime, arena, weights, layers, heads, false, gated).encoder();
     long dim = encoder.dim();
     Embedding embedding =
         new Embedding(
             runtime,
-            BlockLoader.table(weights, "shared.weight", dim),
+            LayerLoader.table(weights, "shared.weight", dim),
             1,
             PositionalEncoding.none());
     boolean tied = untied(weights) == null;
     Map<String, Tensor> scaled = new HashMap<>();
     if (tied) {
       String name = "decoder.final_layer_norm.weight";
-      Tensor norm = BlockLoader.require(weights, name);
-      BlockShapes.checkVector(name, norm, dim);
+      Tensor norm = LayerLoader.require(weights, name);
+      LayerShapes.checkVector(name, norm, dim);
       float[] gamma = norm.toFloatArray();
       for (int i = 0; i < gamma.length; i++) {
         gamma[i] = (float) (gamma[i] / Math.sqrt(gamma.length));
@@ -110,10 +110,10 @@ public final class T5 {
         embedding,
         encoder,
         embedding,
-        blocks(runtime, arena, all, layers, heads, true, gated).decoder(),
+        loader(runtime, arena, all, layers, heads, true, gated).decoder(),
         tied
             ? embedding.output()
-            : BlockLoader.linear(runtime, weights, "lm_head.weight", null, dim));
+            : LayerLoader.linear(runtime, weights, "lm_head.weight", null, dim));
   }
 
   /** The output's own weight, null if it is tied: some files have it though it is. */
@@ -123,7 +123,7 @@ public final class T5 {
     return head != null && table != null && UnreadWeights.same(head, table) ? null : head;
   }
 
-  private static BlockLoader blocks(
+  private static LayerLoader loader(
       GatunRuntime runtime,
       Arena arena,
       Weights weights,
@@ -131,25 +131,25 @@ public final class T5 {
       int heads,
       boolean decoder,
       boolean gated) {
-    // Only the first block has the biases; all share them.
+    // Only the first layer has the biases; all share them.
     Tensor table =
-        BlockLoader.table(
+        LayerLoader.table(
             weights,
             (decoder ? "decoder" : "encoder")
                 + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight",
             heads);
-    BlockConfig config =
-        new BlockConfig(
+    LayerConfig config =
+        new LayerConfig(
             layers,
             heads,
             heads,
             decoder ? Causal.BOTTOM_RIGHT : Causal.NONE,
             1,
-            PositionalEncoding.relative(arena, table, MAX_DISTANCE, !decoder),
+            PositionalEncoding.relativePositions(arena, table, MAX_DISTANCE, !decoder),
             gated ? Activation.GELU_TANH : Activation.RELU,
             NormOrder.PRE,
             true,
             EPSILON);
-    return new BlockLoader(runtime, weights, names(decoder, gated), config);
+    return new LayerLoader(runtime, weights, names(decoder, gated), config);
   }
 }

@@ -44,10 +44,10 @@ import java.util.Objects;
  *
  * <h2>Memory and threads</h2>
  *
- * <p>Any number of threads may share it, each call with a workspace of its own or lent. From ids to
- * vector nothing is allocated once the workspace has seen the longest batch; tokenizing allocates
- * on the Java heap. Bits do not depend on the number of threads. A vector's last places may depend
- * on what else is in the batch, whose size decides how OpenBLAS cuts its products.
+ * <p>Any number of threads may share it, each call with a workspace of its own or a borrowed one.
+ * From ids to vector nothing is allocated once the workspace has seen the longest batch; tokenizing
+ * allocates on the Java heap. Bits do not depend on the number of threads. A vector's last places
+ * may depend on what else is in the batch, whose size decides how OpenBLAS cuts its products.
  *
  * <p>The weights live in an arena of this object's: whoever loads it closes it, before the runtime
  * or after. The runtime stays the caller's. A call after {@link #close()} throws {@link

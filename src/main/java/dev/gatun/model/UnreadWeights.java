@@ -11,7 +11,7 @@ import java.util.function.Predicate;
 import java.util.regex.Pattern;
 
 /**
- * Weights that a file has and nothing reads: a norm of queries, a block beyond the configured
+ * Weights that a file has and nothing reads: a norm of queries, a layer beyond the configured
  * count, a bias. The model that they belong to computes something else.
  */
 final class UnreadWeights {

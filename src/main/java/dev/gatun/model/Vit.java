@@ -5,7 +5,6 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.Workspace;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
@@ -16,27 +15,27 @@ import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
 
 /**
- * The Vision Transformer (Dosovitskiy et al., 2021): patches, a class token, pre-norm blocks, a
+ * The Vision Transformer (Dosovitskiy et al., 2021): patches, a class token, pre-norm layers, a
  * classifier on the class token's last state; Hugging Face's names.
  *
  * @param embedding of images
- * @param encoder its blocks and the last norm
+ * @param encoder its layers and the last norm
  * @param classifier of the class token
  */
 public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear classifier) {
 
-  private static final String BLOCK = "encoder.layer.{n}.";
+  private static final String LAYER = "encoder.layer.{n}.";
 
   private static final WeightNames NAMES =
       WeightNames.outputMajor()
-          .with(Part.SELF_NORM, BLOCK + "layernorm_before.{p}")
-          .with(Part.QUERY, BLOCK + "attention.attention.query.{p}")
-          .with(Part.KEY, BLOCK + "attention.attention.key.{p}")
-          .with(Part.VALUE, BLOCK + "attention.attention.value.{p}")
-          .with(Part.OUTPUT, BLOCK + "attention.output.dense.{p}")
-          .with(Part.FEED_FORWARD_NORM, BLOCK + "layernorm_after.{p}")
-          .with(Part.FIRST, BLOCK + "intermediate.dense.{p}")
-          .with(Part.SECOND, BLOCK + "output.dense.{p}")
+          .with(Part.SELF_NORM, LAYER + "layernorm_before.{p}")
+          .with(Part.QUERY, LAYER + "attention.attention.query.{p}")
+          .with(Part.KEY, LAYER + "attention.attention.key.{p}")
+          .with(Part.VALUE, LAYER + "attention.attention.value.{p}")
+          .with(Part.OUTPUT, LAYER + "attention.output.dense.{p}")
+          .with(Part.FEED_FORWARD_NORM, LAYER + "layernorm_after.{p}")
+          .with(Part.FIRST, LAYER + "intermediate.dense.{p}")
+          .with(Part.SECOND, LAYER + "output.dense.{p}")
           .with(Part.FINAL_NORM, "layernorm.{p}")
           .beside("embeddings.patch_embeddings.projection.weight")
           .beside("embeddings.patch_embeddings.projection.bias")
@@ -51,7 +50,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
    * @param runtime where it runs
    * @param arena where a table of positions is made
    * @param weights must stay open as long as the model is used
-   * @param layers blocks
+   * @param layers how many
    * @param heads of attention
    * @param height of an image
    * @param width of an image
@@ -67,12 +66,12 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       int heads,
       int height,
       int width) {
-    BlockConfig config =
-        BlockConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
-    TransformerEncoder encoder = new BlockLoader(runtime, weights, NAMES, config).encoder();
+    LayerConfig config =
+        LayerConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
+    TransformerEncoder encoder = new LayerLoader(runtime, weights, NAMES, config).encoder();
     String name = "embeddings.";
     return new Vit(
-        BlockLoader.patches(
+        LayerLoader.patches(
             runtime,
             arena,
             weights,
@@ -84,7 +83,7 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
             name + "position_embeddings",
             null),
         encoder,
-        BlockLoader.linear(
+        LayerLoader.linear(
             runtime, weights, "classifier.weight", "classifier.bias", encoder.dim()));
   }
 
@@ -97,21 +96,31 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Tensor images, Tensor logits) {
-    embedding.checkImages(images);
-    Arguments.checkOutput("logits", logits, images.size(0), classifier.out());
-    SharedMemory.refuse("logits", logits, "images", images);
-    embedding.refuseShared("logits", logits);
-    encoder.refuseShared("logits", logits);
-    classifier.refuseShared("logits", logits);
     ModelEvent event = ModelEvent.start();
+    run(embedding, encoder, classifier, images, "logits", logits);
+    ModelEvent.finish(event, "Vit", (int) images.size(0), images.size(0) * embedding.rows());
+  }
+
+  /** Checked images, and what a last layer makes of the state of each one's class token. */
+  static void run(
+      PatchEmbedding patches,
+      TransformerEncoder encoder,
+      Linear head,
+      Tensor images,
+      String outName,
+      Tensor out) {
+    patches.checkImages(images);
+    long batch = images.size(0);
+    Arguments.checkOutput(outName, out, batch, head.out());
+    SharedMemory.refuse(outName, out, "images", images);
+    patches.refuseShared(outName, out);
+    encoder.refuseShared(outName, out);
+    head.refuseShared(outName, out);
     try (Arena arena = Arena.ofShared()) {
-      Tensor hidden =
-          Tensor.allocate(arena, DType.FLOAT32, images.size(0), embedding.rows(), encoder.dim());
-      Workspace lent = null;
-      embedding.forward(lent, images, hidden);
-      encoder.forward(lent, hidden, null, hidden);
-      classifier.forward(lent, hidden.select(1, 0), logits);
-      ModelEvent.finish(event, "Vit", (int) images.size(0), images.size(0) * embedding.rows());
+      Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, batch, patches.rows(), encoder.dim());
+      patches.forward(null, images, hidden);
+      encoder.forward(hidden, hidden);
+      head.forward(hidden.select(1, 0), out);
     }
   }
 }

@@ -10,13 +10,13 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * What the weights of a block are called in a family's files. In a pattern {@code {n}} stands for
- * the number of the block and {@code {p}} for {@code weight} or {@code bias}. A bias that the file
+ * What the weights of a layer are called in a family's files. In a pattern {@code {n}} stands for
+ * the number of the layer and {@code {p}} for {@code weight} or {@code bias}. A bias that the file
  * does not have is no bias.
  */
 public final class WeightNames {
 
-  /** The parts of a block that have weights. */
+  /** The parts of a layer that have weights. */
   public enum Part {
     /** W_Q of self-attention. */
     QUERY,
@@ -50,7 +50,7 @@ public final class WeightNames {
     SECOND,
     /** Its norm. */
     FEED_FORWARD_NORM,
-    /** The norm after the last block. */
+    /** The norm after the last layer. */
     FINAL_NORM
   }
 
@@ -94,9 +94,9 @@ public final class WeightNames {
   }
 
   /**
-   * Says what else a file may have: weights that something else than blocks reads, and what no part
-   * of the model needs. A weight of any other name is then refused by {@link BlockLoader}; without
-   * a call of this, only one whose name begins as those of blocks do up to their number. Not
+   * Says what else a file may have: weights that something else than layers reads, and what no part
+   * of the model needs. A weight of any other name is then refused by {@link LayerLoader}; without
+   * a call of this, only one whose name begins as those of layers do up to their number. Not
    * thread-safe, unlike everything else here.
    *
    * @param patterns with {@code {n}} for any number and {@code *} for anything
@@ -107,8 +107,8 @@ public final class WeightNames {
     return this;
   }
 
-  /** Refuses what nothing reads of a file with so many blocks. */
-  void refuseUnread(Weights weights, int blocks, boolean rms) {
+  /** Refuses what nothing reads of a file with so many layers. */
+  void refuseUnread(Weights weights, int layers, boolean rms) {
     Set<String> read = new HashSet<>();
     Set<String> scopes = new HashSet<>();
     for (Part part : patterns.keySet()) {
@@ -118,7 +118,7 @@ public final class WeightNames {
         scopes.add(pattern.substring(0, number));
       }
       boolean biased = !(rms && part.name().endsWith("NORM"));
-      for (int n = 0; n < (number < 0 ? 1 : blocks); n++) {
+      for (int n = 0; n < (number < 0 ? 1 : layers); n++) {
         read.add(name(part, n, "weight"));
         if (biased) {
           read.add(name(part, n, "bias"));
@@ -145,12 +145,12 @@ public final class WeightNames {
     return inputMajor ? WeightOrder.IN_OUT : WeightOrder.OUT_IN;
   }
 
-  String name(Part part, int block, String kind) {
+  String name(Part part, int layer, String kind) {
     String pattern = patterns.get(part);
     if (pattern == null) {
       throw new IllegalArgumentException("names: expected one of " + part + ", got none");
     }
-    return pattern.replace("{n}", Integer.toString(block)).replace("{p}", kind);
+    return pattern.replace("{n}", Integer.toString(layer)).replace("{p}", kind);
   }
 
   /** What has the weight: its name without {@code .weight}. */

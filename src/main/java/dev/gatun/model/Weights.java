@@ -96,7 +96,7 @@ public interface Weights {
    * @throws IllegalArgumentException if there is none of that name
    */
   default Tensor get(String name) {
-    return BlockLoader.require(this, name);
+    return LayerLoader.require(this, name);
   }
 
   /**
@@ -107,6 +107,6 @@ public interface Weights {
    * @throws IllegalArgumentException if there is none of that name, or it has another rank
    */
   default Tensor matrix(String name) {
-    return BlockLoader.requireMatrix(this, name);
+    return LayerLoader.requireMatrix(this, name);
   }
 }

@@ -68,7 +68,7 @@ public final class BeamSearch {
    * @param model what scores tokens
    * @param state of as many sequences as there shall be beams, 1 or more; for a {@link Transformer}
    *     it remembers one encoded text that all share
-   * @param workspace what calls write, not used by others meanwhile; or null to be lent one for
+   * @param workspace scratch of all calls, not used by others meanwhile; or null to borrow one for
    *     each token
    * @param arena where tensors lie
    * @param alpha of the length penalty, 0 or more: 0 is none, the paper has 0.6
@@ -113,8 +113,8 @@ public final class BeamSearch {
    * from them. To go on from a text, decode it.
    *
    * @param prompt {@code [1, seq]} INT32, 1 token or more
-   * @param most tokens to generate at most, 1 or more, as far as the state has room and the model
-   *     has positions
+   * @param maxTokens tokens to generate at most, 1 or more, as far as the state has room and the
+   *     model has positions
    * @param end the token that ends a text
    * @return at most as many texts as there are beams, best first; none has a token whose score is
    *     −∞
@@ -122,9 +122,9 @@ public final class BeamSearch {
    * @throws IllegalStateException if the state is in use by another call, or if no token can be
    *     chosen after a beam, since a score is NaN or +∞ or all are −∞
    */
-  public List<Hypothesis> search(Tensor prompt, int most, int end) {
-    if (most < 1) {
-      throw new IllegalArgumentException("most: expected 1 or more, got " + most);
+  public List<Hypothesis> search(Tensor prompt, int maxTokens, int end) {
+    if (maxTokens < 1) {
+      throw new IllegalArgumentException("maxTokens: expected 1 or more, got " + maxTokens);
     }
     if (prompt.rank() != 2 || prompt.size(0) != 1 || prompt.dtype() != DType.INT32) {
       throw Rows.bad("prompt", "[1, seq] int32", prompt);
@@ -133,14 +133,14 @@ public final class BeamSearch {
     try {
       checkMemories();
       state.forget();
-      return find(prompt, most, end);
+      return find(prompt, maxTokens, end);
     } finally {
       state.forget();
       state.release();
     }
   }
 
-  private List<Hypothesis> find(Tensor prompt, int most, int end) {
+  private List<Hypothesis> find(Tensor prompt, int maxTokens, int end) {
     try (Arena arena = Arena.ofConfined()) {
       Tensor prompts = Tensor.allocate(arena, DType.INT32, beams, prompt.size(1));
       for (int n = 0; n < beams; n++) {
@@ -150,7 +150,7 @@ public final class BeamSearch {
     }
     List<Hypothesis> finished = new ArrayList<>();
     List<Beam> alive = List.of(new Beam(new int[0], 0));
-    int room = Math.min(most, model.capacity(state) - state.length(0) + 1);
+    int longest = Math.min(maxTokens, model.capacity(state) - state.length(0) + 1);
     while (true) {
       List<Candidate> candidates = candidates(alive, alive.getFirst().tokens.length);
       List<Beam> next = new ArrayList<>();
@@ -158,7 +158,7 @@ public final class BeamSearch {
       for (Candidate candidate : candidates) {
         Beam beam = alive.get(candidate.beam);
         Beam longer = beam.with(candidate.token, candidate.logProbability - beam.logProbability);
-        if (candidate.token == end || longer.tokens.length == room) {
+        if (candidate.token == end || longer.tokens.length == longest) {
           finished.add(hypothesis(longer));
         } else if (next.size() < beams) {
           sources[next.size()] = candidate.beam;
@@ -169,7 +169,7 @@ public final class BeamSearch {
       if (finished.size() > beams) {
         finished.subList(beams, finished.size()).clear();
       }
-      if (next.isEmpty() || isOver(finished, next, room)) {
+      if (next.isEmpty() || isOver(finished, next, longest)) {
         return finished;
       }
       for (int n = 0; n < beams; n++) {
@@ -237,8 +237,8 @@ public final class BeamSearch {
    * A log-probability only falls, and the penalty of the longest text is the most that can raise
    * its score.
    */
-  private boolean isOver(List<Hypothesis> finished, List<Beam> alive, int room) {
+  private boolean isOver(List<Hypothesis> finished, List<Beam> alive, int longest) {
     return finished.size() == beams
-        && alive.getFirst().logProbability / penalty(room) <= finished.getLast().score;
+        && alive.getFirst().logProbability / penalty(longest) <= finished.getLast().score;
   }
 }

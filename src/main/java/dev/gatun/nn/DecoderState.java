@@ -32,8 +32,8 @@ public final class DecoderState {
   private final int memoryCapacity;
   private final MemorySegment memoryOffsets;
   private final MemorySegment lengths;
-  private final MemorySegment ends;
-  private final int[] moved;
+  private final MemorySegment newLengths;
+  private final int[] selectedLengths;
   private final int[] chosen;
   private final Parameters parameters;
   private final AtomicBoolean busy = new AtomicBoolean();
@@ -56,9 +56,9 @@ public final class DecoderState {
     this.capacity = cached.capacity;
     this.memoryCapacity = memoryCapacity;
     this.lengths = Tensor.allocate(arena, DType.INT32, sequences).segment();
-    this.ends = Tensor.allocate(arena, DType.INT32, sequences).segment();
+    this.newLengths = Tensor.allocate(arena, DType.INT32, sequences).segment();
     this.memoryOffsets = Tensor.allocate(arena, DType.INT32, sequences + 1).segment();
-    this.moved = new int[sequences];
+    this.selectedLengths = new int[sequences];
     this.chosen = new int[sequences];
     int layers = stack.crosses() ? stack.size() : 0;
     this.memoryKeys = new Tensor[layers];
@@ -74,7 +74,7 @@ public final class DecoderState {
               arena, DType.FLOAT32, sequences, memoryCapacity, cross.kvHeads() * cross.headDimV());
       all.add("the state", memoryKeys[n]).add("the state", memoryValues[n]);
     }
-    all.add("the state", lengths).add("the state", ends).add("the state", memoryOffsets);
+    all.add("the state", lengths).add("the state", newLengths).add("the state", memoryOffsets);
     cached.addTo(all);
     this.parameters = all.build();
     parameters.refuse(parameters);
@@ -129,7 +129,7 @@ public final class DecoderState {
     return sequences;
   }
 
-  /** {@return how many tokens of each sequence there is room for} */
+  /** {@return the capacity: tokens that a sequence can have} */
   public int capacity() {
     return capacity;
   }
@@ -145,18 +145,18 @@ public final class DecoderState {
   }
 
   /**
-   * Forgets the last tokens of every sequence that has more than so many.
+   * Forgets the last tokens of every sequence that has more than maxTokens.
    *
-   * @param most tokens that stay
+   * @param maxTokens of a sequence, those that stay
    * @throws IllegalStateException if the state is in use by another call
    */
-  public void truncate(int most) {
-    if (most < 0) {
-      throw new IllegalArgumentException("most: expected 0 or more, got " + most);
+  public void truncate(int maxTokens) {
+    if (maxTokens < 0) {
+      throw new IllegalArgumentException("maxTokens: expected 0 or more, got " + maxTokens);
     }
     acquire();
     try {
-      shorten(most);
+      shorten(maxTokens);
     } finally {
       release();
     }
@@ -176,9 +176,9 @@ public final class DecoderState {
     shorten(0);
   }
 
-  private void shorten(int most) {
+  private void shorten(int maxTokens) {
     for (int n = 0; n < sequences; n++) {
-      setLength(n, Math.min(length(n), most));
+      setLength(n, Math.min(length(n), maxTokens));
     }
   }
 
@@ -214,7 +214,7 @@ public final class DecoderState {
             "sources[%d]: expected 0 .. %d, got %d".formatted(n, sequences - 1, source));
       }
       chosen[n] = source;
-      moved[n] = length(source);
+      selectedLengths[n] = length(source);
     }
     if (cache instanceof TensorCache tensors) {
       tensors.move(chosen, longest);
@@ -222,7 +222,7 @@ public final class DecoderState {
       cache.select(chosen, longest);
     }
     for (int n = 0; n < sequences; n++) {
-      setLength(n, moved[n]);
+      setLength(n, selectedLengths[n]);
     }
   }
 
@@ -245,7 +245,7 @@ public final class DecoderState {
 
   /** Lengths with the rows of the step under way. */
   MemorySegment ends() {
-    return ends;
+    return newLengths;
   }
 
   /** Tokens of each sequence, {@code [sequences]} int32. */
@@ -267,13 +267,13 @@ public final class DecoderState {
   /** Begins a step of rows that there is capacity for. */
   void begin(SequenceRows rows) {
     for (int n = 0; n < sequences; n++) {
-      ends.setAtIndex(ValueLayout.JAVA_INT, n, (int) (length(n) + rows.length(n)));
+      newLengths.setAtIndex(ValueLayout.JAVA_INT, n, (int) (length(n) + rows.length(n)));
     }
   }
 
   /** The step has succeeded. */
   void commit() {
-    MemorySegment.copy(ends, 0, lengths, 0, (long) sequences() * Integer.BYTES);
+    MemorySegment.copy(newLengths, 0, lengths, 0, (long) sequences() * Integer.BYTES);
   }
 
   /** The longest sequence. */
@@ -329,7 +329,7 @@ public final class DecoderState {
     return memoryOffsets.getAtIndex(ValueLayout.JAVA_INT, memories);
   }
 
-  /** Room for keys of so many rows, without gaps. */
+  /** Memory for the keys of so many rows, without gaps. */
   Matrix memoryKeys(Scratch scratch, int layer, long rows) {
     return view(scratch, memoryKeys[layer], rows);
   }

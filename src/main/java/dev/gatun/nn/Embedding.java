@@ -144,24 +144,21 @@ public final class Embedding {
   }
 
   /**
-   * Embeds sequences of one length that begin at position 0.
+   * Embeds sequences of one length that begin at position 0, with borrowed scratch.
    *
-   * @param ids {@code [batch, seq]} or {@code [tokens]} int32, contiguous
-   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
-   *     shares no memory with ids or a table
-   * @throws IllegalArgumentException naming the argument, an id outside the table included; nothing
-   *     was written
+   * @param ids as of {@link #forward(Workspace, Tensor, Sequences, Tensor)}
+   * @param out as there
    */
   public void forward(Tensor ids, Tensor out) {
     forward(null, ids, null, out);
   }
 
   /**
-   * Embeds sequences of different lengths that begin at position 0.
+   * Embeds sequences of different lengths that begin at position 0, with borrowed scratch.
    *
-   * @param ids {@code [batch, seq]} or {@code [tokens]} int32, contiguous
+   * @param ids as of {@link #forward(Workspace, Tensor, Sequences, Tensor)}
    * @param sequences how the ids are divided
-   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param out as there
    */
   public void forward(Tensor ids, Sequences sequences, Tensor out) {
     forward(null, ids, Objects.requireNonNull(sequences, "sequences"), out);

@@ -77,10 +77,12 @@ public final class FeedForward {
     }
     this.second = new Linear(runtime, "w2", w2, "b2", b2, Activation.NONE);
     if (second.in() != first.out()) {
-      boolean turnedFirst = second.in() == first.in();
-      boolean turnedSecond = second.out() == first.out();
-      String turned =
-          turnedFirst ? turnedSecond ? "one of them" : "w1" : turnedSecond ? "w2" : null;
+      boolean firstTransposed = second.in() == first.in();
+      boolean secondTransposed = second.out() == first.out();
+      String transposed =
+          firstTransposed
+              ? secondTransposed ? "one of them" : "w1"
+              : secondTransposed ? "w2" : null;
       throw new IllegalArgumentException(
           "w2: expected [%d, out] float32 ([hidden, out], as w1 is [dim, hidden] = [%d, %d]), got %s%s"
               .formatted(
@@ -88,9 +90,10 @@ public final class FeedForward {
                   first.in(),
                   first.out(),
                   Arrays.toString(w2.shape()),
-                  turned == null
+                  transposed == null
                       ? ""
-                      : "; %s looks like [out, in]: give its transpose(0, 1)".formatted(turned)));
+                      : "; %s looks like [out, in]: give its transpose(0, 1)"
+                          .formatted(transposed)));
     }
     Parameters.Builder all = new Parameters.Builder().add("w1", w1).add("b1", b1);
     this.parameters = all.add("v", v).add("c", c).add("w2", w2).add("b2", b2).build();
@@ -145,7 +148,7 @@ public final class FeedForward {
   }
 
   /**
-   * Computes the network with a workspace lent by the runtime.
+   * Computes the network with borrowed scratch.
    *
    * @param x {@code [..., dim]}
    * @param out receives {@code [..., out]}; may be x itself
@@ -157,7 +160,7 @@ public final class FeedForward {
   /**
    * Computes the network.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param x {@code [..., dim]}, rows evenly spaced
    * @param out receives {@code [..., out]}, as many rows; may be x itself, but no other part of its
    *     memory, and shares none with weights and biases

@@ -14,8 +14,8 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
 /**
- * Flamingo's gated cross-attention block (Alayrac et al., 2022, figure 4), which stands between the
- * blocks of a language model and lets it look at images:
+ * Flamingo's gated cross-attention layer (Alayrac et al., 2022, figure 4), which stands between the
+ * layers of a language model and lets it look at images:
  *
  * <pre>{@code
  * y   = x + tanh(attentionGate) · attention(norm(x), media)
@@ -37,7 +37,7 @@ public final class GatedCrossAttention {
   private final Parameters parameters;
 
   /**
-   * Makes a block.
+   * Makes a layer.
    *
    * @param runtime where it runs
    * @param attention with separate weights, W_O already {@link #gated}

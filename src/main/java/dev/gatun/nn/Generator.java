@@ -19,7 +19,7 @@ import java.util.function.IntPredicate;
  * and each one that was generated, so that the next turn goes on from there: whether the turn ended
  * with an end token, the most tokens, or a sink that would not go on or threw. There is one
  * exception: of a turn that fills the state, or uses up the model's positions, the last token is
- * handed over and has no place any more.
+ * handed over and has no position any more.
  *
  * <p>One thread at a time: the state is in use from the first token of a turn to its last, and
  * other calls with it throw {@link IllegalStateException} meanwhile, those of the sink included.
@@ -33,14 +33,14 @@ public final class Generator {
   private final Tensor token;
   private final Tensor logits;
   private final int[] order;
-  private final double[] weights;
+  private final double[] probabilities;
 
   /**
    * Makes a generator.
    *
    * @param model what scores tokens
    * @param state of one sequence; for a {@link Transformer} it remembers the encoded text
-   * @param workspace what calls write, not used by others meanwhile; or null to be lent one for
+   * @param workspace scratch of all calls, not used by others meanwhile; or null to borrow one for
    *     each token
    * @param arena where tensors lie
    */
@@ -55,15 +55,15 @@ public final class Generator {
     this.token = Tensor.allocate(arena, DType.INT32, 1, 1);
     this.logits = Tensor.allocate(arena, DType.FLOAT32, 1, model.vocabulary());
     this.order = new int[model.vocabulary()];
-    this.weights = new double[model.vocabulary()];
+    this.probabilities = new double[model.vocabulary()];
   }
 
   /**
    * Generates tokens after a prompt, and hands each over at once.
    *
    * @param prompt {@code [1, seq]} INT32, 1 token or more; appended to what the state has
-   * @param most tokens to generate at most, 0 or more; fewer if the state is full or the model has
-   *     no more positions
+   * @param maxTokens tokens to generate at most, 0 or more; fewer if the state is full or the model
+   *     has no more positions
    * @param sampling how tokens are chosen
    * @param sink gets each token, the end token included, and returns whether to go on; it may read
    *     the state, which has all tokens before this one, and change nothing in it. What it throws
@@ -74,9 +74,9 @@ public final class Generator {
    *     chosen, since a score is NaN or +∞ or all are −∞; the state then has the prompt and the
    *     tokens that were handed over
    */
-  public int generate(Tensor prompt, int most, Sampling sampling, IntPredicate sink) {
-    if (most < 0) {
-      throw new IllegalArgumentException("most: expected 0 or more, got " + most);
+  public int generate(Tensor prompt, int maxTokens, Sampling sampling, IntPredicate sink) {
+    if (maxTokens < 0) {
+      throw new IllegalArgumentException("maxTokens: expected 0 or more, got " + maxTokens);
     }
     Objects.requireNonNull(sampling, "sampling");
     Objects.requireNonNull(sink, "sink");
@@ -84,15 +84,16 @@ public final class Generator {
     state.acquire();
     try {
       model.score("prompt", workspace, state, prompt, null, logits);
-      return generate(most, sampling, random, sink);
+      return generate(maxTokens, sampling, random, sink);
     } finally {
       state.release();
     }
   }
 
-  private int generate(int most, Sampling sampling, SplittableRandom random, IntPredicate sink) {
+  private int generate(
+      int maxTokens, Sampling sampling, SplittableRandom random, IntPredicate sink) {
     int count = 0;
-    while (count < most) {
+    while (count < maxTokens) {
       int next = choose(sampling, random, count);
       count++;
       boolean full = state.length(0) >= model.capacity(state);
@@ -107,7 +108,7 @@ public final class Generator {
         break;
       }
       // What comes after the last token is the next turn's to score.
-      append(next, goesOn && count < most ? logits : null);
+      append(next, goesOn && count < maxTokens ? logits : null);
       if (!goesOn) {
         break;
       }
@@ -138,12 +139,12 @@ public final class Generator {
     if (sampling.temperature() == 0) {
       return best;
     }
-    double most = score(scores, best);
+    double highest = score(scores, best);
     double sum = 0;
     for (int n = 0; n < size; n++) {
       order[n] = n;
-      weights[n] = Math.exp((score(scores, n) - most) / sampling.temperature());
-      sum += weights[n];
+      probabilities[n] = Math.exp((score(scores, n) - highest) / sampling.temperature());
+      sum += probabilities[n];
     }
     int count = size;
     if (sampling.topK() > 0 && sampling.topK() < size) {
@@ -151,7 +152,7 @@ public final class Generator {
       select(count);
       sum = 0;
       for (int n = 0; n < count; n++) {
-        sum += weights[order[n]];
+        sum += probabilities[order[n]];
       }
     }
     if (sampling.topP() < 1) {
@@ -160,9 +161,9 @@ public final class Generator {
       double reached = 0;
       int taken = 0;
       while (taken < count && (reached < enough || taken == 0)) {
-        // The heaviest goes behind the rest of the heap, so the end of order holds those taken.
-        int heaviest = pop(count - taken);
-        reached += weights[heaviest];
+        // The likeliest goes behind the rest of the heap, so the end of order holds those taken.
+        int likeliest = pop(count - taken);
+        reached += probabilities[likeliest];
         taken++;
       }
       System.arraycopy(order, count - taken, order, 0, taken);
@@ -172,9 +173,9 @@ public final class Generator {
     double point = random.nextDouble() * sum;
     int drawn = best;
     for (int n = 0; n < count; n++) {
-      if (weights[order[n]] > 0) { // rounding may lead past the last token that can be drawn
+      if (probabilities[order[n]] > 0) { // rounding may lead past the last token that can be drawn
         drawn = order[n];
-        point -= weights[drawn];
+        point -= probabilities[drawn];
         if (point < 0) {
           break;
         }
@@ -183,7 +184,7 @@ public final class Generator {
     return drawn;
   }
 
-  /** The count heaviest come first; of equals those with the smaller token. */
+  /** The count likeliest come first; of equals those with the smaller token. */
   private void select(int count) {
     heapify(order.length);
     for (int n = 0; n < count; n++) {
@@ -199,8 +200,8 @@ public final class Generator {
     }
   }
 
-  private boolean heavier(int a, int b) {
-    return weights[a] > weights[b] || weights[a] == weights[b] && a < b;
+  private boolean likelier(int a, int b) {
+    return probabilities[a] > probabilities[b] || probabilities[a] == probabilities[b] && a < b;
   }
 
   private void heapify(int size) {
@@ -221,10 +222,10 @@ public final class Generator {
     int n = from;
     while (2 * n + 1 < size) {
       int child = 2 * n + 1;
-      if (child + 1 < size && heavier(order[child + 1], order[child])) {
+      if (child + 1 < size && likelier(order[child + 1], order[child])) {
         child++;
       }
-      if (!heavier(order[child], order[n])) {
+      if (!likelier(order[child], order[n])) {
         return;
       }
       int swap = order[n];
@@ -242,18 +243,18 @@ public final class Generator {
    * Generates tokens after a prompt.
    *
    * @param prompt {@code [1, seq]} INT32, 1 token or more
-   * @param most tokens to generate at most
+   * @param maxTokens tokens to generate at most
    * @param end the token that ends a text, or -1
    * @param sampling how tokens are chosen
    * @return the tokens, the end token included if it came
    */
-  public int[] generate(Tensor prompt, int most, int end, Sampling sampling) {
+  public int[] generate(Tensor prompt, int maxTokens, int end, Sampling sampling) {
     int[] tokens =
-        new int[Math.clamp(most, 0, model.capacity(state))]; // after a prompt of 1 or more
+        new int[Math.clamp(maxTokens, 0, model.capacity(state))]; // after a prompt of 1 or more
     int[] count = {0};
     generate(
         prompt,
-        most,
+        maxTokens,
         sampling,
         next -> {
           tokens[count[0]++] = next;

@@ -18,7 +18,7 @@ public interface KeyValueCache {
   /** {@return the number of sequences, 1 or more} */
   int sequences();
 
-  /** {@return how many tokens of each sequence there is room for} */
+  /** {@return the capacity: tokens that a sequence can have} */
   int capacity();
 
   /**

@@ -11,7 +11,7 @@ public final class LanguageModel extends DecoderModel {
    *
    * @param runtime where it runs
    * @param embedding of its tokens
-   * @param decoder its blocks, without cross-attention
+   * @param decoder its layers, without cross-attention
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
   public LanguageModel(
@@ -25,7 +25,7 @@ public final class LanguageModel extends DecoderModel {
    * @param name of the model in Flight Recorder's events
    * @param runtime where it runs
    * @param embedding of its tokens
-   * @param decoder its blocks, without cross-attention
+   * @param decoder its layers, without cross-attention
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
   public LanguageModel(

@@ -21,8 +21,8 @@ import java.util.Objects;
  * name. It is not copied: it may be mapped from a file, and its arena must stay open as long as the
  * layer is used.
  *
- * <p>Immutable; any number of threads may share it, each call with a workspace of its own or lent.
- * Bits do not depend on the number of threads. Warm calls allocate nothing.
+ * <p>Immutable; any number of threads may share it, each call with a workspace of its own or a
+ * borrowed one. Bits do not depend on the number of threads. Warm calls allocate nothing.
  */
 public final class Linear {
 
@@ -120,7 +120,7 @@ public final class Linear {
     return parameters;
   }
 
-  /** Elements of a row of x, of which another number may mean that the weight is turned. */
+  /** Elements of a row of x, of which another number may mean that the weight is transposed. */
   void checkRow(String name, String weightName, Tensor x) {
     Objects.requireNonNull(x, name);
     int rank = x.rank();
@@ -142,7 +142,7 @@ public final class Linear {
   }
 
   /**
-   * Computes the layer with a workspace lent by the runtime.
+   * Computes the layer with borrowed scratch.
    *
    * @param x {@code [..., in]}
    * @param out receives {@code [..., out]}; shares no memory with x, weight or bias
@@ -154,7 +154,7 @@ public final class Linear {
   /**
    * Computes the layer.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param x {@code [..., in]}, rows evenly spaced
    * @param out receives {@code [..., out]}, as many rows; shares no memory with x, weight or bias
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written

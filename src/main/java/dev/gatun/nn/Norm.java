@@ -66,7 +66,7 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
    * Adds a residual and normalizes: with {@link LayerNorm} the post-norm step of the paper, {@code
    * LayerNorm(x + Sublayer(x))}.
    *
-   * @param workspace what the call writes besides its outputs, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param x {@code [..., dim]}
    * @param residual {@code [..., dim]}, as many rows, or null
    * @param sum receives x + residual, or null; may be x or residual itself, and shares no memory

@@ -1,6 +1,6 @@
 package dev.gatun.nn;
 
-/** Where a Transformer block normalizes. */
+/** Where a Transformer layer normalizes. */
 public enum NormOrder {
   /**
    * {@code x = norm(x + sublayer(x))}: the paper's (section 5.4 adds dropout, which inference has
@@ -8,7 +8,7 @@ public enum NormOrder {
    */
   POST,
   /**
-   * {@code x = x + sublayer(norm(x))}, and usually a last norm after all blocks: GPT-2's, T5's,
+   * {@code x = x + sublayer(norm(x))}, and usually a last norm after all layers: GPT-2's, T5's,
    * LLaMA's (Xiong et al., 2020).
    */
   PRE

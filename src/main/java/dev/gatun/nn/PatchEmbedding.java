@@ -136,7 +136,7 @@ public final class PatchEmbedding {
   /**
    * Embeds images.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param images {@code [batch, channels, height, width]}, contiguous
    * @param out receives {@code [batch, rows, dim]}, contiguous: the class token, then patches row
    *     by row; shares no memory with images or a weight

@@ -14,8 +14,8 @@ import java.util.Objects;
  *
  * <ul>
  *   <li>{@link #sinusoidal} and {@link #learned} add a row of a table to each embedding,
- *   <li>{@link #rotary} turns queries and keys,
- *   <li>{@link #alibi} and {@link #relative} add to the scores of attention.
+ *   <li>{@link #rotary} rotates queries and keys,
+ *   <li>{@link #alibi} and {@link #relativePositions} add to the scores of attention.
  * </ul>
  *
  * <p>Immutable. Tables lie in the caller's arena, which must stay open as long as they are used.
@@ -29,14 +29,19 @@ public final class PositionalEncoding {
   private final Tensor table;
   private final Rotary rotary;
   private final Tensor slopes;
-  private final Tensor distances;
+  private final Tensor relativePositions;
   private final int positions;
   private final int firstPosition;
   private final int paddingId;
 
   private PositionalEncoding(
-      String name, Tensor table, Rotary rotary, Tensor slopes, Tensor distances, int positions) {
-    this(name, table, rotary, slopes, distances, positions, 0, -1);
+      String name,
+      Tensor table,
+      Rotary rotary,
+      Tensor slopes,
+      Tensor relativePositions,
+      int positions) {
+    this(name, table, rotary, slopes, relativePositions, positions, 0, -1);
   }
 
   private PositionalEncoding(
@@ -44,7 +49,7 @@ public final class PositionalEncoding {
       Tensor table,
       Rotary rotary,
       Tensor slopes,
-      Tensor distances,
+      Tensor relativePositions,
       int positions,
       int firstPosition,
       int paddingId) {
@@ -52,7 +57,7 @@ public final class PositionalEncoding {
     this.table = table;
     this.rotary = rotary;
     this.slopes = slopes;
-    this.distances = distances;
+    this.relativePositions = relativePositions;
     this.positions = positions;
     this.firstPosition = firstPosition;
     this.paddingId = paddingId;
@@ -180,7 +185,7 @@ public final class PositionalEncoding {
    *     false in decoders
    * @return an encoding of scores
    */
-  public static PositionalEncoding relative(
+  public static PositionalEncoding relativePositions(
       Arena arena, Tensor table, int maxDistance, boolean bidirectional) {
     int least = bidirectional ? 4 : 2;
     if (table.dtype() != DType.FLOAT32
@@ -293,11 +298,11 @@ public final class PositionalEncoding {
 
   /** {@code [heads, 2 · span + 1]} biases of clamped distances, or null. */
   Tensor distances() {
-    return distances;
+    return relativePositions;
   }
 
   boolean biasesScores() {
-    return slopes != null || distances != null;
+    return slopes != null || relativePositions != null;
   }
 
   /** Describes the encoding in a word. */

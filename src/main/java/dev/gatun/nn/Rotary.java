@@ -9,8 +9,8 @@ import java.util.Objects;
 
 /**
  * Tables of the rotary position encoding (Su et al., 2021, RoFormer): the pair i of a query or key
- * at position p is turned by {@code p · base^(-2i / dim)}. Computed in double, once, into memory of
- * the caller's arena.
+ * at position p is rotated by {@code p · base^(-2i / dim)}. Computed in double, once, into memory
+ * of the caller's arena.
  *
  * <p>Immutable; any number of attention layers may share it.
  */
@@ -43,7 +43,7 @@ public final class Rotary {
    *
    * @param arena where they lie; must stay open as long as they are used
    * @param positions how many, 1 or more
-   * @param dim elements of a head that are turned, even, at most the head dimension; those after
+   * @param dim elements of a head that are rotated, even, at most the head dimension; those after
    *     them stay
    * @param base 10,000 in the paper
    * @param pairing which elements are a pair
@@ -75,9 +75,9 @@ public final class Rotary {
   }
 
   /**
-   * Angles a position turns each pair by.
+   * Angles that a position rotates each pair by.
    *
-   * @param dim elements that are turned
+   * @param dim elements that are rotated
    * @param base of the geometric series
    * @param scaling how they are stretched
    * @return {@code dim / 2} angles in radians
@@ -110,8 +110,8 @@ public final class Rotary {
   }
 
   private static double yarn(RotaryScaling.Yarn yarn, int i, int dim, double base, double plain) {
-    double low = Math.max(Math.floor(pairOfTurns(yarn, yarn.betaFast(), dim, base)), 0);
-    double high = Math.min(Math.ceil(pairOfTurns(yarn, yarn.betaSlow(), dim, base)), dim - 1);
+    double low = Math.max(Math.floor(pairOfRotations(yarn, yarn.betaFast(), dim, base)), 0);
+    double high = Math.min(Math.ceil(pairOfRotations(yarn, yarn.betaSlow(), dim, base)), dim - 1);
     if (low == high) {
       high += 0.001; // as the reference does, against a division by 0
     }
@@ -119,9 +119,12 @@ public final class Rotary {
     return plain / yarn.factor() * ramp + plain * (1 - ramp);
   }
 
-  /** The pair, not rounded, that turns so often within the original length. */
-  private static double pairOfTurns(RotaryScaling.Yarn yarn, double turns, int dim, double base) {
-    return dim * Math.log(yarn.originalPositions() / (turns * 2 * Math.PI)) / (2 * Math.log(base));
+  /** The pair, not rounded, that is rotated so often within the original length. */
+  private static double pairOfRotations(
+      RotaryScaling.Yarn yarn, double rotations, int dim, double base) {
+    return dim
+        * Math.log(yarn.originalPositions() / (rotations * 2 * Math.PI))
+        / (2 * Math.log(base));
   }
 
   private static double llama3(RotaryScaling.Llama3 llama, double plain) {

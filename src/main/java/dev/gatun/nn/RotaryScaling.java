@@ -40,14 +40,14 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * YaRN (Peng et al., 2023): frequencies that turn often enough in the original length stay, those
-   * that turn rarely are divided by the factor, with a ramp between; sine and cosine are multiplied
-   * by {@code 0.1 · ln(factor) + 1}.
+   * YaRN (Peng et al., 2023): frequencies with enough rotations in the original length stay, those
+   * with few are divided by the factor, with a ramp between; sine and cosine are multiplied by
+   * {@code 0.1 · ln(factor) + 1}.
    *
    * @param factor new length over old, {@code >= 1}
    * @param originalPositions length that the model was trained on
-   * @param betaFast turns from which on a frequency stays, 32 in the paper
-   * @param betaSlow turns up to which a frequency is divided, 1 in the paper
+   * @param betaFast rotations from which on a frequency stays, 32 in the paper
+   * @param betaSlow rotations up to which a frequency is divided, 1 in the paper
    */
   record Yarn(double factor, int originalPositions, double betaFast, double betaSlow)
       implements RotaryScaling {
@@ -63,7 +63,7 @@ public sealed interface RotaryScaling {
     }
 
     /**
-     * With the paper's 32 and 1 turns.
+     * With the paper's 32 and 1 rotations.
      *
      * @param factor new length over old, {@code >= 1}
      * @param originalPositions length that the model was trained on

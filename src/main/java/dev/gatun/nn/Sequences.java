@@ -199,16 +199,16 @@ public final class Sequences {
   /**
    * Refuses rows at positions that do not exist; sequence n begins at {@code first[n]}, or at 0.
    */
-  static void checkPositions(String name, SequenceRows rows, MemorySegment first, long most) {
-    if (most == Integer.MAX_VALUE) {
+  static void checkPositions(String name, SequenceRows rows, MemorySegment first, long positions) {
+    if (positions == Integer.MAX_VALUE) {
       return;
     }
     for (long n = 0; n < rows.count(); n++) {
       long begin = first.address() == 0 ? 0 : first.getAtIndex(ValueLayout.JAVA_INT, n);
-      if (rows.length(n) > 0 && begin + rows.length(n) > most) {
+      if (rows.length(n) > 0 && begin + rows.length(n) > positions) {
         throw new IllegalArgumentException(
             "%s: expected at most %d positions, got %d"
-                .formatted(name, most, begin + rows.length(n)));
+                .formatted(name, positions, begin + rows.length(n)));
       }
     }
   }

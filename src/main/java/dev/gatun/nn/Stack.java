@@ -9,7 +9,7 @@ import java.util.Objects;
 import java.util.function.IntFunction;
 
 /**
- * Blocks one after the other: what encoders and decoders have in common. Norms are fused with the
+ * Layers one after the other: what encoders and decoders have in common. Norms are fused with the
  * residual before them.
  */
 final class Stack {

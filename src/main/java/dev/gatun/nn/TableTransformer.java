@@ -32,7 +32,7 @@ import java.util.Objects;
 public final class TableTransformer {
 
   /**
-   * One block.
+   * One layer.
    *
    * @param features attention among the cells of a row
    * @param featuresNorm after it
@@ -84,7 +84,7 @@ public final class TableTransformer {
    * Makes a model.
    *
    * @param runtime where it runs
-   * @param layers its blocks, 1 or more
+   * @param layers in the order in which they run, 1 or more
    */
   public TableTransformer(GatunRuntime runtime, List<Layer> layers) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
@@ -117,7 +117,7 @@ public final class TableTransformer {
   /**
    * Runs the model.
    *
-   * @param workspace what the call writes besides out, or null to be lent one
+   * @param workspace scratch for this call, or null to borrow one
    * @param x {@code [rows, columns, dim]}, contiguous: embedded cells
    * @param known how many of the rows, from the first, are attended to
    * @param out receives {@code [rows, columns, dim]}, contiguous; may be x itself, but no other

@@ -130,7 +130,7 @@ public final class TensorCache implements KeyValueCache {
    * {@inheritDoc}
    *
    * @throws IllegalArgumentException if there is not one source for each sequence, no such source,
-   *     or no room for so many tokens
+   *     or too little capacity for so many tokens
    * @throws IllegalStateException if the cache is in use by another call
    */
   @Override

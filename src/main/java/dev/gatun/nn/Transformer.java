@@ -20,9 +20,9 @@ public final class Transformer extends DecoderModel {
    *
    * @param runtime where it runs
    * @param source embedding of the encoder's tokens
-   * @param encoder its blocks
+   * @param encoder its layers
    * @param target embedding of the decoder's tokens; may be source
-   * @param decoder its blocks, with cross-attention
+   * @param decoder its layers, with cross-attention
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
   public Transformer(
@@ -41,9 +41,9 @@ public final class Transformer extends DecoderModel {
    * @param name of the model in Flight Recorder's events
    * @param runtime where it runs
    * @param source embedding of the encoder's tokens
-   * @param encoder its blocks
+   * @param encoder its layers
    * @param target embedding of the decoder's tokens; may be source
-   * @param decoder its blocks, with cross-attention
+   * @param decoder its layers, with cross-attention
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
   public Transformer(

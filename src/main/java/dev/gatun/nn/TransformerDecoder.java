@@ -14,7 +14,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The decoder of "Attention Is All You Need", section 3.1: blocks of masked self-attention,
+ * The decoder of "Attention Is All You Need", section 3.1: layers of masked self-attention,
  * attention over the encoder's output, and feed-forward network; without the second it is that of
  * GPT and LLaMA. It runs step by step: each call appends rows to a {@link DecoderState}, so that
  * one call with all rows and many calls with one row give the same.
@@ -32,10 +32,10 @@ public final class TransformerDecoder {
    * Makes a decoder.
    *
    * @param runtime where it runs
-   * @param layers its blocks; self-attention with {@link Causal#BOTTOM_RIGHT}, cross-attention in
-   *     all or in none
+   * @param layers in the order in which they run; self-attention with {@link Causal#BOTTOM_RIGHT},
+   *     cross-attention in all or in none
    * @param order where they normalize
-   * @param finalNorm applied after the last block, or null
+   * @param finalNorm applied after the last layer, or null
    */
   public TransformerDecoder(
       GatunRuntime runtime, List<TransformerLayer> layers, NormOrder order, Norm finalNorm) {

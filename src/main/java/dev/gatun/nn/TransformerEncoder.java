@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * The encoder of "Attention Is All You Need", section 3.1: blocks of self-attention and
+ * The encoder of "Attention Is All You Need", section 3.1: layers of self-attention and
  * feed-forward network. With a causal mask in its attention it is a decoder-only model without a
  * cache.
  *
@@ -29,9 +29,9 @@ public final class TransformerEncoder {
    * Makes an encoder.
    *
    * @param runtime where it runs
-   * @param layers its blocks, none with cross-attention
+   * @param layers in the order in which they run, none with cross-attention
    * @param order where they normalize
-   * @param finalNorm applied after the last block, or null
+   * @param finalNorm applied after the last layer, or null
    */
   public TransformerEncoder(
       GatunRuntime runtime, List<TransformerLayer> layers, NormOrder order, Norm finalNorm) {
@@ -66,24 +66,21 @@ public final class TransformerEncoder {
   }
 
   /**
-   * Encodes sequences of one length.
+   * Encodes sequences of one length, with borrowed scratch.
    *
-   * @param x {@code [batch, seq, dim]} or, as one sequence, {@code [tokens, dim]}, rows evenly
-   *     spaced
-   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced; may
-   *     be x
+   * @param x as of {@link #forward(Workspace, Tensor, Sequences, Tensor)}
+   * @param out as there
    */
   public void forward(Tensor x, Tensor out) {
     forward(null, x, null, out);
   }
 
   /**
-   * Encodes sequences of different lengths.
+   * Encodes sequences of different lengths, with borrowed scratch.
    *
-   * @param x {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
+   * @param x as of {@link #forward(Workspace, Tensor, Sequences, Tensor)}
    * @param sequences how the rows are divided
-   * @param out receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced; may
-   *     be x
+   * @param out as there
    */
   public void forward(Tensor x, Sequences sequences, Tensor out) {
     forward(null, x, Objects.requireNonNull(sequences, "sequences"), out);

@@ -4,7 +4,7 @@ import dev.gatun.Causal;
 import java.util.Objects;
 
 /**
- * One block of an encoder or a decoder, figure 1 of "Attention Is All You Need": sublayers and the
+ * One layer of an encoder or a decoder, figure 1 of "Attention Is All You Need": sublayers and the
  * norm of each. Where the norms stand is {@link NormOrder}'s to say.
  *
  * @param selfAttention the first sublayer
@@ -49,7 +49,7 @@ public record TransformerLayer(
   }
 
   /**
-   * A block without cross-attention.
+   * A layer without cross-attention.
    *
    * @param selfAttention the first sublayer
    * @param selfNorm its norm

@@ -195,18 +195,18 @@ class ExplainCommandTest {
         refusal("Missing required option: '--shape=B,H,KV,SQ,SK,D'"),
         refusal("--shape", "--shape"),
         refusal(option + "expected six whole numbers", "--shape", ""),
-        refusal("came '1,2,3'", "--shape", "1,2,3"),
-        refusal("came '1,1,1,8,8,8,8'", "--shape", "1,1,1,8,8,8,8"),
-        refusal("came '1,1,1,8,8,-8'", "--shape", "1,1,1,8,8,-8"),
-        refusal("came '1,1,1,8,8,8.0'", "--shape", "1,1,1,8,8,8.0"),
-        refusal("came '1, 1,1,8,8,8'", "--shape", "1, 1,1,8,8,8"),
-        refusal("came '1,1,1,8,8,9999999999999999999'", "--shape", "1,1,1,8,8,9999999999999999999"),
-        refusal(option + "expected heads in 1 .. 2147483647, came 0", "--shape", "1,0,1,8,8,8"),
-        refusal("expected kvHeads in 1 .. 2147483647, came 0", "--shape", "1,1,0,8,8,8"),
+        refusal("got '1,2,3'", "--shape", "1,2,3"),
+        refusal("got '1,1,1,8,8,8,8'", "--shape", "1,1,1,8,8,8,8"),
+        refusal("got '1,1,1,8,8,-8'", "--shape", "1,1,1,8,8,-8"),
+        refusal("got '1,1,1,8,8,8.0'", "--shape", "1,1,1,8,8,8.0"),
+        refusal("got '1, 1,1,8,8,8'", "--shape", "1, 1,1,8,8,8"),
+        refusal("got '1,1,1,8,8,9999999999999999999'", "--shape", "1,1,1,8,8,9999999999999999999"),
+        refusal(option + "expected heads in 1 .. 2147483647, got 0", "--shape", "1,0,1,8,8,8"),
+        refusal("expected kvHeads in 1 .. 2147483647, got 0", "--shape", "1,1,0,8,8,8"),
         refusal(
-            "expected seqK in 0 .. 2147483647, came 2147483648", "--shape", "1,1,1,8,2147483648,8"),
-        refusal("expected headDim in 1 .. 512, came 513", "--shape", "1,1,1,8,8,513"),
-        refusal("expected kvHeads that divide the 8 heads, came 3", "--shape", "1,8,3,8,8,8"),
+            "expected seqK in 0 .. 2147483647, got 2147483648", "--shape", "1,1,1,8,2147483648,8"),
+        refusal("expected headDim in 1 .. 512, got 513", "--shape", "1,1,1,8,8,513"),
+        refusal("expected kvHeads that divide the 8 heads, got 3", "--shape", "1,8,3,8,8,8"),
         refusal(
             "--shape 2147483647,1,1,2147483647,1,512: ",
             "--shape",
@@ -214,14 +214,14 @@ class ExplainCommandTest {
         refusal(
             "--shape 2147483647,1,1,1073741824,1,1: ", "--shape", "2147483647,1,1,1073741824,1,1"),
         refusal(
-            "expected one of bottom-right, top-left, came 'left'",
+            "expected one of bottom-right, top-left, got 'left'",
             "--shape",
             SHAPE,
             "--causal",
             "left"),
-        refusal("expected one of bhsd, bshd, came 'x'", "--shape", SHAPE, "--layout", "x"),
-        refusal("expected 1 .. 1024, came '0'", "--shape", SHAPE, "--threads", "0"),
-        refusal("came 'sse2'", "--shape", SHAPE, "--tier", "sse2"),
+        refusal("expected one of bhsd, bshd, got 'x'", "--shape", SHAPE, "--layout", "x"),
+        refusal("expected 1 .. 1024, got '0'", "--shape", SHAPE, "--threads", "0"),
+        refusal("got 'sse2'", "--shape", SHAPE, "--tier", "sse2"),
         refusal("--jsonx", "--shape", SHAPE, "--jsonx"));
   }
 

@@ -150,7 +150,7 @@ class ModelNamesTest {
         new CliRun(
             2,
             "",
-            "gatun: --class-path text.jar: expected a jar or a folder of jars, came neither\n"),
+            "gatun: --class-path text.jar: expected a jar or a folder of jars, got neither\n"),
         gatun(Map.of(), "embed", "hi", "--class-path", jar + ":text.jar"));
   }
 }

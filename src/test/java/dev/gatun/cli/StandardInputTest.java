@@ -102,7 +102,7 @@ class StandardInputTest {
     CliRun run = CliRun.piped("a\n", args.split(" "));
     assertEquals(2, run.code(), run.out());
     assertEquals("", run.out());
-    assertTrue(run.err().contains("came both"), run.err());
+    assertTrue(run.err().contains("got both"), run.err());
   }
 
   /** The shell's own streams. */

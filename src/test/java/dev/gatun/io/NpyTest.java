@@ -219,9 +219,9 @@ class NpyTest {
             "PK\3\4 something else".getBytes(StandardCharsets.ISO_8859_1),
             "not an npy file"),
         bad("other short file", "x".getBytes(StandardCharsets.ISO_8859_1), "not an npy file"),
-        bad("version 0", start(0, HEADER), "version 1.0, 2.0 or 3.0, came 0.0"),
-        bad("version 4", start(4, HEADER), "version 1.0, 2.0 or 3.0, came 4.0"),
-        bad("version 1.1", version(start(1, HEADER), 1, 1), "came 1.1"),
+        bad("version 0", start(0, HEADER), "version 1.0, 2.0 or 3.0, got 0.0"),
+        bad("version 4", start(4, HEADER), "version 1.0, 2.0 or 3.0, got 4.0"),
+        bad("version 1.1", version(start(1, HEADER), 1, 1), "got 1.1"),
         bad(
             "header length past the end",
             Arrays.copyOf(start(1, HEADER), 30),
@@ -232,8 +232,8 @@ class NpyTest {
             "cut short: expected a header of 4294967295"),
         bad("header of 2 MiB", start(2, padded(HEADER, 2 << 20)), "at most 1048576 bytes"),
         bad("header not in UTF-8", invalidUtf8(), "UTF-8"),
-        bad("no data", start(1, HEADER), "expected 24 bytes of data for shape (2, 3), came 0"),
-        bad("data too short", concat(start(1, HEADER), new byte[23]), "came 23"),
+        bad("no data", start(1, HEADER), "expected 24 bytes of data for shape (2, 3), got 0"),
+        bad("data too short", concat(start(1, HEADER), new byte[23]), "got 23"),
         header(
             "Fortran order",
             "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 1, 3), }",
@@ -249,31 +249,29 @@ class NpyTest {
         header(
             "float64",
             "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }",
-            "came descr '<f8'"),
+            "got descr '<f8'"),
         header(
             "float16",
             "{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3), }",
-            "came descr '<f2'"),
+            "got descr '<f2'"),
         header(
             "bytes",
             "{'descr': '|i1', 'fortran_order': False, 'shape': (2, 3), }",
-            "came descr '|i1'"),
+            "got descr '|i1'"),
         header(
             "empty descr",
             "{'descr': '', 'fortran_order': False, 'shape': (2, 3), }",
-            "came descr ''"),
+            "got descr ''"),
         header(
             "objects",
             "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }",
-            "came descr '|O'"),
+            "got descr '|O'"),
         header(
             "structured",
             "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }",
             "structured"),
         header(
-            "negative",
-            "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3), }",
-            "came '-3'"),
+            "negative", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3), }", "got '-3'"),
         header(
             "2^63",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808,), }",
@@ -352,7 +350,7 @@ class NpyTest {
         header(
             "a key more",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'x': 1, }",
-            "came 'x'"),
+            "got 'x'"),
         header(
             "a key twice",
             "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }",

@@ -91,8 +91,6 @@ class OnnxFileTest {
     assertSame(split, file.producer("b"));
     assertNull(file.producer("x"));
     assertNull(file.node("third"));
-    assertTrue(file.hasInitializer("w"));
-    assertFalse(file.hasInitializer("x"));
     assertEquals(SOURCE, file.source());
     assertThrows(UnsupportedOperationException.class, () -> split.inputs().add("z"));
     assertThrows(UnsupportedOperationException.class, () -> file.nodes().clear());

@@ -37,7 +37,7 @@ class BlamedWeightTest {
           assertThrows(
                   IllegalArgumentException.class,
                   () ->
-                      new BlockConfig(
+                      new LayerConfig(
                           1,
                           heads[0],
                           heads[1],

@@ -42,8 +42,8 @@ class TransformerParityTest extends PyTorchModels {
     theirs
         .parameters()
         .forEach((name, p) -> made.put(name, Tensor.copyOf(arena, p.numbers(), p.shape())));
-    PaperTransformer paper =
-        new PaperTransformer(
+    VaswaniTransformer paper =
+        new VaswaniTransformer(
             layers,
             heads,
             gelu ? Activation.GELU : Activation.RELU,
@@ -116,7 +116,7 @@ class TransformerParityTest extends PyTorchModels {
     // example: transformer
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
     Transformer model =
-        new PaperTransformer(2, 4, Activation.RELU, NormOrder.POST)
+        new VaswaniTransformer(2, 4, Activation.RELU, NormOrder.POST)
             .of(runtime, weights, PositionalEncoding.sinusoidal(arena, 512, 64));
     Tensor memory = Tensor.allocate(arena, DType.FLOAT32, batch, 12, 64);
     model.encode(null, sourceIds, null, memory); // once for each source text

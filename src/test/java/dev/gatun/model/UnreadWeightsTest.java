@@ -423,21 +423,21 @@ class UnreadWeightsTest {
     put("something.else", 3);
     Consumer<Weights> loader =
         weights ->
-            new BlockLoader(
+            new LayerLoader(
                     runtime,
                     weights,
                     names(),
-                    BlockConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f))
+                    LayerConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f))
                 .encoder();
     checkRefused(loader, "blocks.1.q.weight", "blocks.0.gate.weight", "blocks.0.n.scale");
     put("blocks.0.gate.weight", 12, DIM);
-    BlockConfig config = BlockConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f);
+    LayerConfig config = LayerConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f);
     WeightNames known = names().beside("blocks.{n}.gate.weight", "some*");
-    new BlockLoader(runtime, Weights.of(map), known, config).encoder();
+    new LayerLoader(runtime, Weights.of(map), known, config).encoder();
     WeightNames fewer = names().beside("blocks.{n}.gate.weight");
     assertThrows(
         IllegalArgumentException.class,
-        () -> new BlockLoader(runtime, Weights.of(map), fewer, config).encoder());
+        () -> new LayerLoader(runtime, Weights.of(map), fewer, config).encoder());
   }
 
   private static WeightNames names() {
@@ -467,7 +467,7 @@ class UnreadWeightsTest {
     put("decoder.layers.0.multihead_attn.in_proj_weight", 3 * DIM, DIM);
     put("decoder.layers.0.multihead_attn.out_proj.weight", DIM, DIM);
     PositionalEncoding positions = PositionalEncoding.sinusoidal(arena, 8, DIM);
-    PaperTransformer paper = new PaperTransformer(1, 2, Activation.RELU, NormOrder.POST);
+    VaswaniTransformer paper = new VaswaniTransformer(1, 2, Activation.RELU, NormOrder.POST);
     checkRefused(
         weights -> paper.of(runtime, weights, positions),
         "encoder.layers.1.norm1.weight",

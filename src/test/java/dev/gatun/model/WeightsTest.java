@@ -50,7 +50,7 @@ class WeightsTest {
   }
 
   private Transformer model(Weights weights, NormOrder order) {
-    return new PaperTransformer(2, 2, Activation.GELU, order).of(runtime, weights, positions);
+    return new VaswaniTransformer(2, 2, Activation.GELU, order).of(runtime, weights, positions);
   }
 
   /** Logits of two steps after an encoded text. */

@@ -244,7 +244,7 @@ class BeamSearchTest {
 
     BeamSearch search = new BeamSearch(model, state, null, arena, 0);
     Tensor prompt = parts.ids(1, 2);
-    refused("most: expected 1 or more, got 0", () -> search.search(prompt, 0, 0));
+    refused("maxTokens: expected 1 or more, got 0", () -> search.search(prompt, 0, 0));
     refused("prompt:", () -> search.search(prompt.reshape(2), 3, 0));
     refused("prompt: expected [1, seq] int32", () -> search.search(prompt.reshape(2, 1), 3, 0));
     refused("prompt:", () -> search.search(Tensor.allocate(arena, DType.INT64, 1, 2), 3, 0));

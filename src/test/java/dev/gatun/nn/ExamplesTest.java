@@ -94,7 +94,7 @@ class ExamplesTest {
                     Rotary.Pairing.HALVES,
                     new RotaryScaling.Llama3(8, 1, 4, 8192))),
             PositionalEncoding.alibi(arena, 8), // added to scores
-            PositionalEncoding.relative(arena, buckets, 128, true));
+            PositionalEncoding.relativePositions(arena, buckets, 128, true));
     // end
     assertEquals("[none, sinusoidal, learned, rotary, alibi, relative]", encodings.toString());
   }

@@ -196,7 +196,8 @@ class GeneratorTest {
     assertThrows(NullPointerException.class, () -> new Generator(null, state, null, arena));
     assertThrows(NullPointerException.class, () -> new Generator(model, null, null, arena));
     Sampling greedy = Sampling.greedy();
-    refused("most: expected 0 or more, got -1", () -> generator.generate(prompt, -1, -1, greedy));
+    refused(
+        "maxTokens: expected 0 or more, got -1", () -> generator.generate(prompt, -1, -1, greedy));
     refused(
         "prompt: expected 1 sequences as the state has, got 2",
         () -> generator.generate(prompt.reshape(2, 1), 3, -1, greedy));

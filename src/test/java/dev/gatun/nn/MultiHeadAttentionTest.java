@@ -94,7 +94,7 @@ class MultiHeadAttentionTest {
             for (PositionalEncoding positions :
                 List.of(
                     PositionalEncoding.alibi(arena, 2),
-                    PositionalEncoding.relative(arena, buckets, 20, false))) {
+                    PositionalEncoding.relativePositions(arena, buckets, 20, false))) {
               refused(
                   "spec: expected one without biases, as positions are " + positions + ", got",
                   builder.positions(positions)::build);

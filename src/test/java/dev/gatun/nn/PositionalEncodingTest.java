@@ -202,7 +202,8 @@ class PositionalEncodingTest {
   @ValueSource(booleans = {true, false})
   void relativeHasABiasForEachDistance(boolean bidirectional) {
     Tensor table = parts.normal(3, 32).transpose(0, 1);
-    Tensor biases = PositionalEncoding.relative(arena, table, 128, bidirectional).distances();
+    Tensor biases =
+        PositionalEncoding.relativePositions(arena, table, 128, bidirectional).distances();
     assertArrayEquals(new long[] {3, 257}, biases.shape());
     for (int h = 0; h < 3; h++) {
       for (int distance = -128; distance <= 128; distance++) {
@@ -245,7 +246,8 @@ class PositionalEncodingTest {
     for (boolean bidirectional : new boolean[] {true, false}) {
       int[] first = bidirectional ? new int[] {0, 1, 2, 7} : new int[] {0, 1, 2, 3, 4, 6, 9, 14};
       Tensor table = parts.normal(8, 4);
-      PositionalEncoding encoding = PositionalEncoding.relative(arena, table, 20, bidirectional);
+      PositionalEncoding encoding =
+          PositionalEncoding.relativePositions(arena, table, 20, bidirectional);
       for (int[] seq : new int[][] {{30, 30}, {1, 31}, {23, 31}, {31, 23}}) {
         Problem p = problem(causal, seq[0], seq[1]);
         p.span = 40; // wider than the encoding's, which shares a bias from 20 steps on
@@ -274,7 +276,7 @@ class PositionalEncodingTest {
         new PositionalEncoding[] {
           PositionalEncoding.none(),
           PositionalEncoding.alibi(arena, 2),
-          PositionalEncoding.relative(arena, parts.normal(4, 2), 20, true)
+          PositionalEncoding.relativePositions(arena, parts.normal(4, 2), 20, true)
         }) {
       assertEquals(Integer.MAX_VALUE, endless.positions());
       assertNull(endless.table());
@@ -313,30 +315,31 @@ class PositionalEncodingTest {
     assertThrows(NullPointerException.class, () -> PositionalEncoding.rotary(null));
     refused("heads:", () -> PositionalEncoding.alibi(arena, 0));
     refused("heads:", () -> PositionalEncoding.alibi(arena, -8));
-    refused("table:", () -> PositionalEncoding.relative(arena, parts.zeros(8), 20, true));
+    refused("table:", () -> PositionalEncoding.relativePositions(arena, parts.zeros(8), 20, true));
     refused(
         "table:",
         () ->
-            PositionalEncoding.relative(
+            PositionalEncoding.relativePositions(
                 arena, Tensor.allocate(arena, DType.INT32, 8, 2), 20, true));
     refused(
         "table: expected [buckets >= 4, heads >= 1] float32, got [3, 2]",
-        () -> PositionalEncoding.relative(arena, parts.zeros(3, 2), 20, true));
+        () -> PositionalEncoding.relativePositions(arena, parts.zeros(3, 2), 20, true));
     refused(
         "table: expected [buckets >= 2, heads >= 1]",
-        () -> PositionalEncoding.relative(arena, parts.zeros(1, 2), 20, false));
+        () -> PositionalEncoding.relativePositions(arena, parts.zeros(1, 2), 20, false));
     refused(
         "maxDistance: expected more than 8 (the exact buckets), got 8",
-        () -> PositionalEncoding.relative(arena, parts.zeros(32, 2), 8, true));
+        () -> PositionalEncoding.relativePositions(arena, parts.zeros(32, 2), 8, true));
     refused(
         "maxDistance: expected more than 16",
-        () -> PositionalEncoding.relative(arena, parts.zeros(32, 2), 16, false));
+        () -> PositionalEncoding.relativePositions(arena, parts.zeros(32, 2), 16, false));
     for (int distance : new int[] {(1 << 20) + 1, 1 << 30, Integer.MAX_VALUE}) {
       refused(
           "maxDistance: expected at most 1048576, got " + distance,
-          () -> PositionalEncoding.relative(arena, parts.zeros(8, 2), distance, true));
+          () -> PositionalEncoding.relativePositions(arena, parts.zeros(8, 2), distance, true));
     }
-    refused("table:", () -> PositionalEncoding.relative(arena, parts.zeros(8, 0), 20, true));
+    refused(
+        "table:", () -> PositionalEncoding.relativePositions(arena, parts.zeros(8, 0), 20, true));
     refused("buckets:", () -> PositionalEncoding.bucket(5, 3, 20, true));
     refused("maxDistance:", () -> PositionalEncoding.bucket(5, 8, 4, false));
     assertEquals(7, PositionalEncoding.bucket(Integer.MIN_VALUE, 8, 20, false));
@@ -344,11 +347,13 @@ class PositionalEncodingTest {
     refused(
         "positions: expected alibi with 2 heads, got 4",
         () -> parts.attention(Causal.NONE, 8, 8, 8).positions(four).build());
-    PositionalEncoding one = PositionalEncoding.relative(arena, parts.zeros(8, 1), 20, true);
+    PositionalEncoding one =
+        PositionalEncoding.relativePositions(arena, parts.zeros(8, 1), 20, true);
     refused(
         "positions: expected relative with 2 heads, got 1",
         () -> parts.attention(Causal.NONE, 8, 8, 8).positions(one).build());
     assertThrows(
-        NullPointerException.class, () -> PositionalEncoding.relative(arena, null, 20, true));
+        NullPointerException.class,
+        () -> PositionalEncoding.relativePositions(arena, null, 20, true));
   }
 }

@@ -200,7 +200,7 @@ class PyTorchLayersTest {
         switch (name) {
           case "none" -> PositionalEncoding.none();
           case "alibi" -> PositionalEncoding.alibi(arena, HEADS);
-          case "relative" -> PositionalEncoding.relative(arena, table, 20, false);
+          case "relative" -> PositionalEncoding.relativePositions(arena, table, 20, false);
           default ->
               PositionalEncoding.rotary(
                   Rotary.of(

@@ -81,7 +81,10 @@ public final class TransformerCalls implements Runnable {
     Tensor buckets = parts.normal(8, HEADS);
     models[2] =
         model(
-            decoder(NormOrder.PRE, false, PositionalEncoding.relative(arena, buckets, 20, false)),
+            decoder(
+                NormOrder.PRE,
+                false,
+                PositionalEncoding.relativePositions(arena, buckets, 20, false)),
             PositionalEncoding.learned(parts.normal(64, DIM)));
     for (int n = 0; n < models.length; n++) {
       states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);

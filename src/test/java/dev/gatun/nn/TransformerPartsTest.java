@@ -312,7 +312,7 @@ class TransformerPartsTest {
         "cache.values(0): expected [2, 6, 2, 8] float32",
         () -> decoder.newState(arena, new TensorCache(arena, 1, 2, 6, 2, 8, 9), 4));
     DecoderState state = decoder.newState(arena, 2, 6, 4);
-    refused("most: expected 0 or more, got -1", () -> state.truncate(-1));
+    refused("maxTokens: expected 0 or more, got -1", () -> state.truncate(-1));
     assertThrows(IndexOutOfBoundsException.class, () -> state.length(2));
     assertThrows(IndexOutOfBoundsException.class, () -> state.length(-1));
     refused("sources[1]: expected 0 .. 1, got 2", () -> state.select(0, 2));

@@ -80,9 +80,11 @@ class TransformerTest {
               Rotary.of(arena, 32, 4, 100, Rotary.Pairing.ADJACENT, RotaryScaling.none()));
       case "alibi" -> PositionalEncoding.alibi(arena, HEADS);
       case "relative" ->
-          PositionalEncoding.relative(arena, Layers.normal(arena, random, 8, HEADS), 20, false);
+          PositionalEncoding.relativePositions(
+              arena, Layers.normal(arena, random, 8, HEADS), 20, false);
       case "bidirectional" ->
-          PositionalEncoding.relative(arena, Layers.normal(arena, random, 8, HEADS), 20, true);
+          PositionalEncoding.relativePositions(
+              arena, Layers.normal(arena, random, 8, HEADS), 20, true);
       default -> throw new IllegalArgumentException(name);
     };
   }

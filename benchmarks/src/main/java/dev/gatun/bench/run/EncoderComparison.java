@@ -7,7 +7,7 @@ import dev.gatun.Workspace;
 import dev.gatun.bench.measure.Alternation;
 import dev.gatun.bench.measure.Peer;
 import dev.gatun.bench.measure.Workload;
-import dev.gatun.model.PaperTransformer;
+import dev.gatun.model.VaswaniTransformer;
 import dev.gatun.model.Weights;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerEncoder;
@@ -78,7 +78,7 @@ public final class EncoderComparison {
           (name, p) ->
               weights.put("encoder." + name, Tensor.copyOf(arena, p.numbers(), p.shape())));
       encoder =
-          PaperTransformer.BASE.encoder(runtime, Weights.of(weights), PositionalEncoding.none());
+          VaswaniTransformer.BASE.encoder(runtime, Weights.of(weights), PositionalEncoding.none());
       x = Tensor.copyOf(arena, rows, 1, rows.length / BASE.width(), BASE.width());
       out = Tensor.allocate(arena, DType.FLOAT32, x.shape());
     }

@@ -9,34 +9,34 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The shapes that the weights of a block have to have, found from all of them together: each size
+ * The shapes that the weights of a layer have to have, found from all of them together: each size
  * is what most weights say it is, so that the one that does not fit is blamed under its name in the
  * file, and not the one that happens to be used with it.
  */
-final class BlockShapes {
+final class LayerShapes {
 
   private final Weights weights;
   private final WeightNames names;
-  private final BlockConfig config;
+  private final LayerConfig config;
   private final WeightOrder order;
-  private final int block;
+  private final int layer;
 
-  private BlockShapes(Weights weights, WeightNames names, BlockConfig config, int block) {
+  private LayerShapes(Weights weights, WeightNames names, LayerConfig config, int layer) {
     this.weights = weights;
     this.names = names;
     this.config = config;
     this.order = names.order();
-    this.block = block;
+    this.layer = layer;
   }
 
   /**
-   * Checks all matrices, biases and norms of a block.
+   * Checks all matrices, biases and norms of a layer.
    *
    * @return the size of its rows
    * @throws IllegalArgumentException naming the weight, its shape and the one expected
    */
-  static long check(Weights weights, WeightNames names, BlockConfig config, int block) {
-    BlockShapes shapes = new BlockShapes(weights, names, config, block);
+  static long check(Weights weights, WeightNames names, LayerConfig config, int layer) {
+    LayerShapes shapes = new LayerShapes(weights, names, config, layer);
     long dim = shapes.dim();
     shapes.checkSelfAttention(dim);
     shapes.checkFeedForward(dim);
@@ -49,9 +49,9 @@ final class BlockShapes {
     return dim;
   }
 
-  /** The norm after the last block, which has rows of a known size. */
-  static void checkFinalNorm(Weights weights, WeightNames names, BlockConfig config, long dim) {
-    new BlockShapes(weights, names, config, 0).checkNorm(Part.FINAL_NORM, dim);
+  /** The norm after the last layer, which has rows of a known size. */
+  static void checkFinalNorm(Weights weights, WeightNames names, LayerConfig config, long dim) {
+    new LayerShapes(weights, names, config, 0).checkNorm(Part.FINAL_NORM, dim);
   }
 
   // ---- sizes -----------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ final class BlockShapes {
     List<Long> votes = new ArrayList<>();
     for (Part norm : new Part[] {Part.SELF_NORM, Part.CROSS_NORM, Part.FEED_FORWARD_NORM}) {
       if (names.has(norm)) {
-        votes.add(length(BlockLoader.require(weights, names.name(norm, block, "weight"))));
+        votes.add(length(LayerLoader.require(weights, names.name(norm, layer, "weight"))));
       }
     }
     for (Part part : new Part[] {Part.PACKED, Part.QUERY, Part.KEY, Part.VALUE, Part.FIRST}) {
@@ -85,7 +85,7 @@ final class BlockShapes {
   }
 
   private Tensor matrix(Part part) {
-    return BlockLoader.requireMatrix(weights, names.name(part, block, "weight"));
+    return LayerLoader.requireMatrix(weights, names.name(part, layer, "weight"));
   }
 
   private void voteIn(List<Long> votes, Part part, long heads) {
@@ -101,7 +101,7 @@ final class BlockShapes {
   }
 
   private void voteBias(List<Long> votes, Part part) {
-    Tensor bias = names.has(part) ? weights.find(names.name(part, block, "bias")) : null;
+    Tensor bias = names.has(part) ? weights.find(names.name(part, layer, "bias")) : null;
     if (bias != null) {
       votes.add(length(bias));
     }
@@ -154,7 +154,7 @@ final class BlockShapes {
     voteOut(votes, packed, heads);
     voteIn(votes, output, config.heads());
     long headDim = votes.getFirst() == votes.getLast() ? votes.getFirst() : -1;
-    if (headDim < 0) { // whose heads fill a row of the block is right
+    if (headDim < 0) { // whose heads fill a row of the layer is right
       headDim = votes.contains(dim / config.heads()) ? dim / config.heads() : most(votes);
     }
     if (headDim < 1) {
@@ -190,13 +190,13 @@ final class BlockShapes {
   private IllegalArgumentException heads(Part part, long heads, long columns) {
     return new IllegalArgumentException(
         "%s: expected a multiple of %d heads as its out of %s, got %d"
-            .formatted(names.name(part, block, "weight"), heads, order, columns));
+            .formatted(names.name(part, layer, "weight"), heads, order, columns));
   }
 
   private void checkFeedForward(long dim) {
     List<Long> votes = new ArrayList<>();
     for (int n = 0; n < config.layers(); n++) { // two matrices alone would be one against one
-      BlockShapes other = new BlockShapes(weights, names, config, n);
+      LayerShapes other = new LayerShapes(weights, names, config, n);
       other.voteOut(votes, Part.FIRST, 1);
       other.voteOut(votes, Part.GATE, 1);
       other.voteIn(votes, Part.SECOND, 1);
@@ -215,15 +215,15 @@ final class BlockShapes {
 
   private void checkMatrix(Part part, long in, long out, long heads, long headDim) {
     checkMatrix(
-        names.name(part, block, "weight"),
+        names.name(part, layer, "weight"),
         matrix(part),
         order,
         in,
         out,
         heads == 0 ? "" : " (%d heads of %d)".formatted(heads, headDim));
-    Tensor bias = weights.find(names.name(part, block, "bias"));
+    Tensor bias = weights.find(names.name(part, layer, "bias"));
     if (bias != null) {
-      checkVector(names.name(part, block, "bias"), bias, out);
+      checkVector(names.name(part, layer, "bias"), bias, out);
     }
   }
 
@@ -235,7 +235,7 @@ final class BlockShapes {
     if (tensor.dtype() == DType.FLOAT32 && tensor.size(0) == rows && tensor.size(1) == columns) {
       return;
     }
-    boolean turned = tensor.size(0) == columns && tensor.size(1) == rows && rows != columns;
+    boolean transposed = tensor.size(0) == columns && tensor.size(1) == rows && rows != columns;
     WeightOrder other = inOut ? WeightOrder.OUT_IN : WeightOrder.IN_OUT;
     throw new IllegalArgumentException(
         "%s: expected %s = [%d, %d] float32%s, got %s %s%s"
@@ -247,18 +247,18 @@ final class BlockShapes {
                 detail,
                 Arrays.toString(tensor.shape()),
                 tensor.dtype(),
-                turned ? ", which looks like " + other : ""));
+                transposed ? ", which looks like " + other : ""));
   }
 
   private void checkNorm(Part part, long dim) {
     if (!names.has(part)) {
       return;
     }
-    String name = names.name(part, block, "weight");
-    checkVector(name, BlockLoader.require(weights, name), dim);
-    Tensor bias = config.rms() ? null : weights.find(names.name(part, block, "bias"));
+    String name = names.name(part, layer, "weight");
+    checkVector(name, LayerLoader.require(weights, name), dim);
+    Tensor bias = config.rms() ? null : weights.find(names.name(part, layer, "bias"));
     if (bias != null) {
-      checkVector(names.name(part, block, "bias"), bias, dim);
+      checkVector(names.name(part, layer, "bias"), bias, dim);
     }
   }
 

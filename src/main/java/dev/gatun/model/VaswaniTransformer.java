@@ -17,47 +17,47 @@ import dev.gatun.nn.TransformerEncoder;
  * PyTorch's {@code nn.Transformer}. The paper's base model has 6 layers, 8 heads, rows of 512 and
  * 2048 between, post-norm and ReLU; the sizes of rows come from the weights.
  *
- * @param layers blocks of each side
+ * @param layers of each side
  * @param heads of attention
  * @param activation ReLU in the paper
  * @param order post-norm in the paper
  */
-public record PaperTransformer(int layers, int heads, Activation activation, NormOrder order) {
+public record VaswaniTransformer(int layers, int heads, Activation activation, NormOrder order) {
 
   private static final float EPSILON = 1e-5f;
 
   /** The base model of table 3. */
-  public static final PaperTransformer BASE =
-      new PaperTransformer(6, 8, Activation.RELU, NormOrder.POST);
+  public static final VaswaniTransformer BASE =
+      new VaswaniTransformer(6, 8, Activation.RELU, NormOrder.POST);
 
   private static WeightNames names(Weights weights, String side) {
-    String block = side + ".layers.{n}.";
+    String layer = side + ".layers.{n}.";
     boolean decoder = side.equals("decoder");
     WeightNames names =
         WeightNames.outputMajor()
-            .with(Part.PACKED, block + "self_attn.in_proj_{p}")
-            .with(Part.OUTPUT, block + "self_attn.out_proj.{p}")
-            .with(Part.SELF_NORM, block + "norm1.{p}")
-            .with(Part.FIRST, block + "linear1.{p}")
-            .with(Part.SECOND, block + "linear2.{p}")
-            .with(Part.FEED_FORWARD_NORM, block + (decoder ? "norm3.{p}" : "norm2.{p}"));
+            .with(Part.PACKED, layer + "self_attn.in_proj_{p}")
+            .with(Part.OUTPUT, layer + "self_attn.out_proj.{p}")
+            .with(Part.SELF_NORM, layer + "norm1.{p}")
+            .with(Part.FIRST, layer + "linear1.{p}")
+            .with(Part.SECOND, layer + "linear2.{p}")
+            .with(Part.FEED_FORWARD_NORM, layer + (decoder ? "norm3.{p}" : "norm2.{p}"));
     if (decoder) {
       names
-          .with(Part.CROSS_PACKED, block + "multihead_attn.in_proj_{p}")
-          .with(Part.CROSS_OUTPUT, block + "multihead_attn.out_proj.{p}")
-          .with(Part.CROSS_NORM, block + "norm2.{p}");
+          .with(Part.CROSS_PACKED, layer + "multihead_attn.in_proj_{p}")
+          .with(Part.CROSS_OUTPUT, layer + "multihead_attn.out_proj.{p}")
+          .with(Part.CROSS_NORM, layer + "norm2.{p}");
     }
     if (weights.find(side + ".norm.weight") != null) {
       names.with(
-          Part.FINAL_NORM, side + ".norm.{p}"); // PyTorch has one even after post-norm blocks
+          Part.FINAL_NORM, side + ".norm.{p}"); // PyTorch has one even after post-norm layers
     }
     return names;
   }
 
-  private BlockLoader blocks(
+  private LayerLoader loader(
       GatunRuntime runtime, Weights weights, String side, PositionalEncoding positions) {
-    BlockConfig config =
-        new BlockConfig(
+    LayerConfig config =
+        new LayerConfig(
             layers,
             heads,
             heads,
@@ -68,7 +68,7 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
             order,
             false,
             EPSILON);
-    return new BlockLoader(runtime, weights, names(weights, side), config);
+    return new LayerLoader(runtime, weights, names(weights, side), config);
   }
 
   /**
@@ -77,11 +77,11 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
    * @param runtime where it runs
    * @param weights with names from {@code encoder.layers.0.self_attn.in_proj_weight} on
    * @param positions what attention does with positions
-   * @return the blocks, and the last norm if there is one
+   * @return the layers, and the last norm if there is one
    */
   public TransformerEncoder encoder(
       GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
-    return blocks(runtime, weights, "encoder", positions).encoder();
+    return loader(runtime, weights, "encoder", positions).encoder();
   }
 
   /**
@@ -90,11 +90,11 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
    * @param runtime where it runs
    * @param weights with names from {@code decoder.layers.0.self_attn.in_proj_weight} on
    * @param positions what attention does with positions
-   * @return the blocks, and the last norm if there is one
+   * @return the layers, and the last norm if there is one
    */
   public TransformerDecoder decoder(
       GatunRuntime runtime, Weights weights, PositionalEncoding positions) {
-    return blocks(runtime, weights, "decoder", positions).decoder();
+    return loader(runtime, weights, "decoder", positions).decoder();
   }
 
   /**
@@ -124,23 +124,23 @@ public record PaperTransformer(int layers, int heads, Activation activation, Nor
     TransformerEncoder encoder = encoder(runtime, weights, positions);
     TransformerDecoder decoder = decoder(runtime, weights, positions);
     long dim = decoder.dim();
-    Tensor table = BlockLoader.table(weights, "target_embedding.weight", dim);
+    Tensor table = LayerLoader.table(weights, "target_embedding.weight", dim);
     String sourceName = "source_embedding.weight";
     boolean shared = weights.find(sourceName) == null;
     float factor = (float) Math.sqrt(dim);
     Embedding target = new Embedding(runtime, table, factor, positions);
     return new Transformer(
-        "PaperTransformer",
+        "VaswaniTransformer",
         runtime,
         shared
             ? target
             : new Embedding(
-                runtime, BlockLoader.table(weights, sourceName, encoder.dim()), factor, positions),
+                runtime, LayerLoader.table(weights, sourceName, encoder.dim()), factor, positions),
         encoder,
         target,
         decoder,
         weights.find("output.weight") == null
             ? target.output()
-            : BlockLoader.linear(runtime, weights, "output.weight", "output.bias", dim));
+            : LayerLoader.linear(runtime, weights, "output.weight", "output.bias", dim));
   }
 }

@@ -7,10 +7,10 @@ import dev.gatun.nn.PositionalEncoding;
 import java.util.Objects;
 
 /**
- * What the blocks of a family are like, apart from their weights: a family is one of these and a
+ * What the layers of a family are like, apart from their weights: a family is one of these and a
  * {@link WeightNames}.
  *
- * @param layers blocks, 1 or more
+ * @param layers how many, 1 or more
  * @param heads query heads
  * @param kvHeads heads of keys and values, a divisor of heads
  * @param causal mask of self-attention: BOTTOM_RIGHT in decoders, usually NONE in encoders
@@ -18,11 +18,11 @@ import java.util.Objects;
  * @param positions what attention does with positions; an encoding that is added to embeddings does
  *     nothing here
  * @param activation of the feed-forward network
- * @param order where blocks normalize
+ * @param order where layers normalize
  * @param rms whether norms are {@link dev.gatun.nn.RMSNorm}
  * @param epsilon of the norms
  */
-public record BlockConfig(
+public record LayerConfig(
     int layers,
     int heads,
     int kvHeads,
@@ -35,7 +35,7 @@ public record BlockConfig(
     float epsilon) {
 
   /** Checks what weights do not check. */
-  public BlockConfig {
+  public LayerConfig {
     Objects.requireNonNull(causal, "causal");
     Objects.requireNonNull(positions, "positions");
     Objects.requireNonNull(activation, "activation");
@@ -64,10 +64,10 @@ public record BlockConfig(
    * @param epsilon of the norms
    * @return a configuration without positions in attention
    */
-  public static BlockConfig of(
+  public static LayerConfig of(
       NormOrder order, int layers, int heads, Causal causal, Activation activation, float epsilon) {
     PositionalEncoding none = PositionalEncoding.none();
-    return new BlockConfig(
+    return new LayerConfig(
         layers, heads, heads, causal, Float.NaN, none, activation, order, false, epsilon);
   }
 }

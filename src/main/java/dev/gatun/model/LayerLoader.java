@@ -27,15 +27,15 @@ import java.util.function.BiFunction;
 import java.util.function.Supplier;
 
 /**
- * Blocks of a configuration, with the weights that its names find. Weights are used where they lie,
+ * Layers of a configuration, with the weights that its names find. Weights are used where they lie,
  * mapped ones included. One that nothing reads is refused, see {@link WeightNames#beside}.
  */
-public final class BlockLoader {
+public final class LayerLoader {
 
   private final GatunRuntime runtime;
   private final Weights weights;
   private final WeightNames names;
-  private final BlockConfig config;
+  private final LayerConfig config;
 
   /** Null: weights are used where they lie. */
   private WeightSlab slab;
@@ -43,12 +43,12 @@ public final class BlockLoader {
   /**
    * Prepares to load.
    *
-   * @param runtime where the blocks run
-   * @param weights must stay open as long as the blocks are used
+   * @param runtime where the layers run
+   * @param weights must stay open as long as the layers are used
    * @param names what they are called
-   * @param config what the blocks are like
+   * @param config what the layers are like
    */
-  public BlockLoader(GatunRuntime runtime, Weights weights, WeightNames names, BlockConfig config) {
+  public LayerLoader(GatunRuntime runtime, Weights weights, WeightNames names, LayerConfig config) {
     this.runtime = runtime;
     this.weights = weights;
     this.names = names;
@@ -59,7 +59,7 @@ public final class BlockLoader {
    * Has all weights copied that are loaded, blocks, tables and norms, into one piece of memory;
    * those of queries, keys and values of self-attention side by side.
    */
-  BlockLoader copyTo(Arena arena) {
+  LayerLoader copyTo(Arena arena) {
     long floats = 0;
     for (String name : weights.names()) {
       floats += WeightSlab.floats(weights.find(name));
@@ -75,7 +75,7 @@ public final class BlockLoader {
   /**
    * Loads an encoder.
    *
-   * @return blocks without cross-attention, and the last norm if it has a name
+   * @return layers without cross-attention, and the last norm if it has a name
    * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public TransformerEncoder encoder() {
@@ -86,7 +86,7 @@ public final class BlockLoader {
   /**
    * Loads a decoder, with cross-attention if it has names.
    *
-   * @return blocks, and the last norm if it has a name
+   * @return layers, and the last norm if it has a name
    * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public TransformerDecoder decoder() {
@@ -95,14 +95,14 @@ public final class BlockLoader {
   }
 
   /**
-   * Loads blocks.
+   * Loads layers.
    *
    * @return as many as the configuration says
    * @throws IllegalArgumentException naming the weight that is missing or does not fit
    */
   public List<TransformerLayer> layers() {
     for (int n = 0; n < config.layers(); n++) {
-      BlockShapes.check(weights, names, config, n);
+      LayerShapes.check(weights, names, config, n);
     }
     names.refuseUnread(weights, config.layers(), config.rms());
     List<TransformerLayer> layers = new ArrayList<>();
@@ -126,7 +126,7 @@ public final class BlockLoader {
   }
 
   private Norm finalNorm(List<TransformerLayer> layers) {
-    BlockShapes.checkFinalNorm(weights, names, config, layers.getFirst().dim());
+    LayerShapes.checkFinalNorm(weights, names, config, layers.getFirst().dim());
     return names.has(Part.FINAL_NORM) ? norm(Part.FINAL_NORM, 0) : null;
   }
 
@@ -257,12 +257,12 @@ public final class BlockLoader {
   /** A layer of its own for rows of a known size; its weight is {@code [out, in]}, as PyTorch's. */
   static Linear linear(GatunRuntime runtime, Weights weights, String weight, String bias, long in) {
     Tensor matrix = requireMatrix(weights, weight);
-    boolean turned = matrix.size(0) == in;
-    long out = turned && matrix.size(1) != in ? matrix.size(1) : matrix.size(0);
-    BlockShapes.checkMatrix(weight, matrix, WeightOrder.OUT_IN, in, out, "");
+    boolean transposed = matrix.size(0) == in;
+    long out = transposed && matrix.size(1) != in ? matrix.size(1) : matrix.size(0);
+    LayerShapes.checkMatrix(weight, matrix, WeightOrder.OUT_IN, in, out, "");
     Tensor vector = bias == null ? null : weights.find(bias);
     if (vector != null) {
-      BlockShapes.checkVector(bias, vector, out);
+      LayerShapes.checkVector(bias, vector, out);
     }
     return named(
         weight, () -> new Linear(runtime, WeightOrder.OUT_IN, matrix, vector, Activation.NONE));
@@ -304,7 +304,7 @@ public final class BlockLoader {
     Arguments.check(projection + ".weight", weight, DType.FLOAT32, dim, -1, -1, -1);
     Tensor bias = weights.find(projection + ".bias");
     if (bias != null) {
-      BlockShapes.checkVector(projection + ".bias", bias, dim);
+      LayerShapes.checkVector(projection + ".bias", bias, dim);
     }
     Tensor token = require(weights, classToken);
     if (token.dtype() != DType.FLOAT32 || token.elements() != dim) {
@@ -312,10 +312,12 @@ public final class BlockLoader {
           "%s: expected %d elements float32, got %s %s"
               .formatted(classToken, dim, Messages.sizes(token.shape()), token.dtype()));
     }
-    Tensor places = require(weights, positions);
+    Tensor positionTable = require(weights, positions);
     return named(
         projection + ".weight, " + positions,
-        () -> new PatchEmbedding(runtime, arena, height, width, weight, bias, token, places, norm));
+        () ->
+            new PatchEmbedding(
+                runtime, arena, height, width, weight, bias, token, positionTable, norm));
   }
 
   /** A norm of its own, of rows of a known size. */
@@ -345,7 +347,7 @@ public final class BlockLoader {
 
   private static Tensor vector(Weights weights, String name, long dim) {
     Tensor vector = require(weights, name);
-    BlockShapes.checkVector(name, vector, dim);
+    LayerShapes.checkVector(name, vector, dim);
     return vector;
   }
 

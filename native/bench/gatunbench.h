@@ -34,7 +34,7 @@ GATUNBENCH_API void gatunbench_empty(void);
  * Attention as one writes it first, of the heads first .. last - 1 of all batch rows' heads: scores = q k^T by sgemm,
  * softmax of each row, out = scores v by sgemm. Tensors are contiguous [batch][heads][seq][dim], with bshd
  * [batch][seq][heads][dim]; sizes as in gatunbench_shape; scores is scratch of [seq_q][seq_k] that is used again for
- * each head. causal computes the whole square and gives weights to the keys that a row sees. tier chooses the softmax.
+ * each head. causal computes the whole square and gives probabilities to the keys that a row sees. tier chooses the softmax.
  */
 GATUNBENCH_API int32_t gatunbench_naive(const void *cblas_sgemm, int32_t tier, const int64_t sizes[6], int32_t bshd,
     int32_t causal, int64_t first, int64_t last, const float *q, const float *k, const float *v, float *scores,

@@ -90,8 +90,8 @@ double workload_flops(const gatun_attention_desc *d) {
 double workload_error(const gatun_attention_desc *d, const float *q, const float *k, const float *v, const float *out) {
     if (d->batch == 0 || d->seq_q == 0)
         return 0;
-    double worst = 0, *weight = malloc((size_t)d->seq_k * sizeof *weight + 1);
-    if (weight == NULL)
+    double worst = 0, *prob = malloc((size_t)d->seq_k * sizeof *prob + 1);
+    if (prob == NULL)
         return (double)INFINITY;
     for (int64_t sample = 0; sample < 8; sample++) {
         int64_t b = sample % 2 * (d->batch - 1), h = sample % 2 * (d->heads - 1), g = h / (d->heads / d->kv_heads);
@@ -100,23 +100,23 @@ double workload_error(const gatun_attention_desc *d, const float *q, const float
         double most = -INFINITY, sum = 0;
         for (int64_t j = 0; j < keys; j++) {
             const float *y = k + b * d->k_stride[0] + j * d->k_stride[1] + g * d->k_stride[2];
-            weight[j] = 0;
+            prob[j] = 0;
             for (int64_t c = 0; c < d->head_dim; c++)
-                weight[j] += (double)x[c] * (double)y[c];
-            weight[j] /= sqrt((double)d->head_dim);
-            most = weight[j] > most ? weight[j] : most;
+                prob[j] += (double)x[c] * (double)y[c];
+            prob[j] /= sqrt((double)d->head_dim);
+            most = prob[j] > most ? prob[j] : most;
         }
         for (int64_t j = 0; j < keys; j++)
-            sum += weight[j] = exp(weight[j] - most);
+            sum += prob[j] = exp(prob[j] - most);
         for (int64_t c = 0; c < d->head_dim_v; c++) {
             double exact = 0;
             for (int64_t j = 0; j < keys; j++)
-                exact += weight[j] / sum * (double)v[b * d->v_stride[0] + j * d->v_stride[1] + g * d->v_stride[2] + c];
+                exact += prob[j] / sum * (double)v[b * d->v_stride[0] + j * d->v_stride[1] + g * d->v_stride[2] + c];
             double error =
                 fabs(exact - (double)out[b * d->out_stride[0] + row * d->out_stride[1] + h * d->out_stride[2] + c]);
             worst = error <= worst ? worst : isnan(error) ? (double)INFINITY : error;
         }
     }
-    free(weight);
+    free(prob);
     return worst;
 }

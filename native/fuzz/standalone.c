@@ -101,7 +101,7 @@ static int make_corpus(const char *directory) {
         const char *name;
         uint8_t mode;
     } kinds[] = {{"plain", 0}, {"many-rows", 1}, {"many-keys", 2}, {"wide", 4}, {"scaled", 8}, {"aliased", 16},
-        {"packed", 16 | 32}, {"hostile", 64}, {"biased", 128}, {"biased-hostile", 128 | 64 | 8}};
+        {"fused", 16 | 32}, {"hostile", 64}, {"biased", 128}, {"biased-hostile", 128 | 64 | 8}};
     for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
         for (uint64_t n = 0; n < 3; n++) {
             uint8_t data[160];

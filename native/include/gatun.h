@@ -177,7 +177,7 @@ GATUN_API int32_t gatun_attention_workspace_size(
  *     range of float (which scores to base 2 do from 2.3e38 on, and scale * log2(e) * q_d may long before) is
  *     computed in double, slowly: it is right whatever S is, its lse infinite only where no float is as large. In a row whose
  *     largest score is a float, a key beyond that range counts as +inf or -inf, or NaN if its sum overflows both ways.
- *   - An Inf in a live value makes its column Inf, or NaN where its weight has underflowed to 0 or Infs of both signs
+ *   - An Inf in a live value makes its column Inf, or NaN where its probability has underflowed to 0 or Infs of both signs
  *     meet. Sums that overflow on the way (about seq_k * max|v| beyond the float range) are Inf as well.
  *   - Bits of a row depend on its own query, its own keys and values in its own range, the number of query rows of its
  *     sequence, head_dim, head_dim_v, scale and the tier; not on threads, batch, heads, strides, or on what lies in
@@ -375,7 +375,7 @@ GATUN_API int32_t gatun_attention_plan(
  *   - alibi_slopes and relative_position_table may be given together, and to ragged sequences. GATUN_ATTENTION_BIASED
  *     is set exactly where one of them is given: the workspace is larger then.
  *   - The position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
- *     last query stands at the last key; under GATUN_CAUSAL_TOP_LEFT it is i.
+ *     last query has the position of the last key; under GATUN_CAUSAL_TOP_LEFT it is i.
  *   - A bias of -inf masks its entry as a score of -inf does; one of +inf or NaN makes the row NaN. Biases of masked
  *     keys reach nobody. A scale of 0 leaves the biases alone.
  *   - The error bound holds with S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j|, over the keys of the row that
@@ -411,9 +411,9 @@ typedef struct gatun_sgemm_desc {
 } gatun_sgemm_desc;
 
 /**
- * C = alpha * op(A) * op(B) + beta * C, row-major float32, cut into row and column blocks that the caller's thread
+ * C = alpha * op(A) * op(B) + beta * C, row-major float32, cut into pieces, of rows and columns, that the caller's thread
  * and idle workers compute by calling cblas_sgemm, the address of that function in a BLAS with 32-bit integers (LP64)
- * that may be called from several threads and has its own threads switched off. The blocks depend on m, n and k only,
+ * that may be called from several threads and has its own threads switched off. The pieces depend on m, n and k only,
  * so the bits of C do not depend on threads. c must not share memory with a or b.
  */
 GATUN_API int32_t gatun_sgemm(gatun_context *context, const gatun_sgemm_desc *desc, const void *cblas_sgemm,
@@ -445,7 +445,7 @@ typedef struct gatun_linear_desc {
 
 /**
  * A linear layer: C = activation(alpha * op(A) * op(B) + beta * C + bias), bias [n] or NULL added to every row. As
- * gatun_sgemm, and each block gets its bias and activation while it is still in the cache.
+ * gatun_sgemm, and each piece gets its bias and activation while it is still in the cache.
  */
 GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *desc, const void *cblas_sgemm,
     const float *a, const float *b, const float *bias, float *c);
@@ -453,7 +453,7 @@ GATUN_API int32_t gatun_linear(gatun_context *context, const gatun_linear_desc *
 /* ---- rows ------------------------------------------------------------------------------------------------------ */
 
 /*
- * What stands between the products of a Transformer block. Each operation has a descriptor of its own. Row strides are in
+ * What stands between the products of a Transformer layer. Each operation has a descriptor of its own. Row strides are in
  * elements and >= dim, which is 1 .. 2^31 - 1; tensors are [rows][dim], float32, of less than 2^58 elements. An output may be
  * the same tensor (same pointer and stride) as x, residual or gate, but must not overlap them otherwise. Rows are split over
  * the pool; bits do not depend on threads.
@@ -481,7 +481,7 @@ typedef struct gatun_norm_desc {
  * out = (t - mean(t)) / sqrt(variance(t) + epsilon) * gamma + beta, each row on its own, the variance over dim
  * elements (not dim - 1).
  * bias [dim], residual [rows][dim], beta [dim] and sum may be NULL; sum [rows][dim] receives t (the residual stream of
- * pre-norm blocks). Relative to max|t - mean| of a row and max|gamma| the error is below 2e-6.
+ * pre-norm layers). Relative to max|t - mean| of a row and max|gamma| the error is below 2e-6.
  */
 GATUN_API int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *desc, const float *x, const float *bias,
     const float *residual, const float *gamma, const float *beta, float *sum, float *out);

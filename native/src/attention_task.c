@@ -21,34 +21,49 @@ static int64_t sequence(const int32_t *offsets, int64_t all, int64_t max, int64_
     return gatun__within(length, 0, all - *first < max ? all - *first : max);
 }
 
-/* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane; *end: of its lanes, those
- * past the query length included. */
+/* Where a task stands in its call. */
+typedef struct task_place {
+    int64_t batch, kv_head; /* its first key/value head */
+    int64_t row_task;       /* of the call */
+    int64_t row_part;       /* of its heads: which of row_tasks */
+    int64_t key_part;       /* which of key_splits */
+} task_place;
+
+/* Divisions are slow: none by 1. */
+static task_place place_of_task(const gatun__attention_call *c, int64_t index) {
+    const gatun__attention_plan *plan = c->plan;
+    task_place place = {.row_task = index};
+    /* All parts of a head one after the other, since they read the same keys and values. */
+    if (plan->key_splits > 1) {
+        place.row_task = index / plan->key_splits;
+        place.key_part = index % plan->key_splits;
+    }
+    int64_t unit = place.row_task;
+    if (plan->row_tasks > 1) {
+        unit = place.row_task / plan->row_tasks;
+        place.row_part = place.row_task % plan->row_tasks;
+    }
+    int64_t first = unit;
+    if (c->desc->batch > 1) {
+        place.batch = unit / plan->head_tasks;
+        first = unit % plan->head_tasks;
+    }
+    place.kv_head = first * plan->task_heads;
+    /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at
+     * the end. */
+    if (c->desc->causal != GATUN_CAUSAL_NONE)
+        place.row_part = plan->row_tasks - 1 - place.row_part;
+    return place;
+}
+
+/* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane. Returns the end of its lanes,
+ * those past the query length included. */
 static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__attention_task *t) {
     const gatun_attention_desc *d = c->desc;
     const gatun__attention_arguments *a = c->arguments;
-    /* All parts of a head one after the other, since they read the same keys and values. */
     const gatun__attention_plan *plan = c->plan;
-    int64_t row_task = index, key_part = 0;
-    if (plan->key_splits > 1) {
-        row_task = index / plan->key_splits;
-        key_part = index % plan->key_splits;
-    }
-    int64_t unit = row_task, part = 0;
-    if (plan->row_tasks > 1) {
-        unit = row_task / plan->row_tasks;
-        part = row_task % plan->row_tasks;
-    }
-    int64_t batch = 0, first = unit;
-    if (d->batch > 1) {
-        batch = unit / plan->head_tasks;
-        first = unit % plan->head_tasks;
-    }
-    const int64_t kv_head = first * plan->task_heads, left = d->kv_heads - kv_head;
-    /* Under a causal mask the last rows have most keys: they go first, so that no thread is left with a long task at
-     * the end. */
-    if (d->causal != GATUN_CAUSAL_NONE)
-        part = plan->row_tasks - 1 - part;
-
+    const task_place place = place_of_task(c, index);
+    const int64_t batch = place.batch, kv_head = place.kv_head, left = d->kv_heads - kv_head;
     int64_t keys = c->max_keys, rows = c->max_rows, first_key = 0, first_row = 0;
     if (a->cu_seqlens_q != NULL) {
         rows = sequence(&a->cu_seqlens_q[batch], c->all_rows, c->max_rows, &first_row);
@@ -61,7 +76,7 @@ static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__atte
     if (a->query_lengths != NULL)
         rows = gatun__load_within(&a->query_lengths[batch], 0, c->max_rows);
     int64_t group = d->heads == d->kv_heads ? 1 : d->heads / d->kv_heads, head = kv_head * group;
-    int64_t begin = part * plan->task_lanes, end = begin + plan->task_lanes;
+    int64_t begin = place.row_part * plan->task_lanes, end = begin + plan->task_lanes;
     /* Past the end of a ragged sequence lies the next one. */
     int64_t all_rows = a->cu_seqlens_q != NULL ? rows : d->seq_q;
     if (end > all_rows * group)
@@ -90,8 +105,8 @@ static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__atte
         .visible = gatun__key_rule_of(d->causal, rows, keys),
         .head_dim = (int32_t)d->head_dim,
         .head_dim_v = (int32_t)d->head_dim_v,
-        .slopes = a->alibi_slopes == NULL ? NULL : a->alibi_slopes + head,
-        .relative =
+        .alibi_slopes = a->alibi_slopes == NULL ? NULL : a->alibi_slopes + head,
+        .relative_position_table =
             a->relative_position_table == NULL ? NULL : a->relative_position_table + head * (2 * d->relative_span + 1),
         .relative_span = d->relative_span,
         .first_position = gatun__first_position(d->causal, rows, keys),
@@ -103,8 +118,8 @@ static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__atte
     if (plan->key_splits > 1) {
         const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = plan->part_splits;
         t->partial_bytes = plan->partial_bytes;
-        t->partials = c->partials + row_task * splits * t->partial_bytes;
-        t->split_begin = key_part * step;
+        t->partials = c->partials + place.row_task * splits * t->partial_bytes;
+        t->split_begin = place.key_part * step;
         t->split_end = t->split_begin + step < splits ? t->split_begin + step : splits;
     }
     if (t->lane_end > t->lane_begin) {
@@ -169,7 +184,7 @@ static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int d
     const gatun__kernels *kernels = c->kernels;
     if (decode)
         kernels->attention_decode_f32(t);
-    else if (kernels->attention_tiny_f32 != NULL && t->slopes == NULL && t->relative == NULL &&
+    else if (kernels->attention_tiny_f32 != NULL && t->alibi_slopes == NULL && t->relative_position_table == NULL &&
              gatun__is_tiny(t->visible.keys, t->lane_end - t->lane_begin, t->head_dim, t->head_dim_v))
         kernels->attention_tiny_f32(t);
     else
@@ -178,11 +193,34 @@ static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int d
         atomic_fetch_add_explicit(c->blocks_redone, t->redone, memory_order_relaxed);
 }
 
+/* What this thread reads next, for the task to prefetch. same_head: the next task has the keys and values of this one; copied:
+ * this one's are those of the thread's copy. */
+static void add_next(
+    const gatun__attention_call *c, gatun__attention_task *t, int64_t next_index, int same_head, int copied) {
+    const gatun__attention_plan *plan = c->plan;
+    gatun__attention_task next;
+    locate(c, next_index, &next);
+    if (next.q == NULL)
+        return;
+    const int64_t row = next.lane_begin / next.group;
+    t->next_q = next.q + row * next.q_row;
+    t->next_out = next.out + row * next.out_row;
+    t->next_rows = (next.lane_end - next.lane_begin) / next.group;
+    if (plan->key_splits > 1) {
+        const int64_t key = next.split_begin * GATUN__SPLIT_KEYS;
+        t->next_k = key < next.visible.keys ? next.k + key * next.k_row : NULL;
+    } else if (same_head ? !plan->kv_fits_l2 : !copied) {
+        t->next_k = same_head ? t->k : next.k;
+        t->next_v = same_head ? t->v : next.v;
+        t->next_keys = next.visible.keys;
+    }
+}
+
 void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
     gatun__attention_call *c = argument;
     const int64_t index = turn->index;
     const gatun__attention_plan *plan = c->plan;
-    gatun__attention_task task, next;
+    gatun__attention_task task;
     int64_t end = locate(c, index, &task);
     task.blocks = plan->blocks;
     task.q_factor = c->q_factor;
@@ -193,29 +231,14 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
     task.scratch = slot + plan->copy_bytes;
     if (task.lane_end > task.lane_begin) {
         const int64_t parts = plan->row_tasks * plan->key_splits, unit = index / parts;
-        const int decode = task.rows <= GATUN__DECODE_ROWS && task.slopes == NULL && task.relative == NULL;
+        const int decode =
+            task.rows <= GATUN__DECODE_ROWS && task.alibi_slopes == NULL && task.relative_position_table == NULL;
         const int copied = plan->copy == GATUN_COPY_HEADS && !decode && task.visible.keys > 0;
         if (copied)
             take_copy(c, unit, slot, &task);
         task.cold = turn->previous < 0 || turn->previous / parts != unit || !plan->kv_fits_l2;
-        if (turn->next >= 0 && task.visible.keys * (task.lane_end - task.lane_begin) >= 2048) {
-            locate(c, turn->next, &next);
-            if (next.q != NULL) {
-                int64_t row = next.lane_begin / next.group;
-                task.next_q = next.q + row * next.q_row;
-                task.next_out = next.out + row * next.out_row;
-                task.next_rows = (next.lane_end - next.lane_begin) / next.group;
-                const int same = turn->next / parts == unit;
-                if (plan->key_splits > 1) {
-                    const int64_t key = next.split_begin * GATUN__SPLIT_KEYS;
-                    task.next_k = key < next.visible.keys ? next.k + key * next.k_row : NULL;
-                } else if (same ? !plan->kv_fits_l2 : !copied) {
-                    task.next_k = same ? task.k : next.k;
-                    task.next_v = same ? task.v : next.v;
-                    task.next_keys = next.visible.keys;
-                }
-            }
-        }
+        if (turn->next >= 0 && task.visible.keys * (task.lane_end - task.lane_begin) >= 2048)
+            add_next(c, &task, turn->next, turn->next / parts == unit, copied);
         run_kernel(c, &task, decode);
     }
     if (plan->key_splits > 1) {

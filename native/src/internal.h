@@ -16,7 +16,7 @@
             return status_;                                                                                            \
     } while (0)
 
-/* a >= 0; a division takes a while, and most of these are of one or nothing. */
+/* a >= 0; division is slow, and most of these are of one or nothing. */
 static inline int64_t gatun__divide_up(int64_t a, int64_t b) {
     return a <= b ? a > 0 : a / b + (a % b != 0);
 }
@@ -206,7 +206,7 @@ typedef struct gatun__attention_plan {
     int kv_fits_l2;        /* keys and values of a head stay in L2 from one task to the next */
     int32_t copy;          /* GATUN_COPY_* */
     int64_t copy_bytes;    /* of a thread's copy of a head, before its scratch */
-    int32_t key_splits;    /* parts of the keys that are tasks of their own; few rows only, else 1 */
+    int32_t key_splits;    /* parts of the keys that are tasks of their own; 1 unless GATUN_KERNEL_DECODE */
     int64_t part_splits;   /* splits of SPLIT_KEYS keys in one part, but for the last */
     int64_t partial_bytes; /* results of one split of one row task; without parts 0 */
     int64_t scratch_bytes; /* of one thread, copy_bytes included */

@@ -20,7 +20,7 @@ enum {
     GATUN__SPLIT_KEYS = 2048,
 };
 
-/* Sequences of at most so many query rows are computed by attention_decode_f32: that decides bits as well. */
+/* A sequence of at most DECODE_ROWS query rows is computed by attention_decode_f32: that decides bits as well. */
 enum { GATUN__DECODE_ROWS = 4 };
 
 #define GATUN__LOG_2 0.69314718055994531
@@ -62,11 +62,12 @@ enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
  * loaded.
  */
 typedef struct gatun__attention_task {
-    const float *q; /* of batch row and first head of the group */
-    const float *k;
-    const float *v;
-    float *out;
-    float *lse;            /* or NULL */
+    /* Of one batch row and the first head of the group; axes as in attention_f32.h. */
+    const float *q;        /* [rows][group][head_dim] */
+    const float *k;        /* [keys][head_dim] */
+    const float *v;        /* [keys][head_dim_v] */
+    float *out;            /* [rows][group][head_dim_v] */
+    float *lse;            /* [rows][group], or NULL */
     int64_t q_row, q_head; /* strides in elements */
     int64_t k_row, v_row;
     int64_t out_row, out_head;
@@ -85,12 +86,12 @@ typedef struct gatun__attention_task {
      * scale in use. */
     float q_factor, q_power;
     /* Biases of the group's heads, or NULL. */
-    const float *slopes;    /* of first head of the group */
-    const float *relative;  /* [group][2 * relative_span + 1] */
-    int64_t relative_span;  /* 0 .. GATUN_MAX_RELATIVE_SPAN */
-    int64_t first_position; /* of row 0, on the scale of keys */
-    int copy_tiles;         /* each tile of keys and values is copied to rows one after the other before it is used */
-    int collide;            /* rows of keys or values compete for a part of L1 */
+    const float *alibi_slopes;            /* [group] */
+    const float *relative_position_table; /* [group][2 * relative_span + 1] */
+    int64_t relative_span;                /* 0 .. GATUN_MAX_RELATIVE_SPAN */
+    int64_t first_position;               /* of row 0, on the scale of keys */
+    int copy_tiles; /* each tile of keys and values is copied to rows one after the other before it is used */
+    int collide;    /* rows of keys or values compete for a part of L1 */
     /* What comes next, to be prefetched: whether this thread has probably not read these keys and values lately; rows of
      * the queries and outputs of another task, or NULL; and of its keys and values, or NULL if they are the same. */
     int cold;
@@ -189,7 +190,7 @@ typedef struct gatun__kernels {
 /*
  * Biases depend on row - key and head, and lanes are (row, head) in that order: the biases of all lanes of a task and
  * all keys of a tile lie in one array, those of the next key this many elements before. They overlap where a task holds
- * several rows; heads that it does not hold take no room.
+ * several rows; heads that it does not hold take no space.
  */
 static inline int64_t gatun__bias_step(int64_t group, int64_t task_lanes) {
     return group < task_lanes ? group : task_lanes;
@@ -205,8 +206,8 @@ static inline int64_t gatun__decode_partial_bytes(int64_t lanes, int64_t head_di
 }
 
 /* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_group: 0
- * without biases. copy_tiles: as in a task. */
+ * without biases. copy_element_bytes: of keys and values whose tiles are copied; 0: they are not. */
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
-    int merged_splits, int64_t bias_group, int copy_tiles);
+    int merged_splits, int64_t bias_group, int64_t copy_element_bytes);
 
 #endif

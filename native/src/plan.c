@@ -36,7 +36,7 @@ static int rows_collide(int64_t stride, int64_t dim, int64_t element_bytes) {
     return covered < sets && covered * ways < GATUN__TILE_KEYS * lines;
 }
 
-/* Cycles that a thread needs to have for itself, to be worth the bookkeeping and the shared lines. */
+/* The minimum work per thread, in cycles: less is not worth the bookkeeping and the shared cache lines. */
 static const double THREAD_CYCLES = 20000;
 
 double gatun__cycles(int32_t tier, double fmas, double bytes) {
@@ -102,7 +102,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     const double cycles = cycles_of(desc, tier, keys * (double)desc->seq_q, keys);
     plan->threads = useful_threads(cycles, plan->threads);
     plan->work_ns = gatun__cycles_ns(cycles);
-    int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* a division takes a while */
+    int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* division is slow */
     int64_t lanes = desc->seq_q * group;
     int64_t row_blocks = gatun__divide_up(lanes, block_lanes);
 
@@ -123,20 +123,20 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     /* With twice as many each tile comes half as often; not where too few tasks would be left. */
     int64_t most = row_blocks >= 16 || plan->copy == GATUN_COPY_TILES ? 8 : 4;
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
-     * its task has time to fetch what comes next if that is not near. */
-    const int far = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
-    if (square_causal && group == 1 && far && row_blocks <= 4 && row_blocks * block_bytes > caches->l1d * 3 / 4)
+     * its task has time to prefetch for the next one where keys and values of the call exceed L2. */
+    const int exceeds_l2 = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
+    if (square_causal && group == 1 && exceeds_l2 && row_blocks <= 4 && row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
     int64_t blocks = most < row_blocks ? most : row_blocks;
     if (blocks * block_bytes > caches->l2 / 3)
         blocks = caches->l2 / 3 / block_bytes;
     blocks = blocks < 1 ? 1 : blocks;
-    /* Enough tasks for the threads come first, since what is left when one of them has run out is lost, and one whose core
-     * others use as well is slow: four each, and sixteen while smaller ones cost little, as keys and values stay in L2. */
+    /* Enough tasks for the threads come first, since threads idle while the last tasks run, and one that shares its core is
+     * slow: four tasks for each, and sixteen while smaller ones cost little, as keys and values fit L2. */
     const int64_t heads = desc->batch * desc->kv_heads;
-    const int stay = head_bytes <= caches->l2 / 2;
+    const int fits_l2 = head_bytes <= caches->l2 / 2;
     while (plan->threads > 1 && blocks > 1 &&
-           heads * gatun__divide_up(row_blocks, blocks) < (stay && blocks > 2 ? 16 : 4) * (int64_t)plan->threads)
+           heads * gatun__divide_up(row_blocks, blocks) < (fits_l2 && blocks > 2 ? 16 : 4) * (int64_t)plan->threads)
         blocks--;
     if (choices != NULL) {
         blocks = choices->blocks;
@@ -148,14 +148,14 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->blocks = (int32_t)blocks;
     plan->task_lanes = blocks * block_lanes;
     plan->row_tasks = gatun__divide_up(row_blocks, blocks);
-    /* The work between tiny heads is worth as much as a head. */
+    /* What lies between tiny heads takes as long as a head. */
     plan->task_heads = 1;
     if (plan->kernel == GATUN_KERNEL_TINY)
         plan->task_heads =
             plan->threads > 1 ? gatun__divide_up(desc->kv_heads, 4 * (int64_t)plan->threads) : desc->kv_heads;
     plan->head_tasks = gatun__divide_up(desc->kv_heads, plan->task_heads);
     plan->tasks = desc->batch * plan->head_tasks * plan->row_tasks;
-    plan->kv_fits_l2 = plan->copy != GATUN_COPY_TILES && stay;
+    plan->kv_fits_l2 = plan->copy != GATUN_COPY_TILES && fits_l2;
     if (plan->copy == GATUN_COPY_HEADS)
         plan->copy_bytes = GATUN__COPY_HEADER + aligned(desc->seq_k * desc->head_dim * kv_bytes) +
                            aligned(desc->seq_k * desc->head_dim_v * kv_bytes);
@@ -163,7 +163,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->scratch_bytes =
         plan->copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan->blocks, (int32_t)desc->head_dim,
                                (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
-                               plan->copy == GATUN_COPY_TILES);
+                               plan->copy == GATUN_COPY_TILES ? kv_bytes : 0);
     plan->parts_offset = plan->workspace_bytes = plan->scratch_bytes * plan->threads;
     cut_keys(desc, plan);
 }
@@ -179,7 +179,7 @@ void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attent
 }
 
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
-    int merged_splits, int64_t bias_group, int copy_tiles) {
+    int merged_splits, int64_t bias_group, int64_t copy_element_bytes) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
@@ -187,8 +187,8 @@ int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int3
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
     int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;
-    int64_t copies =
-        copy_tiles ? aligned(GATUN__TILE_KEYS * head_dim * f) + aligned(GATUN__TILE_KEYS * head_dim_v * f) : 0;
+    int64_t copies = aligned(GATUN__TILE_KEYS * head_dim * copy_element_bytes) +
+                     aligned(GATUN__TILE_KEYS * head_dim_v * copy_element_bytes);
     return aligned(lanes * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * f) /* scores of a tile and a chain that waits */
            + 2 * aligned(lanes * f)                                    /* their rescaling */
            + aligned(lanes * GATUN__TILE_KEYS * f)                     /* which scores are live */

@@ -1,8 +1,8 @@
 /*
- * The pool: threads - 1 workers that help whoever calls.
+ * The pool: threads - 1 workers that help callers with their tasks.
  *
  * A call is a job on its caller's stack, in a list under a lock. Its tasks are divided among the slots, the caller's and
- * each helper's: neighbours to the same thread, since they read the same and write side by side, and so that a thread
+ * each helper's: neighbors to the same thread, since they read the same and write side by side, and so that a thread
  * knows what comes next. Whoever has run out takes from the end of another's, so nothing waits for a helper that came
  * late or not at all. The caller leaves when no task is left and the helpers of its own job are done with the one they
  * hold: it never waits for another caller's job, and with all workers busy it does everything itself.
@@ -41,7 +41,7 @@ typedef struct job {
     int32_t shares;         /* slots beyond them have the share of slot % shares */
     int32_t helpers_wanted; /* guarded by the pool's lock, like all below but the shares */
     int32_t helpers_joined;
-    int taken;                      /* no task is left: its seats are closed */
+    int taken;                      /* no task is left, so that no helper may join */
     _Atomic int32_t helpers_active; /* also read without the lock, as a hint */
     int64_t helped;
     int waiting;
@@ -54,10 +54,10 @@ struct gatun__pool {
     pthread_cond_t wake; /* a job was opened, or stop */
     pthread_cond_t done; /* some job's last helper left */
     job *first;
-    _Atomic int32_t seats;  /* helpers that open jobs still want; read without the lock */
-    int32_t sleeping, busy; /* workers; the others look for work */
-    int64_t alone_ns;       /* work of calls in a row for which nobody was woken */
-    int64_t last_end;       /* of a call, on the clock of gatun__nanoseconds() */
+    _Atomic int32_t open_slots; /* helpers that open jobs still want; read without the lock */
+    int32_t sleeping, busy;     /* workers; the others look for work */
+    int64_t alone_ns;           /* work of calls in a row for which nobody was woken */
+    int64_t last_end;           /* of a call, on the clock of gatun__nanoseconds() */
     _Atomic int stop;
     _Atomic uint64_t helped; /* tasks that workers ran */
     int32_t workers;
@@ -129,16 +129,15 @@ static job *job_to_help(gatun__pool *pool) {
     return NULL;
 }
 
-/* Nobody else shall join: all tasks are taken. */
-static void close_seats(gatun__pool *pool, job *j) {
+/* All tasks are taken: no other helper joins. */
+static void close_slots(gatun__pool *pool, job *j) {
     if (j->taken)
         return;
     j->taken = 1;
-    atomic_fetch_sub_explicit(&pool->seats, j->helpers_wanted - j->helpers_joined, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&pool->open_slots, j->helpers_wanted - j->helpers_joined, memory_order_relaxed);
 }
 
-/* With the lock: how many workers shall be woken for a job that wants so many helpers. Those that are awake and idle come by
- * themselves. */
+/* With the lock: how many workers to wake for a job that wants so many helpers. Awake idle workers join without a signal. */
 static int32_t to_wake(gatun__pool *pool, int32_t helpers, int64_t work_ns) {
     const int32_t missing = helpers - (pool->workers - pool->sleeping - pool->busy);
     if (pool->sleeping == 0 || missing <= 0) {
@@ -161,8 +160,8 @@ static void relax_some(void) {
 }
 
 /* Without the lock: an idle worker must not slow the callers down. */
-static void look_for_seats(gatun__pool *pool, int64_t until) {
-    while (atomic_load_explicit(&pool->seats, memory_order_relaxed) == 0 &&
+static void look_for_slots(gatun__pool *pool, int64_t until) {
+    while (atomic_load_explicit(&pool->open_slots, memory_order_relaxed) == 0 &&
            !atomic_load_explicit(&pool->stop, memory_order_relaxed) && gatun__nanoseconds() < until)
         relax_some();
 }
@@ -170,12 +169,12 @@ static void look_for_seats(gatun__pool *pool, int64_t until) {
 /* Returns with the lock: a job, or NULL for the end. */
 static job *next_job(gatun__pool *pool) {
     for (int64_t until = gatun__nanoseconds() + IDLE_NS;;) {
-        look_for_seats(pool, until);
+        look_for_slots(pool, until);
         pthread_mutex_lock(&pool->lock);
         job *j = job_to_help(pool);
         if (j != NULL || atomic_load_explicit(&pool->stop, memory_order_relaxed))
             return j;
-        /* With time left it came too late for a seat; perhaps not for the next one. */
+        /* Too late for this slot; while time is left there may be another. */
         if (gatun__nanoseconds() >= until) {
             pool->sleeping++;
             pthread_cond_wait(&pool->wake, &pool->lock);
@@ -199,13 +198,13 @@ static void *worker(void *argument) {
         }
         int32_t slot = ++j->helpers_joined;
         pool->busy++;
-        atomic_fetch_sub_explicit(&pool->seats, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&pool->open_slots, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&j->helpers_active, 1, memory_order_relaxed);
         pthread_mutex_unlock(&pool->lock);
         int64_t count = run_tasks(j, slot);
         pthread_mutex_lock(&pool->lock);
         pool->busy--;
-        close_seats(pool, j);
+        close_slots(pool, j);
         j->helped += count;
         if (atomic_fetch_sub_explicit(&j->helpers_active, 1, memory_order_relaxed) == 1 && j->waiting)
             pthread_cond_broadcast(&pool->done);
@@ -259,16 +258,16 @@ int64_t gatun__pool_run_grains(gatun__pool *pool, int32_t threads, int64_t tasks
         pool->first->previous_job = &j;
     pool->first = &j;
     const int32_t signals = to_wake(pool, helpers, work_ns);
-    atomic_fetch_add_explicit(&pool->seats, helpers, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->open_slots, helpers, memory_order_relaxed);
     pthread_mutex_unlock(&pool->lock);
-    /* Without the lock, which whoever comes needs at once. */
+    /* After unlocking: a woken worker needs the lock. */
     for (int32_t i = 0; i < signals; i++)
         pthread_cond_signal(&pool->wake);
 
     run_tasks(&j, 0);
 
     pthread_mutex_lock(&pool->lock);
-    close_seats(pool, &j);
+    close_slots(pool, &j);
     if (atomic_load_explicit(&j.helpers_active, memory_order_relaxed) > 0) {
         pthread_mutex_unlock(&pool->lock);
         wait_awake(&j);

@@ -13,10 +13,10 @@
 static const double FMAS_A_CYCLE = 2;
 /* Check, plan and job: about 150 ns. */
 static const double CALL_CYCLES = 500;
-/* Keys that a lane pays for on the diagonal and does not see: 7.5 since its vector does, the others for register blocks of
- * one vector. */
+/* Masked keys on the diagonal that a lane costs all the same: 7.5 since another lane of its vector sees them, the rest for
+ * register blocks of one vector. */
 static const double DIAGONAL_KEYS = 13.5;
-/* What one core reads from memory, and the clock at which it was measured: the bound of few rows. */
+/* What one core reads from memory, and the clock at which it was measured: the bound of decoding. */
 static const double MEMORY_BYTES_A_SECOND = 30e9, CLOCK_HZ = 3.5e9;
 /* Columns of values below which there are too few register blocks to hide exponentials between. */
 enum { HIDING_DIM = 32 };
@@ -29,8 +29,8 @@ typedef struct costs {
     double ends;
     /* Cycles per vector of queries: transposing them and their outputs, limits, division. */
     double transposes;
-    /* Cycles per vector of scores and element of key and value, where these do not stay in L2. */
-    double far;
+    /* Cycles per vector of scores and element of key and value, where a head of these exceeds L2. */
+    double exceeds_l2;
 } costs;
 
 /* Fitted to one head, head_dim 32 .. 128, seq 128 .. 2048 and full as well as causal (avx2: 512 and 2048, full): within 3
@@ -75,9 +75,9 @@ static double general_cycles(const gatun_attention_desc *d, const gatun__attenti
     if (exposed > keys || d->head_dim_v < HIDING_DIM)
         exposed = keys;
     const double elements = (double)(d->head_dim + d->head_dim_v), products = elements / FMAS_A_CYCLE;
-    const double far = plan->kv_fits_l2 ? 0 : elements * c->far;
-    return vectors *
-           (keys * (products + c->ends + far) + exposed * c->exposed + (keys - exposed) * c->hidden + c->transposes);
+    const double exceeds_l2 = plan->kv_fits_l2 ? 0 : elements * c->exceeds_l2;
+    return vectors * (keys * (products + c->ends + exceeds_l2) + exposed * c->exposed + (keys - exposed) * c->hidden +
+                         c->transposes);
 }
 
 /* Of one key/value head: keys and values are read once, whatever is computed meanwhile is hidden. */

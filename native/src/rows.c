@@ -1,4 +1,4 @@
-/* Entry points over rows: normalisation, activation, embedding, pooling, softmax, rotation. */
+/* Entry points over rows: normalization, activation, embedding, pooling, softmax, rotation. */
 #include "internal.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /*
- * Products by the caller's BLAS, cut into blocks over the pool. OpenBLAS packs its operands again for every call: a block
- * of r rows and c columns packs depth (r + c) numbers for depth r c multiplications, so that blocks are large and near
- * square, up to 512 rows and 1024 columns, smaller only to make four of them. Up to 128 rows they are cut into columns
+ * Products by the caller's BLAS, cut into pieces over the pool. OpenBLAS copies its operands into its own order again for every
+ * call: a piece of r rows and c columns copies depth (r + c) numbers for depth r c multiplications, so that pieces are large and
+ * nearly square, up to 512 rows and 1024 columns, smaller only to make four of them. Up to 128 rows they are cut into columns
  * alone. Cut by shape alone, never by the number of threads.
  */
 #include "internal.h"
@@ -9,8 +9,8 @@
 #include <string.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 }; /* of cblas.h */
-enum { BLOCK_ROWS = 512, BLOCK_COLUMNS = 1024, LEAST_BLOCKS = 4 };
-enum { FEW_ROWS = 128, FEW_ROWS_COLUMNS = 256, SMALL_PRODUCT = 1000000, SMALL_ROWS = 64 };
+enum { PIECE_ROWS = 512, PIECE_COLUMNS = 1024, LEAST_PIECES = 4 };
+enum { SHORT_ROWS = 128, SHORT_COLUMNS = 256, SMALL_PRODUCT = 1000000, SMALL_ROWS = 64 };
 
 typedef void (*cblas_sgemm_function)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
     const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
@@ -35,16 +35,16 @@ typedef struct product {
     const float *a, *b, *bias;
     float *c;
     gatun__activation_kernel *activation;
-    int64_t block_rows, block_columns, column_blocks;
+    int64_t piece_rows, piece_columns, column_pieces;
 } product;
 
-static void run_block(void *argument, const gatun__turn *turn) {
+static void run_piece(void *argument, const gatun__turn *turn) {
     const int64_t index = turn->index;
     const product *p = argument;
     const product_desc *d = p->desc;
-    int64_t row = index / p->column_blocks * p->block_rows, column = index % p->column_blocks * p->block_columns;
-    int64_t rows = d->m - row < p->block_rows ? d->m - row : p->block_rows;
-    int64_t columns = d->n - column < p->block_columns ? d->n - column : p->block_columns;
+    int64_t row = index / p->column_pieces * p->piece_rows, column = index % p->column_pieces * p->piece_columns;
+    int64_t rows = d->m - row < p->piece_rows ? d->m - row : p->piece_rows;
+    int64_t columns = d->n - column < p->piece_columns ? d->n - column : p->piece_columns;
     int transpose_a = (d->flags & GATUN_SGEMM_TRANSPOSE_A) != 0,
         transpose_b = (d->flags & GATUN_SGEMM_TRANSPOSE_B) != 0;
     p->sgemm(ROW_MAJOR, transpose_a ? TRANSPOSE : NO_TRANSPOSE, transpose_b ? TRANSPOSE : NO_TRANSPOSE, (int)rows,
@@ -70,29 +70,29 @@ static int64_t part(int64_t size, int64_t most) {
 }
 
 /*
- * Columns of a block that has all m rows. Up to 100^3 multiplications OpenBLAS reads its operands where they lie instead
- * of packing them first, which for few rows is what most of the time goes to.
+ * Columns of a piece that has all m rows. Up to 100^3 multiplications OpenBLAS reads its operands where they lie instead
+ * of copying them first, which takes most of the time where rows are few.
  */
-static int64_t columns_of_block(int64_t m, int64_t k) {
+static int64_t columns_of_piece(int64_t m, int64_t k) {
     double fit = SMALL_PRODUCT / ((double)m * (double)k);
-    return m > SMALL_ROWS || fit < 16 || fit > FEW_ROWS_COLUMNS ? FEW_ROWS_COLUMNS : (int64_t)fit / 16 * 16;
+    return m > SMALL_ROWS || fit < 16 || fit > SHORT_COLUMNS ? SHORT_COLUMNS : (int64_t)fit / 16 * 16;
 }
 
-static int64_t blocks(const product *p) {
-    return gatun__divide_up(p->desc->m, p->block_rows) * gatun__divide_up(p->desc->n, p->block_columns);
+static int64_t pieces(const product *p) {
+    return gatun__divide_up(p->desc->m, p->piece_rows) * gatun__divide_up(p->desc->n, p->piece_columns);
 }
 
 static void cut(product *p) {
     int64_t m = p->desc->m, n = p->desc->n;
-    if (m <= FEW_ROWS) {
-        if (n > FEW_ROWS_COLUMNS)
-            p->block_columns = part(n, columns_of_block(m, p->desc->k));
+    if (m <= SHORT_ROWS) {
+        if (n > SHORT_COLUMNS)
+            p->piece_columns = part(n, columns_of_piece(m, p->desc->k));
         return;
     }
-    p->block_rows = part(m, BLOCK_ROWS);
-    p->block_columns = part(n, BLOCK_COLUMNS);
-    while (blocks(p) < LEAST_BLOCKS && (p->block_rows > 16 || p->block_columns > 16)) {
-        int64_t *larger = p->block_columns >= p->block_rows ? &p->block_columns : &p->block_rows;
+    p->piece_rows = part(m, PIECE_ROWS);
+    p->piece_columns = part(n, PIECE_COLUMNS);
+    while (pieces(p) < LEAST_PIECES && (p->piece_rows > 16 || p->piece_columns > 16)) {
+        int64_t *larger = p->piece_columns >= p->piece_rows ? &p->piece_columns : &p->piece_rows;
         *larger = part(*larger, (*larger + 1) / 2);
     }
 }
@@ -136,17 +136,17 @@ static int32_t multiply(gatun_context *context, const product_desc *d, const voi
         .bias = bias,
         .c = c,
         .activation = context->kernels->activation_f32,
-        .block_rows = d->m,
-        .block_columns = d->n};
+        .piece_rows = d->m,
+        .piece_columns = d->n};
     /* C has no conversion between object and function pointers; POSIX gives them the same representation. */
     memcpy(&p.sgemm, &cblas_sgemm, sizeof p.sgemm);
     /* Below about 20 microseconds of work a second thread costs more than it brings. */
     const double m = (double)d->m, n = (double)d->n, k = (double)d->k, fmas = m * n * k;
     if (fmas > 2e6)
         cut(&p);
-    p.column_blocks = gatun__divide_up(d->n, p.block_columns);
+    p.column_pieces = gatun__divide_up(d->n, p.piece_columns);
     const double cycles = gatun__cycles(context->kernels->tier, fmas, (m * k + k * n + m * n) * sizeof *c);
-    gatun__context_run(context, d->max_threads, blocks(&p), gatun__cycles_ns(cycles), run_block, &p);
+    gatun__context_run(context, d->max_threads, pieces(&p), gatun__cycles_ns(cycles), run_piece, &p);
     return GATUN_OK;
 }
 

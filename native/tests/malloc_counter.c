@@ -1,6 +1,6 @@
 /*
  * Every function goes on to glibc's own by its internal name, __libc_malloc and so on: no dlsym, which itself
- * allocates, and nothing to initialise, so that it works from the first call of the dynamic loader on.
+ * allocates, and nothing to initialize, so that it works from the first call of the dynamic loader on.
  */
 #define _GNU_SOURCE
 #include "malloc_counter.h"

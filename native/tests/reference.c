@@ -129,13 +129,13 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
         if (score[j] == -HUGE_VAL) {
             continue;
         }
-        double weight = exp(score[j] - greatest);
-        bias_sum += biased ? weight * fabs(bias_of(p, b, h, i, j)) : 0;
+        double prob = exp(score[j] - greatest);
+        bias_sum += biased ? prob * fabs(bias_of(p, b, h, i, j)) : 0;
         const float *value = v + j * v_stride;
         double largest = 0;
-        sum += weight;
+        sum += prob;
         for (int64_t d = 0; d < p->head_dim_v; d++) {
-            out[d] += weight * (double)value[d];
+            out[d] += prob * (double)value[d];
             double size = fabs((double)value[d]);
             largest = size > largest && size <= (double)FLT_MAX ? size : largest;
         }
@@ -145,7 +145,7 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
         out[d] /= sum;
     }
     row->lse = greatest + log(sum);
-    /* gatun.h has the greatest |bias|; an error of a score counts by the weight of its key, twice where the value
+    /* gatun.h has the greatest |bias|; an error of a score counts by the prob of its key, twice where the value
      * differs in sign from the result */
     row->score += fmin(greatest_bias, 2 * bias_sum / sum);
 }
@@ -179,9 +179,9 @@ void expected_destroy(expected *want) {
  * A score is a chain of at most head_dim float roundings, each of at most 2^-24 of a partial sum that is itself at
  * most S: head_dim / 2 * 2^-24 * S is the mean of a chain whose partial sums grow evenly, and 8 covers scale, the
  * exponential's argument and the lanes' tree. On values drawn from a distribution the roundings have random signs
- * and most of them cancel, so that 8 alone is enough. An error e of a score moves its weight by the factor exp(e),
+ * and most of them cancel, so that 8 alone is enough. An error e of a score moves its prob by the factor exp(e),
  * and so the output by at most e * max|v|; the constant 2e-6 (17 units in the last place) is for the exponential,
- * the sum of the weights and the weighted sum of values, whose bias must not grow with the number of keys. Below
+ * the sum of the probs and the sum of values times probs, whose bias must not grow with the number of keys. Below
  * the least normal number float has absolute steps of 2^-149, one half for each addition.
  */
 static double score_error(const problem *p, const row_bound *row) {

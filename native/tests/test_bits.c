@@ -164,7 +164,7 @@ static void repetition(void) {
     each(repeated);
 }
 
-/* ---- neighbours ---- */
+/* ---- neighbors ---- */
 
 /* The part of p that is batch row b with the query heads from h on and the key/value heads from g on. */
 static problem part_of(const problem *p, int64_t b, int64_t h, int64_t heads, int64_t g, int64_t kv_heads) {

@@ -84,17 +84,21 @@ static void test_norm_f32(gatun_context *context) {
     desc.out_row = c.out.row;
     desc.epsilon = 1e-5f;
     float gamma[DIM];
-    for (int i = 0; i < DIM; i++)
+    for (int i = 0; i < DIM; i++) {
         gamma[i] = 1;
+    }
     CHECK_STATUS(gatun_norm(context, &desc, c.x.data, NULL, NULL, gamma, NULL, NULL, c.out.data), GATUN_OK);
     for (int64_t r = 0; r < ROWS; r++) {
         double mean = 0, variance = 0;
-        for (int64_t i = 0; i < DIM; i++)
+        for (int64_t i = 0; i < DIM; i++) {
             mean += (double)*at(&c.x, r, i) / DIM;
-        for (int64_t i = 0; i < DIM; i++)
+        }
+        for (int64_t i = 0; i < DIM; i++) {
             variance += ((double)*at(&c.x, r, i) - mean) * ((double)*at(&c.x, r, i) - mean) / DIM;
-        for (int64_t i = 0; i < DIM; i++)
+        }
+        for (int64_t i = 0; i < DIM; i++) {
             check_element(&c.out, r, i, ((double)*at(&c.x, r, i) - mean) / sqrt(variance + 1e-5), 1e-5);
+        }
     }
     free_rows(&c);
 }
@@ -106,11 +110,12 @@ static void test_activation_f32(gatun_context *context) {
         desc.x_row = c.x.row;
         desc.out_row = c.out.row;
         CHECK_STATUS(gatun_activation(context, &desc, c.x.data, NULL, NULL, c.out.data), GATUN_OK);
-        for (int64_t r = 0; r < ROWS; r++)
+        for (int64_t r = 0; r < ROWS; r++) {
             for (int64_t i = 0; i < DIM; i++) {
                 const double x = (double)*at(&c.x, r, i);
                 check_element(&c.out, r, i, activation_exact(kind, x), 5e-7 * fmax(1, fabs(x)));
             }
+        }
     }
     free_rows(&c);
 }
@@ -124,8 +129,9 @@ static void test_pool_f32(gatun_context *context) {
     CHECK_STATUS(gatun_pool(context, &desc, c.x.data, offsets, c.out.data), GATUN_OK);
     for (int64_t i = 0; i < DIM; i++) {
         double mean = 0;
-        for (int64_t r = 0; r < ROWS; r++)
+        for (int64_t r = 0; r < ROWS; r++) {
             mean += (double)*at(&c.x, r, i) / ROWS;
+        }
         check_element(&c.out, 0, i, mean, 1e-6);
     }
     free_rows(&c);
@@ -139,10 +145,12 @@ static void test_softmax_f32(gatun_context *context) {
     CHECK_STATUS(gatun_softmax(context, &desc, c.x.data, c.out.data), GATUN_OK);
     for (int64_t r = 0; r < ROWS; r++) {
         double sum = 0;
-        for (int64_t i = 0; i < DIM; i++)
+        for (int64_t i = 0; i < DIM; i++) {
             sum += exp((double)*at(&c.x, r, i));
-        for (int64_t i = 0; i < DIM; i++)
+        }
+        for (int64_t i = 0; i < DIM; i++) {
             check_element(&c.out, r, i, exp((double)*at(&c.x, r, i)) / sum, 1e-6);
+        }
     }
     free_rows(&c);
 }
@@ -168,13 +176,14 @@ static void test_rotary_f32(gatun_context *context) {
         }
     }
     CHECK_STATUS(gatun_rotary(context, &desc, c.x.data, positions, &cosines[0][0], &sines[0][0], c.out.data), GATUN_OK);
-    for (int64_t r = 0; r < ROWS; r++)
+    for (int64_t r = 0; r < ROWS; r++) {
         for (int64_t i = 0; i < HALF; i++) {
             const double a = (double)*at(&c.x, r, i), b = (double)*at(&c.x, r, i + HALF);
             const double co = (double)cosines[positions[r]][i], si = (double)sines[positions[r]][i];
             check_element(&c.out, r, i, a * co - b * si, 1e-6);
             check_element(&c.out, r, i + HALF, b * co + a * si, 1e-6);
         }
+    }
     free_rows(&c);
 }
 
@@ -191,8 +200,9 @@ static gatun_context *counted_context(int32_t tier, gatun__kernels *copy) {
     int32_t tiers[MAX_TIERS];
     const int count = test_tiers(tiers);
     bool wanted = false;
-    for (int t = 0; t < count; t++)
+    for (int t = 0; t < count; t++) {
         wanted |= tiers[t] == tier;
+    }
     gatun_context *context = wanted ? new_context(tier, 1) : NULL;
     if (context != NULL) {
         *copy = *context->kernels;
@@ -264,9 +274,11 @@ static void complete(void) {
 }
 
 static bool is_tier(const char *text) {
-    for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++)
-        if (strcmp(text, gatun_tier_name(tier)) == 0)
+    for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++) {
+        if (strcmp(text, gatun_tier_name(tier)) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -287,16 +299,18 @@ static void files(void) {
             char name[256];
             snprintf(name, sizeof name, "%s", file->d_name);
             char *end = strrchr(name, '.');
-            if (end == NULL || strcmp(end, ".c") != 0)
+            if (end == NULL || strcmp(end, ".c") != 0) {
                 continue;
+            }
             *end = '\0';
             const char *last = strrchr(name, '_');
             CHECK(
                 last != NULL && is_tier(last + 1), "%s/%s: expected a name that ends in _<tier>.c", path, file->d_name);
             sources++;
         }
-        if (files != NULL)
+        if (files != NULL) {
             closedir(files);
+        }
     }
     closedir(folders);
     CHECK(sources > 0, "no kernel found in %s", root);

@@ -240,7 +240,7 @@ static void courses(void) {
 
 /*
  * Scores so large that the bound on their rounding allows anything. But they are equal or differ by more than exp
- * can tell, without any rounding of a dot product, so the weights are exactly equal or 0: out is the mean of the
+ * can tell, without any rounding of a dot product, so the probs are exactly equal or 0: out is the mean of the
  * values at the greatest scores.
  */
 static void huge_scores(void) {
@@ -286,7 +286,7 @@ static void huge_scores(void) {
 /* ---- values ---- */
 
 /*
- * Equal weights and equal values: an error that every addition makes in the same direction would grow with the
+ * Equal probs and equal values: an error that every addition makes in the same direction would grow with the
  * number of keys.
  */
 static void constant_values(void) {

@@ -311,7 +311,7 @@ static void copies(void) {
     }
 }
 
-/* Parts of the keys are tasks where few rows leave threads without any: of whole splits, four tasks a thread. */
+/* Parts of the keys are tasks where decoding leaves threads without any: of whole splits, four tasks a thread. */
 static void key_parts(void) {
     static const struct {
         int64_t batch, heads, kv_heads, seq_q, seq_k, dim;
@@ -322,7 +322,7 @@ static void key_parts(void) {
         {1, 4, 1, 1, 32768, 128, GATUN_CAUSAL_NONE, 8, 16, 1, 16, 64 + 16 * 2112},
         {1, 4, 1, 4, 32768, 128, GATUN_CAUSAL_BOTTOM_RIGHT, 8, 16, 1, 16, 64 + 16 * 16 * 130 * 4},
         {1, 4, 1, 4, 32768, 128, GATUN_CAUSAL_TOP_LEFT, 8, 1, 16, 1, 0}, /* sees 4 keys */
-        {1, 4, 1, 5, 32768, 128, GATUN_CAUSAL_NONE, 8, 1, 16, 1, 0},     /* no few rows */
+        {1, 4, 1, 5, 32768, 128, GATUN_CAUSAL_NONE, 8, 1, 16, 1, 0},     /* too many rows for decode */
         {1, 4, 1, 1, 32768, 128, GATUN_CAUSAL_NONE, 1, 1, 16, 1, 0},     /* nobody to share with */
         {1, 4, 1, 1, 2048, 128, GATUN_CAUSAL_NONE, 8, 1, 1, 1, 0},       /* one split */
         {1, 4, 1, 1, 2049, 128, GATUN_CAUSAL_NONE, 8, 2, 1, 2, 64 + 2 * 2112},
@@ -360,7 +360,7 @@ static void kernels(void) {
     desc.seq_q = 4;
     desc.flags |= GATUN_ATTENTION_BIASED;
     CHECK(kernel_of(&desc) == GATUN_KERNEL_GENERAL, "4 rows with biases: kernel %d", (int)kernel_of(&desc));
-    /* few rows come first: they decide bits */
+    /* decode comes first: it decides bits */
     desc = shape(1, 1, 1, 4, 16, 32);
     CHECK(kernel_of(&desc) == GATUN_KERNEL_DECODE, "4 rows and 16 keys: kernel %d", (int)kernel_of(&desc));
 
@@ -415,6 +415,38 @@ static void flops(void) {
                 const double wanted = 2.0 * (double)pairs * 3 * 4 * (7 + 5), got = gatun__attention_flops(&desc);
                 CHECK(got == wanted, "%lld rows, %lld keys, causal %d: expected %.0f, got %.0f", (long long)rows,
                     (long long)keys, (int)modes[m], wanted, got);
+            }
+        }
+    }
+}
+
+/* What key_range.h says of each row, one key after the other; neither end falls from row to row. */
+static void key_ranges(void) {
+    enum { MANY = 9 };
+    for (int32_t causal = GATUN_CAUSAL_NONE; causal <= GATUN_CAUSAL_TOP_LEFT; causal++) {
+        for (int64_t rows = 1; rows < MANY; rows++) {
+            for (int64_t keys = 0; keys < MANY; keys++) {
+                const gatun__key_rule rule = gatun__key_rule_of(causal, rows, keys);
+                gatun__keys before = {0, 0};
+                int64_t pairs = 0, complete = 0;
+                for (int64_t i = 0; i < rows; i++) {
+                    const gatun__keys range = gatun__key_range(&rule, i);
+                    for (int64_t j = 0; j < keys; j++) {
+                        const bool seen =
+                            causal == GATUN_CAUSAL_NONE || j <= i + (causal == GATUN_CAUSAL_TOP_LEFT ? 0 : keys - rows);
+                        CHECK(seen == (j >= range.first && j < range.end), "causal %d, %lld x %lld: row %lld, key %lld",
+                            (int)causal, (long long)rows, (long long)keys, (long long)i, (long long)j);
+                        pairs += seen;
+                    }
+                    CHECK(range.first >= before.first && range.end >= before.end, "a range falls at row %lld",
+                        (long long)i);
+                    complete += range.end - range.first == keys;
+                    before = range;
+                }
+                CHECK(gatun__visible_pairs(&rule, rows) == (double)pairs, "causal %d, %lld x %lld: %lld pairs, not %g",
+                    (int)causal, (long long)rows, (long long)keys, (long long)pairs, gatun__visible_pairs(&rule, rows));
+                CHECK((gatun__all_visible(&rule, 0, rows - 1) != 0) == (complete == rows),
+                    "causal %d, %lld x %lld: all visible", (int)causal, (long long)rows, (long long)keys);
             }
         }
     }
@@ -624,6 +656,6 @@ static void struct_sizes(void) {
 
 const test_case plan_tests[] = {{"shapes", shapes}, {"invariants", invariants}, {"threads", threads},
     {"little_work", little_work}, {"scratch", scratch}, {"short_causal", short_causal}, {"copies", copies},
-    {"key_parts", key_parts}, {"kernels", kernels}, {"flops", flops}, {"prediction_fits", prediction_fits},
-    {"prediction_grows", prediction_grows}, {"info_is_the_plan", info_is_the_plan}, {"refused", refused},
-    {"struct_sizes", struct_sizes}, {NULL, NULL}};
+    {"key_parts", key_parts}, {"kernels", kernels}, {"flops", flops}, {"key_ranges", key_ranges},
+    {"prediction_fits", prediction_fits}, {"prediction_grows", prediction_grows},
+    {"info_is_the_plan", info_is_the_plan}, {"refused", refused}, {"struct_sizes", struct_sizes}, {NULL, NULL}};

@@ -304,8 +304,8 @@ static void call_another(void *argument, const gatun__turn *turn) {
     pthread_join(thread, NULL);
 }
 
-/* A call that ends while another is open leaves the other's seats as they are. */
-static void seats_of_other_calls(void) {
+/* A call that ends while another is open leaves the other's open slots as they are. */
+static void slots_of_other_calls(void) {
     gatun__pool *pool = pool_of(2);
     for (int n = 0; n < (test_light() ? 20 : 200); n++) {
         nested inner[2] = {{.pool = pool, .inner = tasks_new(50)}, {.pool = pool, .inner = tasks_new(2)}};
@@ -375,5 +375,5 @@ static void in_use_until_the_last_helper(void) {
 const test_case pool_tests[] = {{"every_task_once", every_task_once}, {"in_order", in_order},
     {"late_helper", late_helper}, {"late_caller", late_caller}, {"after_a_sleep", after_a_sleep},
     {"idle_workers_sleep", idle_workers_sleep}, {"little_work_wakes_nobody", little_work_wakes_nobody},
-    {"calls_in_a_row_wake", calls_in_a_row_wake}, {"seats_of_other_calls", seats_of_other_calls},
+    {"calls_in_a_row_wake", calls_in_a_row_wake}, {"slots_of_other_calls", slots_of_other_calls},
     {"in_use_until_the_last_helper", in_use_until_the_last_helper}, {NULL, NULL}};

@@ -1,5 +1,5 @@
 /*
- * Ragged sequences ((GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K)): the bits of the same sequences run one by one, and nothing of a neighbour.
+ * Ragged sequences ((GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K)): the bits of the same sequences run one by one, and nothing of a neighbor.
  */
 #include <math.h>
 #include <stdio.h>
@@ -282,8 +282,8 @@ static void like_one_by_one(void) {
     each(check_like_one_by_one);
 }
 
-/* Whole neighbours of NaN and Inf, and rows of no sequence: the others keep their bits. */
-static void check_neighbours(const sequences *s, ragged *p, int32_t tier, const char *name) {
+/* Whole neighbors of NaN and Inf, and rows of no sequence: the others keep their bits. */
+static void check_neighbors(const sequences *s, ragged *p, int32_t tier, const char *name) {
     gatun_context *context = shared_context(tier);
     results want = one_by_one(p, context, name);
     for (int parity = 0; parity < 2; parity++) {
@@ -319,7 +319,7 @@ static void check_neighbours(const sequences *s, ragged *p, int32_t tier, const 
                     int64_t lse_at = i * p->desc.lse_stride[1] + h * p->desc.lse_stride[2];
                     if (memcmp(&p->out[at], &want.out[at], (size_t)s->head_dim_v * sizeof(float)) != 0 ||
                         memcmp(&p->lse[lse_at], &want.lse[lse_at], sizeof(float)) != 0) {
-                        test_fail(__FILE__, __LINE__, "%s: row %d, head %d of sequence %d changed with its neighbours",
+                        test_fail(__FILE__, __LINE__, "%s: row %d, head %d of sequence %d changed with its neighbors",
                             name, (int)(i - p->offsets_q[b]), (int)h, (int)b);
                         h = s->heads;
                         i = p->offsets_q[b + 1];
@@ -336,14 +336,14 @@ static void check_neighbours(const sequences *s, ragged *p, int32_t tier, const 
     results_free(&want);
 }
 
-static void separate_neighbours(const sequences *s, ragged *p, int32_t tier, const char *name) {
+static void separate_neighbors(const sequences *s, ragged *p, int32_t tier, const char *name) {
     if (p->memory[1].map != NULL) {
-        check_neighbours(s, p, tier, name);
+        check_neighbors(s, p, tier, name);
     }
 }
 
-static void neighbours(void) {
-    each(separate_neighbours);
+static void neighbors(void) {
+    each(separate_neighbors);
 }
 
 /* Against the reference, which the comparison with single calls is not. */
@@ -524,6 +524,6 @@ static void null_without_rows(void) {
     ragged_destroy(&p);
 }
 
-const test_case ragged_tests[] = {{"like_one_by_one", like_one_by_one}, {"neighbours", neighbours},
+const test_case ragged_tests[] = {{"like_one_by_one", like_one_by_one}, {"neighbors", neighbors},
     {"against_reference", against_reference}, {"offsets", offsets}, {"batch_strides", batch_strides},
     {"lengths", lengths}, {"overlaps", overlaps}, {"null_without_rows", null_without_rows}, {NULL, NULL}};

@@ -126,11 +126,11 @@ static void check_result(rotation *t, const char *what) {
                 double want = (double)x[e];
                 double bound = 0;
                 if (e < d->rotary_dim) {
-                    bool neighbours = (d->flags & GATUN_ROTARY_INTERLEAVED) != 0;
-                    int64_t pair = neighbours ? e / 2 : e % half;
-                    bool second = neighbours ? e % 2 == 1 : e >= half;
-                    double a = (double)x[neighbours ? 2 * pair : pair];
-                    double b = (double)x[neighbours ? 2 * pair + 1 : pair + half];
+                    bool neighbors = (d->flags & GATUN_ROTARY_INTERLEAVED) != 0;
+                    int64_t pair = neighbors ? e / 2 : e % half;
+                    bool second = neighbors ? e % 2 == 1 : e >= half;
+                    double a = (double)x[neighbors ? 2 * pair : pair];
+                    double b = (double)x[neighbors ? 2 * pair + 1 : pair + half];
                     double c = (double)cosines[pair];
                     double s = (double)sines[pair];
                     want = second ? b * c + a * s : a * c - b * s;
@@ -232,11 +232,11 @@ static void pairings(void) {
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int t = 0; t < tier_count; t++) {
-        float halves[DIM], neighbours[DIM], cosines[HALF], sines[HALF];
+        float halves[DIM], neighbors[DIM], cosines[HALF], sines[HALF];
         const int32_t position = 0;
         for (int i = 0; i < HALF; i++) {
-            halves[i] = neighbours[2 * i] = (float)(i + 1);
-            halves[HALF + i] = neighbours[2 * i + 1] = (float)(100 - i);
+            halves[i] = neighbors[2 * i] = (float)(i + 1);
+            halves[HALF + i] = neighbors[2 * i + 1] = (float)(100 - i);
             cosines[i] = cosf((float)i);
             sines[i] = sinf((float)i);
         }
@@ -253,11 +253,11 @@ static void pairings(void) {
         gatun_context *context = shared_context(tiers[t]);
         CHECK_STATUS(gatun_rotary(context, &desc, halves, &position, cosines, sines, halves), GATUN_OK);
         desc.flags = GATUN_ROTARY_INTERLEAVED;
-        CHECK_STATUS(gatun_rotary(context, &desc, neighbours, &position, cosines, sines, neighbours), GATUN_OK);
+        CHECK_STATUS(gatun_rotary(context, &desc, neighbors, &position, cosines, sines, neighbors), GATUN_OK);
         for (int i = 0; i < HALF; i++) {
-            CHECK(halves[i] == neighbours[2 * i] && halves[HALF + i] == neighbours[2 * i + 1],
+            CHECK(halves[i] == neighbors[2 * i] && halves[HALF + i] == neighbors[2 * i + 1],
                 "pair %d, %s: %.9g, %.9g and %.9g, %.9g", i, gatun_tier_name(tiers[t]), (double)halves[i],
-                (double)halves[HALF + i], (double)neighbours[2 * i], (double)neighbours[2 * i + 1]);
+                (double)halves[HALF + i], (double)neighbors[2 * i], (double)neighbors[2 * i + 1]);
         }
     }
 }

@@ -235,7 +235,7 @@ typedef struct norm_case {
 
 /*
  * One row. The formula is applied to t as float sums give it, and the library's error is measured against the greatest
- * element of the normalised row, as gatun.h has it, times gamma; the last sum rounds once more.
+ * element of the normalized row, as gatun.h has it, times gamma; the last sum rounds once more.
  */
 static bool check_norm_row(const norm_case *c, const float *t, const float *gamma, const float *beta, const float *got,
     int64_t row, const char *what) {
@@ -407,7 +407,7 @@ static void norm_of_large_means(void) {
     test_note("%s", "");
 }
 
-/* A row of one value normalises to beta, whatever the value. */
+/* A row of one value normalizes to beta, whatever the value. */
 static void norm_of_constant_rows(void) {
     static const float values[] = {0, 1, 0.1f, -100.3f, 3e5f};
     int32_t tiers[MAX_TIERS];

@@ -233,7 +233,7 @@ static void masked_once(void) {
 }
 
 /*
- * An infinite value with weights that do not underflow is that infinity; infinities of both signs, or a NaN beside
+ * An infinite value with probabilities that do not underflow is that infinity; infinities of both signs, or a NaN beside
  * them, are NaN.
  */
 static void infinite_values(void) {
@@ -262,14 +262,14 @@ static void infinite_values(void) {
 
 /*
  * Weights of 0, because a later key's score is far greater, still carry a NaN; the header speaks of rows that
- * attend, not of weights.
+ * attend, not of probabilities.
  */
-static void nan_under_weight_zero(void) {
+static void nan_under_prob_zero(void) {
     problem p = base_problem(GATUN_CAUSAL_NONE);
     p.scaled = true;
     p.scale = 1000;
     change c = {.b = 0, .j = 5, .g = 0, .column = 2, .effect = COLUMN_IS_NAN};
-    try_change(&p, p.v + 5 * KV_HEADS * DIM + 2, NAN, &c, "NaN in a value of weight 0");
+    try_change(&p, p.v + 5 * KV_HEADS * DIM + 2, NAN, &c, "NaN in a value of probability 0");
     problem_free(&p);
 }
 
@@ -420,7 +420,7 @@ static void minus_infinity_of(int64_t seq_q) {
     }
 }
 
-/* Many rows, and few, which have a kernel of their own. */
+/* Many rows, and few, for which there is the decode kernel. */
 static void minus_infinity(void) {
     minus_infinity_of(SEQ_Q);
     minus_infinity_of(3);
@@ -469,6 +469,6 @@ static void overflow(void) {
 
 const test_case special_tests[] = {{"in_query", in_query}, {"in_key", in_key}, {"in_value", in_value},
     {"in_tiny_heads", in_tiny_heads}, {"tiny_heads_of_lengths", tiny_heads_of_lengths}, {"masked_once", masked_once},
-    {"infinite_values", infinite_values}, {"nan_under_weight_zero", nan_under_weight_zero}, {"masked", masked},
+    {"infinite_values", infinite_values}, {"nan_under_prob_zero", nan_under_prob_zero}, {"masked", masked},
     {"minus_infinity", minus_infinity}, {"minus_infinity_is_a_mask", minus_infinity_is_a_mask}, {"overflow", overflow},
     {NULL, NULL}};

@@ -102,7 +102,7 @@ static void check_extreme(const extreme *e, int64_t rows, int64_t keys, int64_t 
     problem_free(&p);
 }
 
-/* The kernels for few rows, for a few keys, and the general one; keys in several splits. */
+/* The decode, tiny and general kernels; keys in several splits. */
 static const int64_t shapes[][3] = {
     {1, 5, 1}, {3, 300, 2}, {1, MOST_KEYS, 1}, {16, 16, 3}, {9, 11, 2}, {40, 150, 2}, {17, 2500, 1}};
 
@@ -128,7 +128,7 @@ static void biases(void) {
 }
 
 /* Other rows of the block keep their bits. */
-static void neighbours(void) {
+static void neighbors(void) {
     problem p = new_problem(1, 2, 1, 40, 200, DIM, GATUN_CAUSAL_BOTTOM_RIGHT);
     p.scaled = true;
     p.scale = 1;
@@ -186,7 +186,7 @@ static void infinite_keys(void) {
 const test_case wide_tests[] = {
     {"scores", scores},
     {"biases", biases},
-    {"neighbours", neighbours},
+    {"neighbors", neighbors},
     {"infinite_keys", infinite_keys},
     {NULL, NULL},
 };

@@ -42,7 +42,7 @@ enum { DECODE_AHEAD_BYTES = 8192 };
 /* Rows ahead: a power of two, so that a register block's are all in the same tile. */
 INLINE int32_t decode_ahead(int32_t dim) {
     int32_t rows = GATUN__TILE_KEYS;
-    while (rows > VW && rows * dim * (int32_t)sizeof(float) > DECODE_AHEAD_BYTES)
+    while (rows > VW && rows * dim * KV_BYTES > DECODE_AHEAD_BYTES)
         rows /= 2;
     return rows;
 }
@@ -57,15 +57,15 @@ typedef struct decode_walk {
 } decode_walk;
 
 INLINE decode_walk decode_walk_from(const float *rows, int64_t first, int64_t row, int32_t dim) {
-    const uintptr_t row_bytes = (uintptr_t)row * sizeof(float);
+    const uintptr_t row_bytes = (uintptr_t)row * KV_BYTES;
     return (decode_walk){(uintptr_t)rows + (uintptr_t)first * row_bytes, row_bytes, 0, dim};
 }
 
 INLINE void decode_fetch(decode_walk *w, const int elements) {
-    enum { LINE = 16 };
+    enum { LINE = 64 / KV_BYTES };
 #pragma GCC unroll 16
     for (int x = 0; x < elements; x += LINE)
-        __builtin_prefetch((const void *)(w->row + (uintptr_t)(w->at + x) * sizeof(float)));
+        __builtin_prefetch((const void *)(w->row + (uintptr_t)(w->at + x) * KV_BYTES));
     w->at += elements;
     if (w->at >= w->dim) {
         w->at = 0;
@@ -433,19 +433,19 @@ void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     _Static_assert(LANES >= 4, "four rows of scores fit the scratch of a block's");
     char *scratch = t->scratch;
     decode_state f;
-    f.scores = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+    f.scores = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
     f.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     const int32_t count = (int32_t)(t->lane_end - t->lane_begin);
     const size_t lanes = (size_t)count;
-    f.q = carve(&scratch, lanes * (size_t)t->head_dim * sizeof(float));
-    f.out = carve(&scratch, lanes * (size_t)t->head_dim_v * sizeof(float));
+    f.q = carve_floats(&scratch, lanes * (size_t)t->head_dim);
+    f.out = carve_floats(&scratch, lanes * (size_t)t->head_dim_v);
     f.limit = carve(&scratch, lanes * sizeof(int32_t));
-    f.maximum = carve(&scratch, lanes * sizeof(float));
-    f.sum = carve(&scratch, lanes * sizeof(float));
+    f.maximum = carve_floats(&scratch, lanes);
+    f.sum = carve_floats(&scratch, lanes);
     if (t->visible.keys > GATUN__SPLIT_KEYS) {
         f.merged_out = carve(&scratch, lanes * (size_t)t->head_dim_v * sizeof(double));
         f.merged_sum = carve(&scratch, lanes * sizeof(double));
-        f.merged_maximum = carve(&scratch, lanes * sizeof(float));
+        f.merged_maximum = carve_floats(&scratch, lanes);
     }
     for (int32_t i = 0; i < count; i++) {
         const place p = place_of(t, t->lane_begin + i);

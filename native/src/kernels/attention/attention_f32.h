@@ -64,6 +64,9 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+/* Bytes of an element of keys and values where they lie. */
+enum { KV_BYTES = sizeof *((gatun__attention_task *)NULL)->k };
+
 typedef struct block_state {
     float *q;       /* [head_dim][LANES] */
     float *out;     /* [head_dim_v][LANES] */
@@ -93,7 +96,7 @@ typedef struct block_state {
  * first_key .. first_key + keys - 1, of `most`: the next tile, or what the next task reads first. */
 static void plan_prefetch(
     const gatun__attention_task *t, int32_t first_key, int32_t keys, int32_t most, int32_t probs, prefetcher *soon) {
-    const int32_t bytes = t->head_dim * (int32_t)sizeof *t->k, bytes_v = t->head_dim_v * (int32_t)sizeof *t->v;
+    const int32_t bytes = t->head_dim * KV_BYTES, bytes_v = t->head_dim_v * KV_BYTES;
     const int32_t left = most - first_key - keys, next = left < GATUN__TILE_KEYS ? left : GATUN__TILE_KEYS;
     memset(soon, 0, sizeof *soon);
     soon->past_l1 = t->collide;
@@ -184,6 +187,10 @@ static void *carve(char **scratch, size_t bytes) {
     return part;
 }
 
+static float *carve_floats(char **scratch, size_t count) {
+    return carve(scratch, count * sizeof(float));
+}
+
 /* A task of one head. */
 static void attention_head(gatun__attention_task *t) {
     _Static_assert(LANES == KERNEL(block_lanes), "kernels.inc says how many queries a block has");
@@ -191,30 +198,30 @@ static void attention_head(gatun__attention_task *t) {
     _Static_assert(LANES * GATUN__TILE_KEYS * sizeof(float) >= GATUN_MAX_HEAD_DIM * sizeof(double), "a row of doubles");
     _Static_assert(QV * sizeof(vmask) <= LANES * sizeof(float), "masks fit the scratch that the plan gives them");
     char *scratch = t->scratch;
-    tile_scratch tile = {.scores = carve(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * sizeof(float))};
+    tile_scratch tile = {.scores = carve_floats(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS))};
     for (int i = 0; i < 2; i++)
-        tile.alpha[i] = carve(&scratch, LANES * sizeof(float));
+        tile.alpha[i] = carve_floats(&scratch, LANES);
     tile.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
-        tile.biases = carve(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES) * sizeof(float));
+        tile.biases = carve_floats(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES));
     if (t->copy_tiles) {
-        tile.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * sizeof(float));
-        tile.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * sizeof(float));
+        tile.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * KV_BYTES);
+        tile.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * KV_BYTES);
     }
     block_state blocks[GATUN__MAX_BLOCKS];
     int merged = t->visible.keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;
     for (int64_t lane = t->lane_begin; lane < t->lane_end; lane += LANES, count++) {
         block_state *b = &blocks[count];
-        b->q = carve(&scratch, (size_t)t->head_dim * LANES * sizeof(float));
-        b->out = carve(&scratch, (size_t)t->head_dim_v * LANES * sizeof(float));
+        b->q = carve_floats(&scratch, (size_t)t->head_dim * LANES);
+        b->out = carve_floats(&scratch, (size_t)t->head_dim_v * LANES);
         b->limit = carve(&scratch, LANES * sizeof(int32_t));
-        b->maximum = carve(&scratch, LANES * sizeof(float));
-        b->sum = carve(&scratch, LANES * sizeof(float));
+        b->maximum = carve_floats(&scratch, LANES);
+        b->sum = carve_floats(&scratch, LANES);
         if (merged) {
             b->merged_out = carve(&scratch, (size_t)t->head_dim_v * LANES * sizeof(double));
             b->merged_sum = carve(&scratch, LANES * sizeof(double));
-            b->merged_maximum = carve(&scratch, LANES * sizeof(float));
+            b->merged_maximum = carve_floats(&scratch, LANES);
         }
         begin_block(t, b, lane);
     }

@@ -9,7 +9,7 @@
 /* ---- biases ---- */
 
 static int is_biased(const gatun__attention_task *t) {
-    return t->slopes != NULL || t->relative != NULL;
+    return t->alibi_slopes != NULL || t->relative_position_table != NULL;
 }
 
 static int64_t bias_step(const gatun__attention_task *t) {
@@ -30,18 +30,18 @@ static void fill_biases(
         /* position - key of the first element; each step adds 1 */
         int64_t first = lane / t->group + t->first_position - (first_key + keys - 1);
         float *to = biases + x;
-        const double slope = t->slopes != NULL ? -(double)t->slopes[head] : 0, start = (double)first;
-        if (t->relative == NULL) {
+        const double slope = t->alibi_slopes != NULL ? -(double)t->alibi_slopes[head] : 0, start = (double)first;
+        if (t->relative_position_table == NULL) {
             for (int32_t n = 0; n < (int32_t)count; n++)
                 to[n * step] = (float)(slope * fabs(start + n) * log2e);
             continue;
         }
         const int64_t span = t->relative_span;
-        const float *middle = t->relative + head * (2 * span + 1) + span;
+        const float *middle = t->relative_position_table + head * (2 * span + 1) + span;
         for (int64_t n = 0; n < count; n++) {
             int64_t distance = first + n, entry = distance < -span ? span : distance > span ? -span : -distance;
             double bias = (double)middle[entry];
-            if (t->slopes != NULL)
+            if (t->alibi_slopes != NULL)
                 bias += slope * (double)(distance < 0 ? -distance : distance);
             to[n * step] = (float)(bias * log2e);
         }
@@ -83,7 +83,7 @@ INLINE void score_rows(const int rows, const int vectors, const int biased, cons
         for (int x = 0; x < vectors; x++)
             acc[r][x] = v_zero();
     const float *base[5] = BASES_OF_16(k, rows == 16 ? k_row : 0);
-    const int64_t row_bytes = k_row * (int64_t)sizeof(float);
+    const int64_t row_bytes = k_row * KV_BYTES;
     for (int32_t d = 0; d < dim; d++) {
         vec query[QV];
 #pragma GCC unroll 4

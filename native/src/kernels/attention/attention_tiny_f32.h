@@ -149,7 +149,7 @@ INLINE void tiny_scores(const gatun__attention_task *t, const int masked, const 
     transpose_rows(t, at, VW, q, VW);
     vec s[16];
     const float *base[5] = BASES_OF_16(k, t->k_row);
-    const int64_t row_bytes = t->k_row * (int64_t)sizeof(float);
+    const int64_t row_bytes = t->k_row * KV_BYTES;
 #pragma GCC unroll 16
     for (int j = 0; j < 16; j++)
         s[j] = v_zero();

@@ -192,7 +192,7 @@ static __attribute__((noinline)) void finish_overlapped(const chain_of_keys *cha
     _Static_assert(offsetof(softmax, reference) == B_REFERENCE && offsetof(softmax, chain_sum) == B_SUM &&
                        offsetof(softmax, limit) == B_LIMIT,
         "its state");
-    const int64_t row_bytes = v_row * (int64_t)sizeof(float);
+    const int64_t row_bytes = v_row * KV_BYTES;
     /* On the diagonal the first vector sees one half of the keys. */
     const int32_t full = chain->end[0] <= GATUN__CHAIN_KEYS / 2 ? PART / 2 : PART;
     const int32_t how = chain->first ? B_FIRST : chain->rescale ? B_RESCALED : B_ADDED;

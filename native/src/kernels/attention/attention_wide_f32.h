@@ -15,13 +15,13 @@ static double wide_score(const gatun__attention_task *t, const float *q, int64_t
     double bias = 0, sum = 0;
     if (is_biased(t)) {
         const int64_t distance = row + t->first_position - key, span = t->relative_span;
-        if (t->relative != NULL)
-            bias = (double)t->relative[head * (2 * span + 1) + span -
-                                       (distance < -span     ? -span
-                                           : distance > span ? span
-                                                             : distance)];
-        if (t->slopes != NULL)
-            bias -= (double)t->slopes[head] * fabs((double)distance);
+        if (t->relative_position_table != NULL)
+            bias = (double)t->relative_position_table[head * (2 * span + 1) + span -
+                                                      (distance < -span     ? -span
+                                                          : distance > span ? span
+                                                                            : distance)];
+        if (t->alibi_slopes != NULL)
+            bias -= (double)t->alibi_slopes[head] * fabs((double)distance);
         if (bias == -(double)INFINITY)
             return bias;
     }

@@ -288,7 +288,7 @@ INLINE void rotate_halves(const float *x, const float *cosines, const float *sin
 }
 
 /* By way of arrays of its own, so that the compiler may use vectors where out is x. */
-INLINE void rotate_neighbours(const float *x, const float *cosines, const float *sines, float *out, int64_t half) {
+INLINE void rotate_neighbors(const float *x, const float *cosines, const float *sines, float *out, int64_t half) {
     enum { PART = 32 };
     for (int64_t begin = 0; begin < half; begin += PART) {
         int64_t count = half - begin < PART ? half - begin : PART;
@@ -313,7 +313,7 @@ void KERNEL(rotary_f32)(const gatun__rotary_task *t) {
             const float *x = t->x + r * t->x_row + h * t->x_head;
             float *out = t->out + r * t->out_row + h * t->out_head;
             if (t->interleaved)
-                rotate_neighbours(x, cosines, sines, out, half);
+                rotate_neighbors(x, cosines, sines, out, half);
             else
                 rotate_halves(x, cosines, sines, out, half);
             if (out != x)

@@ -43,9 +43,9 @@ import java.util.Objects;
  *
  * <p>Head dimensions are 1 to 512. Strides are free as long as the last dimension of q, k, v and
  * out is contiguous: pass {@code transpose(1, 2)} of {@code [batch, heads, seq, headDim]}, and
- * {@code select} of a packed buffer. Inputs may repeat memory by stride 0. An output must not share
- * memory with an input, with the other output or with itself; interleaved parts of one packed
- * buffer are fine.
+ * {@code select} of a fused buffer. Inputs may repeat memory by stride 0. An output must not share
+ * memory with an input, with the other output or with itself; interleaved parts of one fused buffer
+ * are fine.
  *
  * <p>Biases of the scores, ALiBi's or by a table of relative positions, belong to the {@link
  * AttentionSpec}.
@@ -266,7 +266,7 @@ public final class Attention {
     AttentionLayouts layouts = ws.layouts.take(q, k, v, out, options);
     AttentionArguments.checkRagged(spec, layouts);
     // The offsets decide what is read and written: they are copied, checked and used from there.
-    Scratch scratch = ws.layerCall().scratch();
+    Scratch scratch = ws.scratch();
     scratch.release(0);
     MemorySegment queryOffsets = scratch.ints(queries.elements());
     MemorySegment keyOffsets = scratch.ints(keys.elements());

@@ -1,6 +1,8 @@
 package dev.gatun;
 
 import dev.gatun.internal.Blas;
+import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Native;
 import dev.gatun.internal.Waiting;
 import java.time.Duration;
@@ -66,7 +68,8 @@ public final class GatunRuntime implements AutoCloseable {
   private volatile boolean closed;
 
   private GatunRuntime(Builder builder, boolean closeable) {
-    Workspace.initialize(); // layers find their way to workspaces through it
+    Workspace.initialize();
+    LayerCalls.set(new Calling());
     this.closeable = closeable;
     this.lendable = new AtomicReferenceArray<>(builder.workspaces);
     this.threadsSource = builder.threadsSource();
@@ -400,6 +403,14 @@ public final class GatunRuntime implements AutoCloseable {
           "workspace: expected one of %s, got one of %s".formatted(this, workspace.runtime));
     }
     checkOpen();
+  }
+
+  /** How layers and models begin a call. */
+  private static final class Calling extends LayerCalls {
+    @Override
+    protected LayerCall take(GatunRuntime runtime, Workspace workspace) {
+      return runtime.begin(workspace).layerCall(workspace == null);
+    }
   }
 
   /** Ends what {@link #begin} began with the same workspace. */

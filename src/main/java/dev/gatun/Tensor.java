@@ -29,8 +29,8 @@ import java.util.Objects;
  *
  * {@snippet :
  * try (Arena arena = Arena.ofConfined()) {
- *   Tensor packed = Tensor.allocate(arena, DType.FLOAT32, 2, 128, 3, 512);
- *   Tensor q = packed.select(2, 0).splitHeads(8); // [2, 128, 8, 64], nothing copied
+ *   Tensor fused = Tensor.allocate(arena, DType.FLOAT32, 2, 128, 3, 512);
+ *   Tensor q = fused.select(2, 0).splitHeads(8); // [2, 128, 8, 64], nothing copied
  * }
  * }
  */

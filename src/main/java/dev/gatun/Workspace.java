@@ -1,10 +1,10 @@
 package dev.gatun;
 
-import dev.gatun.internal.Access;
 import dev.gatun.internal.AttentionCall;
 import dev.gatun.internal.Blas;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.RowOps;
+import dev.gatun.internal.Scratch;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 
@@ -44,7 +44,6 @@ public final class Workspace implements AutoCloseable {
     } catch (ReflectiveOperationException e) {
       throw new ExceptionInInitializerError(e);
     }
-    Access.set(new LayerAccess());
   }
 
   /** Has static initializers run, this class's and what calls use, before the first workspace. */
@@ -52,19 +51,19 @@ public final class Workspace implements AutoCloseable {
     return AttentionOptions.NONE;
   }
 
-  /** How layers and models take a workspace. */
-  private static final class LayerAccess extends Access {
-    @Override
-    public LayerCall begin(GatunRuntime runtime, Workspace workspace) {
-      Workspace taken = runtime.begin(workspace);
-      taken.layouts.invalidate(); // layers describe other calls
-      taken.c = null;
-      return taken.layerCall();
+  /** What a layer or model has of the workspace while it calls. */
+  private static final class Call extends LayerCall {
+    private final Workspace workspace;
+    private boolean borrowed;
+
+    Call(Workspace workspace, RowOps rows, AttentionCall attention) {
+      super(rows, attention);
+      this.workspace = workspace;
     }
 
     @Override
-    public void end(Workspace taken, boolean borrowed) {
-      taken.runtime.end(borrowed ? null : taken, taken);
+    public void close() {
+      workspace.runtime.end(borrowed ? null : workspace, workspace);
     }
   }
 
@@ -72,7 +71,7 @@ public final class Workspace implements AutoCloseable {
 
   final AttentionCall attention;
   final RowOps rows;
-  private final LayerCall layerCall;
+  private final Call layerCall;
 
   /** What the descriptor of attention holds. */
   final AttentionLayouts layouts = new AttentionLayouts();
@@ -108,16 +107,24 @@ public final class Workspace implements AutoCloseable {
     this.attention = new AttentionCall(runtime.context());
     try {
       this.rows = new RowOps(runtime.context(), products);
-      this.layerCall = new LayerCall(this, rows, attention);
+      this.layerCall = new Call(this, rows, attention);
     } catch (Throwable e) {
       attention.close();
       throw e;
     }
   }
 
-  /** Scratch and operations, for who has the workspace. */
-  LayerCall layerCall() {
+  /** Begins the call of a layer, for who has the workspace. */
+  LayerCall layerCall(boolean borrowed) {
+    layouts.invalidate(); // layers describe other calls
+    c = null;
+    layerCall.borrowed = borrowed;
     return layerCall;
+  }
+
+  /** For who has the workspace. */
+  Scratch scratch() {
+    return layerCall.scratch();
   }
 
   // ---- the guard: everything else in this class is touched only between acquire and release ----
@@ -220,7 +227,7 @@ public final class Workspace implements AutoCloseable {
    * @return bytes that are allocated now, 0 before the first call and after close
    */
   public long bytes() {
-    return attention.bytes() + layerCall.bytes();
+    return attention.bytes() + scratch().bytes();
   }
 
   /**
@@ -266,7 +273,7 @@ public final class Workspace implements AutoCloseable {
 
   private void freeMemory() {
     products.close();
-    layerCall.free();
+    scratch().close();
     attention.close();
     rows.close();
   }

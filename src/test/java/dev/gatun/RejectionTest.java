@@ -341,17 +341,17 @@ class RejectionTest {
     }
   }
 
-  /** Packed views with out among them are legal: equal strides, no common element. */
+  /** Fused views with out among them are legal: equal strides, no common element. */
   @Test
   void interleavedOutputsAreAccepted() {
     try (Arena arena = Arena.ofConfined()) {
       Call call = new Call(arena);
-      Tensor packed = call.floats(2, 5, 4, 32);
-      packed.fill(1);
-      Tensor q = packed.select(2, 0).splitHeads(4);
-      Tensor k = packed.select(2, 1).splitHeads(4);
-      Tensor v = packed.select(2, 2).splitHeads(4);
-      Tensor out = packed.select(2, 3).splitHeads(4);
+      Tensor fused = call.floats(2, 5, 4, 32);
+      fused.fill(1);
+      Tensor q = fused.select(2, 0).splitHeads(4);
+      Tensor k = fused.select(2, 1).splitHeads(4);
+      Tensor v = fused.select(2, 2).splitHeads(4);
+      Tensor out = fused.select(2, 3).splitHeads(4);
       out.fill(7);
       call.attention.forward(q, k, v, out);
       assertEquals(1, out.getFloat(1, 4, 3, 7), 1e-5);

@@ -175,9 +175,9 @@ class TensorTest {
       assertArrayEquals(tensor.shape(), heads.mergeHeads().shape());
       heads.setFloat(-7, 0, 0, 1, 1);
       assertEquals(-7, tensor.getFloat(0, 0, 3));
-      // The packed projections of one product.
-      Tensor packed = iota(arena, 1, 5, 3 * 8);
-      Tensor k = packed.reshape(1, 5, 3, 8).select(2, 1).splitHeads(2);
+      // The fused projections of one product.
+      Tensor fused = iota(arena, 1, 5, 3 * 8);
+      Tensor k = fused.reshape(1, 5, 3, 8).select(2, 1).splitHeads(2);
       assertArrayEquals(new long[] {1, 5, 2, 4}, k.shape());
       assertArrayEquals(new long[] {120, 24, 4, 1}, k.strides());
       assertEquals(24 * 3 + 8 + 5, k.getFloat(0, 3, 1, 1));

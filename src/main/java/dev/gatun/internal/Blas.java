@@ -334,51 +334,31 @@ public final class Blas {
     return user.sgemm;
   }
 
-  /**
-   * Returns the file in use.
-   *
-   * @return its name
-   */
+  /** The name of the file in use. */
   public static String library() {
     load();
     return loaded.file().toString();
   }
 
-  /**
-   * Returns how the file was found.
-   *
-   * @return {@code -Dgatun.openblas} or the resource it was extracted from
-   */
+  /** How the file was found: {@code -Dgatun.openblas}, or the resource it was extracted from. */
   public static String libraryOrigin() {
     load();
     return loaded.origin();
   }
 
-  /**
-   * Returns the kernels that OpenBLAS chose.
-   *
-   * @return a name such as {@code Haswell}
-   */
+  /** The kernels that OpenBLAS chose, such as {@code Haswell}. */
   public static String coreName() {
     load();
     return cblas_h.openblas_get_corename().getString(0);
   }
 
-  /**
-   * Returns how OpenBLAS was built.
-   *
-   * @return its version and options
-   */
+  /** Its version and how it was built. */
   public static String config() {
     load();
     return cblas_h.openblas_get_config().getString(0);
   }
 
-  /**
-   * Returns the threads that one call of OpenBLAS uses.
-   *
-   * @return 1, unless someone else changed it
-   */
+  /** Of one of its calls: 1, unless someone else changed it. */
   public static int threads() {
     load();
     return cblas_h.openblas_get_num_threads();

@@ -37,7 +37,10 @@ public final class Messages {
     return shortened(text, SHOWN_CHARACTERS);
   }
 
-  /** The same in single quotes; null is shown without them. */
+  /**
+   * A text, which may be null, in single quotes, escaped as {@link #line} does, and not all of a
+   * long one.
+   */
   public static String quoted(String text) {
     return text == null ? "null" : "'" + shortened(text) + "'";
   }

@@ -39,11 +39,7 @@ public final class ModelEvent extends Event {
 
   private ModelEvent() {}
 
-  /**
-   * Starts the clock, if someone records.
-   *
-   * @return to be given to {@link #finish}; null if nobody records
-   */
+  /** Starts the clock; null if nobody records. */
   public static ModelEvent start() {
     if (!PROBE.isEnabled()) {
       return null;

@@ -145,6 +145,7 @@ public final class Native {
             RowOps.class,
             Scratch.class,
             LayerCall.class,
+            LayerCalls.class,
             Blas.class,
             AttentionEvent.class,
             ModelEvent.class)) {

@@ -38,10 +38,8 @@ public final class RowOps implements AutoCloseable {
   private final Blas.User products;
 
   /**
-   * Takes memory for the descriptors.
-   *
-   * @param context address of the context that everything runs on
-   * @param products what is multiplied with
+   * Takes memory for the descriptors of operations on a context, whose products are made with this
+   * user.
    */
   public RowOps(long context, Blas.User products) {
     this.products = products;
@@ -113,18 +111,9 @@ public final class RowOps implements AutoCloseable {
   // ---- products ------------------------------------------------------------------------------
 
   /**
-   * Describes the products that follow: {@code C = alpha · op(A) · op(B) + beta · C}.
-   *
-   * @param transposeA whether A is stored {@code [k, m]}
-   * @param transposeB whether B is stored {@code [n, k]}
-   * @param m rows of C
-   * @param n columns of C
-   * @param k depth
-   * @param lda elements between rows of A as stored
-   * @param ldb elements between rows of B as stored
-   * @param ldc elements between rows of C
-   * @param alpha factor of the product
-   * @param beta factor of the old C; 0: not read
+   * Describes the products that follow, {@code C = alpha · op(A) · op(B) + beta · C}: C has m rows
+   * and n columns, k is the depth; A is stored {@code [k, m]} if transposed, B {@code [n, k]}; lda,
+   * ldb and ldc are elements between rows as stored. C is not read if beta is 0.
    */
   public void describeProduct(
       boolean transposeA,
@@ -151,14 +140,7 @@ public final class RowOps implements AutoCloseable {
     gatun_sgemm_desc.beta(product, beta);
   }
 
-  /**
-   * Multiplies as described.
-   *
-   * @param a left
-   * @param b right
-   * @param c receives the product
-   * @return a status
-   */
+  /** Multiplies as described. Returns a status. */
   public int multiply(MemorySegment a, MemorySegment b, MemorySegment c) {
     try {
       return gatun_h.gatun_sgemm(context, product, products.begin(), a, b, c);

@@ -106,7 +106,7 @@ public final class Scratch implements AutoCloseable {
     return sequences.get(divided++);
   }
 
-  long bytes() {
+  public long bytes() {
     long bytes = 0;
     for (Buffer buffer : buffers) {
       bytes += buffer.memory.byteSize();

@@ -21,7 +21,7 @@ public final class Gpt2 {
   private static final WeightNames NAMES =
       WeightNames.inputMajor()
           .with(Part.SELF_NORM, LAYER + "ln_1.{p}")
-          .with(Part.PACKED, LAYER + "attn.c_attn.{p}")
+          .with(Part.FUSED, LAYER + "attn.c_attn.{p}")
           .with(Part.OUTPUT, LAYER + "attn.c_proj.{p}")
           .with(Part.FEED_FORWARD_NORM, LAYER + "ln_2.{p}")
           .with(Part.FIRST, LAYER + "mlp.c_fc.{p}")

@@ -143,8 +143,8 @@ public final class LayerLoader {
 
   private MultiHeadAttention selfAttention(int n) {
     MultiHeadAttention.Builder builder = attention(config.causal(), config.positions());
-    if (names.has(Part.PACKED)) {
-      take(Part.PACKED, n, builder::packed);
+    if (names.has(Part.FUSED)) {
+      take(Part.FUSED, n, builder::fused);
     } else if (slab != null) {
       named(Part.QUERY, n, () -> takeSideBySide(builder, n));
     } else {
@@ -153,7 +153,7 @@ public final class LayerLoader {
       take(Part.VALUE, n, builder::value);
     }
     take(Part.OUTPUT, n, builder::output);
-    return named(names.has(Part.PACKED) ? Part.PACKED : Part.QUERY, n, builder::build);
+    return named(names.has(Part.FUSED) ? Part.FUSED : Part.QUERY, n, builder::build);
   }
 
   private MultiHeadAttention.Builder takeSideBySide(MultiHeadAttention.Builder builder, int n) {
@@ -164,21 +164,21 @@ public final class LayerLoader {
       matrices[i] = matrix(parts[i], n);
       biases[i] = require(weights, names.name(parts[i], n, "bias"));
     }
-    return builder.packed(slab.sideBySide(matrices), slab.sideBySide(biases));
+    return builder.fused(slab.sideBySide(matrices), slab.sideBySide(biases));
   }
 
   private MultiHeadAttention crossAttention(int n) {
     MultiHeadAttention.Builder builder = attention(Causal.NONE, PositionalEncoding.none());
-    boolean packed = names.has(Part.CROSS_PACKED);
-    if (packed) {
-      take(Part.CROSS_PACKED, n, (weight, bias) -> split(builder, weight, bias));
+    boolean fused = names.has(Part.CROSS_FUSED);
+    if (fused) {
+      take(Part.CROSS_FUSED, n, (weight, bias) -> split(builder, weight, bias));
     } else {
       take(Part.CROSS_QUERY, n, builder::query);
       take(Part.CROSS_KEY, n, builder::key);
       take(Part.CROSS_VALUE, n, builder::value);
     }
     take(Part.CROSS_OUTPUT, n, builder::output);
-    return named(packed ? Part.CROSS_PACKED : Part.CROSS_QUERY, n, builder::build);
+    return named(fused ? Part.CROSS_FUSED : Part.CROSS_QUERY, n, builder::build);
   }
 
   /** Queries and keys are of different rows, so that one product cannot serve both. */

@@ -63,7 +63,7 @@ final class LayerShapes {
         votes.add(length(LayerLoader.require(weights, names.name(norm, layer, "weight"))));
       }
     }
-    for (Part part : new Part[] {Part.PACKED, Part.QUERY, Part.KEY, Part.VALUE, Part.FIRST}) {
+    for (Part part : new Part[] {Part.FUSED, Part.QUERY, Part.KEY, Part.VALUE, Part.FIRST}) {
       voteIn(votes, part, 1);
     }
     for (Part part : new Part[] {Part.OUTPUT, Part.SECOND}) {
@@ -127,16 +127,16 @@ final class LayerShapes {
   // ---- parts -----------------------------------------------------------------------------------
 
   private void checkSelfAttention(long dim) {
-    if (names.has(Part.PACKED)) {
-      checkPacked(Part.PACKED, Part.OUTPUT, dim);
+    if (names.has(Part.FUSED)) {
+      checkFused(Part.FUSED, Part.OUTPUT, dim);
     } else {
       checkSeparate(Part.QUERY, Part.KEY, Part.VALUE, Part.OUTPUT, dim, dim);
     }
   }
 
   private void checkCrossAttention(long dim) {
-    if (names.has(Part.CROSS_PACKED)) {
-      checkPacked(Part.CROSS_PACKED, Part.CROSS_OUTPUT, dim);
+    if (names.has(Part.CROSS_FUSED)) {
+      checkFused(Part.CROSS_FUSED, Part.CROSS_OUTPUT, dim);
       return;
     }
     // The encoder's rows may have a size of their own.
@@ -148,19 +148,19 @@ final class LayerShapes {
         Part.CROSS_QUERY, Part.CROSS_KEY, Part.CROSS_VALUE, Part.CROSS_OUTPUT, dim, memory);
   }
 
-  private void checkPacked(Part packed, Part output, long dim) {
+  private void checkFused(Part fused, Part output, long dim) {
     long heads = config.heads() + 2L * config.kvHeads();
     List<Long> votes = new ArrayList<>();
-    voteOut(votes, packed, heads);
+    voteOut(votes, fused, heads);
     voteIn(votes, output, config.heads());
     long headDim = votes.getFirst() == votes.getLast() ? votes.getFirst() : -1;
     if (headDim < 0) { // whose heads fill a row of the layer is right
       headDim = votes.contains(dim / config.heads()) ? dim / config.heads() : most(votes);
     }
     if (headDim < 1) {
-      throw heads(packed, heads, out(packed));
+      throw heads(fused, heads, out(fused));
     }
-    checkMatrix(packed, dim, heads * headDim, heads, headDim);
+    checkMatrix(fused, dim, heads * headDim, heads, headDim);
     checkMatrix(output, config.heads() * headDim, dim, config.heads(), headDim);
   }
 

@@ -35,7 +35,7 @@ public record VaswaniTransformer(int layers, int heads, Activation activation, N
     boolean decoder = side.equals("decoder");
     WeightNames names =
         WeightNames.outputMajor()
-            .with(Part.PACKED, layer + "self_attn.in_proj_{p}")
+            .with(Part.FUSED, layer + "self_attn.in_proj_{p}")
             .with(Part.OUTPUT, layer + "self_attn.out_proj.{p}")
             .with(Part.SELF_NORM, layer + "norm1.{p}")
             .with(Part.FIRST, layer + "linear1.{p}")
@@ -43,7 +43,7 @@ public record VaswaniTransformer(int layers, int heads, Activation activation, N
             .with(Part.FEED_FORWARD_NORM, layer + (decoder ? "norm3.{p}" : "norm2.{p}"));
     if (decoder) {
       names
-          .with(Part.CROSS_PACKED, layer + "multihead_attn.in_proj_{p}")
+          .with(Part.CROSS_FUSED, layer + "multihead_attn.in_proj_{p}")
           .with(Part.CROSS_OUTPUT, layer + "multihead_attn.out_proj.{p}")
           .with(Part.CROSS_NORM, layer + "norm2.{p}");
     }

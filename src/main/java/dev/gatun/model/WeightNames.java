@@ -25,7 +25,7 @@ public final class WeightNames {
     /** W_V of self-attention. */
     VALUE,
     /** W_Q, W_K, W_V of self-attention in one matrix. */
-    PACKED,
+    FUSED,
     /** W_O of self-attention. */
     OUTPUT,
     /** The norm of self-attention. */
@@ -37,7 +37,7 @@ public final class WeightNames {
     /** W_V of cross-attention. */
     CROSS_VALUE,
     /** W_Q, W_K, W_V of cross-attention in one matrix. */
-    CROSS_PACKED,
+    CROSS_FUSED,
     /** W_O of cross-attention. */
     CROSS_OUTPUT,
     /** The norm of cross-attention. */

@@ -4,6 +4,7 @@ import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -218,7 +219,7 @@ public final class BeamSearch {
   }
 
   private void logSoftmax() {
-    try (LayerCall call = LayerCall.begin(model.runtime(), workspace)) {
+    try (LayerCall call = LayerCalls.begin(model.runtime(), workspace)) {
       Matrix rows = Rows.view(call, "logits", logits);
       call.rows().softmax(true, rows, rows);
     }

@@ -4,6 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SequenceRows;
@@ -138,7 +139,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       Rows.checkOutput("logits", logits, state.sequences(), output.out());
       checkMemory(idsName, state, ids, sequences, logits);
     }
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
       SequenceRows rows = divide(call, idsName, state, ids, sequences);
       for (int n = 0; n < rows.count(); n++) {
@@ -196,7 +197,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
     Embedding.checkShape("ids", ids);
     Rows.checkLike("logits", logits, ids, output.out());
     checkMemory("ids", state, ids, sequences, logits);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
       SequenceRows rows = divide(call, "ids", state, ids, sequences);
       Matrix hidden = decode(call, "ids", state, rows, ids);

@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
@@ -182,7 +183,7 @@ public final class Embedding {
     SharedMemory.refuse("out", out, "ids", ids);
     Sequences.refuseShared("out", out, sequences);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows =
           Sequences.divide(call, sequences, "ids", ids, ids.rank(), MemorySegment.NULL);
       MemorySegment copy = copyIds(call, "ids", ids, rows, MemorySegment.NULL);

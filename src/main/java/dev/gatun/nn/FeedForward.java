@@ -5,6 +5,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SharedMemory;
@@ -172,7 +173,7 @@ public final class FeedForward {
     Rows.checkOutput("out", out, rows, second.out());
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       run(call, Rows.view(call, "x", x), Rows.view(call, "out", out));
     }
   }

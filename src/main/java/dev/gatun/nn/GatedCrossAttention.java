@@ -5,6 +5,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
@@ -121,7 +122,7 @@ public final class GatedCrossAttention {
     Sequences.refuseShared("out", out, texts);
     Sequences.refuseShared("out", out, images);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows = Sequences.divide(call, texts, "x", x, x.rank() - 1, MemorySegment.NULL);
       SequenceRows mediaRows =
           Sequences.divide(call, images, "media", media, media.rank() - 1, MemorySegment.NULL);

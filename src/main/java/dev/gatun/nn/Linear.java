@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
@@ -165,7 +166,7 @@ public final class Linear {
     Rows.checkOutput("out", out, rows, this.out);
     SharedMemory.refuse("out", out, "x", x);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       run(call, Rows.view(call, "x", x), Rows.view(call, "out", out));
     }
   }

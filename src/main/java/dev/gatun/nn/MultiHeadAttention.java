@@ -8,6 +8,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.AttentionCall;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Native;
 import dev.gatun.internal.Scratch;
@@ -39,7 +40,7 @@ import java.util.Optional;
 public final class MultiHeadAttention {
 
   private final GatunRuntime runtime;
-  private final Linear packed;
+  private final Linear fused;
   private final Linear query;
   private final Linear key;
   private final Linear value;
@@ -65,25 +66,25 @@ public final class MultiHeadAttention {
     }
     this.output = b.output;
     this.positions = b.positions;
-    if (b.packed != null) {
+    if (b.fused != null) {
       if (b.query != null || b.key != null || b.value != null) {
         throw new IllegalArgumentException(
-            "packed: expected packed or separate weights, got both kinds");
+            "fused: expected fused or separate weights, got both kinds");
       }
-      this.packed = b.packed;
-      this.headDim = divide("packed", packed.out(), heads + 2L * kvHeads);
+      this.fused = b.fused;
+      this.headDim = divide("fused", fused.out(), heads + 2L * kvHeads);
       this.headDimV = headDim;
       long keys = heads * headDim;
       long values = keys + kvHeads * headDim;
-      this.query = packed.columns(0, keys);
-      this.key = packed.columns(keys, values);
-      this.value = packed.columns(values, packed.out());
+      this.query = fused.columns(0, keys);
+      this.key = fused.columns(keys, values);
+      this.value = fused.columns(values, fused.out());
     } else {
       if (b.query == null || b.key == null || b.value == null) {
         throw new IllegalArgumentException(
-            "query, key, value: expected three weights, or one packed, got fewer");
+            "query, key, value: expected three weights, or one fused, got fewer");
       }
-      this.packed = null;
+      this.fused = null;
       this.query = b.query;
       this.key = b.key;
       this.value = b.value;
@@ -97,12 +98,12 @@ public final class MultiHeadAttention {
                     kvHeads,
                     headDim,
                     key.out(),
-                    turned(key, kvHeads * headDim)));
+                    transposed(key, kvHeads * headDim)));
       }
       if (key.in() != value.in()) {
         throw new IllegalArgumentException(
             "value: expected %d rows as the key weight has, got %d%s"
-                .formatted(key.in(), value.in(), value.out() == key.in() ? TURNED : ""));
+                .formatted(key.in(), value.in(), value.out() == key.in() ? TRANSPOSED : ""));
       }
     }
     if (headDim > Native.Abi.MAX_HEAD_DIM || headDimV > Native.Abi.MAX_HEAD_DIM) {
@@ -118,7 +119,7 @@ public final class MultiHeadAttention {
                   heads,
                   headDimV,
                   output.in(),
-                  output.out() == heads * headDimV ? TURNED : ""));
+                  output.out() == heads * headDimV ? TRANSPOSED : ""));
     }
     checkPositions();
     checkBiases(b.spec.alibiSlopes());
@@ -150,17 +151,17 @@ public final class MultiHeadAttention {
     return builder.alibiSlopes(positions.slopes()).relativePositions(positions.distances()).build();
   }
 
-  private static final String TURNED =
+  private static final String TRANSPOSED =
       "; the weight looks like [out, in]: give its transpose(0, 1), or say the builder's order";
 
-  private static String turned(Linear weight, long columns) {
-    return weight.in() == columns ? TURNED : "";
+  private static String transposed(Linear weight, long columns) {
+    return weight.in() == columns ? TRANSPOSED : "";
   }
 
   private Parameters collectParameters() {
     Parameters.Builder all = new Parameters.Builder();
-    if (packed != null) {
-      all.addAll(packed.parameters());
+    if (fused != null) {
+      all.addAll(fused.parameters());
     } else {
       all.addAll(query.parameters()).addAll(key.parameters()).addAll(value.parameters());
     }
@@ -254,7 +255,7 @@ public final class MultiHeadAttention {
               .formatted(key.in(), query.in()));
     }
     checkOut(x, sequences, out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows =
           Sequences.divide(call, sequences, "x", x, x.rank() - 1, MemorySegment.NULL);
       checkPositions("x", rows);
@@ -294,7 +295,7 @@ public final class MultiHeadAttention {
       SharedMemory.refuse("out", out, "memory", memory);
     }
     Sequences.refuseShared("out", out, keys);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows = Sequences.divide(call, queries, "x", x, x.rank() - 1, MemorySegment.NULL);
       SequenceRows keyRows =
           Sequences.divide(call, keys, "memory", memory, memory.rank() - 1, MemorySegment.NULL);
@@ -322,9 +323,9 @@ public final class MultiHeadAttention {
   }
 
   private void checkX(Tensor x) {
-    Linear source = packed != null ? packed : query;
+    Linear source = fused != null ? fused : query;
     Objects.requireNonNull(x, "x");
-    source.checkRow("x", packed != null ? "packed" : "query", x);
+    source.checkRow("x", fused != null ? "fused" : "query", x);
     Rows.checkTokens("x", x, source.in());
   }
 
@@ -420,8 +421,8 @@ public final class MultiHeadAttention {
     Matrix q = all.part(0, 0, keys);
     Matrix k = all.part(1, keys, values - keys);
     Matrix v = all.part(2, values, columns - values);
-    if (packed != null) {
-      packed.run(call, x, all);
+    if (fused != null) {
+      fused.run(call, x, all);
     } else {
       query.run(call, x, q);
       key.run(call, x, k);
@@ -566,7 +567,7 @@ public final class MultiHeadAttention {
     private final int heads;
     private int kvHeads;
     private AttentionSpec spec = AttentionSpec.standard();
-    private Linear packed;
+    private Linear fused;
     private Linear query;
     private Linear key;
     private Linear value;
@@ -610,7 +611,7 @@ public final class MultiHeadAttention {
     }
 
     /**
-     * Sets an encoding that turns queries and keys or adds to scores; one that is added to
+     * Sets an encoding that rotates queries and keys or adds to scores; one that is added to
      * embeddings does nothing here. The default is none. In cross-attention the positions of x and
      * of memory both begin at 0 for a rotary encoding.
      *
@@ -647,8 +648,8 @@ public final class MultiHeadAttention {
      * @param bias {@code [(heads + 2 · kvHeads) · headDim]}, or null
      * @return this builder
      */
-    public Builder packed(Tensor weight, Tensor bias) {
-      packed = linear("packed", weight, bias);
+    public Builder fused(Tensor weight, Tensor bias) {
+      fused = linear("fused", weight, bias);
       return this;
     }
 

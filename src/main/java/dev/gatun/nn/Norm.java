@@ -5,6 +5,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
@@ -91,7 +92,7 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
     SharedMemory.refuseUnlessSame("out", out, "residual", residual);
     SharedMemory.refuse("out", out, "sum", sum);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       run(
           call,
           Rows.view(call, "x", x),

@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SharedMemory;
@@ -154,7 +155,7 @@ public final class PatchEmbedding {
     Rows.checkOutput("out", out, batch * rows(), dim);
     SharedMemory.refuse("out", out, "images", images);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       run(call, batch, images.segment(), Rows.view(call, "out", out));
     }
   }

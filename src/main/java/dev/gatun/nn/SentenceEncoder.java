@@ -3,6 +3,7 @@ package dev.gatun.nn;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.Scratch;
@@ -114,7 +115,7 @@ public final class SentenceEncoder {
     SharedMemory.refuse("out", out, "ids", ids);
     Sequences.refuseShared("out", out, texts);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(encoder.runtime(), workspace)) {
+    try (LayerCall call = LayerCalls.begin(encoder.runtime(), workspace)) {
       SequenceRows rows = Sequences.divide(call, texts, "ids", ids, ids.rank(), MemorySegment.NULL);
       Rows.same("out.rows", rows.count(), count);
       run(call, rows, encoder.copyIds(call, ids, rows), Rows.view(call, "out", out));
@@ -146,7 +147,7 @@ public final class SentenceEncoder {
       }
     }
     long stride = Rows.stride("out", out);
-    try (LayerCall call = LayerCall.begin(encoder.runtime(), null)) {
+    try (LayerCall call = LayerCalls.begin(encoder.runtime(), null)) {
       for (int first = 0; first < own.length; ) {
         int end = first + 1;
         int total = own[first].length;
@@ -181,7 +182,7 @@ public final class SentenceEncoder {
           "ids: expected at most %d tokens, got %d".formatted(encoder.positions(), ids.length));
     }
     float[] vector = new float[dimension];
-    try (LayerCall call = LayerCall.begin(encoder.runtime(), null)) {
+    try (LayerCall call = LayerCalls.begin(encoder.runtime(), null)) {
       Matrix out = call.scratch().matrix(1, dimension);
       run(call, -1, List.of(ids), ids.length, out);
       MemorySegment.copy(out.segment(), ValueLayout.JAVA_FLOAT, 0, vector, 0, vector.length);

@@ -4,6 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.Scratch;
@@ -137,7 +138,7 @@ public final class TableTransformer {
     }
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     parameters.refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
       run(call, rows, x.size(1), known, Rows.view(call, "x", x), Rows.view(call, "out", out));
       ModelEvent.finish(event, "TableTransformer", (int) rows, rows * x.size(1));

@@ -4,6 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SequenceRows;
@@ -150,7 +151,7 @@ public final class TextEncoder {
     SharedMemory.refuse(outName, hidden, "ids", ids);
     Sequences.refuseShared(outName, hidden, texts);
     parameters.refuse(outName, hidden);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
       SequenceRows rows = Sequences.divide(call, texts, "ids", ids, ids.rank(), MemorySegment.NULL);
       MemorySegment copy = copyIds(call, ids, rows);

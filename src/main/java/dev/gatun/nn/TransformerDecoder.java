@@ -5,6 +5,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
@@ -133,7 +134,7 @@ public final class TransformerDecoder {
       Workspace workspace, DecoderState state, Tensor memory, Sequences sequences) {
     Rows.checkTokens("memory", memory, stack.layer(0).crossAttention().memoryDim());
     state.refuseShared("memory", memory, sequences);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows =
           Sequences.divide(
               call, sequences, "memory", memory, memory.rank() - 1, MemorySegment.NULL);
@@ -182,7 +183,7 @@ public final class TransformerDecoder {
     stack.parameters().refuse("out", out);
     state.parameters().refuse("out", out);
     state.refuseShared("x", x, sequences);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows = Sequences.divide(call, sequences, "x", x, x.rank() - 1, state.lengths());
       checkStep("x", state, rows);
       Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));

@@ -4,6 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
+import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
@@ -102,7 +103,7 @@ public final class TransformerEncoder {
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     Sequences.refuseShared("out", out, sequences);
     stack.parameters().refuse("out", out);
-    try (LayerCall call = LayerCall.begin(runtime, workspace)) {
+    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       SequenceRows rows =
           Sequences.divide(call, sequences, "x", x, x.rank() - 1, MemorySegment.NULL);
       checkPositions("x", rows);

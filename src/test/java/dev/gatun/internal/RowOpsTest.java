@@ -20,7 +20,7 @@ class RowOpsTest {
 
   private static void with(BiConsumer<Arena, RowOps> body) {
     try (Arena arena = Arena.ofConfined();
-        LayerCall call = LayerCall.begin(Run.runtime(Run.bestTier(), 2), null)) {
+        LayerCall call = LayerCalls.begin(Run.runtime(Run.bestTier(), 2), null)) {
       body.accept(arena, call.rows());
     }
   }

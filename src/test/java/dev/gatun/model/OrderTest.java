@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.CsvSource;
  */
 class OrderTest {
 
-  /** float32 rounds in another order: products of all rows at once, and of packed ones. */
+  /** float32 rounds in another order: products of all rows at once, and of fused ones. */
   private static final double BOUND = 1e-5;
 
   private static double cosine(float[] a, float[] b) {

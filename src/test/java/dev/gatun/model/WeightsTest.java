@@ -203,8 +203,8 @@ class WeightsTest {
         block + "self_attn.in_proj_bias: expected [48] float32, got [16]",
         block + "self_attn.in_proj_bias",
         DIM);
-    String packed = ": expected [out, in] = [48, 16] float32 (6 heads of 8), got ";
-    assertMisfit(cross + packed + "[48, 18]", cross, 3 * DIM, 18);
+    String fused = ": expected [out, in] = [48, 16] float32 (6 heads of 8), got ";
+    assertMisfit(cross + fused + "[48, 18]", cross, 3 * DIM, 18);
     assertMisfit("encoder.norm.weight: expected [16] float32, got [17]", "encoder.norm.weight", 17);
     String table = "source_embedding.weight: expected [rows, 16] float32, got ";
     assertMisfit(table + "[9, 15]", "source_embedding.weight", 9, 15);
@@ -215,7 +215,7 @@ class WeightsTest {
         VOCABULARY,
         15);
     // Nothing of a matrix is left out.
-    assertMisfit(cross + packed + "[49, 16]", cross, 3 * DIM + 1, DIM);
+    assertMisfit(cross + fused + "[49, 16]", cross, 3 * DIM + 1, DIM);
     assertMisfit(
         block + "multihead_attn.in_proj_bias: expected [48] float32, got [49]",
         block + "multihead_attn.in_proj_bias",
@@ -232,7 +232,7 @@ class WeightsTest {
         HIDDEN,
         DIM);
     assertMisfit(
-        cross + packed + "[16, 48] float32, which looks like [in, out]", cross, DIM, 3 * DIM);
+        cross + fused + "[16, 48] float32, which looks like [in, out]", cross, DIM, 3 * DIM);
     assertMisfit(
         "output.weight: expected [out, in] = [11, 16] float32, got [16, 11] float32, which looks"
             + " like [in, out]",

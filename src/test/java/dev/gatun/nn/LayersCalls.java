@@ -16,7 +16,7 @@ public final class LayersCalls implements Runnable {
 
   private final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
   private final Workspace workspace = runtime.newWorkspace();
-  private final MultiHeadAttention packed;
+  private final MultiHeadAttention fused;
   private final MultiHeadAttention separate;
   private final LayerNorm norm;
   private final FeedForward network;
@@ -31,9 +31,9 @@ public final class LayersCalls implements Runnable {
     Random random = new Random(1);
     Tensor square = Layers.weight(arena, random, DIM, DIM);
     Tensor vector = Layers.normal(arena, random, DIM);
-    packed =
+    fused =
         MultiHeadAttention.builder(runtime, 4)
-            .packed(Layers.weight(arena, random, DIM, 3 * DIM), null)
+            .fused(Layers.weight(arena, random, DIM, 3 * DIM), null)
             .output(square, vector)
             .build();
     separate =
@@ -62,8 +62,8 @@ public final class LayersCalls implements Runnable {
   /** Four blocks: short and long sequences, a workspace lent and one of its own. */
   @Override
   public void run() {
-    block(null, packed, x, null, context);
-    block(workspace, packed, longX, lengths, longContext);
+    block(null, fused, x, null, context);
+    block(workspace, fused, longX, lengths, longContext);
     block(null, separate, longX, lengths, longContext);
     block(workspace, separate, x, null, context);
   }

@@ -118,7 +118,7 @@ class MultiHeadAttentionTest {
     int headDimV = 8;
     boolean biased = true;
     boolean pytorch;
-    boolean packed;
+    boolean fused;
     Causal causal = Causal.NONE;
     float scale = Float.NaN;
 
@@ -140,7 +140,7 @@ class MultiHeadAttentionTest {
               headDimV,
               biased ? ", biased" : "",
               pytorch ? ", transposed" : "",
-              packed ? ", packed" : "",
+              fused ? ", fused" : "",
               causal,
               Float.isNaN(scale) ? "" : ", scale " + scale);
     }
@@ -150,24 +150,24 @@ class MultiHeadAttentionTest {
     final Config c;
     final Tensor[] weight = new Tensor[4];
     final Tensor[] bias = new Tensor[4];
-    Tensor packedWeight;
-    Tensor packedBias;
+    Tensor fusedWeight;
+    Tensor fusedBias;
 
     Weights(Arena arena, Random random, Config c) {
       this.c = c;
       int[] in = {c.dim, c.memoryDim, c.memoryDim, c.heads * c.headDimV};
       int[] out = {c.heads * c.headDim, c.kvHeads * c.headDim, c.kvHeads * c.headDimV, c.outDim};
-      if (c.packed) {
+      if (c.fused) {
         int all = out[0] + out[1] + out[2];
-        packedWeight = Layers.weight(arena, random, c.dim, all, c.pytorch, 0);
-        packedBias = c.biased ? Layers.normal(arena, random, all) : null;
+        fusedWeight = Layers.weight(arena, random, c.dim, all, c.pytorch, 0);
+        fusedBias = c.biased ? Layers.normal(arena, random, all) : null;
       }
       int from = 0;
       for (int n = 0; n < 4; n++) {
         int to = from + out[n];
-        if (c.packed && n < 3) {
-          weight[n] = packedWeight.slice(1, from, to);
-          bias[n] = c.biased ? packedBias.slice(0, from, to) : null;
+        if (c.fused && n < 3) {
+          weight[n] = fusedWeight.slice(1, from, to);
+          bias[n] = c.biased ? fusedBias.slice(0, from, to) : null;
         } else {
           weight[n] = Layers.weight(arena, random, in[n], out[n], c.pytorch, 0);
           bias[n] = c.biased ? Layers.normal(arena, random, out[n]) : null;
@@ -177,14 +177,14 @@ class MultiHeadAttentionTest {
     }
 
     MultiHeadAttention layer(GatunRuntime runtime) {
-      return c.packed ? packed(runtime) : separate(runtime);
+      return c.fused ? fused(runtime) : separate(runtime);
     }
 
-    MultiHeadAttention packed(GatunRuntime runtime) {
+    MultiHeadAttention fused(GatunRuntime runtime) {
       return MultiHeadAttention.builder(runtime, c.heads)
           .kvHeads(c.kvHeads)
           .spec(c.spec())
-          .packed(packedWeight, packedBias)
+          .fused(fusedWeight, fusedBias)
           .output(weight[3], bias[3])
           .build();
     }
@@ -233,11 +233,11 @@ class MultiHeadAttentionTest {
               Random random = new Random(SEED + n);
               Config c = new Config();
               boolean cross = n % 4 == 1;
-              c.packed = n % 4 == 2;
+              c.fused = n % 4 == 2;
               c.kvHeads = 1 + random.nextInt(3);
               c.heads = c.kvHeads * (1 + random.nextInt(3));
               c.headDim = 1 + random.nextInt(20);
-              c.headDimV = c.packed ? c.headDim : 1 + random.nextInt(20);
+              c.headDimV = c.fused ? c.headDim : 1 + random.nextInt(20);
               c.dim = 1 + random.nextInt(60);
               c.memoryDim = cross ? 1 + random.nextInt(60) : c.dim;
               c.outDim = 1 + random.nextInt(60);
@@ -286,25 +286,25 @@ class MultiHeadAttentionTest {
             });
   }
 
-  /** Packed weights, the same ones as three views of them, and as three copies. */
+  /** Fused weights, the same ones as three views of them, and as three copies. */
   @Test
-  void packedAndSeparateWeights() {
+  void fusedAndSeparateWeights() {
     GatunRuntime runtime = Layers.runtime(2);
     for (boolean pytorch : new boolean[] {false, true}) {
       try (Arena arena = Arena.ofConfined()) {
         Random random = new Random(SEED);
         Config c = new Config();
-        c.packed = true;
+        c.fused = true;
         c.pytorch = pytorch;
         c.heads = 6;
         c.kvHeads = 2;
         Weights weights = new Weights(arena, random, c);
         Tensor x = Layers.normal(arena, random, 2, 33, c.dim);
-        Tensor packed = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
+        Tensor fused = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
         Tensor separate = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
-        weights.packed(runtime).forward(x, packed);
+        weights.fused(runtime).forward(x, fused);
         weights.separate(runtime).forward(x, separate);
-        Layers.checkClose(Layers.doubles(packed), separate.toFloatArray(), BOUND);
+        Layers.checkClose(Layers.doubles(fused), separate.toFloatArray(), BOUND);
         // Memory that is a copy of x, and not x itself.
         Tensor copy = Tensor.copyOf(arena, x.toFloatArray(), x.shape());
         Tensor cross = Tensor.allocate(arena, DType.FLOAT32, 2, 33, c.outDim);
@@ -334,11 +334,11 @@ class MultiHeadAttentionTest {
   @Test
   void paddingDoesNotLeak() {
     GatunRuntime runtime = Layers.runtime(2);
-    for (boolean packed : new boolean[] {false, true}) {
+    for (boolean fused : new boolean[] {false, true}) {
       try (Arena arena = Arena.ofConfined()) {
         Random random = new Random(SEED);
         Config c = new Config();
-        c.packed = packed;
+        c.fused = fused;
         Weights weights = new Weights(arena, random, c);
         MultiHeadAttention layer = weights.layer(runtime);
         int[] lengths = {5, 0, 9};
@@ -393,14 +393,14 @@ class MultiHeadAttentionTest {
   @Test
   void bitsDoNotDependOnThreads() {
     Random random = new Random(SEED);
-    for (boolean packed : new boolean[] {false, true}) {
+    for (boolean fused : new boolean[] {false, true}) {
       try (Arena arena = Arena.ofConfined()) {
         Config c = new Config();
-        c.packed = packed;
+        c.fused = fused;
         c.dim = c.memoryDim = c.outDim = 96;
         c.heads = c.kvHeads = 6;
         c.headDim = c.headDimV = 16;
-        c.causal = packed ? Causal.BOTTOM_RIGHT : Causal.NONE;
+        c.causal = fused ? Causal.BOTTOM_RIGHT : Causal.NONE;
         Weights weights = new Weights(arena, random, c);
         Tensor x = Layers.normal(arena, random, 2, 140, 96);
         Tensor lens = Run.lengths(arena, new int[] {140, 77});
@@ -433,7 +433,7 @@ class MultiHeadAttentionTest {
       for (int n = 0; n < 30; n++) {
         Random random = new Random(SEED + n % 7);
         Config c = new Config();
-        c.packed = n % 2 == 0;
+        c.fused = n % 2 == 0;
         c.kvHeads = 1 + n % 3;
         c.heads = c.kvHeads * (1 + n % 2);
         c.headDim = c.headDimV = 4 + n % 5;
@@ -453,7 +453,7 @@ class MultiHeadAttentionTest {
     Random random = new Random(SEED);
     try (Arena arena = Arena.ofShared()) {
       Config c = new Config();
-      c.packed = true;
+      c.fused = true;
       MultiHeadAttention layer = new Weights(arena, random, c).layer(runtime);
       Tensor x = Layers.normal(arena, random, 1, 21, c.dim);
       Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 21, c.outDim);
@@ -584,7 +584,7 @@ class MultiHeadAttentionTest {
     GatunRuntime runtime = Layers.runtime(2);
     try (Arena arena = Arena.ofConfined()) {
       Tensor square = Tensor.allocate(arena, DType.FLOAT32, 24, 24);
-      Tensor packed = Tensor.allocate(arena, DType.FLOAT32, 24, 72);
+      Tensor fused = Tensor.allocate(arena, DType.FLOAT32, 24, 72);
       Tensor bias = Tensor.allocate(arena, DType.FLOAT32, 24);
       Tensor narrow = Tensor.allocate(arena, DType.FLOAT32, 24, 16);
       refused("heads:", () -> MultiHeadAttention.builder(runtime, 0));
@@ -595,12 +595,12 @@ class MultiHeadAttentionTest {
           NullPointerException.class, () -> MultiHeadAttention.builder(runtime, 3).spec(null));
       refused(
           "kvHeads: expected a divisor of 3 heads, got 2", () -> whole(runtime).kvHeads(2).build());
-      refused("output:", () -> MultiHeadAttention.builder(runtime, 3).packed(packed, null).build());
+      refused("output:", () -> MultiHeadAttention.builder(runtime, 3).fused(fused, null).build());
       refused(
-          "packed:",
+          "fused:",
           () ->
               MultiHeadAttention.builder(runtime, 3)
-                  .packed(packed, null)
+                  .fused(fused, null)
                   .key(square, bias)
                   .output(square, null)
                   .build());
@@ -616,10 +616,10 @@ class MultiHeadAttentionTest {
           "query, key, value:",
           () -> MultiHeadAttention.builder(runtime, 3).output(square, null).build());
       refused(
-          "packed: expected a multiple of 15 columns, got 72",
+          "fused: expected a multiple of 15 columns, got 72",
           () ->
               MultiHeadAttention.builder(runtime, 5)
-                  .packed(packed, null)
+                  .fused(fused, null)
                   .output(square, null)
                   .build());
       refused(
@@ -640,7 +640,7 @@ class MultiHeadAttentionTest {
           "head dimension: expected 1 .. 512",
           () ->
               MultiHeadAttention.builder(runtime, 1)
-                  .packed(Tensor.allocate(arena, DType.FLOAT32, 1, 3 * 513), null)
+                  .fused(Tensor.allocate(arena, DType.FLOAT32, 1, 3 * 513), null)
                   .output(Tensor.allocate(arena, DType.FLOAT32, 513, 1), null)
                   .build());
       refused("query: expected [in, out]", () -> whole(runtime).query(bias, null));
@@ -660,7 +660,7 @@ class MultiHeadAttentionTest {
         .output(square, null);
   }
 
-  /** One sequence without a batch, rows with gaps, packed weights: all the same. */
+  /** One sequence without a batch, rows with gaps, fused weights: all the same. */
   @Test
   void otherViews() {
     GatunRuntime runtime = Layers.runtime(2);
@@ -697,14 +697,14 @@ class MultiHeadAttentionTest {
         assertEquals(7, value, "a gap was written");
       }
 
-      Config packed = new Config();
-      packed.packed = true;
-      Weights weights = new Weights(arena, random, packed);
+      Config fused = new Config();
+      fused.fused = true;
+      Weights weights = new Weights(arena, random, fused);
       Tensor other = Layers.normal(arena, random, 2, 7, 24);
       Tensor separateOut = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 24);
       weights.separate(runtime).forward(null, apart, null, other, null, separateOut);
-      weights.packed(runtime).forward(null, apart, null, other, null, two);
-      Run.checkSameBits(separateOut.toFloatArray(), two.toFloatArray(), "packed");
+      weights.fused(runtime).forward(null, apart, null, other, null, two);
+      Run.checkSameBits(separateOut.toFloatArray(), two.toFloatArray(), "fused");
     }
   }
 

@@ -77,10 +77,10 @@ final class Parts {
     return attention(causal, dim, dim, dim).build();
   }
 
-  MultiHeadAttention packed(Causal causal, int dim) {
+  MultiHeadAttention fused(Causal causal, int dim) {
     return MultiHeadAttention.builder(runtime, 2)
         .spec(AttentionSpec.builder().causal(causal).build())
-        .packed(matrix(dim, 3 * dim), null)
+        .fused(matrix(dim, 3 * dim), null)
         .output(matrix(dim, dim), null)
         .build();
   }

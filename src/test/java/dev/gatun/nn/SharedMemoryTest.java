@@ -159,16 +159,16 @@ class SharedMemoryTest {
                   Padded.by(keys ? lengths : null),
                   rows(20 * DIM)));
     }
-    MultiHeadAttention packed =
+    MultiHeadAttention fused =
         MultiHeadAttention.builder(parts.runtime, 2)
-            .packed(slab.slice(0, 0, 12).reshape(4, 48), null)
+            .fused(slab.slice(0, 0, 12).reshape(4, 48), null)
             .output(parts.matrix(16, 4), null)
             .build();
     Tensor narrow = parts.normal(1, SEQ, 4);
     refusedUnwritten(
-        "out: expected memory of its own, got memory shared with packed",
+        "out: expected memory of its own, got memory shared with fused",
         () ->
-            packed.forward(
+            fused.forward(
                 narrow, slab.slice(0, 2, 5).reshape(48).slice(0, 0, 12).reshape(1, 3, 4)));
   }
 

@@ -40,7 +40,7 @@ class TransformerPartsTest {
   private final MultiHeadAttention otherAttention =
       parts.attention(Causal.NONE, 12, 12, DIM).build();
   private final MultiHeadAttention narrowOut = parts.attention(Causal.NONE, DIM, DIM, 12).build();
-  private final MultiHeadAttention packed = parts.packed(Causal.NONE, DIM);
+  private final MultiHeadAttention fused = parts.fused(Causal.NONE, DIM);
   private final Norm otherNorm = parts.norm(12);
   private final FeedForward otherIn = parts.feedForward(12, DIM);
   private final FeedForward otherOut = parts.feedForward(DIM, 12);
@@ -88,7 +88,7 @@ class TransformerPartsTest {
         "crossAttention.in: expected 16, got 12", () -> layer(otherAttention, norm, network, norm));
     refused("crossAttention.out: expected 16, got 12", () -> layer(narrowOut, norm, network, norm));
     refused("crossNorm: expected 16, got 12", () -> layer(attention, otherNorm, network, norm));
-    assertEquals(DIM, layer(packed, norm, network, norm).dim());
+    assertEquals(DIM, layer(fused, norm, network, norm).dim());
     refused(
         "selfAttention.memoryDim: expected 16, got 12",
         () ->
@@ -336,7 +336,7 @@ class TransformerPartsTest {
     named("attentionNorm", () -> gated(attention, null, network, norm));
     named("feedForward", () -> gated(attention, norm, null, norm));
     named("feedForwardNorm", () -> gated(attention, norm, network, null));
-    gated(packed, norm, network, norm);
+    gated(fused, norm, network, norm);
     refused(
         "attention: expected a specification without biases",
         () -> gated(biased(), norm, network, norm));

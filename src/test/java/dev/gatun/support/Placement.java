@@ -17,8 +17,8 @@ public enum Placement {
   BHSD,
   /** Row-major as {@code [seq, batch, heads, dim]}. */
   SBHD,
-  /** The middle third of a packed {@code [batch, seq, 3, heads, dim]}. */
-  PACKED,
+  /** The middle third of a fused {@code [batch, seq, 3, heads, dim]}. */
+  FUSED,
   /** Gaps of odd length behind every dimension, and an address that is only 4-byte aligned. */
   PADDED;
 
@@ -63,7 +63,7 @@ public enum Placement {
       case BSHD -> place(arena, 16, batch, seq, heads, dim, seq * heads * dim, heads * dim, dim);
       case BHSD -> place(arena, 16, batch, seq, heads, dim, heads * seq * dim, dim, seq * dim);
       case SBHD -> place(arena, 16, batch, seq, heads, dim, heads * dim, batch * heads * dim, dim);
-      case PACKED -> {
+      case FUSED -> {
         int row = 3 * heads * dim;
         yield place(arena, 16 + heads * dim, batch, seq, heads, dim, seq * row, row, dim);
       }
@@ -86,7 +86,7 @@ public enum Placement {
   public Placed emptyLse(Arena arena, int batch, int heads, int seq) {
     Placed wide =
         switch (this) {
-          case BSHD, PACKED -> Placement.BSHD.empty(arena, batch, heads, seq, 1);
+          case BSHD, FUSED -> Placement.BSHD.empty(arena, batch, heads, seq, 1);
           case BHSD -> Placement.BHSD.empty(arena, batch, heads, seq, 1);
           case SBHD -> Placement.SBHD.empty(arena, batch, heads, seq, 1);
           case PADDED -> Placement.PADDED.empty(arena, batch, heads, seq, 1);

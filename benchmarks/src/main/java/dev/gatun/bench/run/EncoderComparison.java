@@ -155,9 +155,9 @@ public final class EncoderComparison {
           rows, weights.get(name + ".weight"), weights.get(name + ".bias"), 1e-5);
     }
 
-    private Array heads(Array packed, int n) {
+    private Array heads(Array fused, int n) {
       int width = BASE.width();
-      Array part = torch.slice(packed, 2, (long) n * width, (n + 1L) * width);
+      Array part = torch.slice(fused, 2, (long) n * width, (n + 1L) * width);
       Array split = torch.reshape(part, 1, seq, BASE.heads(), width / BASE.heads());
       return torch.transpose(split, 1, 2);
     }
@@ -166,10 +166,10 @@ public final class EncoderComparison {
       Array rows = x;
       for (int n = 0; n < LAYERS; n++) {
         String layer = "layers." + n + ".";
-        Array packed = linear(rows, layer + "self_attn.in_proj_");
+        Array fused = linear(rows, layer + "self_attn.in_proj_");
         Array context =
             torch.attention(
-                heads(packed, 0), heads(packed, 1), heads(packed, 2), null, false, Double.NaN);
+                heads(fused, 0), heads(fused, 1), heads(fused, 2), null, false, Double.NaN);
         context = torch.reshape(torch.transpose(context, 1, 2), 1, seq, BASE.width());
         context = linear(context, layer + "self_attn.out_proj.");
         rows = norm(torch.add(rows, context), layer + "norm1");

@@ -15,6 +15,9 @@ final class Overlap {
   static String describe(
       AttentionSpec spec, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
     Tensor lse = options.lse;
+    if (selfOverlaps(out.layout)) {
+      return self("out", out.layout);
+    }
     if (lse != null && selfOverlaps(lse.layout)) {
       return self("lse", lse.layout);
     }

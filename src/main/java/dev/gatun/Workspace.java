@@ -36,11 +36,13 @@ public final class Workspace implements AutoCloseable {
 
   private static final VarHandle STATE;
   private static final VarHandle TURN;
+  private static final VarHandle PROBE;
 
   static {
     try {
       STATE = MethodHandles.lookup().findVarHandle(Workspace.class, "state", int.class);
-      TURN = MethodHandles.lookup().findVarHandle(Workspace.class, "turn", long.class);
+      TURN = MethodHandles.lookup().findVarHandle(Workspace.class, "turn", int.class);
+      PROBE = MethodHandles.lookup().findVarHandle(Workspace.class, "probe", int.class);
     } catch (ReflectiveOperationException e) {
       throw new ExceptionInInitializerError(e);
     }
@@ -90,7 +92,10 @@ public final class Workspace implements AutoCloseable {
   private volatile int state;
 
   /** Counts beginnings and ends: odd from where the owner is known to where it gives back. */
-  private long turn = 1;
+  private int turn = 1;
+
+  /** Written as a turn is, by anybody, to see whether the stack has room for that. */
+  private int probe;
 
   /** The thread of this turn, or of the one before. */
   private Thread owner;
@@ -130,10 +135,12 @@ public final class Workspace implements AutoCloseable {
   // ---- the guard: everything else in this class is touched only between acquire and release ----
 
   boolean tryAcquire() {
+    // Whatever needs stack comes first: a workspace that is busy has an odd turn soon.
+    Thread thread = Thread.currentThread();
+    PROBE.setRelease(this, 0);
     if (!STATE.compareAndSet(this, IDLE, BUSY)) {
       return false;
     }
-    Thread thread = Thread.currentThread();
     if (owner != thread) {
       owner = thread;
     }
@@ -170,7 +177,7 @@ public final class Workspace implements AutoCloseable {
    * @return false if a call uses it
    */
   boolean takeBack() {
-    long seen = (long) TURN.getAcquire(this);
+    int seen = (int) TURN.getAcquire(this);
     Thread thread = owner;
     if (state != BUSY) {
       return state == IDLE;
@@ -182,8 +189,9 @@ public final class Workspace implements AutoCloseable {
     return true;
   }
 
-  /** Needs no stack: a call that has begun can end. */
+  /** Ends the turn only where the stack has room for the rest. */
   void release() {
+    PROBE.setRelease(this, 0);
     turn++;
     STATE.setRelease(this, IDLE);
   }

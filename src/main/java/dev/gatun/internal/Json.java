@@ -275,6 +275,11 @@ public final class Json {
     return bool;
   }
 
+  /** {@return true or false, or something else where {@link #isNull}} */
+  public boolean boolOr(boolean otherwise) {
+    return isNull() ? otherwise : bool();
+  }
+
   // ---- messages and writing ------------------------------------------------------------------
 
   /** Makes the exception for a value that is not what was expected. */

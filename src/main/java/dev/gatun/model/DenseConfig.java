@@ -44,11 +44,10 @@ record DenseConfig(int in, int out, boolean bias, Activation activation, boolean
     if (!tanh && !ACTIVATIONS.containsKey(activation.string())) {
       throw activation.expected("Tanh, Identity, ReLU, GELU or SiLU of torch.nn.modules");
     }
-    Json bias = json.find("bias");
     return new DenseConfig(
         (int) json.get("in_features").integer(1, Integer.MAX_VALUE),
         (int) json.get("out_features").integer(1, Integer.MAX_VALUE),
-        bias.isNull() || bias.bool(),
+        json.find("bias").boolOr(true),
         tanh ? Activation.NONE : ACTIVATIONS.get(activation.string()),
         tanh);
   }

@@ -164,9 +164,7 @@ record ModelFolder(
     private static final String NEWER_WIDTH = "embedding_dimension";
 
     static PoolingConfig read(Json json) {
-      if (!json.find("include_prompt").isNull()) {
-        json.find("include_prompt").bool(); // of prompts, which requireNoPrompt looks at
-      }
+      json.find("include_prompt").boolOr(false); // of prompts, which requireNoPrompt looks at
       if (json.names().contains(NEWER_MODE)) {
         return readNewer(json);
       }

@@ -88,9 +88,7 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
             "processing_kwargs",
             "unpad_inputs"));
     requireStates(json);
-    if (!json.find("do_lower_case").isNull()) {
-      json.find("do_lower_case").bool(); // see lowers
-    }
+    json.find("do_lower_case").boolOr(false); // see lowers
     Json length = json.find("max_seq_length");
     return length.isNull() ? -1 : (int) length.integer(1, Integer.MAX_VALUE);
   }
@@ -110,9 +108,7 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
     if (!json.find("processing_kwargs").isNull()) {
       json.find("processing_kwargs").only(Set.of());
     }
-    if (!json.find("unpad_inputs").isNull()) {
-      json.find("unpad_inputs").bool(); // how it computes; the states are the same
-    }
+    json.find("unpad_inputs").boolOr(false); // how it computes; the states are the same
   }
 
   private static void requireText(Json json, String key, String expected) {
@@ -136,7 +132,7 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
   private static void lowers(Json lower, Json tokenizer) {
     Json normalizer = tokenizer.find("normalizer");
     boolean anyway = isType(normalizer, "BertNormalizer") && normalizer.get("lowercase").bool();
-    if (!lower.isNull() && lower.bool() && !anyway) {
+    if (lower.boolOr(false) && !anyway) {
       throw lower.expected("false, or a tokenizer.json that lowers letters itself");
     }
   }

@@ -44,9 +44,7 @@ final class TokenizerNormalizers {
         normalizer.get("clean_text").bool();
         normalizer.get("handle_chinese_chars").bool();
         normalizer.get("lowercase").bool();
-        if (!normalizer.find("strip_accents").isNull()) {
-          normalizer.find("strip_accents").bool();
-        }
+        normalizer.find("strip_accents").boolOr(false);
       }
       case "Strip" -> {
         normalizer.only(Set.of("type", "strip_left", "strip_right"));

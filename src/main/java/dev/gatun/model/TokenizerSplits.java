@@ -40,7 +40,7 @@ final class TokenizerSplits {
       case "UnicodeScripts" -> splits.only(Set.of("type"));
       case "ByteLevel" -> {
         checkByteLevel(splits);
-        if (splits.find("use_regex").isNull() || splits.find("use_regex").bool()) {
+        if (splits.find("use_regex").boolOr(true)) {
           cuts.splitsBeforeSpaces();
         }
         cuts.spacesBecomeOthers();
@@ -115,7 +115,7 @@ final class TokenizerSplits {
     if (!splits.find("str_rep").isNull()) {
       splits.get("str_rep").string();
     }
-    boolean split = splits.find("split").isNull() || splits.find("split").bool();
+    boolean split = splits.find("split").boolOr(true);
     if (!replacement.equals("▁")) {
       cuts.joins();
     }

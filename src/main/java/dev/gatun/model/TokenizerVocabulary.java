@@ -134,9 +134,7 @@ final class TokenizerVocabulary {
       known(model.get("unk_token"));
     }
     for (String flag : List.of("fuse_unk", "byte_fallback", "ignore_merges")) {
-      if (!model.find(flag).isNull()) {
-        model.get(flag).bool();
-      }
+      model.find(flag).boolOr(false);
     }
     if (!model.find("end_of_word_suffix").isNull()) {
       model.get("end_of_word_suffix").string();

@@ -8,6 +8,7 @@ import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
@@ -244,6 +245,10 @@ public final class Embedding {
   }
 
   void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix to) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    // The last operation alone writes the result.
+    Matrix sum = norm == null ? to : scratch.matrix(to.rows(), to.columns());
     // The second table is skipped by giving the third its place.
     boolean placed = positions != null;
     call.rows()
@@ -255,10 +260,11 @@ public final class Embedding {
             placed ? positionRows : typeRows,
             MemorySegment.NULL,
             placed ? typeRows : null,
-            to);
+            sum);
     if (norm != null) {
-      norm.run(call, to, null, null, to);
+      norm.run(call, sum, null, null, to);
     }
+    scratch.release(mark);
   }
 
   /**

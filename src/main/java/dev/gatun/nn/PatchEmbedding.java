@@ -200,10 +200,11 @@ public final class PatchEmbedding {
       }
     }
     projection.run(call, patches, projected);
+    Matrix sum = norm == null ? out : scratch.matrix(rows, out.columns());
     call.rows()
-        .embedding(1, numbers, projected, positionIds, tableRows, MemorySegment.NULL, null, out);
+        .embedding(1, numbers, projected, positionIds, tableRows, MemorySegment.NULL, null, sum);
     if (norm != null) {
-      norm.run(call, out, null, null, out);
+      norm.run(call, sum, null, null, out);
     }
   }
 

@@ -6,7 +6,9 @@ import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Messages;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.Objects;
+import java.util.function.IntFunction;
 
 /** Checks of tensors that layers take as rows: {@code [..., columns]}, evenly spaced in memory. */
 final class Rows {
@@ -100,6 +102,17 @@ final class Rows {
         || !table.isContiguous()) {
       throw bad(name, shape + " float32, contiguous", table);
     }
+  }
+
+  /** The elements of a list, asked once: what is checked is what is used. */
+  static <T> T[] copy(String name, List<T> list, IntFunction<T[]> maker) {
+    T[] array = list.toArray(maker).clone();
+    for (int n = 0; n < array.length; n++) {
+      if (array[n] == null) {
+        throw new NullPointerException("%s[%d]".formatted(name, n));
+      }
+    }
+    return array;
   }
 
   /** A size that must be that of another part. */

@@ -58,12 +58,7 @@ public final class SentenceEncoder {
   public SentenceEncoder(TextEncoder encoder, Pooling pooling, List<Step> steps) {
     this.encoder = Objects.requireNonNull(encoder, "encoder");
     this.pooling = Objects.requireNonNull(pooling, "pooling");
-    this.steps = steps.toArray(Step[]::new);
-    for (int n = 0; n < this.steps.length; n++) {
-      if (this.steps[n] == null) {
-        throw new NullPointerException("steps[%d]".formatted(n));
-      }
-    }
+    this.steps = Rows.copy("steps", steps, Step[]::new);
     Parameters.Builder all = new Parameters.Builder().addAll(encoder.parameters());
     long size = encoder.dim();
     for (int n = 0; n < this.steps.length; n++) {
@@ -133,13 +128,10 @@ public final class SentenceEncoder {
    */
   public void forward(List<int[]> texts, Tensor out) {
     // The caller's list may change meanwhile, and answer differently when it is asked again.
-    int[][] own = texts.toArray(int[][]::new).clone();
+    int[][] own = Rows.copy("texts", texts, int[][]::new);
     Rows.checkOutput("out", out, own.length, dimension);
     parameters.refuse("out", out);
     for (int n = 0; n < own.length; n++) {
-      if (own[n] == null) {
-        throw new NullPointerException("texts[%d]".formatted(n));
-      }
       if (own[n].length > encoder.positions()) {
         throw new IllegalArgumentException(
             "texts[%d]: expected at most %d tokens, got %d"

@@ -96,6 +96,12 @@ public final class Sequences {
       int leading,
       MemorySegment first) {
     Scratch scratch = call.scratch();
+    for (int dim = 0; dim < leading; dim++) {
+      if (tensor.size(dim) > Integer.MAX_VALUE) {
+        throw new IllegalArgumentException(
+            "%s: expected sizes below 2^31, got %s".formatted(name, Rows.text(tensor)));
+      }
+    }
     if (sequences == null) {
       checkCount(name, leading == 2 ? tensor.size(0) : 1, first);
       return leading == 2
@@ -109,16 +115,16 @@ public final class Sequences {
                 .formatted(name, Rows.text(tensor)));
       }
       checkCount(name, tensor.size(0), first);
-      return padded(scratch, sequences.lengths, tensor.size(0), tensor.size(1), first);
+      return padded(scratch, name, sequences.lengths, tensor.size(0), tensor.size(1), first);
     }
     if (leading != 1) {
       throw new IllegalArgumentException(
           "%s: expected [tokens, …] for ragged sequences, got %s"
               .formatted(name, Rows.text(tensor)));
     }
-    long count = checkOffsets(sequences.cuSeqlens);
+    long count = checkOffsets(name, sequences.cuSeqlens);
     checkCount(name, count, first);
-    return ragged(scratch, sequences.cuSeqlens, count, tensor.size(0), first);
+    return ragged(scratch, name, sequences.cuSeqlens, count, tensor.size(0), first);
   }
 
   private static void checkCount(String name, long count, MemorySegment first) {
@@ -130,20 +136,21 @@ public final class Sequences {
   }
 
   private static SequenceRows padded(
-      Scratch scratch, Tensor lengths, long batch, long seq, MemorySegment first) {
+      Scratch scratch, String name, Tensor lengths, long batch, long seq, MemorySegment first) {
+    checkInts("lengths", name, lengths, batch);
     MemorySegment offsets = scratch.ints(batch + 1);
     offsets.setAtIndex(ValueLayout.JAVA_INT, 0, 0);
-    checkInts("lengths", lengths, batch);
     long rows = 0;
     for (long n = 0; n < batch; n++) {
       int length = lengths.segment().getAtIndex(ValueLayout.JAVA_INT, n);
       if (length < 0 || length > seq) {
         throw new IllegalArgumentException(
-            "lengths[%d]: expected 0 .. %d, got %d".formatted(n, seq, length));
+            "lengths[%d]%s: expected 0 .. %d, got %d".formatted(n, of(name), seq, length));
       }
       rows += length;
       if (rows > Integer.MAX_VALUE) {
-        throw new IllegalArgumentException("lengths: expected less than 2^31 rows in all");
+        throw new IllegalArgumentException(
+            "lengths%s: expected less than 2^31 rows in all".formatted(of(name)));
       }
       offsets.setAtIndex(ValueLayout.JAVA_INT, n + 1, (int) rows);
     }
@@ -153,17 +160,22 @@ public final class Sequences {
   }
 
   /** How many sequences there are. */
-  private static long checkOffsets(Tensor cuSeqlens) {
+  private static long checkOffsets(String name, Tensor cuSeqlens) {
     if (cuSeqlens.rank() != 1 || cuSeqlens.size(0) < 1 || cuSeqlens.size(0) > Integer.MAX_VALUE) {
-      throw Rows.bad("cuSeqlens", "[sequences + 1] int32, contiguous", cuSeqlens);
+      throw Rows.bad("cuSeqlens" + of(name), "[sequences + 1] int32, contiguous", cuSeqlens);
     }
     long count = cuSeqlens.size(0) - 1;
-    checkInts("cuSeqlens", cuSeqlens, count + 1);
+    checkInts("cuSeqlens", name, cuSeqlens, count + 1);
     return count;
   }
 
   private static SequenceRows ragged(
-      Scratch scratch, Tensor cuSeqlens, long count, long tokens, MemorySegment first) {
+      Scratch scratch,
+      String name,
+      Tensor cuSeqlens,
+      long count,
+      long tokens,
+      MemorySegment first) {
     MemorySegment offsets = scratch.ints(count + 1);
     int last = 0;
     for (long n = 0; n <= count; n++) {
@@ -171,9 +183,10 @@ public final class Sequences {
       boolean fits = n == 0 ? end == 0 : end >= last && end <= tokens;
       if (!fits || n == count && end != tokens) {
         throw new IllegalArgumentException(
-            "cuSeqlens[%d]: expected %s, got %d"
+            "cuSeqlens[%d]%s: expected %s, got %d"
                 .formatted(
                     n,
+                    of(name),
                     n == 0 && end != 0
                         ? "0"
                         : n == count
@@ -187,12 +200,17 @@ public final class Sequences {
     return SequenceRows.ragged(scratch, offsets, count, first);
   }
 
-  private static void checkInts(String name, Tensor tensor, long count) {
+  /** Says of which argument, where a call has several that are divided. */
+  private static String of(String name) {
+    return name.equals("memory") || name.equals("media") ? " of " + name : "";
+  }
+
+  private static void checkInts(String kind, String name, Tensor tensor, long count) {
     if (tensor.dtype() != DType.INT32
         || tensor.rank() != 1
         || tensor.size(0) != count
         || !tensor.isContiguous()) {
-      throw Rows.bad(name, "[%d] int32, contiguous".formatted(count), tensor);
+      throw Rows.bad(kind + of(name), "[%d] int32, contiguous".formatted(count), tensor);
     }
   }
 

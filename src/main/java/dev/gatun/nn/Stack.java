@@ -6,7 +6,6 @@ import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
 import java.util.List;
 import java.util.Objects;
-import java.util.function.IntFunction;
 
 /**
  * Layers one after the other: what encoders and decoders have in common. Norms are fused with the
@@ -22,7 +21,7 @@ final class Stack {
 
   Stack(List<TransformerLayer> layers, NormOrder order, Norm last, boolean crossAllowed) {
     this.order = Objects.requireNonNull(order, "order");
-    this.layers = copy(layers, TransformerLayer[]::new);
+    this.layers = Rows.copy("layers", layers, TransformerLayer[]::new);
     if (this.layers.length == 0) {
       throw new IllegalArgumentException("layers: expected 1 or more, got none");
     }
@@ -55,17 +54,6 @@ final class Stack {
       Rows.same("finalNorm", dim, last.dim());
     }
     this.parameters = collectParameters();
-  }
-
-  /** The elements of a list, asked once: what is checked is what is used. */
-  static <T> T[] copy(List<T> list, IntFunction<T[]> maker) {
-    T[] array = list.toArray(maker).clone();
-    for (int n = 0; n < array.length; n++) {
-      if (array[n] == null) {
-        throw new NullPointerException("layers[%d]".formatted(n));
-      }
-    }
-    return array;
   }
 
   private Parameters collectParameters() {

@@ -89,7 +89,7 @@ public final class TableTransformer {
    */
   public TableTransformer(GatunRuntime runtime, List<Layer> layers) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    this.layers = Stack.copy(layers, Layer[]::new);
+    this.layers = Rows.copy("layers", layers, Layer[]::new);
     if (this.layers.length == 0) {
       throw new IllegalArgumentException("layers: expected 1 or more, got none");
     }

@@ -171,8 +171,10 @@ public final class TextEncoder {
 
   /** The last hidden state of checked ids. */
   void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix hidden) {
-    embedding.run(call, rows, ids, hidden);
-    encoder.run(call, rows, hidden, hidden);
+    // Not into hidden, which only the last operation may write.
+    Matrix embedded = call.scratch().matrix(rows.rows(), encoder.dim());
+    embedding.run(call, rows, ids, embedded);
+    encoder.run(call, rows, embedded, hidden);
   }
 
   /** Describes the encoder on one line. */

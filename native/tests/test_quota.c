@@ -7,11 +7,13 @@
 #include "harness.h"
 #include "suites.h"
 
-static char root[64];
+static char root[256];
 
 static void new_root(void) {
-    snprintf(root, sizeof root, "/tmp/gatun-quota-XXXXXX");
-    if (mkdtemp(root) == NULL)
+    const char *folder = getenv("TMPDIR");
+    const int length =
+        snprintf(root, sizeof root, "%s/gatun-quota-XXXXXX", folder != NULL && folder[0] != 0 ? folder : "/tmp");
+    if (length >= (int)sizeof root || mkdtemp(root) == NULL)
         test_fail(__FILE__, __LINE__, "no temporary folder");
 }
 

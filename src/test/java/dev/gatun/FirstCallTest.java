@@ -5,8 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.support.ChildJvm;
 import dev.gatun.support.FirstCallMain;
+import dev.gatun.support.OverflowMain;
 import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
@@ -46,6 +48,20 @@ class FirstCallTest {
   @ValueSource(strings = {"attention", "norm"})
   void atTheEndOfTheStackInterpreted(String what) throws Exception {
     survives(child(what).flag("-Xint"), "stack", what);
+  }
+
+  /** Wherever a call of cold code runs out of stack, its workspace is free for the next one. */
+  @ParameterizedTest
+  @CsvSource({"own, -Xmixed", "own, -Xint", "lent, -Xmixed", "lent, -Xint"})
+  void overflowsLeaveNoWorkspaceInUse(String whose, String mode) throws Exception {
+    String out =
+        ChildJvm.onClassPath()
+            .main(OverflowMain.class)
+            .flag(mode)
+            .flag("-XX:MaxJavaStackTraceDepth=30")
+            .run(whose)
+            .expectSuccess();
+    assertEquals("overflows=true\nclosed", out);
   }
 
   @ParameterizedTest

@@ -146,6 +146,10 @@ class RaggedTest {
     refused("k: expected [totalK, divisor of 4, 24]", q, normal(9, 3, DIM), out, goodQ, goodK);
     refused("out: expected [5, 4, 24]", q, k, out.slice(0, 0, 4), goodQ, goodK);
     refused("out: expected memory of its own", q, k, q, goodQ, goodK);
+    Tensor itself =
+        Tensor.ofStrided(
+            out.segment(), DType.FLOAT32, new long[] {5, HEADS, DIM}, new long[] {0, DIM, 1});
+    refused("out: expected an address for each element", q, k, itself, goodQ, goodK);
     Tensor inside = Tensor.allocate(arena, DType.FLOAT32, 5, HEADS, DIM);
     Tensor within = Tensor.of(inside.segment().asSlice(0, 12), DType.INT32, 3);
     refused(

@@ -773,17 +773,17 @@ class MultiHeadAttentionTest {
       refused(
           shape + "[2, 4, 30]",
           () -> cross.forward(null, x, null, memory, null, out.reshape(2, 4, 30)));
-      String lengths = "lengths: expected [2] int32, contiguous, got ";
+      String lengths = "lengths%s: expected [2] int32, contiguous, got %s";
       refused(
-          lengths + "[1] int32",
+          lengths.formatted(" of memory", "[1] int32"),
           () -> cross.forward(null, x, null, memory, Padded.by(keys.slice(0, 0, 1)), out));
       refused(
-          lengths + "[2] int64",
+          lengths.formatted(" of memory", "[2] int64"),
           () ->
               cross.forward(
                   null, x, null, memory, Padded.by(Tensor.allocate(arena, DType.INT64, 2)), out));
       refused(
-          lengths + "[2, 1] int32",
+          lengths.formatted("", "[2, 1] int32"),
           () ->
               cross.forward(null, x, Padded.by(rows.reshape(2, 1)), memory, Padded.by(keys), out));
       refused(
@@ -794,7 +794,7 @@ class MultiHeadAttentionTest {
       for (int bad : new int[] {-1, 8, Integer.MIN_VALUE, Integer.MAX_VALUE}) {
         Tensor wrong = Run.lengths(arena, new int[] {7, bad});
         refused(
-            "lengths[1]: expected 0 .. 7, got " + bad,
+            "lengths[1] of memory: expected 0 .. 7, got " + bad,
             () -> cross.forward(null, x, Padded.by(rows), memory, Padded.by(wrong), out));
         refused(
             "lengths[0]: expected 0 .. 5, got 7",

@@ -255,7 +255,7 @@ class TransformerPartsTest {
         "memory: expected 2 sequences or 1, of at most 4 rows, got 2 of at most 5",
         () -> decoder.remember(null, state, parts.zeros(2, 5, DIM), null));
     refused(
-        "lengths[1]: expected 0 .. 3, got 4",
+        "lengths[1] of memory: expected 0 .. 3, got 4",
         () -> decoder.remember(null, state, memory, Padded.by(lengths(3, 4))));
     refused(
         "state: expected one of this decoder",
@@ -363,10 +363,10 @@ class TransformerPartsTest {
         "media: expected 2 sequences as x has, got 1",
         () -> block.forward(null, x, null, media.slice(0, 0, 1), null, out));
     refused(
-        "lengths[0]: expected 0 .. 3, got 4",
+        "lengths[0] of media: expected 0 .. 3, got 4",
         () -> block.forward(null, x, null, media, Padded.by(lengths(4, 0)), out));
     refused(
-        "lengths: expected [2] int32",
+        "lengths of media: expected [2] int32",
         () -> block.forward(null, x, null, media, Padded.by(lengths(0, 0, 0)), out));
     refused("out:", () -> block.forward(null, x, null, media, null, out.slice(0, 0, 1)));
     refused("out:", () -> block.forward(null, x, null, media, null, out.asReadOnly()));

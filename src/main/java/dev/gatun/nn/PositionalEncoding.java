@@ -113,7 +113,7 @@ public final class PositionalEncoding {
    *
    * @param table {@code [rows, dim]} float32, contiguous; not copied
    * @param firstPosition the row of a text's first token: paddingId + 1
-   * @param paddingId the token of padding, and its row
+   * @param paddingId the token of padding, and its row; -1: all tokens count
    * @return an encoding that is added to embeddings
    */
   public static PositionalEncoding learned(Tensor table, int firstPosition, int paddingId) {
@@ -122,9 +122,9 @@ public final class PositionalEncoding {
       throw new IllegalArgumentException(
           "firstPosition: expected 0 .. %d, got %d".formatted(table.size(0) - 1, firstPosition));
     }
-    if (firstPosition > 0 && (paddingId < 0 || paddingId >= table.size(0))) {
+    if (firstPosition > 0 && (paddingId < -1 || paddingId >= table.size(0))) {
       throw new IllegalArgumentException(
-          "paddingId: expected 0 .. %d, got %d".formatted(table.size(0) - 1, paddingId));
+          "paddingId: expected -1 .. %d, got %d".formatted(table.size(0) - 1, paddingId));
     }
     return new PositionalEncoding(
         "learned",

@@ -146,7 +146,7 @@ class BertEncoderTest {
       norm(all, layer + "output.LayerNorm", arena, random, width);
     }
     all.put(Bert.WORDS, tensor(arena, random, 1, 0, config.vocabulary(), width));
-    all.put(Bert.POSITIONS, tensor(arena, random, 1, 0, config.positions(), width));
+    all.put(Bert.POSITIONS, tensor(arena, random, 1, 0, config.positionRows(), width));
     all.put(Bert.TYPES, tensor(arena, random, 1, 0, config.tokenTypes(), width));
     norm(all, Bert.NORM, arena, random, width);
     return all;
@@ -162,6 +162,8 @@ class BertEncoderTest {
         List.of(
             SMALL,
             new BertConfig(1, 1, 1, 1, 1, 2, 3, 1, 1e-3f),
+            new BertConfig(1, 8, 2, 4, 6, 11, 5, 1, 1e-5f, 2, -1),
+            new BertConfig(1, 8, 2, 4, 6, 11, 5, 1, 1e-5f, 2, 1),
             new BertConfig(3, 64, 2, 32, 300, 9, 70, 1, 1e-12f))) {
       BertWeights weights = small(arena, random, config);
       ReferenceBert reference = new ReferenceBert(weights);

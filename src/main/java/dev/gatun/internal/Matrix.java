@@ -1,6 +1,7 @@
 package dev.gatun.internal;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /**
  * Rows of float32 in native memory: one value for what would be four arguments.
@@ -116,7 +117,10 @@ public final class Matrix {
   /** Sets rows to 0. */
   public void clearRows(long row, long count) {
     for (long n = row; n < row + count; n++) {
-      segment.asSlice(n * stride * Float.BYTES, columns * Float.BYTES).fill((byte) 0);
+      // Not fill, which would need a slice: garbage until the last compiler has seen it.
+      for (long i = n * stride; i < n * stride + columns; i++) {
+        segment.setAtIndex(ValueLayout.JAVA_FLOAT, i, 0);
+      }
     }
   }
 }

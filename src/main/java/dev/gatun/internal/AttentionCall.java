@@ -35,6 +35,7 @@ public final class AttentionCall implements AutoCloseable {
   private static final MemorySegment NONE = MemorySegment.NULL;
   private static final int MESSAGE_BYTES = 512;
   private static final long SIZE_BYTES = 64;
+  private static final String[][] KERNELS = kernelNames();
 
   private static final class Forward {
     /**
@@ -71,11 +72,14 @@ public final class AttentionCall implements AutoCloseable {
   private final long context;
   private final MemorySegment contextSegment;
 
-  /** Room for a size, then the descriptor. */
+  /** Room for a size, then the descriptor, then a plan. */
   private final MemorySegment memory;
 
   private final MemorySegment desc;
   private final long descAddress;
+
+  /** The plan, where an event or somebody asks for it. */
+  private final MemorySegment info;
 
   private MemorySegment scratch = NONE;
   private long scratchAddress;
@@ -98,8 +102,10 @@ public final class AttentionCall implements AutoCloseable {
     this.context = context;
     this.contextSegment = MemorySegment.ofAddress(context);
     long bytes = gatun_attention_desc.sizeof();
-    this.memory = Native.allocate(SIZE_BYTES + bytes);
+    long infoBytes = gatun_attention_plan_info.sizeof();
+    this.memory = Native.allocate(SIZE_BYTES + bytes + infoBytes);
     this.desc = memory.asSlice(SIZE_BYTES, bytes);
+    this.info = memory.asSlice(SIZE_BYTES + bytes, infoBytes);
     this.descAddress = desc.address();
   }
 
@@ -359,7 +365,6 @@ public final class AttentionCall implements AutoCloseable {
     if (!event.shouldCommit()) {
       return;
     }
-    AttentionPlan plan = plan();
     int flags = gatun_attention_desc.flags(desc);
     event.batch = gatun_attention_desc.batch(desc);
     event.heads = gatun_attention_desc.heads(desc);
@@ -371,8 +376,12 @@ public final class AttentionCall implements AutoCloseable {
     event.causal = causal(gatun_attention_desc.causal(desc)).name();
     event.ragged =
         (flags & (gatun_h.GATUN_ATTENTION_RAGGED_Q() | gatun_h.GATUN_ATTENTION_RAGGED_K())) != 0;
-    event.kernel = kernel(plan.kernel(), plan.tier());
-    event.threads = plan.threads();
+    if (readPlan()) {
+      Tier tier = Native.tier(gatun_attention_plan_info.tier(info));
+      int kernel = planKernel(gatun_attention_plan_info.kernel(info)).ordinal();
+      event.kernel = KERNELS[kernel][tier.ordinal()];
+      event.threads = gatun_attention_plan_info.threads(info);
+    }
     event.commit();
   }
 
@@ -385,32 +394,29 @@ public final class AttentionCall implements AutoCloseable {
     throw new AssertionError("causal: " + code);
   }
 
-  private static String kernel(AttentionPlan.Kernel kernel, Tier tier) {
-    String name =
-        switch (kernel) {
-          case GENERAL -> "attention_f32_";
-          case DECODE -> "attention_decode_f32_";
-          case TINY -> "attention_tiny_f32_";
-        };
-    return name
-        + switch (tier) {
-          case PORTABLE -> "portable";
-          case NEON -> "neon";
-          case AVX2 -> "avx2";
-          case AVX512 -> "avx512";
-        };
+  /** Names of kernels by tier: an event costs no string. */
+  private static String[][] kernelNames() {
+    String[] operations = {"attention_f32_", "attention_decode_f32_", "attention_tiny_f32_"};
+    String[][] names = new String[operations.length][Tier.values().length];
+    for (Tier tier : Tier.values()) {
+      for (AttentionPlan.Kernel kernel : AttentionPlan.Kernel.values()) {
+        names[kernel.ordinal()][tier.ordinal()] =
+            operations[kernel.ordinal()].concat(tier.toString());
+      }
+    }
+    return names;
   }
 
   // ---- the plan ------------------------------------------------------------------------------
 
   /** How the described call is cut up, for full lengths; null if the description is refused. */
   public AttentionPlan plan() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment info = gatun_attention_plan_info.allocate(arena);
-      gatun_attention_plan_info.struct_size(info, (int) gatun_attention_plan_info.sizeof());
-      int status = gatun_h.gatun_attention_plan(contextSegment, desc, info);
-      return status == Native.Abi.OK ? plan(info) : null;
-    }
+    return readPlan() ? plan(info) : null;
+  }
+
+  private boolean readPlan() {
+    gatun_attention_plan_info.struct_size(info, (int) gatun_attention_plan_info.sizeof());
+    return gatun_h.gatun_attention_plan(contextSegment, desc, info) == Native.Abi.OK;
   }
 
   private static AttentionPlan plan(MemorySegment info) {

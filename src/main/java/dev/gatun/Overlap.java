@@ -1,5 +1,6 @@
 package dev.gatun;
 
+import dev.gatun.internal.SharedMemory;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -51,12 +52,12 @@ final class Overlap {
   /** For inputs that native code gets a copy of. */
   static void refuse(String name, Tensor output, String inputName, Tensor input) {
     if (overlaps(output, input)) {
-      throw new IllegalArgumentException(pair(name, inputName));
+      throw SharedMemory.shared(name, inputName);
     }
   }
 
   private static String pair(String output, String other) {
-    return "%s: expected memory of its own, got memory shared with %s".formatted(output, other);
+    return SharedMemory.shared(output, other).getMessage();
   }
 
   static String self(String name, TensorLayout layout) {

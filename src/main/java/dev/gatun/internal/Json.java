@@ -174,11 +174,6 @@ public final class Json {
     return value instanceof Map;
   }
 
-  /** {@return whether this is an array} */
-  public boolean isArray() {
-    return value instanceof List;
-  }
-
   /** {@return whether this is a string} */
   public boolean isString() {
     return value instanceof String;

@@ -112,11 +112,6 @@ public final class SequenceRows {
     return longest;
   }
 
-  /** Whether the sequences are divided by offsets. */
-  public boolean isRagged() {
-    return offsets != null;
-  }
-
   /** {@code [count + 1]} int32; null: the sequences are even. */
   public MemorySegment offsets() {
     return offsets;
@@ -171,11 +166,6 @@ public final class SequenceRows {
   /** Whether rows are gathered before this call and scattered behind it. */
   public boolean isPadded() {
     return paddedLength > 0;
-  }
-
-  /** Rows outside of this call, those of padding included. */
-  public long outerRows() {
-    return isPadded() ? count * paddedLength : rows;
   }
 
   /** Copies rows from between padding to where they lie without. */

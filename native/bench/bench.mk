@@ -1,5 +1,5 @@
 # Included by ../Makefile.
-.PHONY: bench bench-plan bench-program bench-lib
+.PHONY: bench bench-plan bench-linear bench-program bench-lib
 
 bench: bench-program ## share of the FMA peak, kernel and peak in alternation (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_attention $(BENCH_ARGS)
@@ -7,7 +7,10 @@ bench: bench-program ## share of the FMA peak, kernel and peak in alternation (B
 bench-plan: $(BUILD)/bench/bench_plan ## the plan's choices against others (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_plan $(BENCH_ARGS)
 
-bench-program: $(BUILD)/bench/bench_attention $(BUILD)/bench/bench_plan
+bench-linear: $(BUILD)/bench/bench_linear ## products with packed weights, share of the peak of their type (BENCH_ARGS="--help" for options)
+	$(BUILD)/bench/bench_linear $(BENCH_ARGS)
+
+bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear)
 bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 
 # jni.h is the only thing here that comes from a JDK.
@@ -29,8 +32,10 @@ $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared $(BENCH_OBJ) $(LDLIBS) -o $@
 
+$(BUILD)/bench/bench_linear: $(addprefix $(BUILD)/bench/read_,$(addsuffix .o,$(TIERS)))
+
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUILD)/bench/core_contention.o $(BUILD)/libgatun.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -ldl -o $@
 
--include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_plan.d
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d

@@ -26,7 +26,7 @@
  *     gatun_context_destroy(ctx);
  *
  * This page goes from the simple call to the rest: attention, contexts and tiers, what a call will do (plan), attention with
- * every option, products, operations on rows.
+ * every option, products, operations on rows, products with packed weights.
  *
  * Conventions
  *   - Every function that can fail returns an int32_t status: GATUN_OK (0) or a negative GATUN_E_*. On a negative
@@ -73,7 +73,7 @@ extern "C" {
 #define GATUN_E_ALIGNMENT   (-4)  /* a pointer is not aligned as required */
 #define GATUN_E_OVERLAP     (-5)  /* an output shares memory with an input, with another output, or with itself */
 #define GATUN_E_LENGTH      (-6)  /* a key or query length lies outside 0 .. seq */
-#define GATUN_E_WORKSPACE   (-7)  /* workspace_size is less than gatun_attention_workspace_size says */
+#define GATUN_E_WORKSPACE   (-7)  /* workspace_size is less than the call needs: see gatun_*_workspace_size */
 #define GATUN_E_MEMORY      (-8)  /* the operating system gave no memory */
 #define GATUN_E_THREAD      (-9)  /* the operating system gave no thread */
 #define GATUN_E_STATE       (-10) /* the context was made before a fork(), or is destroyed while calls run */
@@ -213,11 +213,17 @@ GATUN_API int32_t gatun_tier_available(int32_t tier);
 
 /* ---- context: a tier and a pool of threads --------------------------------------------------------------------- */
 
+/* Instructions that a CPU of the avx512 tier may have or not: products with packed weights use them where they are there. */
+#define GATUN_FEATURE_VNNI 1u /* AVX512_VNNI: int8 products */
+#define GATUN_FEATURE_BF16 2u /* AVX512_BF16: bf16 products */
+
+#define GATUN_CONFIG_TIER_ALONE 1u /* flag: without GATUN_FEATURE_* that the CPU has beyond the tier */
+
 typedef struct gatun_config {
     uint32_t struct_size;
     int32_t threads; /* that work on one call, the caller's included: 1 .. 1024, or 0 = CPUs of this process */
     int32_t tier;    /* GATUN_TIER_*; one that is not available is refused, never replaced */
-    uint32_t flags;  /* 0 */
+    uint32_t flags;  /* GATUN_CONFIG_* */
     uint64_t reserved[6];
 } gatun_config;
 
@@ -255,7 +261,8 @@ typedef struct gatun_info {
     uint64_t tasks_helped;  /* of these, run by a worker thread and not by the caller's */
     uint64_t blocks_redone; /* query blocks run a second time because a result was not finite (see Numbers) */
     char cpu[64];           /* the CPU's name, NUL-terminated */
-    uint64_t reserved[8];
+    uint64_t features;      /* GATUN_FEATURE_* that the context uses */
+    uint64_t reserved[7];
 } gatun_info;
 
 /** Fills *info, whose struct_size the caller has set (a smaller size gets the members that fit). */
@@ -614,6 +621,168 @@ typedef struct gatun_rotary_desc {
  */
 GATUN_API int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *desc, const float *x,
     const int32_t *positions, const float *cosines, const float *sines, float *out);
+
+/* ---- packed weights: products with a matrix that stays the same -------------------------------------------------- */
+
+/*
+ * A weight matrix W [in_features][out_features] is packed once, into memory of the caller's, and multiplied by often. Packed
+ * weights are bytes without pointers, aligned to 64, that may be written to a file and mapped from it, by any process and any
+ * number of them at once. They begin with a header that says what they are; their layout is the same for all tiers, so that a
+ * file fits any machine of the same byte order (little-endian). No BLAS is needed.
+ */
+#define GATUN_WEIGHTS_F32  1 /* 4 bytes a weight */
+#define GATUN_WEIGHTS_BF16 2 /* 2 bytes: bfloat16 */
+#define GATUN_WEIGHTS_F16  3 /* 2 bytes: IEEE half precision, made float where it is used */
+#define GATUN_WEIGHTS_I8                                                                                               \
+    4 /* 1 byte: int8 with a scale for each output, x as uint8_t with a scale for each row; in_features <= 65536 */
+#define GATUN_WEIGHTS_Q8_0                                                                                             \
+    5 /* 8.5 bits: int8 with a half-precision scale for each 32 inputs of an output, as GGUF's; for few rows */
+#define GATUN_WEIGHTS_Q4_0 6 /* 4.5 bits: the same with 4 bits, -8 .. 7; for few rows */
+
+/* Types of a source, beside GATUN_DTYPE_F32. */
+#define GATUN_DTYPE_BF16 2 /* bfloat16, as uint16_t */
+#define GATUN_DTYPE_F16  3 /* IEEE half precision, as uint16_t */
+#define GATUN_DTYPE_I8   4 /* int8_t */
+#define GATUN_DTYPE_Q8_0 5 /* blocks of 32 as GGUF has them: scale (half precision), 32 int8_t */
+#define GATUN_DTYPE_Q4_0 6 /* blocks of 32 as GGUF has them: scale (half precision), 16 bytes of two weights + 8 each */
+
+/* What is packed, and how. */
+typedef struct gatun_pack_desc {
+    uint32_t struct_size;
+    uint32_t flags;       /* 0 */
+    int32_t format;       /* GATUN_WEIGHTS_* */
+    int32_t dtype;        /* of the source: GATUN_DTYPE_* */
+    int64_t in_features;  /* 1 .. 2^31 - 1 */
+    int64_t out_features; /* 1 .. 2^31 - 1, and at most 2^58 weights in all */
+    int64_t in_stride;    /* elements between W[i][o] and W[i + 1][o] in the source, >= 0 */
+    int64_t
+        out_stride; /* and between W[i][o] and W[i][o + 1]: [in][out] is {out_features, 1}, [out][in] {1, in_features} */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    uint32_t reserved0;  /* 0 */
+    int64_t reserved[8]; /* 0 */
+} gatun_pack_desc;
+
+/**
+ * Stores in *bytes the size of packed weights of this descriptor, a multiple of 64. On failure, and if message_size > 0,
+ * message holds one line that names the member, what was expected and what came.
+ */
+GATUN_API int32_t gatun_pack_size(const gatun_pack_desc *desc, int64_t *bytes, char *message, int64_t message_size);
+
+/**
+ * Packs source into packed, packed_size bytes of at least what gatun_pack_size says, aligned to 64, which are written whole
+ * (padding included, so that equal weights give equal bytes) and share no memory with source. Messages as in gatun_pack_size.
+ *
+ *   - scales [out_features] belongs to GATUN_DTYPE_I8 and is NULL otherwise: a weight is q * scales[o] with q = source[i][o], as
+ *     they are kept (GATUN_WEIGHTS_I8 only).
+ *   - GATUN_WEIGHTS_I8 of floats: scale = max|w| / 127 of each output, q = w / scale, rounded to nearest, so that a weight is off by
+ *     at most half of its scale. A weight of NaN or Inf makes all results of its output NaN; an output whose weights are all
+ *     below 2^-100 counts as zeros.
+ *   - GATUN_DTYPE_Q8_0 and Q4_0 are [out][in / 32] blocks: in_features and out_stride are multiples of 32, in_stride is 1. Packed to the
+ *     format of the same name they are kept bit by bit, to another one they are floats first.
+ *   - GATUN_WEIGHTS_Q8_0 and Q4_0 of floats: scale = max|w| / 127 of each block, or the weight of the largest magnitude / -8, rounded
+ *     to half precision, whose range is theirs. A weight of NaN or Inf makes all results of its output NaN.
+ *   - 16-bit floats are rounded to nearest even; beyond the range of half precision they are Inf.
+ */
+GATUN_API int32_t gatun_pack(gatun_context *context, const gatun_pack_desc *desc, const void *source,
+    const float *scales, void *packed, int64_t packed_size, char *message, int64_t message_size);
+
+typedef struct gatun_packed_info {
+    uint32_t struct_size;
+    int32_t format; /* GATUN_WEIGHTS_* */
+    int64_t in_features;
+    int64_t out_features;
+    int64_t bytes; /* of the header and all that follows it */
+    uint64_t reserved[8];
+} gatun_packed_info;
+
+/**
+ * Whether packed_size bytes at packed begin with packed weights that this library can use: GATUN_OK, and *info is filled
+ * where info is not NULL (set its struct_size). Meant for bytes from a file: nothing in them is trusted, but a weight of
+ * theirs is a number whatever its bits are, and is not looked at. GATUN_E_INVALID for what is no packed matrix, is shorter than
+ * its header says or has a damaged header, GATUN_E_UNSUPPORTED for a layout or format that this version does not know.
+ * Messages as in gatun_pack_size. Every function that takes packed weights checks them in the same way.
+ */
+GATUN_API int32_t gatun_packed_check(
+    const void *packed, int64_t packed_size, gatun_packed_info *info, char *message, int64_t message_size);
+
+/* Sizes of one call of gatun_packed_linear. Row strides are in elements; a member of a tensor that is not given is 0. */
+typedef struct gatun_packed_linear_desc {
+    uint32_t struct_size;
+    uint32_t flags;       /* 0 */
+    int32_t format;       /* of the weights, GATUN_WEIGHTS_* */
+    int32_t activation;   /* GATUN_ACTIVATION_* */
+    int64_t rows;         /* of x and out, 0 .. 2^31 - 1; rows times any row stride at most 2^58 */
+    int64_t in_features;  /* of the weights and x */
+    int64_t out_features; /* of the weights and out */
+    int64_t x_row;        /* >= in_features, < 2^31 */
+    int64_t out_row;      /* >= out_features, < 2^31, like the next two */
+    int64_t gate_row;
+    int64_t residual_row;
+    int32_t max_threads; /* as in gatun_attention_desc */
+    uint32_t reserved0;  /* 0 */
+    int64_t reserved[8]; /* 0 */
+} gatun_packed_linear_desc;
+
+/**
+ * Checks a descriptor as gatun_packed_linear does (its members only, no tensors), with messages as in gatun_pack_size. context
+ * may be NULL.
+ */
+GATUN_API int32_t gatun_packed_linear_check(
+    const gatun_context *context, const gatun_packed_linear_desc *desc, char *message, int64_t message_size);
+
+/**
+ * Stores in *bytes the size of the workspace that a call with this descriptor needs: >= 64, for each thread some 12 KiB and,
+ * but for formats that read x where it lies, space for at most 64 rows of it in the format's own type. More rows never need
+ * less, and more than 64 no more.
+ */
+GATUN_API int32_t gatun_packed_linear_workspace_size(
+    const gatun_context *context, const gatun_packed_linear_desc *desc, int64_t *bytes);
+
+/**
+ * A linear layer with packed weights: out = activation(x W + bias) * gate + residual, float32, each block of out finished while
+ * it is in the cache.
+ *
+ *   workspace  at least gatun_packed_linear_workspace_size bytes, aligned to 64
+ *   packed     weights of desc's format and features, packed_size bytes of memory, aligned to 64
+ *   x          [rows][in_features]
+ *   bias       [out_features] or NULL
+ *   gate       [rows][out_features] or NULL: with x V + c in it, SILU is SwiGLU and GELU is GEGLU (Shazeer 2020)
+ *   residual   [rows][out_features] or NULL
+ *   out        [rows][out_features]; it may be gate or residual (same pointer and stride), and shares no other memory with an
+ *              input, the workspace or the weights
+ *
+ * Numbers
+ *   - GATUN_WEIGHTS_F32: an element of x W is chains of 512 multiply-adds, inputs in order, added up in order; its error is at
+ *     most (min(in_features, 512) + in_features / 512 + 1) * 2^-24 * sum |x w|, a little more on the portable tier, which
+ *     rounds products as well. NaN and Inf go where plain mathematics takes them.
+ *   - GATUN_WEIGHTS_F16: the same with the weights as they were rounded.
+ *   - GATUN_WEIGHTS_BF16: the same, and with GATUN_FEATURE_BF16 x is rounded to bfloat16 as well (2^-8 * sum |x w| more), two
+ *     multiply-adds are one instruction, and what is below 2^-126 may be 0.
+ *   - GATUN_WEIGHTS_I8: each row of x is (q - zero) * scale with scale = (max(x, 0) - min(x, 0)) / 255 and q 0 .. 255, off by at most
+ *     one scale (half of one but for the ends); sums of (q - zero) * w are exact integers, and sum * (scale * scale of the output) is
+ *     rounded once and once again. x W has the same bits on every tier. A row with NaN or Inf in it is NaN throughout; a
+ *     row whose elements differ by less than 1e-36 counts as zeros.
+ *   - GATUN_WEIGHTS_Q8_0 and Q4_0: each 32 inputs of a row of x are q * scale with scale = max|x| / 127 and q -127 .. 127, off by at most
+ *     half a scale; the sum of a block is an exact integer, and the blocks' sums, times both scales, are one chain of multiply-adds.
+ *     NaN and Inf as for int8.
+ *   - Bias, gate and residual are rounded one by one, activations have the error of gatun_activation's.
+ *   - Bits of an element of out depend on its own row of x, its own column of W, its own bias, gate and residual, the format and
+ *     the tier (with its GATUN_FEATURE_*), and on nothing else: not on the rows beside it, threads, strides, or on where and how
+ *     often it is computed.
+ *
+ * A call is cut into blocks of rows and columns for the calling thread and idle workers. It takes no memory.
+ */
+GATUN_API int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *desc, void *workspace,
+    int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias,
+    const float *gate, const float *residual, float *out);
+
+/**
+ * As gatun_peak_f32 for the products of a format: the multiply-adds that its kernel is made of (of floats, pairs of bfloat16 or
+ * fours of bytes), two operations for each number multiplied. The roof that gatun_packed_linear can come near on one core with
+ * many rows; with one row it is bound by memory.
+ */
+GATUN_API int32_t gatun_packed_linear_peak(
+    const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second);
 
 /* ---- version --------------------------------------------------------------------------------------------------- */
 

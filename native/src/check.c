@@ -30,16 +30,21 @@ int32_t gatun__struct_check(
     return GATUN_OK;
 }
 
+int32_t gatun__range_check(
+    const char *name, int64_t value, int64_t least, int64_t most, char *message, int64_t message_size) {
+    if (value >= least && value <= most)
+        return GATUN_OK;
+    return gatun__fail(GATUN_E_INVALID, message, message_size, "%s: expected %lld .. %lld, got %lld", name,
+        (long long)least, (long long)most, (long long)value);
+}
+
 typedef struct checker {
     char *message;
     int64_t message_size;
 } checker;
 
 static int32_t range(const checker *c, const char *name, int64_t value, int64_t least, int64_t most) {
-    if (value >= least && value <= most)
-        return GATUN_OK;
-    return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s: expected %lld .. %lld, got %lld", name,
-        (long long)least, (long long)most, (long long)value);
+    return gatun__range_check(name, value, least, most, c->message, c->message_size);
 }
 
 /* Strides of one tensor: none negative, and the whole extent below 2^60 bytes so that no later sum overflows. */

@@ -101,9 +101,9 @@ int32_t gatun_context_create(const gatun_config *config, gatun_context **result,
         if (config->reserved[i] != 0)
             return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved[%zu]: expected 0", i);
     }
-    if (config->flags != 0)
-        return gatun__fail(
-            GATUN_E_INVALID, message, message_size, "flags: expected 0, got %u", (unsigned)config->flags);
+    if ((config->flags & ~GATUN_CONFIG_TIER_ALONE) != 0)
+        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_CONFIG_* only, got 0x%x",
+            (unsigned)config->flags);
     if (config->threads < 0 || config->threads > MAX_THREADS)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "threads: expected 0 (all CPUs) or 1 .. %d, got %d",
             MAX_THREADS, (int)config->threads);
@@ -118,6 +118,13 @@ int32_t gatun_context_create(const gatun_config *config, gatun_context **result,
     if (status != GATUN_OK) {
         free(context);
         return status;
+    }
+    if (context->kernels->tier == GATUN_TIER_AVX512 && (config->flags & GATUN_CONFIG_TIER_ALONE) == 0)
+        context->features = gatun__cpu_features();
+    if (context->features != 0) {
+        context->extended = *context->kernels;
+        gatun__kernels_extend(&context->extended, context->features);
+        context->kernels = &context->extended;
     }
     pthread_once(&fork_once, watch_forks);
     context->fork_generation = atomic_load(&fork_generation);
@@ -169,6 +176,7 @@ int32_t gatun_context_info(const gatun_context *context, gatun_info *info) {
         .tasks = atomic_load_explicit(&context->tasks, memory_order_relaxed),
         .tasks_helped = gatun__pool_helped(context->pool),
         .blocks_redone = atomic_load_explicit(&context->blocks_redone, memory_order_relaxed),
+        .features = context->features,
     };
     memcpy(full.cpu, context->cpu, sizeof full.cpu);
     memcpy(info, &full, info->struct_size < sizeof full ? info->struct_size : sizeof full);

@@ -39,6 +39,17 @@ int gatun__cpu_has(int32_t tier) {
     return 0;
 }
 
+uint32_t gatun__cpu_features(void) {
+    uint32_t a, b, c, d;
+    if (!gatun__cpu_has(GATUN_TIER_AVX512) || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    const uint32_t vnni = 1u << 11, bf16 = 1u << 5; /* of leaf 7's ecx, and of its second part's eax */
+    uint32_t features = (c & vnni) != 0 ? GATUN_FEATURE_VNNI : 0;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bf16) != 0)
+        features |= GATUN_FEATURE_BF16;
+    return features;
+}
+
 void gatun__cpu_name(char *name, size_t size) {
     uint32_t brand[12] = {0};
     uint32_t top = __get_cpuid_max(0x80000000u, NULL);
@@ -72,6 +83,10 @@ int gatun__cpu_has(int32_t tier) {
 #else
     return tier == GATUN_TIER_PORTABLE;
 #endif
+}
+
+uint32_t gatun__cpu_features(void) {
+    return 0;
 }
 
 void gatun__cpu_name(char *name, size_t size) {

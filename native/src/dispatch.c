@@ -12,6 +12,9 @@ static const gatun__kernels all_kernels[TIER_NAMES] = {
     [GATUN_TIER_##TIER].tier = GATUN_TIER_##TIER, [GATUN_TIER_##TIER].block_lanes = lanes,
 #define GATUN_KERNEL(operation, dtype, TIER, tier_)                                                                    \
     [GATUN_TIER_##TIER].operation##_##dtype = gatun__##operation##_##dtype##_##tier_,
+#define GATUN_LINEAR(dtype, TIER, tier_, rows, bytes, speed)                                                           \
+    [GATUN_TIER_##TIER].linear_##dtype = gatun__linear_##dtype##_##tier_,                                              \
+    [GATUN_TIER_##TIER].traits_##dtype = {rows, bytes, speed},
 #include "kernels.inc"
 };
 
@@ -33,6 +36,20 @@ const gatun__kernels *gatun__kernels_best(void) {
             return &all_kernels[tiers[i]];
     }
     return NULL;
+}
+
+void gatun__kernels_extend(gatun__kernels *kernels, uint32_t features) {
+#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension)                                                     \
+    if ((features & GATUN_FEATURE_##FEATURE) != 0)                                                                     \
+        kernels->operation##_##dtype = gatun__##operation##_##dtype##_##extension;
+#define GATUN_FEATURE_LINEAR(dtype, FEATURE, extension, rows, bytes, speed)                                            \
+    if ((features & GATUN_FEATURE_##FEATURE) != 0) {                                                                   \
+        kernels->linear_##dtype = gatun__linear_##dtype##_##extension;                                                 \
+        kernels->traits_##dtype = (gatun__linear_traits){rows, bytes, speed};                                          \
+    }
+#include "kernels.inc"
+    (void)kernels; /* where no kernel has a feature */
+    (void)features;
 }
 
 int32_t gatun__tier_by_name(const char *name) {

@@ -33,6 +33,8 @@ typedef struct gatun__caches {
 } gatun__caches;
 
 int gatun__cpu_has(int32_t tier);
+/* GATUN_FEATURE_* that a CPU may or may not have beside its best tier. */
+uint32_t gatun__cpu_features(void);
 void gatun__cpu_name(char *name, size_t size);
 gatun__caches gatun__cpu_caches(void);
 /* CPUs that this process may use: the least of its affinity and its control groups' quota. */
@@ -49,6 +51,8 @@ int32_t gatun__cpu_quota(const char *root);
 /* The kernels of a tier, or NULL if this build or this CPU has none. */
 const gatun__kernels *gatun__kernels_of(int32_t tier);
 const gatun__kernels *gatun__kernels_best(void);
+/* Puts the kernels for these GATUN_FEATURE_* in the place of those of their tier, avx512. */
+void gatun__kernels_extend(gatun__kernels *kernels, uint32_t features);
 /* The tier of that name, or -1. */
 int32_t gatun__tier_by_name(const char *name);
 
@@ -85,11 +89,13 @@ struct gatun_context {
     gatun__pool *pool;
     int32_t threads;
     int32_t tier_source;
+    uint32_t features; /* GATUN_FEATURE_* */
     int32_t cpus;
     uint32_t tiers;
     gatun__caches caches;
     uint64_t fork_generation;
     const struct gatun__plan_choices *choices; /* NULL but for bench_plan */
+    gatun__kernels extended;                   /* those of the context, if it has features */
     char cpu[64];
     /* Written by every call: on a line of their own. */
     _Alignas(64) _Atomic uint64_t calls;
@@ -132,6 +138,8 @@ static inline int gatun__any_set(const int64_t *reserved, size_t count) {
 /* A struct of the caller: known members, and nothing set that this library does not know. */
 int32_t gatun__struct_check(
     const void *data, uint32_t struct_size, size_t known, const char *name, char *message, int64_t message_size);
+int32_t gatun__range_check(
+    const char *name, int64_t value, int64_t least, int64_t most, char *message, int64_t message_size);
 
 /* ---- overlap.c ---- */
 

@@ -3,6 +3,7 @@
 #define GATUN_KERNELS_H
 
 #include "key_range.h"
+#include "packed.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -148,6 +149,28 @@ typedef struct gatun__rotary_task {
     int interleaved;
 } gatun__rotary_task;
 
+/* Rows row_begin .. row_end - 1 (at most GATUN__MOST_BLOCK_ROWS) and panels panel_begin .. panel_end - 1 of one product with
+ * packed weights; axes as in packed.h. */
+typedef struct gatun__linear_task {
+    const float *x, *bias, *gate, *residual;
+    float *out;
+    const char *panels;
+    int64_t panel_bytes;
+    int64_t x_row, gate_row, residual_row, out_row;
+    int64_t depth, columns;
+    int64_t row_begin, row_end, panel_begin, panel_end;
+    int32_t activation;
+    /* Of this thread: sums float [GATUN__MOST_BLOCK_ROWS][GATUN__PANEL_COLUMNS], then scales float and zero points int32_t
+     * [GATUN__MOST_BLOCK_ROWS], then the rows of x as the kernel wants them, which are there already if converted is set. */
+    char *scratch;
+    int converted;
+} gatun__linear_task;
+
+enum {
+    GATUN__LINEAR_SUMS = GATUN__MOST_BLOCK_ROWS * GATUN__PANEL_COLUMNS * (int)sizeof(float),
+    GATUN__LINEAR_SCALES = GATUN__MOST_BLOCK_ROWS * 2 * (int)sizeof(float)
+};
+
 /* What a kernel of each operation is. */
 typedef void gatun__attention_kernel(gatun__attention_task *task);
 typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
@@ -157,14 +180,23 @@ typedef void gatun__activation_kernel(const gatun__rows_task *task);
 typedef void gatun__pool_kernel(const gatun__rows_task *task);
 typedef void gatun__softmax_kernel(const gatun__rows_task *task);
 typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
-/* Runs `steps` rounds of independent FMAs on io = {1, 0}; returns the floating-point operations of one round. */
+typedef void gatun__linear_kernel(const gatun__linear_task *task);
+/* Runs `steps` rounds of independent multiply-adds of its dtype on io = {1, 0}; returns the operations of one round, two for each
+ * product. */
 typedef double gatun__peak_kernel(int64_t steps, float io[2]);
 
 #define GATUN_KERNEL(operation, dtype, TIER, tier) gatun__##operation##_kernel gatun__##operation##_##dtype##_##tier;
+#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension)                                                     \
+    gatun__##operation##_kernel gatun__##operation##_##dtype##_##extension;
 #include "kernels.inc"
 
-/* Queries of a block: gatun__block_lanes_<tier>. */
+/* Queries of a block: gatun__block_lanes_<tier>. Of packed linear layers gatun__tile_rows_<dtype>_<tier>, and
+ * gatun__element_bytes_<dtype>_<tier>. */
 #define GATUN_TIER(TIER, tier, block_lanes) enum { gatun__block_lanes_##tier = block_lanes };
+#define GATUN_LINEAR(dtype, TIER, tier, tile_rows, element_bytes, speed)                                               \
+    enum { gatun__tile_rows_##dtype##_##tier = tile_rows, gatun__element_bytes_##dtype##_##tier = element_bytes };
+#define GATUN_FEATURE_LINEAR(dtype, FEATURE, extension, tile_rows, element_bytes, speed)                               \
+    GATUN_LINEAR(dtype, FEATURE, extension, tile_rows, element_bytes, speed)
 #include "kernels.inc"
 
 /* The name of a function, or of a constant above, in a file that defines TIER as the tier's suffix. */
@@ -172,7 +204,12 @@ typedef double gatun__peak_kernel(int64_t steps, float io[2]);
 #define GATUN__OF_TIER(name, tier) GATUN__JOINED(name, tier)
 #define KERNEL(name)               GATUN__OF_TIER(name, TIER)
 
-/* The kernels of one tier. */
+/* What kernels.inc says of a kernel of packed linear layers. */
+typedef struct gatun__linear_traits {
+    int32_t tile_rows, element_bytes, speed;
+} gatun__linear_traits;
+
+/* The kernels of one tier, or of a tier and GATUN_FEATURE_*. */
 typedef struct gatun__kernels {
     int32_t tier;        /* GATUN_TIER_*; 0: this build does not have it */
     int32_t block_lanes; /* queries of one block of attention */
@@ -185,6 +222,11 @@ typedef struct gatun__kernels {
     gatun__softmax_kernel *softmax_f32;
     gatun__rotary_kernel *rotary_f32;
     gatun__peak_kernel *peak_f32;
+    gatun__peak_kernel *peak_bf16; /* NULL without GATUN_FEATURE_BF16: products of bf16 are those of floats */
+    gatun__peak_kernel *peak_i8;
+    gatun__linear_kernel *linear_f32, *linear_bf16, *linear_f16, *linear_i8, *linear_q8_0, *linear_q4_0;
+    gatun__linear_traits traits_f32, traits_bf16, traits_f16, traits_i8, traits_q8_0,
+        traits_q4_0; /* of the kernels above */
 } gatun__kernels;
 
 /*

@@ -1,9 +1,6 @@
 #include "internal.h"
 
-int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second) {
-    int32_t status = gatun__context_usable(context);
-    if (status != GATUN_OK)
-        return status;
+static int32_t measure(gatun__peak_kernel *peak, int64_t nanoseconds, double *flops_per_second) {
     if (flops_per_second == NULL)
         return GATUN_E_NULL;
     if (nanoseconds < 1000 || nanoseconds > 10000000000)
@@ -14,10 +11,28 @@ int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double
     do {
         for (int i = 0; i < 8; i++) {
             float io[2] = {1.0f, 0.0f};
-            flops += (double)steps * context->kernels->peak_f32(steps, io);
+            flops += (double)steps * peak(steps, io);
         }
         elapsed = gatun__nanoseconds() - begin;
     } while (elapsed < nanoseconds);
     *flops_per_second = flops / ((double)elapsed * 1e-9);
     return GATUN_OK;
+}
+
+int32_t gatun_peak_f32(const gatun_context *context, int64_t nanoseconds, double *flops_per_second) {
+    TRY(gatun__context_usable(context));
+    return measure(context->kernels->peak_f32, nanoseconds, flops_per_second);
+}
+
+int32_t gatun_packed_linear_peak(
+    const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second) {
+    TRY(gatun__context_usable(context));
+    if (!gatun__format_is_known(format))
+        return GATUN_E_INVALID;
+    gatun__peak_kernel *peak = context->kernels->peak_f32;
+    if (format == GATUN_WEIGHTS_BF16 && context->kernels->peak_bf16 != NULL)
+        peak = context->kernels->peak_bf16;
+    if (format >= GATUN_WEIGHTS_I8)
+        peak = context->kernels->peak_i8;
+    return measure(peak, nanoseconds, operations_per_second);
 }

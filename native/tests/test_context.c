@@ -109,8 +109,8 @@ static void bad_config(void) {
         }
     }
     config = good;
-    config.flags = 1;
-    check_config(&config, GATUN_E_INVALID, "flags", "flags = 1");
+    config.flags = 2;
+    check_config(&config, GATUN_E_INVALID, "flags", "flags = 2");
     config = good;
     config.reserved[5] = 1;
     check_config(&config, GATUN_E_VERSION, "reserved", "reserved[5] = 1");

@@ -2,7 +2,7 @@
  * Every kernel of kernels.inc is run and gives the right result: each row of the list is a test, by the name of the kernel, of
  * the function test_<operation>_<dtype> below, so that this file does not compile while an operation has none. A row's kernel
  * is counted while its test runs, and the test fails if nothing has called it. The other suites test what kernels do in
- * detail.
+ * detail. A tier's kernels are run without GATUN_FEATURE_*, whose own are rows, too.
  *
  * The folder src/kernels/ is found by GATUN_KERNELS (default src/kernels, relative to native/).
  */
@@ -190,6 +190,106 @@ static void test_rotary_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+/* out = silu(x W + bias) * gate + residual; rows for more than one tile, and for a part of one. allowed: error of x W for terms
+ * of N(0, 1), whose squares are added up. */
+static void check_linear(gatun_context *context, int32_t format, double allowed) {
+    enum { IN = 70, OUT = 53, LINEAR_ROWS = 11 };
+    rng random = rng_make(test_seed(), 3);
+    matrix weights = matrix_random("weights", IN, OUT, 0, GUARD_AFTER, 0, &random);
+    matrix x = matrix_random("x", LINEAR_ROWS, IN, 3, GUARD_AFTER, 0, &random);
+    matrix gate = matrix_random("gate", LINEAR_ROWS, OUT, 0, GUARD_AFTER, 0, &random);
+    matrix out = matrix_create("out", LINEAR_ROWS, OUT, 1, GUARD_AFTER);
+    float bias[OUT];
+    for (int o = 0; o < OUT; o++) {
+        bias[o] = rng_normal(&random);
+    }
+    const gatun_pack_desc pack = {.struct_size = sizeof pack,
+        .format = format,
+        .dtype = GATUN_DTYPE_F32,
+        .in_features = IN,
+        .out_features = OUT,
+        .in_stride = weights.row,
+        .out_stride = 1};
+    const gatun_packed_linear_desc desc = {.struct_size = sizeof desc,
+        .format = format,
+        .activation = GATUN_ACTIVATION_SILU,
+        .rows = LINEAR_ROWS,
+        .in_features = IN,
+        .out_features = OUT,
+        .x_row = x.row,
+        .out_row = out.row,
+        .gate_row = gate.row,
+        .residual_row = gate.row};
+    int64_t bytes = 0, workspace_bytes = 0;
+    CHECK_STATUS(gatun_pack_size(&pack, &bytes, NULL, 0), GATUN_OK);
+    CHECK_STATUS(gatun_packed_linear_workspace_size(context, &desc, &workspace_bytes), GATUN_OK);
+    guarded packed, workspace;
+    guarded_create(&packed, "packed weights", bytes, 0, GUARD_AFTER);
+    guarded_create(&workspace, "workspace", workspace_bytes, 0, GUARD_AFTER);
+    CHECK_STATUS(gatun_pack(context, &pack, weights.data, NULL, packed.data, bytes, NULL, 0), GATUN_OK);
+    CHECK_STATUS(gatun_packed_linear(context, &desc, workspace.data, workspace_bytes, packed.data, bytes, x.data, bias,
+                     gate.data, gate.data, out.data),
+        GATUN_OK);
+    for (int64_t r = 0; r < LINEAR_ROWS; r++) {
+        for (int64_t o = 0; o < OUT; o++) {
+            double sum = (double)bias[o], square = 0;
+            for (int64_t k = 0; k < IN; k++) {
+                const double term = (double)*at(&x, r, k) * (double)*at(&weights, k, o);
+                sum += term;
+                square += term * term;
+            }
+            const double other = (double)*at(&gate, r, o);
+            /* No activation rises faster than 1.1; errors of the terms add up as their squares do. */
+            check_element(&out, r, o, activation_exact(GATUN_ACTIVATION_SILU, sum) * other + other,
+                1e-6 + 1.1 * fabs(other) * allowed * sqrt(square));
+        }
+    }
+    guarded_destroy(&packed);
+    guarded_destroy(&workspace);
+    guarded_destroy(&weights.memory);
+    guarded_destroy(&x.memory);
+    guarded_destroy(&gate.memory);
+    guarded_destroy(&out.memory);
+}
+
+static void test_linear_f32(gatun_context *context) {
+    check_linear(context, GATUN_WEIGHTS_F32, 1e-5);
+}
+
+static void test_linear_bf16(gatun_context *context) {
+    check_linear(context, GATUN_WEIGHTS_BF16, 0.01);
+}
+
+static void test_linear_f16(gatun_context *context) {
+    check_linear(context, GATUN_WEIGHTS_F16, 1e-3);
+}
+
+static void test_linear_i8(gatun_context *context) {
+    check_linear(context, GATUN_WEIGHTS_I8, 0.04);
+}
+
+static void test_linear_q8_0(gatun_context *context) {
+    check_linear(context, GATUN_WEIGHTS_Q8_0, 0.04);
+}
+
+static void test_linear_q4_0(gatun_context *context) {
+    check_linear(context, GATUN_WEIGHTS_Q4_0, 0.45);
+}
+
+static void check_peak(gatun_context *context, int32_t format) {
+    double rate = 0;
+    CHECK_STATUS(gatun_packed_linear_peak(context, format, 10000, &rate), GATUN_OK);
+    CHECK(rate > 1e6, "%g operations a second", rate);
+}
+
+MAYBE_UNLISTED static void test_peak_bf16(gatun_context *context) {
+    check_peak(context, GATUN_WEIGHTS_BF16);
+}
+
+static void test_peak_i8(gatun_context *context) {
+    check_peak(context, GATUN_WEIGHTS_I8);
+}
+
 static void test_peak_f32(gatun_context *context) {
     double flops = 0;
     CHECK_STATUS(gatun_peak_f32(context, 10000, &flops), GATUN_OK);
@@ -198,16 +298,28 @@ static void test_peak_f32(gatun_context *context) {
 
 /* ---- the rows of the list ---- */
 
-/* A context of the tier whose kernels are a copy, of which one is counted; NULL where the tier is not to be tested. */
-static gatun_context *counted_context(int32_t tier, gatun__kernels *copy) {
+/* A context of the tier, with these GATUN_FEATURE_* or without any, whose kernels are a copy, of which one is counted; NULL where
+ * the tier is not to be tested, or the CPU has no such feature. */
+static gatun_context *counted_context(int32_t tier, uint64_t features, gatun__kernels *copy) {
     int32_t tiers[MAX_TIERS];
     const int count = test_tiers(tiers);
     bool wanted = false;
     for (int t = 0; t < count; t++) {
         wanted |= tiers[t] == tier;
     }
-    gatun_context *context = wanted ? new_context(tier, 1) : NULL;
+    if (!wanted) {
+        return NULL;
+    }
+    const gatun_config config = {
+        .struct_size = sizeof config, .threads = 1, .tier = tier, .flags = features == 0 ? GATUN_CONFIG_TIER_ALONE : 0};
+    gatun_context *context = NULL;
+    CHECK_STATUS(gatun_context_create(&config, &context, NULL, 0), GATUN_OK);
+    if (context != NULL && (context->features & features) != features) {
+        CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
+        return NULL;
+    }
     if (context != NULL) {
+        CHECK(features != 0 || context->features == 0, "features %llu", (unsigned long long)context->features);
         *copy = *context->kernels;
         context->kernels = copy;
         calls = 0;
@@ -235,36 +347,48 @@ TASK_OF(activation, const gatun__rows_task)
 TASK_OF(pool, const gatun__rows_task)
 TASK_OF(softmax, const gatun__rows_task)
 TASK_OF(rotary, const gatun__rotary_task)
+TASK_OF(linear, const gatun__linear_task)
 static gatun__peak_kernel *real_peak;
 static double counted_peak(int64_t steps, float io[2]) {
     calls++;
     return real_peak(steps, io);
 }
 
-#define GATUN_KERNEL(operation, dtype, TIER, tier)                                                                     \
+/* The row's kernel is the one that is counted, and the tier's own not that of the row of a feature. */
+#define RUN(operation, dtype, TIER, tier, features)                                                                    \
     static void run_##operation##_##dtype##_##tier(void) {                                                             \
         gatun__kernels kernels;                                                                                        \
-        gatun_context *context = counted_context(GATUN_TIER_##TIER, &kernels);                                         \
+        gatun_context *context = counted_context(GATUN_TIER_##TIER, features, &kernels);                               \
         if (context == NULL)                                                                                           \
             return;                                                                                                    \
         real_##operation = kernels.operation##_##dtype;                                                                \
-        REQUIRE(real_##operation != NULL, "the tier has no kernel " #operation "_" #dtype);                            \
+        REQUIRE(real_##operation != NULL, "there is no kernel " #operation "_" #dtype);                                \
+        gatun__kernels alone;                                                                                          \
+        gatun_context *tier_alone = features == 0 ? NULL : counted_context(GATUN_TIER_##TIER, 0, &alone);              \
+        if (tier_alone != NULL) {                                                                                      \
+            CHECK(alone.operation##_##dtype != real_##operation, "the tier's kernel is not replaced");                 \
+            CHECK_STATUS(gatun_context_destroy(tier_alone), GATUN_OK);                                                 \
+        }                                                                                                              \
         kernels.operation##_##dtype = counted_##operation;                                                             \
         test_##operation##_##dtype(context);                                                                           \
         finish(context, #operation "_" #dtype "_" #tier);                                                              \
     }
+#define GATUN_KERNEL(operation, dtype, TIER, tier) RUN(operation, dtype, TIER, tier, 0)
+#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension)                                                     \
+    RUN(operation, dtype, AVX512, extension, GATUN_FEATURE_##FEATURE)
 #include "../src/kernels.inc"
 
 /* ---- the list itself ---- */
 
-/* Every tier has every kernel but the tiny one, which the plan chooses where it is. */
+/* Every tier has every kernel but the peak of bf16 and the tiny one, which the plan chooses where it is. */
 static void complete(void) {
     int32_t tiers[MAX_TIERS];
     const int count = test_tiers(tiers);
     for (int t = 0; t < count; t++) {
         const gatun__kernels *k = shared_context(tiers[t])->kernels;
         CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
-                  k->pool_f32 && k->softmax_f32 && k->rotary_f32 && k->peak_f32,
+                  k->pool_f32 && k->softmax_f32 && k->rotary_f32 && k->peak_f32 && k->peak_i8 && k->linear_f32 &&
+                  k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 && k->linear_q4_0,
             "%s lacks a kernel", gatun_tier_name(tiers[t]));
         problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
         const gatun_attention_desc desc = default_desc(&p);
@@ -276,16 +400,22 @@ static void complete(void) {
     }
 }
 
-static bool is_tier(const char *text) {
+static bool is_tier_or_extension(const char *text) {
     for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++) {
         if (strcmp(text, gatun_tier_name(tier)) == 0) {
+            return true;
+        }
+    }
+    static const char *const extensions[] = {"avx512vnni", "avx512bf16"}; /* of the Makefile, of all architectures */
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
+        if (strcmp(text, extensions[i]) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* A file of src/kernels/ that no tier's name ends would never be compiled. */
+/* A file of src/kernels/ that no name of a tier or an extension ends would never be compiled. */
 static void files(void) {
     const char *set = getenv("GATUN_KERNELS"), *root = set != NULL && *set != '\0' ? set : "src/kernels";
     DIR *folders = opendir(root);
@@ -307,8 +437,8 @@ static void files(void) {
             }
             *end = '\0';
             const char *last = strrchr(name, '_');
-            CHECK(
-                last != NULL && is_tier(last + 1), "%s/%s: expected a name that ends in _<tier>.c", path, file->d_name);
+            CHECK(last != NULL && is_tier_or_extension(last + 1),
+                "%s/%s: expected a name that ends in _<tier>.c or _<extension>.c", path, file->d_name);
             sources++;
         }
         if (files != NULL) {
@@ -322,5 +452,6 @@ static void files(void) {
 const test_case kernels_tests[] = {{"complete", complete}, {"files", files},
 #define GATUN_KERNEL(operation, dtype, TIER, tier)                                                                     \
     {#operation "_" #dtype "_" #tier, run_##operation##_##dtype##_##tier},
+#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension) GATUN_KERNEL(operation, dtype, AVX512, extension)
 #include "../src/kernels.inc"
     {NULL, NULL}};

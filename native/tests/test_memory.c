@@ -221,9 +221,69 @@ static void products(void) {
     free(matrix);
 }
 
+/* ---- products with packed weights ---- */
+
+static void packed_products_of(gatun_context *context, int32_t format, const char *what) {
+    enum { N = 200 };
+    float *matrix = test_allocate(3 * N * N * (int64_t)sizeof(float));
+    memset(matrix, 0, 3 * N * N * sizeof(float));
+    const gatun_pack_desc pack = {.struct_size = sizeof pack,
+        .format = format,
+        .dtype = GATUN_DTYPE_F32,
+        .in_features = N,
+        .out_features = N,
+        .in_stride = N,
+        .out_stride = 1};
+    gatun_packed_linear_desc desc = {.struct_size = sizeof desc,
+        .format = format,
+        .rows = N,
+        .in_features = N,
+        .out_features = N,
+        .x_row = N,
+        .out_row = N};
+    int64_t bytes = 0, workspace_bytes = 0;
+    CHECK_STATUS(gatun_pack_size(&pack, &bytes, NULL, 0), GATUN_OK);
+    CHECK_STATUS(gatun_packed_linear_workspace_size(context, &desc, &workspace_bytes), GATUN_OK);
+    char *packed = gatun_memory_allocate(bytes), *workspace = gatun_memory_allocate(workspace_bytes);
+    int32_t failed = GATUN_OK;
+    for (int phase = 0; phase < 2; phase++) {
+        if (phase == 1) {
+            counter_start(1);
+        }
+        for (int i = 0; i < (phase == 0 ? 5 : 50); i++) {
+            int32_t status = gatun_pack(context, &pack, matrix, NULL, packed, bytes, NULL, 0);
+            failed = status != GATUN_OK ? status : failed;
+            desc.activation = i % 6;
+            status = gatun_packed_linear(context, &desc, workspace, workspace_bytes, packed, bytes, matrix + N * N,
+                NULL, NULL, NULL, matrix + 2 * N * N);
+            failed = status != GATUN_OK ? status : failed;
+        }
+    }
+    check_count(counter_stop(), 0, what);
+    CHECK(failed == GATUN_OK, "%s: %s", what, gatun_status_string(failed));
+    gatun_memory_free(packed, bytes);
+    gatun_memory_free(workspace, workspace_bytes);
+    free(matrix);
+}
+
+static void packed_products(void) {
+    if (!find_counter()) {
+        return;
+    }
+    int32_t tiers[MAX_TIERS];
+    const int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int32_t format = GATUN_WEIGHTS_F32; format <= GATUN_WEIGHTS_Q4_0; format++) {
+            char what[64];
+            snprintf(what, sizeof what, "packed products, %s, format %d", gatun_tier_name(tiers[t]), (int)format);
+            packed_products_of(shared_context(tiers[t]), format, what);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     static const test_case memory_tests[] = {{"counter", counter}, {"warm_calls", warm_calls},
-        {"refused_calls", refused_calls}, {"products", products}, {NULL, NULL}};
+        {"refused_calls", refused_calls}, {"products", products}, {"packed_products", packed_products}, {NULL, NULL}};
     static const test_suite suites[] = {{"memory", memory_tests}, {NULL, NULL}};
     return test_main(argc, argv, suites);
 }

@@ -284,6 +284,105 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_POOL_FIRST() {
         return GATUN_POOL_FIRST;
     }
+    private static final int GATUN_WEIGHTS_F32 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_WEIGHTS_F32 1
+     * }
+     */
+    public static int GATUN_WEIGHTS_F32() {
+        return GATUN_WEIGHTS_F32;
+    }
+    private static final int GATUN_WEIGHTS_BF16 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_WEIGHTS_BF16 2
+     * }
+     */
+    public static int GATUN_WEIGHTS_BF16() {
+        return GATUN_WEIGHTS_BF16;
+    }
+    private static final int GATUN_WEIGHTS_F16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_WEIGHTS_F16 3
+     * }
+     */
+    public static int GATUN_WEIGHTS_F16() {
+        return GATUN_WEIGHTS_F16;
+    }
+    private static final int GATUN_WEIGHTS_I8 = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_WEIGHTS_I8 4
+     * }
+     */
+    public static int GATUN_WEIGHTS_I8() {
+        return GATUN_WEIGHTS_I8;
+    }
+    private static final int GATUN_WEIGHTS_Q8_0 = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_WEIGHTS_Q8_0 5
+     * }
+     */
+    public static int GATUN_WEIGHTS_Q8_0() {
+        return GATUN_WEIGHTS_Q8_0;
+    }
+    private static final int GATUN_WEIGHTS_Q4_0 = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_WEIGHTS_Q4_0 6
+     * }
+     */
+    public static int GATUN_WEIGHTS_Q4_0() {
+        return GATUN_WEIGHTS_Q4_0;
+    }
+    private static final int GATUN_DTYPE_BF16 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_BF16 2
+     * }
+     */
+    public static int GATUN_DTYPE_BF16() {
+        return GATUN_DTYPE_BF16;
+    }
+    private static final int GATUN_DTYPE_F16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_F16 3
+     * }
+     */
+    public static int GATUN_DTYPE_F16() {
+        return GATUN_DTYPE_F16;
+    }
+    private static final int GATUN_DTYPE_I8 = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_I8 4
+     * }
+     */
+    public static int GATUN_DTYPE_I8() {
+        return GATUN_DTYPE_I8;
+    }
+    private static final int GATUN_DTYPE_Q8_0 = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_Q8_0 5
+     * }
+     */
+    public static int GATUN_DTYPE_Q8_0() {
+        return GATUN_DTYPE_Q8_0;
+    }
+    private static final int GATUN_DTYPE_Q4_0 = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_Q4_0 6
+     * }
+     */
+    public static int GATUN_DTYPE_Q4_0() {
+        return GATUN_DTYPE_Q4_0;
+    }
     private static final int GATUN_VERSION_MAJOR = (int)0L;
     /**
      * {@snippet lang=c :
@@ -1734,6 +1833,458 @@ public class gatun_h extends gatun_h$shared {
         }
     }
 
+    private static class gatun_pack_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_pack_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_pack_size(const gatun_pack_desc *desc, int64_t *bytes, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_pack_size$descriptor() {
+        return gatun_pack_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_pack_size(const gatun_pack_desc *desc, int64_t *bytes, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_pack_size$handle() {
+        return gatun_pack_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_pack_size(const gatun_pack_desc *desc, int64_t *bytes, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_pack_size$address() {
+        return gatun_pack_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_pack_size(const gatun_pack_desc *desc, int64_t *bytes, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_pack_size(MemorySegment desc, MemorySegment bytes, MemorySegment message, long message_size) {
+        var mh$ = gatun_pack_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_pack_size", desc, bytes, message, message_size);
+            }
+            return (int)mh$.invokeExact(desc, bytes, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_pack(gatun_context *context, const gatun_pack_desc *desc, const void *source, const float *scales, void *packed, int64_t packed_size, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_pack$descriptor() {
+        return gatun_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_pack(gatun_context *context, const gatun_pack_desc *desc, const void *source, const float *scales, void *packed, int64_t packed_size, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_pack$handle() {
+        return gatun_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_pack(gatun_context *context, const gatun_pack_desc *desc, const void *source, const float *scales, void *packed, int64_t packed_size, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_pack$address() {
+        return gatun_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_pack(gatun_context *context, const gatun_pack_desc *desc, const void *source, const float *scales, void *packed, int64_t packed_size, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_pack(MemorySegment context, MemorySegment desc, MemorySegment source, MemorySegment scales, MemorySegment packed, long packed_size, MemorySegment message, long message_size) {
+        var mh$ = gatun_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_pack", context, desc, source, scales, packed, packed_size, message, message_size);
+            }
+            return (int)mh$.invokeExact(context, desc, source, scales, packed, packed_size, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packed_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_packed_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_check(const void *packed, int64_t packed_size, gatun_packed_info *info, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_packed_check$descriptor() {
+        return gatun_packed_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_check(const void *packed, int64_t packed_size, gatun_packed_info *info, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_packed_check$handle() {
+        return gatun_packed_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_check(const void *packed, int64_t packed_size, gatun_packed_info *info, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_packed_check$address() {
+        return gatun_packed_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packed_check(const void *packed, int64_t packed_size, gatun_packed_info *info, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_packed_check(MemorySegment packed, long packed_size, MemorySegment info, MemorySegment message, long message_size) {
+        var mh$ = gatun_packed_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packed_check", packed, packed_size, info, message, message_size);
+            }
+            return (int)mh$.invokeExact(packed, packed_size, info, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packed_linear_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_packed_linear_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_check(const gatun_context *context, const gatun_packed_linear_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_packed_linear_check$descriptor() {
+        return gatun_packed_linear_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_check(const gatun_context *context, const gatun_packed_linear_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_packed_linear_check$handle() {
+        return gatun_packed_linear_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_check(const gatun_context *context, const gatun_packed_linear_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_packed_linear_check$address() {
+        return gatun_packed_linear_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_check(const gatun_context *context, const gatun_packed_linear_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_packed_linear_check(MemorySegment context, MemorySegment desc, MemorySegment message, long message_size) {
+        var mh$ = gatun_packed_linear_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packed_linear_check", context, desc, message, message_size);
+            }
+            return (int)mh$.invokeExact(context, desc, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packed_linear_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_packed_linear_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_workspace_size(const gatun_context *context, const gatun_packed_linear_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_packed_linear_workspace_size$descriptor() {
+        return gatun_packed_linear_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_workspace_size(const gatun_context *context, const gatun_packed_linear_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_packed_linear_workspace_size$handle() {
+        return gatun_packed_linear_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_workspace_size(const gatun_context *context, const gatun_packed_linear_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_packed_linear_workspace_size$address() {
+        return gatun_packed_linear_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_workspace_size(const gatun_context *context, const gatun_packed_linear_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_packed_linear_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+        var mh$ = gatun_packed_linear_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packed_linear_workspace_size", context, desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packed_linear {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_packed_linear");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *desc, void *workspace, int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias, const float *gate, const float *residual, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_packed_linear$descriptor() {
+        return gatun_packed_linear.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *desc, void *workspace, int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias, const float *gate, const float *residual, float *out)
+     * }
+     */
+    public static MethodHandle gatun_packed_linear$handle() {
+        return gatun_packed_linear.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *desc, void *workspace, int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias, const float *gate, const float *residual, float *out)
+     * }
+     */
+    public static MemorySegment gatun_packed_linear$address() {
+        return gatun_packed_linear.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *desc, void *workspace, int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias, const float *gate, const float *residual, float *out)
+     * }
+     */
+    public static int gatun_packed_linear(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment packed, long packed_size, MemorySegment x, MemorySegment bias, MemorySegment gate, MemorySegment residual, MemorySegment out) {
+        var mh$ = gatun_packed_linear.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packed_linear", context, desc, workspace, workspace_size, packed, packed_size, x, bias, gate, residual, out);
+            }
+            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, packed, packed_size, x, bias, gate, residual, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_packed_linear_peak {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_INT,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_packed_linear_peak");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_peak(const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second)
+     * }
+     */
+    public static FunctionDescriptor gatun_packed_linear_peak$descriptor() {
+        return gatun_packed_linear_peak.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_peak(const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second)
+     * }
+     */
+    public static MethodHandle gatun_packed_linear_peak$handle() {
+        return gatun_packed_linear_peak.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_peak(const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second)
+     * }
+     */
+    public static MemorySegment gatun_packed_linear_peak$address() {
+        return gatun_packed_linear_peak.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_packed_linear_peak(const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second)
+     * }
+     */
+    public static int gatun_packed_linear_peak(MemorySegment context, int format, long nanoseconds, MemorySegment operations_per_second) {
+        var mh$ = gatun_packed_linear_peak.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_packed_linear_peak", context, format, nanoseconds, operations_per_second);
+            }
+            return (int)mh$.invokeExact(context, format, nanoseconds, operations_per_second);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_version {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_POINTER    );
@@ -2053,6 +2604,33 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ATTENTION_BIASED() {
         return GATUN_ATTENTION_BIASED;
+    }
+    private static final int GATUN_FEATURE_VNNI = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_VNNI 1
+     * }
+     */
+    public static int GATUN_FEATURE_VNNI() {
+        return GATUN_FEATURE_VNNI;
+    }
+    private static final int GATUN_FEATURE_BF16 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_BF16 2
+     * }
+     */
+    public static int GATUN_FEATURE_BF16() {
+        return GATUN_FEATURE_BF16;
+    }
+    private static final int GATUN_CONFIG_TIER_ALONE = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CONFIG_TIER_ALONE 1
+     * }
+     */
+    public static int GATUN_CONFIG_TIER_ALONE() {
+        return GATUN_CONFIG_TIER_ALONE;
     }
     private static final int GATUN_SGEMM_TRANSPOSE_A = (int)1L;
     /**

@@ -29,7 +29,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint64_t tasks_helped;
  *     uint64_t blocks_redone;
  *     char cpu[64];
- *     uint64_t reserved[8];
+ *     uint64_t features;
+ *     uint64_t reserved[7];
  * }
  * }
  */
@@ -54,7 +55,8 @@ public class gatun_info {
         gatun_h.C_LONG.withName("tasks_helped"),
         gatun_h.C_LONG.withName("blocks_redone"),
         MemoryLayout.sequenceLayout(64, gatun_h.C_CHAR).withName("cpu"),
-        MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
+        gatun_h.C_LONG.withName("features"),
+        MemoryLayout.sequenceLayout(7, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_info");
 
     /**
@@ -713,12 +715,56 @@ public class gatun_info {
         cpu$ELEM_HANDLE.set(struct, cpu$OFFSET, index0, fieldValue);
     }
 
+    private static final OfLong features$LAYOUT = (OfLong)$LAYOUT.select(groupElement("features"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t features
+     * }
+     */
+    public static final OfLong features$layout() {
+        return features$LAYOUT;
+    }
+
+    private static final long features$OFFSET = $LAYOUT.byteOffset(groupElement("features"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t features
+     * }
+     */
+    public static final long features$offset() {
+        return features$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t features
+     * }
+     */
+    public static long features(MemorySegment struct) {
+        return struct.get(features$LAYOUT, features$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t features
+     * }
+     */
+    public static void features(MemorySegment struct, long fieldValue) {
+        struct.set(features$LAYOUT, features$OFFSET, fieldValue);
+    }
+
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static final SequenceLayout reserved$layout() {
@@ -730,7 +776,7 @@ public class gatun_info {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static final long reserved$offset() {
@@ -740,7 +786,7 @@ public class gatun_info {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static MemorySegment reserved(MemorySegment struct) {
@@ -750,19 +796,19 @@ public class gatun_info {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
-    private static long[] reserved$DIMS = { 8 };
+    private static long[] reserved$DIMS = { 7 };
 
     /**
      * Dimensions for array field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static long[] reserved$dimensions() {
@@ -773,7 +819,7 @@ public class gatun_info {
     /**
      * Indexed getter for field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static long reserved(MemorySegment struct, long index0) {
@@ -783,7 +829,7 @@ public class gatun_info {
     /**
      * Indexed setter for field:
      * {@snippet lang=c :
-     * uint64_t reserved[8]
+     * uint64_t reserved[7]
      * }
      */
     public static void reserved(MemorySegment struct, long index0, long fieldValue) {

@@ -14,6 +14,9 @@ import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_norm_desc;
+import dev.gatun.internal.gatun.gatun_pack_desc;
+import dev.gatun.internal.gatun.gatun_packed_info;
+import dev.gatun.internal.gatun.gatun_packed_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
@@ -42,7 +45,10 @@ class AbiLayoutTest {
           gatun_embedding_desc.layout(),
           gatun_pool_desc.layout(),
           gatun_softmax_desc.layout(),
-          gatun_rotary_desc.layout());
+          gatun_rotary_desc.layout(),
+          gatun_pack_desc.layout(),
+          gatun_packed_info.layout(),
+          gatun_packed_linear_desc.layout());
 
   @Test
   void membersLieWhereCPutsThem() {

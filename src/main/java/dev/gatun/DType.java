@@ -10,7 +10,15 @@ public enum DType {
   /** 32-bit signed integer: key and query lengths. */
   INT32(ValueLayout.JAVA_INT),
   /** 64-bit signed integer: what files hold; no operation computes with it. */
-  INT64(ValueLayout.JAVA_LONG);
+  INT64(ValueLayout.JAVA_LONG),
+  /** The upper half of a FLOAT32, as 16 bits: weights. */
+  BFLOAT16(ValueLayout.JAVA_SHORT),
+  /** IEEE 754 half precision, as 16 bits: weights. */
+  FLOAT16(ValueLayout.JAVA_SHORT),
+  /** 8-bit signed integer: quantized weights, which have a scale for each output. */
+  INT8(ValueLayout.JAVA_BYTE),
+  /** 8-bit unsigned integer: quantized tables. */
+  UINT8(ValueLayout.JAVA_BYTE);
 
   private final ValueLayout layout;
   private final String text = name().toLowerCase(Locale.ROOT);

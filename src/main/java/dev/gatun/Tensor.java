@@ -694,9 +694,21 @@ public final class Tensor {
         case FLOAT32 -> text.append(getFloat(index));
         case INT32 -> text.append(getInt(index));
         case INT64 -> text.append(getLong(index));
+        case BFLOAT16 -> text.append(Float.intBitsToFloat(getShort(index) << Short.SIZE));
+        case FLOAT16 -> text.append(Float.float16ToFloat(getShort(index)));
+        case INT8 -> text.append(getByte(index));
+        case UINT8 -> text.append(Byte.toUnsignedInt(getByte(index)));
       }
     }
     text.append(layout.elements > shown ? " …" : layout.elements == 0 ? "empty" : "");
+  }
+
+  private short getShort(long[] index) {
+    return segment.get(ValueLayout.JAVA_SHORT, byteOffset(index));
+  }
+
+  private byte getByte(long[] index) {
+    return segment.get(ValueLayout.JAVA_BYTE, byteOffset(index));
   }
 
   private long byteOffset(long[] index) {

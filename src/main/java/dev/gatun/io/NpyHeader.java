@@ -70,6 +70,9 @@ final class NpyHeader {
           case FLOAT32 -> "f4";
           case INT32 -> "i4";
           case INT64 -> "i8";
+          case BFLOAT16, FLOAT16, INT8, UINT8 ->
+              throw new IllegalArgumentException(
+                  "dtype: expected float32, int32 or int64, got " + dtype);
         };
   }
 

@@ -125,6 +125,7 @@ final class OnnxNumbers {
           case FLOAT32 -> 4;
           case INT32 -> 5;
           case INT64 -> 7;
+          case BFLOAT16, FLOAT16, INT8, UINT8 -> throw new AssertionError(dtype);
         };
     // Counted before memory is taken: the shape may promise anything.
     long count = 0;

@@ -83,6 +83,10 @@ final class SafetensorsHeader {
         case FLOAT32 -> F32;
         case INT32 -> I32;
         case INT64 -> I64;
+        case BFLOAT16 -> BF16;
+        case FLOAT16 -> F16;
+        case INT8 -> I8;
+        case UINT8 -> U8;
       };
     }
 

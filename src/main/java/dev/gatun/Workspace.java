@@ -235,7 +235,7 @@ public final class Workspace implements AutoCloseable {
    * @return bytes that are allocated now, 0 before the first call and after close
    */
   public long bytes() {
-    return attention.bytes() + scratch().bytes();
+    return attention.bytes() + scratch().bytes() + rows.bytes();
   }
 
   /**

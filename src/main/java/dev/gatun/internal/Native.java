@@ -14,6 +14,7 @@ import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_norm_desc;
+import dev.gatun.internal.gatun.gatun_packed_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
@@ -140,9 +141,11 @@ public final class Native {
             gatun_pool_desc.class,
             gatun_softmax_desc.class,
             gatun_rotary_desc.class,
+            gatun_packed_linear_desc.class,
             Native.class,
             AttentionCall.class,
             RowOps.class,
+            PackedOps.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,

@@ -36,6 +36,7 @@ public final class RowOps implements AutoCloseable {
   private final MemorySegment rotary;
 
   private final Blas.User products;
+  private final PackedOps packed;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -58,7 +59,7 @@ public final class RowOps implements AutoCloseable {
     for (long size : sizes) {
       bytes += align(size);
     }
-    memory = Native.allocate(bytes);
+    memory = Native.allocate(bytes + PackedOps.memoryBytes());
     MemorySegment[] slices = new MemorySegment[sizes.length];
     long offset = 0;
     for (int i = 0; i < sizes.length; i++) {
@@ -74,11 +75,13 @@ public final class RowOps implements AutoCloseable {
     pool = slices[5];
     softmax = slices[6];
     rotary = slices[7];
+    packed = new PackedOps(this.context, memory.asSlice(bytes));
   }
 
   /** As {@link Native#load} says. */
   static void initialize() {
     code(Activation.NONE);
+    PackedOps.initialize();
   }
 
   private static long align(long bytes) {
@@ -87,10 +90,21 @@ public final class RowOps implements AutoCloseable {
 
   @Override
   public void close() {
+    packed.close();
     Native.free(memory);
   }
 
-  private static void check(int status) {
+  /** Of scratch that grows. */
+  public long bytes() {
+    return packed.bytes();
+  }
+
+  /** Packed weights, and products with them. */
+  public PackedOps packed() {
+    return packed;
+  }
+
+  static void check(int status) {
     if (status == Native.Abi.OVERLAP) {
       throw new IllegalArgumentException(
           "out: expected memory of its own, got memory shared with an input or another output");
@@ -100,11 +114,11 @@ public final class RowOps implements AutoCloseable {
     }
   }
 
-  private static MemorySegment segment(Matrix matrix) {
+  static MemorySegment segment(Matrix matrix) {
     return matrix == null ? NONE : matrix.segment();
   }
 
-  private static long stride(Matrix matrix) {
+  static long stride(Matrix matrix) {
     return matrix == null ? 0 : matrix.stride();
   }
 
@@ -193,7 +207,7 @@ public final class RowOps implements AutoCloseable {
     check(status);
   }
 
-  private static int code(Activation activation) {
+  static int code(Activation activation) {
     return switch (activation) {
       case NONE -> gatun_h.GATUN_ACTIVATION_NONE();
       case RELU -> gatun_h.GATUN_ACTIVATION_RELU();

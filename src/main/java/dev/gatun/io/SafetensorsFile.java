@@ -138,6 +138,22 @@ public final class SafetensorsFile {
   }
 
   /**
+   * Returns a tensor as it lies in the file, in its own type.
+   *
+   * @param name as in {@link #names}
+   * @return a read-only view, valid as long as the arena of the mapping; null if its type is none
+   *     of {@link DType}, or its data lie at no multiple of the element size
+   * @throws SafetensorsException if there is no such tensor
+   */
+  public Tensor stored(String name) throws SafetensorsException {
+    Entry entry = entry(name);
+    DType dtype = entry.type().stored();
+    return dtype == null || bytes(entry).address() % dtype.byteSize() != 0
+        ? null
+        : Tensor.of(bytes(entry), dtype, entry.shape());
+  }
+
+  /**
    * Copies a tensor into other memory, with its numbers in a type that operations take. They come
    * from any address.
    *

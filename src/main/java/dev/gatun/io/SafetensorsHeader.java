@@ -78,6 +78,17 @@ final class SafetensorsHeader {
       this.dtype = dtype;
     }
 
+    /** What holds it as it is, or null. */
+    DType stored() {
+      return switch (this) {
+        case BF16 -> DType.BFLOAT16;
+        case F16 -> DType.FLOAT16;
+        case I8 -> DType.INT8;
+        case U8 -> DType.UINT8;
+        default -> dtype;
+      };
+    }
+
     static Type of(DType dtype) {
       return switch (dtype) {
         case FLOAT32 -> F32;

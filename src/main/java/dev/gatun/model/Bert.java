@@ -4,6 +4,7 @@ import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.NormOrder;
@@ -116,6 +117,22 @@ public final class Bert {
    */
   public static TextEncoder of(
       String name, GatunRuntime runtime, BertWeights weights, Arena arena) {
+    return of(name, runtime, weights, arena, WeightFormat.VIEW);
+  }
+
+  /**
+   * The same with packed weights.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param weights are read here and not kept
+   * @param arena gets what is packed and copied
+   * @param format of the matrices; tables, norms and biases stay floats
+   * @return embedding and encoder; each text has type 0
+   * @throws IllegalArgumentException naming the weight that does not fit the configuration
+   */
+  public static TextEncoder of(
+      String name, GatunRuntime runtime, BertWeights weights, Arena arena, WeightFormat format) {
     BertConfig sizes = weights.config();
     LayerConfig config =
         LayerConfig.of(
@@ -126,7 +143,8 @@ public final class Bert {
             Activation.GELU,
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
-    LayerLoader loader = new LayerLoader(runtime, weights.weights(), names, config).copyTo(arena);
+    LayerLoader loader = new LayerLoader(runtime, weights.weights().packed(arena, format), names, config)
+            .copyTo(arena);
     TransformerEncoder encoder = loader.encoder();
     int width = sizes.hidden();
     requireRows(weights, WORDS, sizes.vocabulary());

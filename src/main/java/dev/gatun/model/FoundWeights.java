@@ -16,7 +16,7 @@ import java.util.stream.Stream;
 /** Weights of files: each is looked for until it is found, and loaded once. */
 final class FoundWeights implements Weights {
 
-  /** Loads a weight that is there. */
+  /** Loads a weight that is there, or null if that way there is none. */
   @FunctionalInterface
   interface Loader {
     Tensor load(String name) throws IOException;
@@ -31,12 +31,15 @@ final class FoundWeights implements Weights {
   private static final String NPY = ".npy";
 
   private final Map<String, Tensor> found = new ConcurrentHashMap<>();
+  private final Loader stored;
   private final Path source;
   private final Names names;
   private final Predicate<String> exists;
   private final Loader loader;
 
-  FoundWeights(Path source, Names names, Predicate<String> exists, Loader loader) {
+  FoundWeights(
+      Path source, Names names, Predicate<String> exists, Loader loader, Loader stored) {
+    this.stored = stored;
     this.source = source;
     this.names = names;
     this.exists = exists;
@@ -46,6 +49,16 @@ final class FoundWeights implements Weights {
   @Override
   public Tensor find(String name) {
     return found.computeIfAbsent(name, this::load);
+  }
+
+  @Override
+  public Tensor stored(String name) {
+    try {
+      Tensor tensor = exists.test(name) ? stored.load(name) : null;
+      return tensor == null ? find(name) : tensor;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Override

@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.Linear;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerDecoder;
@@ -56,6 +57,7 @@ public final class Gpt2 {
             LayerLoader.table(weights, "wte.weight", decoder.dim()),
             1,
             PositionalEncoding.learned(LayerLoader.table(weights, "wpe.weight", decoder.dim())));
-    return new LanguageModel("Gpt2", runtime, embedding, decoder, embedding.output());
+    Linear output = LayerLoader.tied(runtime, weights, "wte.weight", embedding);
+    return new LanguageModel("Gpt2", runtime, embedding, decoder, output);
   }
 }

@@ -8,6 +8,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.internal.Messages;
 import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.Embedding;
 import dev.gatun.nn.FeedForward;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
@@ -24,6 +25,7 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BiFunction;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /**
@@ -60,11 +62,7 @@ public final class LayerLoader {
    * those of queries, keys and values of self-attention side by side.
    */
   LayerLoader copyTo(Arena arena) {
-    long floats = 0;
-    for (String name : weights.names()) {
-      floats += WeightSlab.floats(weights.find(name));
-    }
-    slab = new WeightSlab(arena, floats);
+    slab = weights instanceof PackedWeights packed ? packed.memory() : new WeightSlab(arena);
     return this;
   }
 
@@ -144,15 +142,17 @@ public final class LayerLoader {
   private MultiHeadAttention selfAttention(int n) {
     MultiHeadAttention.Builder builder = attention(config.causal(), config.positions());
     if (names.has(Part.FUSED)) {
-      take(Part.FUSED, n, builder::fused);
-    } else if (slab != null) {
+      take(Part.FUSED, n, builder::fused, builder::fused);
+    } else if (weights instanceof PackedWeights packed && fits(n)) {
+      named(Part.QUERY, n, () -> builder.fused(packSideBySide(packed, n)));
+    } else if (slab != null && !(weights instanceof PackedWeights)) {
       named(Part.QUERY, n, () -> takeSideBySide(builder, n));
     } else {
-      take(Part.QUERY, n, builder::query);
-      take(Part.KEY, n, builder::key);
-      take(Part.VALUE, n, builder::value);
+      take(Part.QUERY, n, builder::query, builder::query);
+      take(Part.KEY, n, builder::key, builder::key);
+      take(Part.VALUE, n, builder::value, builder::value);
     }
-    take(Part.OUTPUT, n, builder::output);
+    take(Part.OUTPUT, n, builder::output, builder::output);
     return named(names.has(Part.FUSED) ? Part.FUSED : Part.QUERY, n, builder::build);
   }
 
@@ -167,23 +167,61 @@ public final class LayerLoader {
     return builder.fused(slab.sideBySide(matrices), slab.sideBySide(biases));
   }
 
+  /** Whether queries, keys and values may be one product: heads of one size. */
+  private boolean fits(int n) {
+    long queries = matrix(Part.QUERY, n).size(1) / config.heads();
+    return queries == matrix(Part.KEY, n).size(1) / config.kvHeads()
+        && queries == matrix(Part.VALUE, n).size(1) / config.kvHeads();
+  }
+
+  private Linear packSideBySide(PackedWeights packed, int n) {
+    Part[] parts = {Part.QUERY, Part.KEY, Part.VALUE};
+    Tensor[] matrices = new Tensor[parts.length];
+    String[] weightNames = new String[parts.length];
+    long[] columns = new long[parts.length];
+    for (int i = 0; i < parts.length; i++) {
+      matrices[i] = matrix(parts[i], n);
+      columns[i] = matrices[i].size(1);
+      weightNames[i] = names.name(parts[i], n, "weight");
+    }
+    Tensor[] biases = new Tensor[parts.length];
+    boolean biased = false;
+    for (int i = 0; i < parts.length; i++) {
+      biases[i] = weights.find(names.name(parts[i], n, "bias"));
+      biased |= biases[i] != null;
+    }
+    for (int i = 0; i < parts.length && biased; i++) {
+      if (biases[i] == null) {
+        biases[i] = packed.memory().zeros(columns[i]);
+      }
+    }
+    return new Linear(
+        runtime,
+        packed.pack(runtime, weightNames, matrices),
+        biased ? packed.memory().sideBySide(biases) : null,
+        Activation.NONE);
+  }
+
   private MultiHeadAttention crossAttention(int n) {
     MultiHeadAttention.Builder builder = attention(Causal.NONE, PositionalEncoding.none());
     boolean fused = names.has(Part.CROSS_FUSED);
     if (fused) {
-      take(Part.CROSS_FUSED, n, (weight, bias) -> split(builder, weight, bias));
+      named(
+          Part.CROSS_FUSED,
+          n,
+          () -> split(builder, n, matrix(Part.CROSS_FUSED, n), bias(Part.CROSS_FUSED, n)));
     } else {
-      take(Part.CROSS_QUERY, n, builder::query);
-      take(Part.CROSS_KEY, n, builder::key);
-      take(Part.CROSS_VALUE, n, builder::value);
+      take(Part.CROSS_QUERY, n, builder::query, builder::query);
+      take(Part.CROSS_KEY, n, builder::key, builder::key);
+      take(Part.CROSS_VALUE, n, builder::value, builder::value);
     }
-    take(Part.CROSS_OUTPUT, n, builder::output);
+    take(Part.CROSS_OUTPUT, n, builder::output, builder::output);
     return named(fused ? Part.CROSS_FUSED : Part.CROSS_QUERY, n, builder::build);
   }
 
   /** Queries and keys are of different rows, so that one product cannot serve both. */
   private MultiHeadAttention.Builder split(
-      MultiHeadAttention.Builder builder, Tensor weight, Tensor bias) {
+      MultiHeadAttention.Builder builder, int n, Tensor weight, Tensor bias) {
     long heads = config.heads() + 2L * config.kvHeads();
     long columns = weight.size(1);
     if (columns % heads != 0 || bias != null && (bias.rank() != 1 || bias.size(0) != columns)) {
@@ -193,10 +231,17 @@ public final class LayerLoader {
     }
     long keys = columns / heads * config.heads();
     long values = columns / heads * (config.heads() + config.kvHeads());
+    String name = names.name(Part.CROSS_FUSED, n, "weight");
     return builder
-        .query(weight.slice(1, 0, keys), slice(bias, 0, keys))
-        .key(weight.slice(1, keys, values), slice(bias, keys, values))
-        .value(weight.slice(1, values, columns), slice(bias, values, columns));
+        .query(linear(name, weight.slice(1, 0, keys), slice(bias, 0, keys)))
+        .key(linear(name, weight.slice(1, keys, values), slice(bias, keys, values)))
+        .value(linear(name, weight.slice(1, values, columns), slice(bias, values, columns)));
+  }
+
+  private Linear linear(String name, Tensor weight, Tensor bias) {
+    return weights instanceof PackedWeights packed
+        ? new Linear(runtime, packed.pack(runtime, name, weight), bias, Activation.NONE)
+        : new Linear(runtime, weight, bias, Activation.NONE);
   }
 
   private static Tensor slice(Tensor bias, long from, long to) {
@@ -205,6 +250,13 @@ public final class LayerLoader {
 
   private FeedForward feedForward(int n) {
     boolean gated = names.has(Part.GATE);
+    if (weights instanceof PackedWeights) {
+      Linear packedFirst = packed(Part.FIRST, n, config.activation());
+      Linear packedGate = gated ? packed(Part.GATE, n, Activation.NONE) : null;
+      Linear packedSecond = packed(Part.SECOND, n, Activation.NONE);
+      return named(
+          Part.FIRST, n, () -> new FeedForward(runtime, packedFirst, packedGate, packedSecond));
+    }
     Tensor first = placed(matrix(Part.FIRST, n));
     Tensor gate = gated ? placed(matrix(Part.GATE, n)) : null;
     Tensor second = placed(matrix(Part.SECOND, n));
@@ -234,11 +286,31 @@ public final class LayerLoader {
                 : new LayerNorm(runtime, gamma, bias(part, n), config.epsilon()));
   }
 
-  /** A matrix and its bias into a builder. */
+  /** A matrix and its bias into a builder, packed if weights are. */
   private void take(
-      Part part, int n, BiFunction<Tensor, Tensor, MultiHeadAttention.Builder> setter) {
-    Tensor weight = placed(matrix(part, n));
-    named(part, n, () -> setter.apply(weight, bias(part, n)));
+      Part part,
+      int n,
+      BiFunction<Tensor, Tensor, MultiHeadAttention.Builder> setter,
+      Function<Linear, MultiHeadAttention.Builder> packedSetter) {
+    if (weights instanceof PackedWeights) {
+      Linear layer = packed(part, n, Activation.NONE);
+      named(part, n, () -> packedSetter.apply(layer));
+    } else {
+      Tensor weight = placed(matrix(part, n));
+      named(part, n, () -> setter.apply(weight, bias(part, n)));
+    }
+  }
+
+  private Linear packed(Part part, int n, Activation activation) {
+    String name = names.name(part, n, "weight");
+    return named(
+        name,
+        () ->
+            new Linear(
+                runtime,
+                ((PackedWeights) weights).pack(runtime, name, matrix(part, n)),
+                bias(part, n),
+                activation));
   }
 
   /** What is wrong with a weight is said under its name in the file. */
@@ -259,18 +331,38 @@ public final class LayerLoader {
     Tensor matrix = requireMatrix(weights, weight);
     boolean transposed = matrix.size(0) == in;
     long out = transposed && matrix.size(1) != in ? matrix.size(1) : matrix.size(0);
-    LayerShapes.checkMatrix(weight, matrix, WeightOrder.OUT_IN, in, out, "");
+    LayerShapes.checkMatrix(weights, weight, matrix, WeightOrder.OUT_IN, in, out, "");
     Tensor vector = bias == null ? null : weights.find(bias);
     if (vector != null) {
       LayerShapes.checkVector(bias, vector, out);
     }
     return named(
-        weight, () -> new Linear(runtime, WeightOrder.OUT_IN, matrix, vector, Activation.NONE));
+        weight,
+        () ->
+            weights instanceof PackedWeights packed
+                ? new Linear(
+                    runtime,
+                    packed.pack(runtime, weight, matrix.transpose(0, 1)),
+                    vector,
+                    Activation.NONE)
+                : new Linear(runtime, WeightOrder.OUT_IN, matrix, vector, Activation.NONE));
+  }
+
+  /** The projection to logits by the table of the embedding (Press and Wolf 2017). */
+  static Linear tied(GatunRuntime runtime, Weights weights, String table, Embedding embedding) {
+    return weights instanceof PackedWeights packed
+        ? new Linear(
+            runtime,
+            packed.pack(runtime, table, requireMatrix(weights, table).transpose(0, 1)),
+            null,
+            Activation.NONE)
+        : embedding.output();
   }
 
   /** A table of embeddings or positions, with rows of a size that is known. */
   static Tensor table(Weights weights, String name, long dim) {
-    Tensor table = require(weights, name);
+    Tensor table =
+        require(weights instanceof PackedWeights packed ? packed.weights() : weights, name);
     if (table.dtype() != DType.FLOAT32 || table.rank() != 2 || table.size(1) != dim) {
       throw new IllegalArgumentException(
           "%s: expected [rows, %d] float32, got %s %s"
@@ -313,11 +405,15 @@ public final class LayerLoader {
               .formatted(classToken, dim, Messages.sizes(token.shape()), token.dtype()));
     }
     Tensor positionTable = require(weights, positions);
-    return named(
-        projection + ".weight, " + positions,
-        () ->
-            new PatchEmbedding(
-                runtime, arena, height, width, weight, bias, token, positionTable, norm));
+    PatchEmbedding patches =
+        named(
+            projection + ".weight, " + positions,
+            () ->
+                new PatchEmbedding(
+                    runtime, arena, height, width, weight, bias, token, positionTable, norm));
+    return weights instanceof PackedWeights packed
+        ? patches.packed(packed.memory(), packed.format())
+        : patches;
   }
 
   /** A norm of its own, of rows of a known size. */

@@ -215,6 +215,7 @@ final class LayerShapes {
 
   private void checkMatrix(Part part, long in, long out, long heads, long headDim) {
     checkMatrix(
+        weights,
         names.name(part, layer, "weight"),
         matrix(part),
         order,
@@ -228,11 +229,19 @@ final class LayerShapes {
   }
 
   static void checkMatrix(
-      String name, Tensor tensor, WeightOrder order, long in, long out, String detail) {
+      Weights weights,
+      String name,
+      Tensor tensor,
+      WeightOrder order,
+      long in,
+      long out,
+      String detail) {
     boolean inOut = order == WeightOrder.IN_OUT;
     long rows = inOut ? in : out;
     long columns = inOut ? out : in;
-    if (tensor.dtype() == DType.FLOAT32 && tensor.size(0) == rows && tensor.size(1) == columns) {
+    // Packed weights are found in the types that can be packed.
+    boolean fits = tensor.dtype() == DType.FLOAT32 || weights instanceof PackedWeights;
+    if (fits && tensor.size(0) == rows && tensor.size(1) == columns) {
       return;
     }
     boolean transposed = tensor.size(0) == columns && tensor.size(1) == rows && rows != columns;

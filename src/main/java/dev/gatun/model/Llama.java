@@ -84,7 +84,7 @@ public final class Llama {
         embedding,
         decoder,
         head == null
-            ? embedding.output()
+            ? LayerLoader.tied(runtime, weights, "model.embed_tokens.weight", embedding)
             : LayerLoader.linear(runtime, weights, "lm_head.weight", null, decoder.dim()));
   }
 }

@@ -112,7 +112,7 @@ public final class T5 {
         embedding,
         loader(runtime, arena, all, layers, heads, true, gated).decoder(),
         tied
-            ? embedding.output()
+            ? LayerLoader.tied(runtime, weights, "shared.weight", embedding)
             : LayerLoader.linear(runtime, weights, "lm_head.weight", null, dim));
   }
 

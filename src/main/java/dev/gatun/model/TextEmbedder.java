@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Gate;
 import dev.gatun.io.OnnxFile;
@@ -46,8 +47,8 @@ import java.util.Objects;
  *
  * <p>Any number of threads may share it, each call with a workspace of its own or a borrowed one.
  * From ids to vector nothing is allocated once the workspace has seen the longest batch; tokenizing
- * allocates on the Java heap. Bits do not depend on the number of threads. A vector's last places
- * may depend on what else is in the batch, whose size decides how OpenBLAS cuts its products.
+ * allocates on the Java heap. Bits do not depend on the number of threads and, unless the weights'
+ * format is {@link WeightFormat#VIEW}, not on what else is in the batch.
  *
  * <p>The weights live in an arena of this object's: whoever loads it closes it, before the runtime
  * or after. The runtime stays the caller's. A call after {@link #close()} throws {@link
@@ -65,7 +66,11 @@ public final class TextEmbedder implements AutoCloseable {
   private final int maxTokens;
 
   private TextEmbedder(
-      GatunRuntime runtime, EmbeddingModelSpec spec, Tokenizer tokenizer, Arena arena)
+      GatunRuntime runtime,
+      EmbeddingModelSpec spec,
+      WeightFormat format,
+      Tokenizer tokenizer,
+      Arena arena)
       throws IOException {
     this.runtime = runtime;
     this.spec = spec;
@@ -77,8 +82,8 @@ public final class TextEmbedder implements AutoCloseable {
       OnnxFile file = spec.openModel(reading);
       BertWeights weights = BertWeights.from(file, reading, described.config());
       requireIds(weights.config().vocabulary());
-      TextEncoder text = Bert.of(spec.name(), runtime, weights, arena);
-      this.encoder = VectorHead.load(text, described, arena);
+      TextEncoder text = Bert.of(spec.name(), runtime, weights, arena, format);
+      this.encoder = VectorHead.load(text, described, arena, format);
     }
     int length = described.tokenizer().maxTokens();
     this.maxTokens = Math.min(length < 0 ? tokenizer.maxTokens() : length, positions());
@@ -108,15 +113,35 @@ public final class TextEmbedder implements AutoCloseable {
    * @param spec which model
    * @return a model that the caller closes
    * @throws IOException if a file is missing, unreadable, or not what it should be
-   * @throws GatunException if the library of the tokenizer or OpenBLAS is missing, or memory
+   * @throws GatunException if the library of the tokenizer is missing, or memory
    */
   public static TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec)
       throws IOException {
+    return load(runtime, spec, WeightFormat.AUTO);
+  }
+
+  /**
+   * Loads a model with weights in a format: BF16 or INT8 for more speed at a known loss, which the
+   * documentation tells.
+   *
+   * @param runtime where it runs
+   * @param spec which model
+   * @param format of the encoder's matrices; AUTO keeps the precision of the file, and is what
+   *     {@link #load(GatunRuntime, EmbeddingModelSpec)} takes
+   * @return a model that the caller closes
+   * @throws IOException if a file is missing, unreadable, or not what it should be
+   * @throws IllegalArgumentException if the file has integers and the format is another
+   * @throws GatunException if the library of the tokenizer is missing or, for VIEW, OpenBLAS, or
+   *     memory
+   */
+  public static TextEmbedder load(
+      GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format) throws IOException {
     Objects.requireNonNull(runtime, "runtime");
+    Objects.requireNonNull(format, "format");
     Tokenizer tokenizer = spec.loadTokenizer();
     Arena arena = Arena.ofShared();
     try {
-      return new TextEmbedder(runtime, spec, tokenizer, arena);
+      return new TextEmbedder(runtime, spec, format, tokenizer, arena);
     } catch (Throwable e) {
       arena.close();
       throw e;

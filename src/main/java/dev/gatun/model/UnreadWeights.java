@@ -75,7 +75,9 @@ final class UnreadWeights {
 
   /** Weights with others in the places of some. */
   static Weights replaced(Weights weights, Map<String, Tensor> others) {
-    return new Replaced(weights, others);
+    return weights instanceof PackedWeights packed
+        ? packed.with(new Replaced(packed.weights(), others))
+        : new Replaced(weights, others);
   }
 
   private record Replaced(Weights weights, Map<String, Tensor> others) implements Weights {
@@ -83,6 +85,17 @@ final class UnreadWeights {
     public Tensor find(String name) {
       Tensor other = others.get(name);
       return other == null ? weights.find(name) : other;
+    }
+
+    @Override
+    public Tensor stored(String name) {
+      Tensor other = others.get(name);
+      return other == null ? weights.stored(name) : other;
+    }
+
+    @Override
+    public Tensor scales(String name) {
+      return others.containsKey(name) ? null : weights.scales(name);
     }
 
     @Override
@@ -96,6 +109,7 @@ final class UnreadWeights {
     return switch (weights) {
       case FoundWeights found -> found.toString();
       case Replaced replaced -> source(replaced.weights);
+      case PackedWeights packed -> source(packed.weights());
       default -> "weights";
     };
   }

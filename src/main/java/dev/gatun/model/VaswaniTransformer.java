@@ -140,7 +140,7 @@ public record VaswaniTransformer(int layers, int heads, Activation activation, N
         target,
         decoder,
         weights.find("output.weight") == null
-            ? target.output()
+            ? LayerLoader.tied(runtime, weights, "target_embedding.weight", target)
             : LayerLoader.linear(runtime, weights, "output.weight", "output.bias", dim));
   }
 }

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.io.Safetensors;
 import dev.gatun.io.SafetensorsFile;
 import dev.gatun.nn.Linear;
@@ -29,7 +30,8 @@ final class VectorHead {
   private VectorHead() {}
 
   /** Puts a model together of an encoder and what a folder does with its last hidden state. */
-  static SentenceEncoder load(TextEncoder encoder, ModelFolder folder, Arena arena)
+  static SentenceEncoder load(
+      TextEncoder encoder, ModelFolder folder, Arena arena, WeightFormat format)
       throws IOException {
     if (folder.width() >= 0 && folder.width() != encoder.dim()) {
       throw new FileSystemException(
@@ -44,7 +46,11 @@ final class VectorHead {
       switch (step) {
         case ModelFolder.Normalize normalize -> steps.add(new SentenceEncoder.Normalize());
         case ModelFolder.Dense dense -> {
-          steps.add(load(encoder.runtime(), dense, size, arena));
+          SentenceEncoder.Dense loaded = load(encoder.runtime(), dense, size, arena);
+          // One row a text: nothing would be gained by fewer bits.
+          WeightFormat packed =
+              format == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
+          steps.add(new SentenceEncoder.Dense(loaded.linear().packed(arena, packed), loaded.tanh()));
           size = dense.config().out();
         }
       }
@@ -52,8 +58,8 @@ final class VectorHead {
     return new SentenceEncoder(encoder, folder.pooling(), steps);
   }
 
-  private static Step load(GatunRuntime runtime, ModelFolder.Dense dense, long in, Arena arena)
-      throws IOException {
+  private static SentenceEncoder.Dense load(
+      GatunRuntime runtime, ModelFolder.Dense dense, long in, Arena arena) throws IOException {
     DenseConfig config = dense.config();
     if (config.in() != in) {
       throw new FileSystemException(

@@ -4,32 +4,52 @@ import dev.gatun.DType;
 import dev.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 
-/** Copies of weights in one piece of memory, with huge pages where there are some. */
-final class WeightSlab {
-  private static final long ALIGNMENT = 64 / Float.BYTES;
+/** Weights side by side in few pieces of memory, with huge pages where there are some. */
+final class WeightSlab implements SegmentAllocator {
+  private static final long ALIGNMENT = 64;
 
-  private final MemorySegment memory;
+  /** Of a piece. What is not used of it is never touched, and takes no memory but addresses. */
+  private static final long PIECE_BYTES = 32L << 20;
+
+  private final Arena arena;
+  private MemorySegment memory = MemorySegment.NULL;
   private long used;
 
-  /** For copies of tensors whose {@link #floats} are so many together. */
-  WeightSlab(Arena arena, long floats) {
-    memory = Tensor.allocate(arena, DType.FLOAT32, floats).segment();
+  WeightSlab(Arena arena) {
+    this.arena = arena;
   }
 
-  /** What the copy of a tensor takes; nothing if it is null. */
-  static long floats(Tensor weight) {
-    return weight == null ? 0 : Math.ceilDiv(weight.elements(), ALIGNMENT) * ALIGNMENT;
-  }
-
-  private Tensor take(long... shape) {
-    long floats = 1;
-    for (long size : shape) {
-      floats *= size;
+  /** Zeroed. */
+  @Override
+  public MemorySegment allocate(long bytes, long alignment) {
+    if (alignment > ALIGNMENT) {
+      throw new IllegalArgumentException(
+          "alignment: expected at most %d, got %d".formatted(ALIGNMENT, alignment));
     }
-    MemorySegment segment = memory.asSlice(used * Float.BYTES, floats * Float.BYTES);
-    used += Math.ceilDiv(floats, ALIGNMENT) * ALIGNMENT;
-    return Tensor.of(segment, DType.FLOAT32, shape);
+    long taken = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
+    if (taken > memory.byteSize() - used) {
+      memory =
+          Tensor.allocate(arena, DType.INT8, Math.max(taken, PIECE_BYTES)).segment();
+      used = 0;
+    }
+    MemorySegment segment = memory.asSlice(used, bytes);
+    used += taken;
+    return segment;
+  }
+
+  private Tensor take(DType dtype, long... shape) {
+    long bytes = dtype.byteSize();
+    for (long size : shape) {
+      bytes *= size;
+    }
+    return Tensor.of(allocate(bytes, ALIGNMENT), dtype, shape);
+  }
+
+  /** A vector of zeros. */
+  Tensor zeros(long size) {
+    return take(DType.FLOAT32, size);
   }
 
   /** A contiguous copy; null of null. */
@@ -37,24 +57,32 @@ final class WeightSlab {
     if (weight == null) {
       return null;
     }
-    Tensor copy = take(weight.shape());
+    Tensor copy = take(weight.dtype(), weight.shape());
     copy.copyFrom(weight);
     return copy;
   }
 
   /** Copies of weights that differ at most in their last dimension, side by side along it. */
   Tensor sideBySide(Tensor... weights) {
-    int last = weights[0].rank() - 1;
+    return together(weights[0].rank() - 1, weights);
+  }
+
+  /** Copies of weights that differ at most in their first dimension. */
+  Tensor oneAfterTheOther(Tensor... weights) {
+    return together(0, weights);
+  }
+
+  private Tensor together(int dim, Tensor... weights) {
     long[] shape = weights[0].shape().clone();
     for (int n = 1; n < weights.length; n++) {
-      shape[last] += weights[n].size(last);
+      shape[dim] += weights[n].size(dim);
     }
-    Tensor together = take(shape);
-    long column = 0;
+    Tensor together = take(weights[0].dtype(), shape);
+    long begin = 0;
     for (Tensor weight : weights) {
-      long end = column + weight.size(last);
-      together.slice(last, column, end).copyFrom(weight);
-      column = end;
+      long end = begin + weight.size(dim);
+      together.slice(dim, begin, end).copyFrom(weight);
+      begin = end;
     }
     return together;
   }

@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.io.Npy;
 import dev.gatun.io.SafetensorsFile;
 import java.lang.foreign.Arena;
@@ -22,6 +23,43 @@ public interface Weights {
    * @return the weight, or null if there is none of that name
    */
   Tensor find(String name);
+
+  /**
+   * Finds a weight in the type that it is stored in, where {@link #find} converts it.
+   *
+   * @param name as the file has it
+   * @return the weight, BFLOAT16, FLOAT16 or INT8 if it is; what find returns, as here, where types
+   *     are not converted
+   */
+  default Tensor stored(String name) {
+    return find(name);
+  }
+
+  /**
+   * Finds the scales of a matrix of integers.
+   *
+   * @param name of the matrix, as the file has it
+   * @return {@code [out]} FLOAT32 if the matrix is INT8: a weight is its number times the scale of
+   *     its output; null if there are none
+   */
+  default Tensor scales(String name) {
+    return null;
+  }
+
+  /**
+   * The same weights, of which loaders pack the matrices of layers. Tables, norms and biases are
+   * used where they lie, as without this.
+   *
+   * @param arena gets what is packed, and must stay open as long as the model is used
+   * @param format what matrices become; VIEW: nothing is packed
+   * @return weights for a family's loader, for use by one thread
+   */
+  default Weights packed(Arena arena, WeightFormat format) {
+    Objects.requireNonNull(arena, "arena");
+    return Objects.requireNonNull(format, "format") == WeightFormat.VIEW
+        ? this
+        : new PackedWeights(this, new WeightSlab(arena), format);
+  }
 
   /**
    * Lists the weights. Loaders of families refuse those that nothing reads, since a model that has
@@ -69,7 +107,8 @@ public interface Weights {
         file.file(),
         file::names,
         name -> file.names().contains(name),
-        name -> file.isView(name) ? file.tensor(name) : file.tensor(name, arena));
+        name -> file.isView(name) ? file.tensor(name) : file.tensor(name, arena),
+        file::stored);
   }
 
   /**
@@ -85,7 +124,8 @@ public interface Weights {
         folder,
         () -> FoundWeights.npyNames(folder),
         name -> Files.exists(folder.resolve(name + ".npy")),
-        name -> Npy.map(folder.resolve(name + ".npy"), arena));
+        name -> Npy.map(folder.resolve(name + ".npy"), arena),
+        name -> null);
   }
 
   /**

@@ -134,6 +134,36 @@ public final class FeedForward {
         b2);
   }
 
+  /**
+   * Makes a network of layers, whose weights may be packed.
+   *
+   * @param runtime where it runs
+   * @param first {@code [dim, hidden]}, with the activation
+   * @param gate {@code [dim, hidden]} without one, packed or not as first is; null: there is no
+   *     gate
+   * @param second {@code [hidden, out]}
+   * @throws IllegalArgumentException naming the layer that does not fit
+   */
+  public FeedForward(GatunRuntime runtime, Linear first, Linear gate, Linear second) {
+    this.runtime = Objects.requireNonNull(runtime, "runtime");
+    Objects.requireNonNull(first, "first");
+    Objects.requireNonNull(second, "second");
+    this.gated = first.activation();
+    this.first = gate != null && !first.isPacked() ? first.with(Activation.NONE) : first;
+    this.gate = gate;
+    this.second = second;
+    if (gate != null) {
+      Rows.same("gate.in", first.in(), gate.in());
+      Rows.same("gate.out", first.out(), gate.out());
+    }
+    Rows.same("second.in", first.out(), second.in());
+    Parameters.Builder all = new Parameters.Builder().add("first", first.parameters());
+    if (gate != null) {
+      all.add("gate", gate.parameters());
+    }
+    this.parameters = all.add("second", second.parameters()).build();
+  }
+
   Parameters parameters() {
     return parameters;
   }
@@ -182,8 +212,13 @@ public final class FeedForward {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
     Matrix hidden = scratch.matrix(x.rows(), first.out());
-    first.run(call, x, hidden);
-    if (gate != null) {
+    if (gate == null) {
+      first.run(call, x, hidden);
+    } else if (first.isPacked()) {
+      gate.run(call, x, hidden);
+      first.runGated(call, x, hidden, hidden);
+    } else {
+      first.run(call, x, hidden);
       Matrix factor = scratch.matrix(x.rows(), first.out());
       gate.run(call, x, factor);
       call.rows().activation(gated, hidden, MemorySegment.NULL, factor, hidden);

@@ -4,26 +4,31 @@ import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * A linear layer, {@code out = activation(x · W + b)}: the product by OpenBLAS in blocks over the
- * runtime's threads, bias and activation on each block while it is in the cache.
+ * A linear layer, {@code out = activation(x · W + b)}, in blocks over the runtime's threads, bias
+ * and activation on each block while it is in the cache.
  *
- * <p>The weight is {@code [in, out]}, row-major as ONNX stores it, or the {@code transpose(0, 1)}
- * of a row-major {@code [out, in]} as PyTorch stores it; {@link WeightOrder} gives the order its
- * name. It is not copied: it may be mapped from a file, and its arena must stay open as long as the
- * layer is used.
+ * <p>The weight is either a view or packed. A view is {@code [in, out]}, row-major as ONNX stores
+ * it, or the {@code transpose(0, 1)} of a row-major {@code [out, in]} as PyTorch stores it; {@link
+ * WeightOrder} gives the order its name. It is not copied: it may be mapped from a file, and its
+ * arena must stay open as long as the layer is used. OpenBLAS multiplies it, which packs it anew in
+ * each call. A {@link PackedWeight} is multiplied by kernels of our own, in its {@link
+ * WeightFormat}.
  *
  * <p>Immutable; any number of threads may share it, each call with a workspace of its own or a
- * borrowed one. Bits do not depend on the number of threads. Warm calls allocate nothing.
+ * borrowed one. Bits do not depend on the number of threads and, with a packed weight, on other
+ * rows. Warm calls allocate nothing.
  */
 public final class Linear {
 
@@ -32,6 +37,7 @@ public final class Linear {
   private final long in;
   private final long out;
   private final Tensor weight;
+  private final PackedWeight packed;
   private final Tensor bias;
   private final Matrix weightRows;
   private final boolean transposed;
@@ -94,6 +100,7 @@ public final class Linear {
     }
     long stride = transposed ? weight.stride(1) : in > 1 ? weight.stride(0) : out;
     this.weight = weight;
+    this.packed = null;
     this.bias = bias;
     this.weightRows = Matrix.of(weight.segment(), in, out, stride);
     if (bias != null && in != out && bias.rank() == 1 && bias.size(0) == in) {
@@ -103,6 +110,60 @@ public final class Linear {
     }
     this.biasRow = Rows.vector(biasName, bias, out);
     this.parameters = new Parameters.Builder().add(weightName, weight).add(biasName, bias).build();
+  }
+
+  /**
+   * Makes a layer of a packed weight.
+   *
+   * @param runtime where it runs
+   * @param weight {@code [in, out]}
+   * @param bias {@code [out]}, or null
+   * @param activation applied to each element of the result
+   * @throws IllegalArgumentException if the bias does not fit
+   */
+  public Linear(GatunRuntime runtime, PackedWeight weight, Tensor bias, Activation activation) {
+    this.runtime = Objects.requireNonNull(runtime, "runtime");
+    this.packed = Objects.requireNonNull(weight, "weight");
+    this.activation = Objects.requireNonNull(activation, "activation");
+    this.in = weight.in();
+    this.out = weight.out();
+    this.weight = null;
+    this.weightRows = null;
+    this.transposed = false;
+    this.bias = bias;
+    this.biasRow = Rows.vector("bias", bias, out);
+    this.parameters =
+        new Parameters.Builder().add("weight", weight.segment()).add("bias", bias).build();
+  }
+
+  /**
+   * The same layer with its weight packed.
+   *
+   * @param memory gives the memory of the packed weight, an {@link java.lang.foreign.Arena} for
+   *     example; the bias stays where it is
+   * @param format what the weight becomes; VIEW changes nothing
+   * @return a new layer, or this one if nothing is to be changed
+   * @throws IllegalArgumentException if the weight is packed in another format already
+   */
+  public Linear packed(SegmentAllocator memory, WeightFormat format) {
+    if (Objects.requireNonNull(format, "format") == WeightFormat.VIEW && packed == null) {
+      return this;
+    }
+    if (packed != null) {
+      if (format == packed.format() || format == WeightFormat.AUTO) {
+        return this;
+      }
+      throw new IllegalArgumentException(
+          "format: expected %s, as the weight is packed already, got %s"
+              .formatted(packed.format(), format));
+    }
+    return new Linear(
+        runtime, PackedWeight.pack(runtime, memory, format, weight), bias, activation);
+  }
+
+  /** {@return how the weight is stored: VIEW, or what it is packed as} */
+  public WeightFormat format() {
+    return packed == null ? WeightFormat.VIEW : packed.format();
   }
 
   /**
@@ -171,13 +232,37 @@ public final class Linear {
     }
   }
 
-  /** The layer of some of the columns. */
+  boolean isPacked() {
+    return packed != null;
+  }
+
+  Activation activation() {
+    return activation;
+  }
+
+  /** The layer of a view with another activation. */
+  Linear with(Activation other) {
+    return new Linear(runtime, weight, bias, other);
+  }
+
+  /** The layer of some of the columns of a view. */
   Linear columns(long from, long to) {
     Tensor some = bias == null ? null : bias.slice(0, from, to);
     return new Linear(runtime, weight.slice(1, from, to), some, activation);
   }
 
   void run(LayerCall call, Matrix x, Matrix to) {
-    call.rows().linear(x, weightRows, transposed, biasRow, activation, to);
+    if (packed != null) {
+      runGated(call, x, null, to);
+    } else {
+      call.rows().linear(x, weightRows, transposed, biasRow, activation, to);
+    }
+  }
+
+  /** {@code to = activation(x · W + b) · gate} with a packed weight; the gate may be null. */
+  void runGated(LayerCall call, Matrix x, Matrix gate, Matrix to) {
+    call.rows()
+        .packed()
+        .linear(x, packed.segment(), packed.format(), biasRow, activation, gate, null, to);
   }
 }

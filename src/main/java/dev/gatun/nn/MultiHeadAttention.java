@@ -41,10 +41,14 @@ public final class MultiHeadAttention {
 
   private final GatunRuntime runtime;
   private final Linear fused;
+
+  /** These three are null where fused is packed, which has no columns to take a part of. */
   private final Linear query;
   private final Linear key;
   private final Linear value;
   private final Linear output;
+  private final long in;
+  private final long memoryDim;
   private final int heads;
   private final int kvHeads;
   private final long headDim;
@@ -76,9 +80,12 @@ public final class MultiHeadAttention {
       this.headDimV = headDim;
       long keys = heads * headDim;
       long values = keys + kvHeads * headDim;
-      this.query = fused.columns(0, keys);
-      this.key = fused.columns(keys, values);
-      this.value = fused.columns(values, fused.out());
+      boolean packed = fused.isPacked();
+      this.query = packed ? null : fused.columns(0, keys);
+      this.key = packed ? null : fused.columns(keys, values);
+      this.value = packed ? null : fused.columns(values, fused.out());
+      this.in = fused.in();
+      this.memoryDim = fused.in();
     } else {
       if (b.query == null || b.key == null || b.value == null) {
         throw new IllegalArgumentException(
@@ -105,6 +112,8 @@ public final class MultiHeadAttention {
             "value: expected %d rows as the key weight has, got %d%s"
                 .formatted(key.in(), value.in(), value.out() == key.in() ? TRANSPOSED : ""));
       }
+      this.in = query.in();
+      this.memoryDim = key.in();
     }
     if (headDim > Native.Abi.MAX_HEAD_DIM || headDimV > Native.Abi.MAX_HEAD_DIM) {
       throw new IllegalArgumentException(
@@ -249,10 +258,10 @@ public final class MultiHeadAttention {
    */
   public void forward(Workspace workspace, Tensor x, Sequences sequences, Tensor out) {
     checkX(x);
-    if (key.in() != query.in()) {
+    if (memoryDim != in) {
       throw new IllegalArgumentException(
           "memory: expected rows of %d, as the key weight has, got x of %d"
-              .formatted(key.in(), query.in()));
+              .formatted(memoryDim, in));
     }
     checkOut(x, sequences, out);
     try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
@@ -288,8 +297,10 @@ public final class MultiHeadAttention {
       Workspace workspace, Tensor x, Sequences queries, Tensor memory, Sequences keys, Tensor out) {
     checkX(x);
     Objects.requireNonNull(memory, "memory");
-    key.checkRow("memory", "key", memory);
-    Rows.checkTokens("memory", memory, key.in());
+    if (key != null) {
+      key.checkRow("memory", "key", memory);
+    }
+    Rows.checkTokens("memory", memory, memoryDim);
     checkOut(x, queries, out);
     if (!SharedMemory.same(memory, x)) {
       SharedMemory.refuse("out", out, "memory", memory);
@@ -310,12 +321,11 @@ public final class MultiHeadAttention {
       Matrix remembered = Sequences.gather(call, keyRows, Rows.view(call, "memory", memory));
       Matrix to = Rows.view(call, "out", out);
       Matrix computed = Sequences.target(call, rows, to);
-      Matrix k = call.scratch().matrix(keyRows.rows(), key.out());
-      Matrix v = call.scratch().matrix(keyRows.rows(), value.out());
+      Matrix k = call.scratch().matrix(keyRows.rows(), kvHeads * headDim);
+      Matrix v = call.scratch().matrix(keyRows.rows(), kvHeads * headDimV);
       project(call, remembered, k, v);
       rotate(call, k, keyRows);
-      Matrix q = call.scratch().matrix(rows.rows(), query.out());
-      query.run(call, in, q);
+      Matrix q = queries(call, in);
       rotate(call, q, rows);
       attend(call, rows, q, keyRows, k, v, computed);
       Sequences.scatter(rows, computed, to);
@@ -348,7 +358,7 @@ public final class MultiHeadAttention {
    * @return columns
    */
   public long in() {
-    return query.in();
+    return in;
   }
 
   /**
@@ -366,7 +376,7 @@ public final class MultiHeadAttention {
    * @return columns that keys and values are projected from
    */
   public long memoryDim() {
-    return key.in();
+    return memoryDim;
   }
 
   Causal causal() {
@@ -487,8 +497,27 @@ public final class MultiHeadAttention {
 
   /** Keys and values of memory. */
   void project(LayerCall call, Matrix memory, Matrix k, Matrix v) {
-    key.run(call, memory, k);
-    value.run(call, memory, v);
+    if (key != null) {
+      key.run(call, memory, k);
+      value.run(call, memory, v);
+      return;
+    }
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    Matrix all = projectAll(call, memory);
+    all.part(1).copyRows(0, k, 0, memory.rows());
+    all.part(2).copyRows(0, v, 0, memory.rows());
+    scratch.release(mark);
+  }
+
+  /** Queries of x alone. */
+  private Matrix queries(LayerCall call, Matrix x) {
+    if (query == null) {
+      return projectAll(call, x).part(0);
+    }
+    Matrix q = call.scratch().matrix(x.rows(), query.out());
+    query.run(call, x, q);
+    return q;
   }
 
   /** Attention over keys and values that {@link #project} has made, without positions. */
@@ -502,9 +531,7 @@ public final class MultiHeadAttention {
       Matrix out) {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
-    Matrix q = scratch.matrix(x.rows(), query.out());
-    query.run(call, x, q);
-    attend(call, rows, q, keys, k, v, out);
+    attend(call, rows, queries(call, x), keys, k, v, out);
     scratch.release(mark);
   }
 
@@ -651,6 +678,71 @@ public final class MultiHeadAttention {
     public Builder fused(Tensor weight, Tensor bias) {
       fused = linear("fused", weight, bias);
       return this;
+    }
+
+    /**
+     * Sets W_Q, W_K and W_V side by side, packed for example. A packed one is made for
+     * self-attention: over another memory it computes all three of both, and more than it uses.
+     *
+     * @param layer of {@code (heads + 2 · kvHeads) · headDim} columns, without activation
+     * @return this builder
+     */
+    public Builder fused(Linear layer) {
+      fused = plain("fused", layer);
+      return this;
+    }
+
+    /**
+     * Sets W_Q, packed for example.
+     *
+     * @param layer of {@code heads · headDim} columns, without activation
+     * @return this builder
+     */
+    public Builder query(Linear layer) {
+      query = plain("query", layer);
+      return this;
+    }
+
+    /**
+     * Sets W_K, packed for example.
+     *
+     * @param layer of {@code kvHeads · headDim} columns, without activation
+     * @return this builder
+     */
+    public Builder key(Linear layer) {
+      key = plain("key", layer);
+      return this;
+    }
+
+    /**
+     * Sets W_V, packed for example.
+     *
+     * @param layer of {@code kvHeads · headDimV} columns, without activation
+     * @return this builder
+     */
+    public Builder value(Linear layer) {
+      value = plain("value", layer);
+      return this;
+    }
+
+    /**
+     * Sets W_O, packed for example.
+     *
+     * @param layer of {@code heads · headDimV} rows, without activation
+     * @return this builder
+     */
+    public Builder output(Linear layer) {
+      output = plain("output", layer);
+      return this;
+    }
+
+    private static Linear plain(String name, Linear layer) {
+      Objects.requireNonNull(layer, name);
+      if (layer.activation() != Activation.NONE) {
+        throw new IllegalArgumentException(
+            "%s: expected the activation NONE, got %s".formatted(name, layer.activation()));
+      }
+      return layer;
     }
 
     /**

@@ -4,6 +4,7 @@ import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
@@ -11,6 +12,7 @@ import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
+import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
@@ -111,6 +113,32 @@ public final class PatchEmbedding {
     Parameters.Builder all = new Parameters.Builder();
     all.add("projection", projection.parameters()).add("table", table);
     this.parameters = all.add("norm", norm).build();
+  }
+
+  private PatchEmbedding(PatchEmbedding other, Linear projection) {
+    this.runtime = other.runtime;
+    this.channels = other.channels;
+    this.patch = other.patch;
+    this.across = other.across;
+    this.down = other.down;
+    this.projection = projection;
+    this.table = other.table;
+    this.tableRows = other.tableRows;
+    this.norm = other.norm;
+    Parameters.Builder all = new Parameters.Builder();
+    all.add("projection", projection.parameters()).add("table", table);
+    this.parameters = all.add("norm", norm).build();
+  }
+
+  /**
+   * The same embedding with its weight packed.
+   *
+   * @param memory gives the memory of the packed weight
+   * @param format what the weight becomes
+   * @return a new embedding
+   */
+  public PatchEmbedding packed(SegmentAllocator memory, WeightFormat format) {
+    return new PatchEmbedding(this, projection.packed(memory, format));
   }
 
   /**

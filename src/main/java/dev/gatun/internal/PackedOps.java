@@ -1,0 +1,251 @@
+package dev.gatun.internal;
+
+import dev.gatun.Activation;
+import dev.gatun.DType;
+import dev.gatun.WeightFormat;
+import dev.gatun.internal.gatun.gatun_h;
+import dev.gatun.internal.gatun.gatun_pack_desc;
+import dev.gatun.internal.gatun.gatun_packed_info;
+import dev.gatun.internal.gatun.gatun_packed_linear_desc;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * Packed weights of {@code gatun.h}: making them, for any thread, and products with them, for one
+ * thread at a time. Products take no BLAS and, once their scratch has grown, no memory.
+ */
+public final class PackedOps implements AutoCloseable {
+
+  private static final int MESSAGE_BYTES = 256;
+  private static final int LEAST_SCRATCH = 1 << 14;
+
+  private final MemorySegment context;
+  private final MemorySegment desc;
+  private final MemorySegment size;
+
+  /** Rows in the type of the weights. Grows, and never shrinks. */
+  private MemorySegment scratch = MemorySegment.NULL;
+
+  /** What the scratch was found to suffice for: a call with no more rows is not asked again. */
+  private MemorySegment sizedFor = MemorySegment.NULL;
+
+  private long sizedRows;
+
+  PackedOps(MemorySegment context, MemorySegment memory) {
+    this.context = context;
+    this.desc = memory.asSlice(0, gatun_packed_linear_desc.sizeof());
+    this.size = memory.asSlice(memory.byteSize() - Long.BYTES, Long.BYTES);
+    gatun_packed_linear_desc.struct_size(desc, (int) gatun_packed_linear_desc.sizeof());
+  }
+
+  /** What the constructor wants of memory, zeroed. */
+  static long memoryBytes() {
+    return (gatun_packed_linear_desc.sizeof() + Long.BYTES + 63) & -64;
+  }
+
+  /** As {@link Native#load} says. */
+  static void initialize() {
+    code(WeightFormat.FP32);
+  }
+
+  long bytes() {
+    return scratch.byteSize();
+  }
+
+  @Override
+  public void close() {
+    MemorySegment old = scratch;
+    scratch = MemorySegment.NULL;
+    sizedFor = MemorySegment.NULL;
+    if (old.byteSize() > 0) {
+      Native.free(old);
+    }
+  }
+
+  /**
+   * {@code out = activation(x · W + bias) · gate + residual}.
+   *
+   * @param x {@code [rows, in]}
+   * @param weight packed
+   * @param format of the weight
+   * @param bias {@code [out]}, or NULL
+   * @param activation applied to the sum
+   * @param gate {@code [rows, out]}, or null
+   * @param residual {@code [rows, out]}, or null
+   * @param out receives {@code [rows, out]}; may be gate or residual
+   */
+  public void linear(
+      Matrix x,
+      MemorySegment weight,
+      WeightFormat format,
+      MemorySegment bias,
+      Activation activation,
+      Matrix gate,
+      Matrix residual,
+      Matrix out) {
+    gatun_packed_linear_desc.format(desc, code(format));
+    gatun_packed_linear_desc.activation(desc, RowOps.code(activation));
+    gatun_packed_linear_desc.rows(desc, x.rows());
+    gatun_packed_linear_desc.in_features(desc, x.columns());
+    gatun_packed_linear_desc.out_features(desc, out.columns());
+    gatun_packed_linear_desc.x_row(desc, x.stride());
+    gatun_packed_linear_desc.out_row(desc, out.stride());
+    gatun_packed_linear_desc.gate_row(desc, RowOps.stride(gate));
+    gatun_packed_linear_desc.residual_row(desc, RowOps.stride(residual));
+    if (weight != sizedFor || x.rows() > sizedRows) {
+      grow(weight, x.rows());
+    }
+    RowOps.check(
+        gatun_h.gatun_packed_linear(
+            context,
+            desc,
+            scratch,
+            scratch.byteSize(),
+            weight,
+            weight.byteSize(),
+            x.segment(),
+            bias,
+            RowOps.segment(gate),
+            RowOps.segment(residual),
+            out.segment()));
+  }
+
+  private void grow(MemorySegment weight, long rows) {
+    RowOps.check(gatun_h.gatun_packed_linear_workspace_size(context, desc, size));
+    long bytes = size.get(ValueLayout.JAVA_LONG, 0);
+    if (bytes > scratch.byteSize()) {
+      close();
+      scratch = Native.allocate(Math.max(bytes, LEAST_SCRATCH));
+    }
+    sizedFor = weight;
+    sizedRows = rows;
+  }
+
+  // ---- packing -------------------------------------------------------------------------------
+
+  /** The size of a packed weight in bytes. */
+  public static long packedBytes(WeightFormat format, long in, long out) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment pack = describe(arena, format, DType.FLOAT32, in, out, out, 1);
+      MemorySegment bytes = arena.allocate(ValueLayout.JAVA_LONG);
+      MemorySegment message = arena.allocate(MESSAGE_BYTES);
+      int status = gatun_h.gatun_pack_size(pack, bytes, message, MESSAGE_BYTES);
+      if (status != Native.Abi.OK) {
+        throw Native.failure(status, message.getString(0));
+      }
+      return bytes.get(ValueLayout.JAVA_LONG, 0);
+    }
+  }
+
+  /**
+   * Packs a matrix.
+   *
+   * @param format what it becomes; not AUTO or VIEW
+   * @param dtype of the source: FLOAT32, BFLOAT16, FLOAT16 or INT8
+   * @param in rows of the matrix
+   * @param out columns of the matrix
+   * @param inStride elements from a row to the next
+   * @param outStride elements from a column to the next
+   * @param source the matrix
+   * @param scales {@code [out]} of an INT8 source, else NULL
+   * @param packed receives {@link #packedBytes}, aligned to 64
+   */
+  public void pack(
+      WeightFormat format,
+      DType dtype,
+      long in,
+      long out,
+      long inStride,
+      long outStride,
+      MemorySegment source,
+      MemorySegment scales,
+      MemorySegment packed) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment pack = describe(arena, format, dtype, in, out, inStride, outStride);
+      MemorySegment message = arena.allocate(MESSAGE_BYTES);
+      int status =
+          gatun_h.gatun_pack(
+              context, pack, source, scales, packed, packed.byteSize(), message, MESSAGE_BYTES);
+      if (status != Native.Abi.OK) {
+        throw Native.failure(status, message.getString(0));
+      }
+    }
+  }
+
+  private static MemorySegment describe(
+      Arena arena,
+      WeightFormat format,
+      DType dtype,
+      long in,
+      long out,
+      long inStride,
+      long outStride) {
+    MemorySegment pack = gatun_pack_desc.allocate(arena);
+    gatun_pack_desc.struct_size(pack, (int) gatun_pack_desc.sizeof());
+    gatun_pack_desc.format(pack, code(format));
+    gatun_pack_desc.dtype(pack, code(dtype));
+    gatun_pack_desc.in_features(pack, in);
+    gatun_pack_desc.out_features(pack, out);
+    gatun_pack_desc.in_stride(pack, inStride);
+    gatun_pack_desc.out_stride(pack, outStride);
+    return pack;
+  }
+
+  /** What the header of a packed weight says. */
+  public record Header(WeightFormat format, long in, long out, long bytes) {}
+
+  /** Checks the header of a packed weight, whose bytes may come from anywhere. */
+  public static Header read(MemorySegment packed) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = gatun_packed_info.allocate(arena);
+      gatun_packed_info.struct_size(info, (int) gatun_packed_info.sizeof());
+      MemorySegment message = arena.allocate(MESSAGE_BYTES);
+      int status =
+          gatun_h.gatun_packed_check(packed, packed.byteSize(), info, message, MESSAGE_BYTES);
+      if (status != Native.Abi.OK) {
+        throw Native.failure(status, message.getString(0));
+      }
+      return new Header(
+          format(gatun_packed_info.format(info)),
+          gatun_packed_info.in_features(info),
+          gatun_packed_info.out_features(info),
+          gatun_packed_info.bytes(info));
+    }
+  }
+
+  private static int code(WeightFormat format) {
+    return switch (format) {
+      case FP32 -> gatun_h.GATUN_WEIGHTS_F32();
+      case BF16 -> gatun_h.GATUN_WEIGHTS_BF16();
+      case FP16 -> gatun_h.GATUN_WEIGHTS_F16();
+      case INT8 -> gatun_h.GATUN_WEIGHTS_I8();
+      case Q8_0 -> gatun_h.GATUN_WEIGHTS_Q8_0();
+      case Q4_0 -> gatun_h.GATUN_WEIGHTS_Q4_0();
+      case AUTO, VIEW ->
+          throw new IllegalArgumentException(
+              "format: expected one that is packed, got " + format);
+    };
+  }
+
+  private static WeightFormat format(int code) {
+    for (WeightFormat format : WeightFormat.values()) {
+      if (format != WeightFormat.AUTO && format != WeightFormat.VIEW && code(format) == code) {
+        return format;
+      }
+    }
+    throw new AssertionError(code);
+  }
+
+  private static int code(DType dtype) {
+    return switch (dtype) {
+      case FLOAT32 -> gatun_h.GATUN_DTYPE_F32();
+      case BFLOAT16 -> gatun_h.GATUN_DTYPE_BF16();
+      case FLOAT16 -> gatun_h.GATUN_DTYPE_F16();
+      case INT8 -> gatun_h.GATUN_DTYPE_I8();
+      case INT32, INT64, UINT8 ->
+          throw new IllegalArgumentException(
+              "weight: expected float32, bfloat16, float16 or int8, got " + dtype);
+    };
+  }
+}

@@ -1,0 +1,120 @@
+package dev.gatun.model;
+
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
+import dev.gatun.nn.PackedWeight;
+import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.Set;
+
+/**
+ * Weights whose matrices become packed ones where layers are made of them; vectors and tables are
+ * used as they are. Matrices are found in the type that they are stored in.
+ */
+final class PackedWeights implements Weights {
+  private static final Set<DType> STORED =
+      Set.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.INT8);
+
+  private final Weights weights;
+  private final WeightSlab memory;
+  private final WeightFormat format;
+
+  PackedWeights(Weights weights, WeightSlab memory, WeightFormat format) {
+    this.weights = weights;
+    this.memory = memory;
+    this.format = format;
+  }
+
+  /** The same with other weights. */
+  PackedWeights with(Weights others) {
+    return new PackedWeights(others, memory, format);
+  }
+
+  /** What is packed here. */
+  Weights weights() {
+    return weights;
+  }
+
+  WeightFormat format() {
+    return format;
+  }
+
+  WeightSlab memory() {
+    return memory;
+  }
+
+  @Override
+  public Tensor find(String name) {
+    Tensor stored = weights.stored(name);
+    return stored != null && stored.rank() == 2 && STORED.contains(stored.dtype())
+        ? stored
+        : weights.find(name);
+  }
+
+  @Override
+  public Tensor stored(String name) {
+    return weights.stored(name);
+  }
+
+  @Override
+  public Tensor scales(String name) {
+    return weights.scales(name);
+  }
+
+  @Override
+  public Set<String> names() {
+    return weights.names();
+  }
+
+  /** Packs a matrix {@code [in, out]}, whose scales are found by its name if it is INT8. */
+  PackedWeight pack(GatunRuntime runtime, String name, Tensor matrix) {
+    return pack(runtime, new String[] {name}, new Tensor[] {matrix});
+  }
+
+  /** Packs matrices {@code [in, …]} of one type, side by side. */
+  PackedWeight pack(GatunRuntime runtime, String[] names, Tensor[] matrices) {
+    try (Arena arena = Arena.ofConfined()) {
+      WeightSlab copies = new WeightSlab(arena);
+      Tensor matrix = matrices.length == 1 ? matrices[0] : sideBySide(copies, matrices);
+      if (matrix.dtype() != DType.INT8) {
+        return PackedWeight.pack(runtime, memory, format, matrix);
+      }
+      if (format != WeightFormat.AUTO && format != WeightFormat.INT8) {
+        throw new IllegalArgumentException(
+            "%s: expected the format AUTO or INT8, as the weight is int8, got %s"
+                .formatted(names[0], format));
+      }
+      Tensor[] scales = Arrays.stream(names).map(this::requireScales).toArray(Tensor[]::new);
+      return PackedWeight.pack(runtime, memory, matrix, copies.sideBySide(scales));
+    }
+  }
+
+  private Tensor requireScales(String name) {
+    Tensor scales = weights.scales(name);
+    if (scales == null) {
+      throw new IllegalArgumentException(
+          name + ": expected scales of its outputs, as the weight is int8, got none");
+    }
+    return scales;
+  }
+
+  /** Columns side by side, copied along the rows of memory whichever order they are stored in. */
+  private static Tensor sideBySide(WeightSlab copies, Tensor[] matrices) {
+    boolean transposed = matrices[0].stride(1) != 1;
+    for (Tensor matrix : matrices) {
+      if (matrix.dtype() != matrices[0].dtype()) {
+        throw new IllegalArgumentException(
+            "weights: expected queries, keys and values of one type, got %s and %s"
+                .formatted(matrices[0].dtype(), matrix.dtype()));
+      }
+    }
+    if (!transposed) {
+      return copies.sideBySide(matrices);
+    }
+    Tensor[] rows =
+        Arrays.stream(matrices).map(m -> m.transpose(0, 1)).toArray(Tensor[]::new);
+    return copies.oneAfterTheOther(rows).transpose(0, 1);
+  }
+}

@@ -1,6 +1,7 @@
 package dev.gatun.cli;
 
 import dev.gatun.GatunRuntime;
+import dev.gatun.WeightFormat;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import dev.gatun.model.Tokenized;
@@ -9,6 +10,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Locale;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
@@ -25,6 +27,20 @@ final class ModelOptions extends ThreadsOption {
         return Integer.parseInt(text);
       }
       throw new TypeConversionException("expected 1 .. 999999999, got '" + text + "'");
+    }
+  }
+
+  /** A format by its name in lower case. */
+  static final class Format implements ITypeConverter<WeightFormat> {
+    @Override
+    public WeightFormat convert(String text) {
+      for (WeightFormat format : WeightFormat.values()) {
+        if (format.name().toLowerCase(Locale.ROOT).equals(text)) {
+          return format;
+        }
+      }
+      throw new TypeConversionException(
+          "expected auto, view, fp32, bf16, fp16, int8, q8_0 or q4_0, got '" + text + "'");
     }
   }
 
@@ -63,6 +79,17 @@ final class ModelOptions extends ThreadsOption {
               + " option (minilm: 128), or 512.")
   Integer maxTokens;
 
+  @Option(
+      names = "--weights",
+      paramLabel = "FORMAT",
+      defaultValue = "auto",
+      converter = Format.class,
+      description =
+          "How weights are stored and multiplied: auto (the model file's precision), fp32, bf16,"
+              + " fp16, int8, q8_0, q4_0, or view (not packed, by OpenBLAS). bf16 and int8 are"
+              + " faster at a small loss.")
+  WeightFormat weights = WeightFormat.AUTO;
+
   EmbeddingModelSpec spec() {
     String name = model == null ? DEFAULT_MODEL : model;
     try {
@@ -90,11 +117,13 @@ final class ModelOptions extends ThreadsOption {
   TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
     TextEmbedder embedder;
     try (ModelJars _ = ModelJars.open(classPath)) {
-      embedder = TextEmbedder.load(runtime, spec);
+      embedder = TextEmbedder.load(runtime, spec, weights);
     } catch (NoSuchFileException e) {
       throw spec.artifact() == null ? refused(e) : ModelJars.missing(spec, e);
     } catch (IOException e) {
       throw refused(e);
+    } catch (IllegalArgumentException e) {
+      throw new CliException("--weights: " + e.getMessage(), e);
     }
     try {
       tokenize(embedder, "");

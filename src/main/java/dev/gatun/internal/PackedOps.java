@@ -223,8 +223,7 @@ public final class PackedOps implements AutoCloseable {
       case Q8_0 -> gatun_h.GATUN_WEIGHTS_Q8_0();
       case Q4_0 -> gatun_h.GATUN_WEIGHTS_Q4_0();
       case AUTO, VIEW ->
-          throw new IllegalArgumentException(
-              "format: expected one that is packed, got " + format);
+          throw new IllegalArgumentException("format: expected one that is packed, got " + format);
     };
   }
 

@@ -143,7 +143,8 @@ public final class Bert {
             Activation.GELU,
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
-    LayerLoader loader = new LayerLoader(runtime, weights.weights().packed(arena, format), names, config)
+    LayerLoader loader =
+        new LayerLoader(runtime, weights.weights().packed(arena, format), names, config)
             .copyTo(arena);
     TransformerEncoder encoder = loader.encoder();
     int width = sizes.hidden();

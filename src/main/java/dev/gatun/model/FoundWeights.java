@@ -37,8 +37,7 @@ final class FoundWeights implements Weights {
   private final Predicate<String> exists;
   private final Loader loader;
 
-  FoundWeights(
-      Path source, Names names, Predicate<String> exists, Loader loader, Loader stored) {
+  FoundWeights(Path source, Names names, Predicate<String> exists, Loader loader, Loader stored) {
     this.stored = stored;
     this.source = source;
     this.names = names;

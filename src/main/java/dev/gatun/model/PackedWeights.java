@@ -113,8 +113,7 @@ final class PackedWeights implements Weights {
     if (!transposed) {
       return copies.sideBySide(matrices);
     }
-    Tensor[] rows =
-        Arrays.stream(matrices).map(m -> m.transpose(0, 1)).toArray(Tensor[]::new);
+    Tensor[] rows = Arrays.stream(matrices).map(m -> m.transpose(0, 1)).toArray(Tensor[]::new);
     return copies.oneAfterTheOther(rows).transpose(0, 1);
   }
 }

@@ -48,9 +48,9 @@ final class VectorHead {
         case ModelFolder.Dense dense -> {
           SentenceEncoder.Dense loaded = load(encoder.runtime(), dense, size, arena);
           // One row a text: nothing would be gained by fewer bits.
-          WeightFormat packed =
-              format == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
-          steps.add(new SentenceEncoder.Dense(loaded.linear().packed(arena, packed), loaded.tanh()));
+          WeightFormat packed = format == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
+          steps.add(
+              new SentenceEncoder.Dense(loaded.linear().packed(arena, packed), loaded.tanh()));
           size = dense.config().out();
         }
       }

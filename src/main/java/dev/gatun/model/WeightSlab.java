@@ -30,8 +30,7 @@ final class WeightSlab implements SegmentAllocator {
     }
     long taken = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
     if (taken > memory.byteSize() - used) {
-      memory =
-          Tensor.allocate(arena, DType.INT8, Math.max(taken, PIECE_BYTES)).segment();
+      memory = Tensor.allocate(arena, DType.INT8, Math.max(taken, PIECE_BYTES)).segment();
       used = 0;
     }
     MemorySegment segment = memory.asSlice(used, bytes);

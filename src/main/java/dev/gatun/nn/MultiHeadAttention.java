@@ -44,6 +44,7 @@ public final class MultiHeadAttention {
 
   /** These three are null where fused is packed, which has no columns to take a part of. */
   private final Linear query;
+
   private final Linear key;
   private final Linear value;
   private final Linear output;

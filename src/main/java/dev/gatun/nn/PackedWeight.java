@@ -95,8 +95,7 @@ public final class PackedWeight {
             : asked;
     long in = weight.size(0);
     long out = weight.size(1);
-    MemorySegment packed =
-        memory.allocate(PackedOps.packedBytes(format, in, out), ALIGNMENT);
+    MemorySegment packed = memory.allocate(PackedOps.packedBytes(format, in, out), ALIGNMENT);
     try (LayerCall call = LayerCalls.begin(runtime, null)) {
       call.rows()
           .packed()
@@ -141,10 +140,7 @@ public final class PackedWeight {
     }
     PackedOps.Header header = PackedOps.read(packed);
     return new PackedWeight(
-        packed.asSlice(0, header.bytes()).asReadOnly(),
-        header.format(),
-        header.in(),
-        header.out());
+        packed.asSlice(0, header.bytes()).asReadOnly(), header.format(), header.in(), header.out());
   }
 
   /** {@return the bytes, header included; read-only} */

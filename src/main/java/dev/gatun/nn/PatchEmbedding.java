@@ -12,8 +12,8 @@ import dev.gatun.internal.Matrix;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
-import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
 

@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
@@ -29,8 +30,15 @@ final class SmallModels {
   private final Random random = new Random(5);
   private Map<String, Tensor> map;
 
+  /** Of the weights of models. */
+  WeightFormat format = WeightFormat.VIEW;
+
   SmallModels(Arena arena) {
     this.arena = arena;
+  }
+
+  private Weights weights(Map<String, Tensor> all) {
+    return Weights.of(all).packed(arena, format);
   }
 
   Tensor draw(long... shape) {
@@ -111,7 +119,7 @@ final class SmallModels {
   LanguageModel llama(Map<String, Tensor> weights) {
     Rotary rotary =
         Rotary.of(arena, 16, DIM / HEADS, 10_000, Rotary.Pairing.HALVES, RotaryScaling.none());
-    return Llama.of(runtime, Weights.of(weights), LAYERS, HEADS, 1, rotary, 1e-5f);
+    return Llama.of(runtime, weights(weights), LAYERS, HEADS, 1, rotary, 1e-5f);
   }
 
   Map<String, Tensor> gpt2() {
@@ -136,7 +144,7 @@ final class SmallModels {
   }
 
   LanguageModel gpt2(Map<String, Tensor> weights) {
-    return Gpt2.of(runtime, Weights.of(weights), LAYERS, HEADS);
+    return Gpt2.of(runtime, weights(weights), LAYERS, HEADS);
   }
 
   Map<String, Tensor> t5() {
@@ -170,7 +178,7 @@ final class SmallModels {
   }
 
   Transformer t5(Map<String, Tensor> weights) {
-    return T5.of(runtime, arena, Weights.of(weights), LAYERS, HEADS);
+    return T5.of(runtime, arena, weights(weights), LAYERS, HEADS);
   }
 
   Map<String, Tensor> bert() {
@@ -194,7 +202,7 @@ final class SmallModels {
   }
 
   TextEncoder bert(Map<String, Tensor> weights) {
-    return Bert.of(runtime, Weights.of(weights), LAYERS, HEADS);
+    return Bert.of(runtime, weights(weights), LAYERS, HEADS);
   }
 
   Map<String, Tensor> distilBert() {
@@ -216,7 +224,7 @@ final class SmallModels {
   }
 
   TextEncoder distilBert(Map<String, Tensor> weights) {
-    return DistilBert.of(runtime, Weights.of(weights), LAYERS, HEADS);
+    return DistilBert.of(runtime, weights(weights), LAYERS, HEADS);
   }
 
   Map<String, Tensor> vit() {
@@ -242,7 +250,7 @@ final class SmallModels {
   }
 
   Vit vit(Map<String, Tensor> weights) {
-    return Vit.of(runtime, arena, Weights.of(weights), LAYERS, HEADS, 8, 8);
+    return Vit.of(runtime, arena, weights(weights), LAYERS, HEADS, 8, 8);
   }
 
   Map<String, Tensor> clip() {
@@ -274,7 +282,7 @@ final class SmallModels {
   }
 
   Clip clip(Map<String, Tensor> weights) {
-    return Clip.of(runtime, arena, Weights.of(weights), LAYERS, HEADS, LAYERS, HEADS, 8);
+    return Clip.of(runtime, arena, weights(weights), LAYERS, HEADS, LAYERS, HEADS, 8);
   }
 
   PositionalEncoding sinusoidal() {

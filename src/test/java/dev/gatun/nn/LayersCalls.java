@@ -4,6 +4,7 @@ import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import java.lang.foreign.Arena;
 import java.util.Random;
@@ -18,6 +19,8 @@ public final class LayersCalls implements Runnable {
   private final Workspace workspace = runtime.newWorkspace();
   private final MultiHeadAttention fused;
   private final MultiHeadAttention separate;
+  private final MultiHeadAttention packed;
+  private final FeedForward packedNetwork;
   private final LayerNorm norm;
   private final FeedForward network;
   private final Tensor x;
@@ -43,6 +46,18 @@ public final class LayersCalls implements Runnable {
             .value(square, vector)
             .output(square, vector)
             .build();
+    WeightFormat format = WeightFormat.INT8;
+    packed =
+        MultiHeadAttention.builder(runtime, 4)
+            .fused(linear(arena, random, DIM, 3 * DIM, Activation.NONE).packed(arena, format))
+            .output(linear(arena, random, DIM, DIM, Activation.NONE).packed(arena, format))
+            .build();
+    packedNetwork =
+        new FeedForward(
+            runtime,
+            linear(arena, random, DIM, HIDDEN, Activation.SILU).packed(arena, WeightFormat.BF16),
+            linear(arena, random, DIM, HIDDEN, Activation.NONE).packed(arena, WeightFormat.FP32),
+            linear(arena, random, HIDDEN, DIM, Activation.NONE).packed(arena, format));
     norm = new LayerNorm(runtime, vector, vector, 1e-5f);
     network =
         new FeedForward(
@@ -59,13 +74,25 @@ public final class LayersCalls implements Runnable {
     lengths = Sequences.padded(Tensor.copyOf(arena, new int[] {9, 4}, 2));
   }
 
-  /** Four blocks: short and long sequences, a workspace lent and one of its own. */
+  /**
+   * Four blocks, and packed layers: short and long sequences, a workspace lent and one of its own.
+   */
   @Override
   public void run() {
     block(null, fused, x, null, context);
     block(workspace, fused, longX, lengths, longContext);
     block(null, separate, longX, lengths, longContext);
     block(workspace, separate, x, null, context);
+    packed.forward(workspace, longX, lengths, longContext);
+    packedNetwork.forward(null, longContext, longX);
+  }
+
+  private Linear linear(Arena arena, Random random, int in, int out, Activation activation) {
+    return new Linear(
+        runtime,
+        Layers.weight(arena, random, in, out),
+        Layers.normal(arena, random, out),
+        activation);
   }
 
   private void block(

@@ -222,7 +222,8 @@ class LinearTest {
               new Linear(
                   runtime, weight, Tensor.allocate(arena, DType.FLOAT32, 5, 2).select(1, 0), none));
       assertThrows(NullPointerException.class, () -> new Linear(null, weight, bias, none));
-      assertThrows(NullPointerException.class, () -> new Linear(runtime, null, bias, none));
+      assertThrows(
+          NullPointerException.class, () -> new Linear(runtime, (Tensor) null, bias, none));
       assertThrows(NullPointerException.class, () -> new Linear(runtime, weight, bias, null));
     }
   }

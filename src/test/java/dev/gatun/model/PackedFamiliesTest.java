@@ -1,0 +1,221 @@
+package dev.gatun.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.Activation;
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
+import dev.gatun.io.Safetensors;
+import dev.gatun.nn.DecoderState;
+import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.NormOrder;
+import dev.gatun.nn.TextEncoder;
+import dev.gatun.nn.Transformer;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Each family with packed weights computes what it computes with views. */
+class PackedFamiliesTest {
+
+  /** Chains of other lengths than OpenBLAS's, on values of about 1. */
+  private static final float CLOSE = 2e-5f;
+
+  /** Some roundings to 8 bits of each number of a small model. */
+  private static final float NEAR = 0.15f;
+
+  /** Runs a model of some weights, in all formats. */
+  private interface Model {
+    float[] run(SmallModels models);
+  }
+
+  private static void check(Model model) {
+    try (Arena arena = Arena.ofShared()) {
+      float[] want = run(arena, model, WeightFormat.VIEW);
+      for (WeightFormat format : WeightFormat.values()) {
+        float bound =
+            switch (format) {
+              case VIEW -> 0;
+              case AUTO, FP32 -> CLOSE;
+              case FP16 -> 2e-3f;
+              case BF16, INT8, Q8_0 -> NEAR;
+              case Q4_0 -> 1;
+            };
+        assertArrayEquals(want, run(arena, model, format), bound, format::toString);
+      }
+    }
+  }
+
+  /** The same weights and ids each time, as they come from one seed. */
+  private static float[] run(Arena arena, Model model, WeightFormat format) {
+    SmallModels models = new SmallModels(arena);
+    models.format = format;
+    return model.run(models);
+  }
+
+  private static float[] hidden(SmallModels models, TextEncoder encoder) {
+    Tensor out = models.zeros(2, 5, SmallModels.DIM);
+    encoder.forward(models.ids(2, 5), out);
+    return out.toFloatArray();
+  }
+
+  @Test
+  void bert() {
+    check(models -> hidden(models, models.bert(models.bert())));
+  }
+
+  @Test
+  void distilBert() {
+    check(models -> hidden(models, models.distilBert(models.distilBert())));
+  }
+
+  @Test
+  void gpt2() {
+    check(models -> logits(models, models.gpt2(models.gpt2())));
+  }
+
+  @Test
+  void llama() {
+    check(models -> logits(models, models.llama(models.llama())));
+  }
+
+  private static float[] logits(SmallModels models, LanguageModel model) {
+    Tensor out = models.zeros(2, 6, SmallModels.VOCABULARY);
+    DecoderState state = model.newState(models.arena, 2, 6);
+    model.forward(null, state, models.ids(2, 6), null, out);
+    return out.toFloatArray();
+  }
+
+  @Test
+  void t5() {
+    check(models -> translate(models, models.t5(models.t5())));
+  }
+
+  @Test
+  void paper() {
+    check(
+        models ->
+            translate(
+                models,
+                new VaswaniTransformer(
+                        SmallModels.LAYERS, SmallModels.HEADS, Activation.RELU, NormOrder.POST)
+                    .of(
+                        models.runtime,
+                        Weights.of(models.paper()).packed(models.arena, models.format),
+                        models.sinusoidal())));
+  }
+
+  private static float[] translate(SmallModels models, Transformer model) {
+    Tensor source = models.ids(2, 5);
+    Tensor target = models.ids(2, 4);
+    for (Tensor ids : new Tensor[] {source, target}) {
+      for (long n = 0; n < ids.elements(); n++) {
+        ids.segment()
+            .setAtIndex(
+                ValueLayout.JAVA_INT, n, ids.segment().getAtIndex(ValueLayout.JAVA_INT, n) % 9);
+      }
+    }
+    Tensor out = models.zeros(2, 4, SmallModels.VOCABULARY);
+    Tensor memory = models.zeros(2, 5, SmallModels.DIM);
+    model.encode(null, source, null, memory);
+    DecoderState state = model.newState(models.arena, 2, 4, 5);
+    model.remember(null, state, memory, null);
+    model.forward(null, state, target, null, out);
+    return out.toFloatArray();
+  }
+
+  @Test
+  void vit() {
+    check(
+        models -> {
+          Vit model = models.vit(models.vit());
+          Tensor out = models.zeros(2, 7);
+          model.forward(models.draw(2, 3, 8, 8), out);
+          return out.toFloatArray();
+        });
+  }
+
+  @Test
+  void clip() {
+    check(
+        models -> {
+          Clip model = models.clip(models.clip());
+          Tensor out = models.zeros(2, 6);
+          model.images(models.draw(2, 3, 8, 8), out);
+          return out.toFloatArray();
+        });
+  }
+
+  // ---- files -----------------------------------------------------------------------------------
+
+  /** A file of bfloat16 is packed as it is, and computes what its floats compute. */
+  @Test
+  void aFileOfBfloat16(@TempDir Path folder) throws IOException {
+    try (Arena arena = Arena.ofShared()) {
+      SmallModels models = new SmallModels(arena);
+      Map<String, Tensor> weights = new TreeMap<>();
+      models.bert().forEach((name, tensor) -> weights.put(name, halved(arena, tensor)));
+      Path file = folder.resolve("model.safetensors");
+      Safetensors.write(file, weights, Map.of());
+      Weights mapped = Weights.of(Safetensors.map(file, arena), arena);
+      assertEquals(DType.BFLOAT16, mapped.stored("encoder.layer.0.output.dense.weight").dtype());
+      assertEquals(DType.FLOAT32, mapped.find("encoder.layer.0.output.dense.weight").dtype());
+      TextEncoder auto =
+          Bert.of(models.runtime, mapped.packed(arena, WeightFormat.AUTO), 2, SmallModels.HEADS);
+      TextEncoder view = Bert.of(models.runtime, mapped, 2, SmallModels.HEADS);
+      Tensor ids = models.ids(1, 7);
+      Tensor want = models.zeros(1, 7, SmallModels.DIM);
+      Tensor got = models.zeros(1, 7, SmallModels.DIM);
+      view.forward(ids, want);
+      auto.forward(ids, got);
+      assertArrayEquals(want.toFloatArray(), got.toFloatArray(), NEAR);
+    }
+  }
+
+  private static Tensor halved(Arena arena, Tensor tensor) {
+    Tensor half = Tensor.allocate(arena, DType.BFLOAT16, tensor.shape());
+    for (long n = 0; n < tensor.elements(); n++) {
+      int bits = tensor.segment().getAtIndex(ValueLayout.JAVA_INT, n);
+      half.segment().setAtIndex(ValueLayout.JAVA_SHORT, n, (short) (bits >>> 16));
+    }
+    return half;
+  }
+
+  @Test
+  void integersNeedScalesAndPacking() {
+    try (Arena arena = Arena.ofShared()) {
+      SmallModels models = new SmallModels(arena);
+      Map<String, Tensor> weights = models.bert();
+      String name = "encoder.layer.1.output.dense.weight";
+      Tensor integers = Tensor.allocate(arena, DType.INT8, weights.get(name).shape());
+      weights.put(name, integers);
+      refused(name, models, Weights.of(weights));
+      refused(
+          name + ": expected scales of its outputs, as the weight is int8, got none",
+          models,
+          Weights.of(weights).packed(arena, WeightFormat.AUTO));
+      refused(
+          name + ": expected the format AUTO or INT8, as the weight is int8, got BF16",
+          models,
+          Weights.of(weights).packed(arena, WeightFormat.BF16));
+    }
+  }
+
+  private static void refused(String text, SmallModels models, Weights weights) {
+    String message =
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> Bert.of(models.runtime, weights, 2, SmallModels.HEADS))
+            .getMessage();
+    assertTrue(message.contains(text), message);
+  }
+}

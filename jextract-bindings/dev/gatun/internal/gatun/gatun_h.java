@@ -266,6 +266,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ACTIVATION_QUICK_GELU() {
         return GATUN_ACTIVATION_QUICK_GELU;
     }
+    private static final int GATUN_DTYPE_U8 = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_U8 7
+     * }
+     */
+    public static int GATUN_DTYPE_U8() {
+        return GATUN_DTYPE_U8;
+    }
     private static final int GATUN_POOL_MEAN = (int)0L;
     /**
      * {@snippet lang=c :

@@ -86,6 +86,16 @@ final class UnreadWeights {
     }
 
     @Override
+    public Tensor scales(String name) {
+      return others.containsKey(name) ? null : weights.scales(name);
+    }
+
+    @Override
+    public int zeroPoint(String name) {
+      return others.containsKey(name) ? 0 : weights.zeroPoint(name);
+    }
+
+    @Override
     public Set<String> names() {
       return weights.names();
     }

@@ -58,8 +58,9 @@ final class ModelOptions extends ThreadsOption {
       description =
           "minilm, bge-small or e5-small, or what they are called on the Hub (all-MiniLM-L6-v2,"
               + " BAAI/bge-small-en-v1.5, intfloat/e5-small-v2), or a folder with model.onnx and"
-              + " tokenizer.json of a BERT-family encoder; minilm without this option. The jars of"
-              + " the other two are not built in: --class-path says where they are.")
+              + " tokenizer.json of a BERT-family encoder; minilm without this option. With -q"
+              + " behind a name (minilm-q) it is the model with weights of 8 bits. The jars of all"
+              + " but minilm are not built in: --class-path says where they are.")
   String model;
 
   @Option(

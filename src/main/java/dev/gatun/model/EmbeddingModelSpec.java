@@ -36,7 +36,32 @@ public final class EmbeddingModelSpec {
   public static final EmbeddingModelSpec E5_SMALL =
       inJar("e5-small", "e5-small-v2", "e5-small-v2:0.36.2", Pooling.MEAN, "query: ", "passage: ");
 
-  private static final List<EmbeddingModelSpec> NAMED = List.of(MINILM, BGE_SMALL, E5_SMALL);
+  /** {@link #MINILM} with weights of 8 bits, by ONNX Runtime's dynamic quantization: 23 MB. */
+  public static final EmbeddingModelSpec MINILM_Q =
+      inJar(
+          "minilm-q",
+          "all-minilm-l6-v2-q",
+          "all-minilm-l6-v2-q:1.20.0-beta30",
+          Pooling.MEAN,
+          "",
+          "");
+
+  /** {@link #BGE_SMALL} with weights of 8 bits: 34 MB. */
+  public static final EmbeddingModelSpec BGE_SMALL_Q =
+      inJar("bge-small-q", "bge-small-en-v1.5-q", "bge-small-en-v15-q:0.36.2", Pooling.CLS, "", "");
+
+  /** {@link #E5_SMALL} with weights of 8 bits: 34 MB; texts need a prefix. */
+  public static final EmbeddingModelSpec E5_SMALL_Q =
+      inJar(
+          "e5-small-q",
+          "e5-small-v2-q",
+          "e5-small-v2-q:0.36.2",
+          Pooling.MEAN,
+          "query: ",
+          "passage: ");
+
+  private static final List<EmbeddingModelSpec> NAMED =
+      List.of(MINILM, BGE_SMALL, E5_SMALL, MINILM_Q, BGE_SMALL_Q, E5_SMALL_Q);
 
   private static final String MODEL = "model.onnx";
   private static final String TOKENIZER = "tokenizer.json";
@@ -132,9 +157,10 @@ public final class EmbeddingModelSpec {
   /**
    * Finds a model. Its name on Hugging Face's Hub does as well, in any case of letters and with or
    * without who has put it there ({@code sentence-transformers/all-MiniLM-L6-v2}, {@code
-   * bge-small-en-v1.5}), where no folder is called so.
+   * bge-small-en-v1.5}), where no folder is called so; those that are quantized have none.
    *
-   * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, or a folder
+   * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, the same with {@code
+   *     -q}, or a folder
    * @return its description
    * @throws IOException as of {@link #folder}, or if it is neither
    */
@@ -148,8 +174,9 @@ public final class EmbeddingModelSpec {
     if (!Files.isDirectory(folder)) {
       for (EmbeddingModelSpec spec : NAMED) {
         String hub = spec.hubName();
-        if (nameOrFolder.equalsIgnoreCase(hub)
-            || nameOrFolder.equalsIgnoreCase(hub.substring(hub.indexOf('/') + 1))) {
+        if (hub != null
+            && (nameOrFolder.equalsIgnoreCase(hub)
+                || nameOrFolder.equalsIgnoreCase(hub.substring(hub.indexOf('/') + 1)))) {
           return spec;
         }
       }
@@ -159,18 +186,19 @@ public final class EmbeddingModelSpec {
           "expected a folder, or one of the models "
               + NAMED
               + " (on the Hub "
-              + NAMED.stream().map(EmbeddingModelSpec::hubName).toList()
+              + NAMED.stream().map(EmbeddingModelSpec::hubName).filter(Objects::nonNull).toList()
               + ")");
     }
     return folder(folder);
   }
 
+  /** Null of a quantized model. */
   private String hubName() {
     return switch (name) {
       case "minilm" -> "sentence-transformers/all-MiniLM-L6-v2";
       case "bge-small" -> "BAAI/bge-small-en-v1.5";
       case "e5-small" -> "intfloat/e5-small-v2";
-      default -> throw new AssertionError(name);
+      default -> null;
     };
   }
 

@@ -64,6 +64,11 @@ final class PackedWeights implements Weights {
   }
 
   @Override
+  public int zeroPoint(String name) {
+    return weights.zeroPoint(name);
+  }
+
+  @Override
   public Set<String> names() {
     return weights.names();
   }

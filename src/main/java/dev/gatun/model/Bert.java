@@ -192,9 +192,13 @@ public final class Bert {
             Activation.GELU,
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
+    // What is mapped stays where it is.
+    boolean mapped = weights.weights() instanceof PackedFile;
     LayerLoader loader =
-        new LayerLoader(runtime, weights.weights().packed(arena, format), names, config)
-            .copyTo(arena);
+        new LayerLoader(runtime, weights.weights().packed(arena, format), names, config);
+    if (!mapped) {
+      loader.copyTo(arena);
+    }
     TransformerEncoder encoder = loader.encoder();
     int width = sizes.hidden();
     requireRows(weights, WORDS, sizes.vocabulary());
@@ -206,7 +210,8 @@ public final class Bert {
     return new TextEncoder(
         name,
         runtime,
-        embedding(runtime, weights.weights(), arena, loader, "", positions, width),
+        embedding(
+            runtime, weights.weights(), mapped ? null : arena, loader, "", positions, width),
         encoder);
   }
 

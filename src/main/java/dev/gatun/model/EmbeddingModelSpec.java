@@ -138,20 +138,24 @@ public final class EmbeddingModelSpec {
    *       is refused, as texts are embedded as they are given.
    * </ul>
    *
+   * <p>A folder that {@link TextEmbedder#pack} has written has {@code model.gatun.safetensors}
+   * instead of {@code model.onnx}; where both are, the packed one is used.
+   *
    * @param folder with {@code model.onnx} and {@code tokenizer.json}
    * @return its description
    * @throws IOException if one of the two is missing, or a file asks for what Gatun does not do;
    *     the message names file and key
    */
   public static EmbeddingModelSpec folder(Path folder) throws IOException {
-    for (String file : List.of(MODEL, TOKENIZER)) {
+    String model = Files.exists(folder.resolve(PackedFile.NAME)) ? PackedFile.NAME : MODEL;
+    for (String file : List.of(model, TOKENIZER)) {
       if (!Files.exists(folder.resolve(file))) {
         throw new NoSuchFileException(
             folder.resolve(file).toString(), null, "a model's folder has to have it");
       }
     }
     return new EmbeddingModelSpec(
-        folder.toString(), folder, MODEL, TOKENIZER, null, ModelFolder.read(folder), "", "");
+        folder.toString(), folder, model, TOKENIZER, null, ModelFolder.read(folder), "", "");
   }
 
   /**
@@ -262,6 +266,10 @@ public final class EmbeddingModelSpec {
    */
   public OnnxFile openModel(Arena arena) throws IOException {
     Objects.requireNonNull(arena, "arena");
+    if (isPacked()) {
+      throw new NoSuchFileException(
+          folder.resolve(MODEL).toString(), null, "the folder has packed weights instead");
+    }
     if (folder != null) {
       return OnnxFile.map(folder.resolve(model), arena);
     }
@@ -270,6 +278,39 @@ public final class EmbeddingModelSpec {
     try (InputStream in = connection.getInputStream()) {
       long size = connection.getContentLengthLong();
       return OnnxFile.read(in, size >= 0 ? size : count(url), url.toString(), arena);
+    }
+  }
+
+  private boolean isPacked() {
+    return model.equals(PackedFile.NAME);
+  }
+
+  /**
+   * Reads sizes and weights, as views where they can be.
+   *
+   * @param arena gets what is mapped and used where it lies
+   * @param reading gets what is copied, and may be closed after that
+   */
+  BertWeights weights(Arena arena, Arena reading) throws IOException {
+    if (!isPacked()) {
+      return BertWeights.from(openModel(reading), reading, described.config());
+    }
+    BertWeights weights = PackedFile.map(folder.resolve(model), arena);
+    if (described.config() != null) {
+      described.config().require(weights.config(), weights.config().positionRows());
+    }
+    return weights;
+  }
+
+  /** The folder of the model; null if it is in a jar. */
+  Path folder() {
+    return folder;
+  }
+
+  /** Copies tokenizer.json. */
+  void copyTokenizer(Path to) throws IOException {
+    try (InputStream in = Resources.open(resource(tokenizer)).getInputStream()) {
+      Files.copy(in, to);
     }
   }
 

@@ -52,7 +52,8 @@ final class PackCommand implements Callable<Integer> {
       TextEmbedder.pack(runtime, chosen, model.weights, out);
       progress.beside(
           () ->
-              streams.out()
+              streams
+                  .out()
                   .printf(
                       Locale.ROOT,
                       "%s: %s as %s, %.1f MB%n",

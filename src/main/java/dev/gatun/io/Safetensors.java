@@ -205,8 +205,7 @@ public final class Safetensors {
    * may be the file that is replaced.
    *
    * @param file where to; its directory exists
-   * @param tensors what to write, by name; FLOAT32 becomes F32, INT32 I32, INT64 I64 and so
-   *     on
+   * @param tensors what to write, by name; FLOAT32 becomes F32, INT32 I32, INT64 I64 and so on
    * @param metadata texts to write beside them; may be empty
    * @throws IllegalArgumentException if a name is {@code __metadata__}, or is longer than {@link
    *     #map} reads or not Unicode, or if there are more of them
@@ -303,8 +302,7 @@ public final class Safetensors {
     return entries;
   }
 
-  private static byte[] header(
-      List<Entry> entries, Map<String, String> metadata, int alignment) {
+  private static byte[] header(List<Entry> entries, Map<String, String> metadata, int alignment) {
     byte[] text;
     Json.load("a safetensors file");
     try {
@@ -312,8 +310,7 @@ public final class Safetensors {
     } catch (LinkageError e) {
       throw Json.missing("a safetensors file", e);
     }
-    int length =
-        Math.ceilDiv(LENGTH_BYTES + text.length, alignment) * alignment - LENGTH_BYTES;
+    int length = Math.ceilDiv(LENGTH_BYTES + text.length, alignment) * alignment - LENGTH_BYTES;
     if (length > SafetensorsHeader.MAX_LENGTH) {
       throw new IllegalArgumentException(
           "tensors, metadata: expected a header of at most %d bytes, got %d"

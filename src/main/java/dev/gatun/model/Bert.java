@@ -210,8 +210,7 @@ public final class Bert {
     return new TextEncoder(
         name,
         runtime,
-        embedding(
-            runtime, weights.weights(), mapped ? null : arena, loader, "", positions, width),
+        embedding(runtime, weights.weights(), mapped ? null : arena, loader, "", positions, width),
         encoder);
   }
 

@@ -37,8 +37,7 @@ final class ModelPacker {
 
   private ModelPacker() {}
 
-  static void pack(
-      GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format, Path folder)
+  static void pack(GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format, Path folder)
       throws IOException {
     requireEmpty(folder);
     try (Arena arena = Arena.ofShared();

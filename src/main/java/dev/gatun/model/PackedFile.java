@@ -28,8 +28,8 @@ import java.util.TreeSet;
  * <p>Each packed weight is an I64 tensor (its bytes, at a multiple of 64) under the name of its
  * matrix, or the names with {@code +} between them where matrices lie side by side. Tables, norms
  * and biases are F32, a quantized table is U8. Metadata: {@code gatun.packed} (the version of all
- * this), {@code gatun.config} (the numbers of {@link BertConfig}, in its order), {@code
- * shape:NAME} of each matrix, {@code scale:NAME} and {@code zero:NAME} of a quantized table.
+ * this), {@code gatun.config} (the numbers of {@link BertConfig}, in its order), {@code shape:NAME}
+ * of each matrix, {@code scale:NAME} and {@code zero:NAME} of a quantized table.
  */
 final class PackedFile implements Weights {
   static final String NAME = "model.gatun.safetensors";
@@ -189,8 +189,7 @@ final class PackedFile implements Weights {
       throw refused(key, e.getMessage());
     }
     if (weight.in() != in || weight.out() != out) {
-      throw refused(
-          key, "expected [in, out] = [%d, %d], got %s".formatted(in, out, weight));
+      throw refused(key, "expected [in, out] = [%d, %d], got %s".formatted(in, out, weight));
     }
     return weight;
   }
@@ -230,8 +229,7 @@ final class PackedFile implements Weights {
           (key, weight) -> {
             tensors.put(
                 key,
-                Tensor.of(
-                    weight.segment(), DType.INT64, weight.segment().byteSize() / Long.BYTES));
+                Tensor.of(weight.segment(), DType.INT64, weight.segment().byteSize() / Long.BYTES));
             matrices.addAll(Arrays.asList(key.split("\\+")));
           });
       for (String name : weights.weights().names()) {

@@ -57,6 +57,7 @@ final class InfoCommand implements Callable<Integer> {
     facts.put("tier", info.tier().toString());
     facts.put("tierReason", reason(info));
     facts.put("tiers", tiers(info));
+    facts.put("features", List.copyOf(info.features()));
     facts.put("cacheBytes", caches(info));
     facts.put("openblas", openBlas());
     return facts;

@@ -3,6 +3,7 @@ package dev.gatun.support;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.Json;
 import dev.gatun.io.Npy;
 import dev.gatun.io.OnnxException;
@@ -346,7 +347,7 @@ public final class ReaderSubjects {
         }
       }
       BertWeights weights = BertWeights.from(file, arena);
-      Bert.of("mutated", runtime, Dequantized.but(WORDS, weights, arena), arena);
+      Bert.of("mutated", runtime, weights, arena, WeightFormat.AUTO);
     }
   }
 

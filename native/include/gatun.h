@@ -104,6 +104,13 @@ typedef struct gatun_context gatun_context;
     2u /* flag: sequences of query rows lie one after the other (see gatun_attention_forward_extended) */
 #define GATUN_ATTENTION_RAGGED_K 8u /* flag: so do keys and values */
 #define GATUN_ATTENTION_BIASED   4u /* flag: alibi_slopes or relative_position_table is given (see there as well) */
+/*
+ * flag: products may be those of bfloat16 numbers, at some twice the speed: queries (times scale), keys, probabilities and values
+ * are rounded to bfloat16 where they are multiplied; products are added up in float, and the softmax and its sums are float32. Used
+ * where the context has GATUN_FEATURE_BF16, for sequences of more than 4 rows and more than 16 keys without biases, and ignored
+ * elsewhere. Numbers of gatun_attention_forward say what that costs.
+ */
+#define GATUN_ATTENTION_BF16 16u
 
 #define GATUN_MAX_HEAD_DIM 512
 
@@ -300,6 +307,7 @@ GATUN_API int32_t gatun_attention_check(
 #define GATUN_KERNEL_GENERAL 0 /* lanes of a vector are queries */
 #define GATUN_KERNEL_DECODE  1 /* at most 4 query rows, as when decoding: lanes are elements of a head */
 #define GATUN_KERNEL_TINY    2 /* a task is some heads, each one vector of queries and a few keys, in registers */
+#define GATUN_KERNEL_BF16    3 /* as GENERAL, with products of bfloat16 (GATUN_ATTENTION_BF16) */
 
 #define GATUN_COPY_NONE  0 /* keys and values are read where they lie */
 #define GATUN_COPY_TILES 1 /* each task copies a tile of them to rows one after the other before it uses it */

@@ -19,7 +19,7 @@ static const gatun__caches caches = {48 * KIB, 2 * MIB, 32 * MIB};
 static gatun__attention_plan make_plan(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
     int32_t threads, const gatun__caches *sizes, const gatun__plan_choices *choices) {
     gatun__attention_plan plan;
-    gatun__attention_plan_to(&plan, desc, tier, block_lanes, threads, sizes, choices);
+    gatun__attention_plan_to(&plan, desc, tier, 0, block_lanes, threads, sizes, choices);
     return plan;
 }
 

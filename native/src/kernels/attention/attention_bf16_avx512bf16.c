@@ -1,0 +1,713 @@
+/*
+ * Attention with products of bfloat16 (GATUN_ATTENTION_BF16), for AVX512_BF16. Axes and lanes as in attention_f32.h.
+ *
+ * q, k, v and probs are rounded to bf16 where they are multiplied; vdpbf16ps adds two such products to every float. So d, of
+ * queries and keys, and keys, of probs and values, lie in pairs, a pair in the space of a float:
+ *   queries [D / 2][LANES], k tile [TILE_KEYS][D / 2], v tile [TILE_KEYS / 2][D_v], probs [TILE_KEYS / 2][LANES], of pairs
+ *   scores [TILE_KEYS][LANES], output [D_v][LANES], of floats
+ * Scores, their maximum, exponentials, sums and the output are float32.
+ *
+ * Algorithm: a task packs each tile of keys and values once, for all its blocks of queries. An item is a tile and a block.
+ *   begin_item   scores of an item and their maximum
+ *   finish_item  its probs, pair by pair, and meanwhile the products of the item before with its values: a register block of
+ *                8 columns x 2 vectors takes the pairs of keys one after the other, and between two steps of it lies a part of
+ *                an exponential, whose instructions run on other pipes but for three. Volatile assembly keeps that order.
+ * A score is one chain over d, an output one over the pairs of a tile, and tiles are added one after the other, so that nothing
+ * but its own query, keys and values decides the bits of a row.
+ *
+ * What is not finite. NaN and Inf in masked values reach other rows of a block, and bf16 has no number for floats beyond 3.39e38.
+ * So a lane whose result is not finite, or which sees a score of -inf, is computed again, alone, with the keys that it sees and
+ * no other; if it is the same again, float32 says what it is: attention_f32 of the tier computes the lane.
+ *
+ * Registers: 16 accumulators, 2 vectors of probs, a value, 2 sums, the order of words, the key, up to 6 for an exponential.
+ */
+#include "../vectors/vectors_avx512.h"
+#include "gatun.h"
+#include "kernels.h"
+
+#define TIER avx512bf16
+#define QV   2
+
+#include "attention_lanes.h"
+
+#include <string.h>
+
+enum {
+    TILE = GATUN__TILE_KEYS,
+    ROWS = 8,         /* keys of a register block of scores, of both vectors */
+    ROWS_SINGLE = 16, /* of one vector; a k tile is filled up with zeros to a multiple of it */
+    COLUMNS = 8,
+    COLUMNS_SINGLE = 16,
+};
+
+/* ---- bf16 ---- */
+
+/* Words of an even and an odd vector, in turn. */
+static const uint16_t in_turn[32] __attribute__((aligned(64))) = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+    23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+
+INLINE vec words_in_turn(void) {
+    return _mm512_castsi512_ps(_mm512_load_si512(in_turn));
+}
+
+/* Rounded to bf16, one behind the other. */
+INLINE vec round_two(vec low, vec high) {
+    vec r;
+    __asm__ volatile("vcvtne2ps2bf16 %1, %2, %0" : "=v"(r) : "v"(low), "v"(high));
+    return r;
+}
+
+INLINE vec pair_up(vec even, vec odd, vec turn) {
+    vec r = round_two(even, odd);
+    __asm__ volatile("vpermw %0, %1, %0" : "+v"(r) : "v"(turn));
+    return r;
+}
+
+INLINE vec dot(vec sum, vec a, vec b) {
+    __asm__ volatile("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
+
+/* ---- exponentials ---- */
+
+/*
+ * 2^x as in vectors_avx512.h, by a shorter polynomial: ((r + a) r + b) c with c of the table, relative error 6.6e-7. One FMA and one
+ * product take the place of dots, a permutation a part of one.
+ */
+typedef struct exp2_table {
+    float whole[16], magic[16], a[16], b[16];
+} exp2_table;
+
+#define SIXTEEN(x)                                                                                                     \
+    { x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x }
+/* 2^(i / 16) * 0.2402194624 */
+static const exp2_table table __attribute__((aligned(64))) = {
+    {0.2402194624f, 0.2508548866f, 0.2619611813f, 0.2735591936f, 0.2856706938f, 0.2983184160f, 0.3115261006f,
+        0.3253185394f, 0.3397216217f, 0.3547623828f, 0.3704690554f, 0.3868711217f, 0.4039993696f, 0.4218859498f,
+        0.4405644366f, 0.4600698906f},
+    SIXTEEN(0x1.8p19f),
+    SIXTEEN(2.885643921f),
+    SIXTEEN(4.162860065f),
+};
+static const int32_t ones[16] __attribute__((aligned(64))) = SIXTEEN(1);
+
+/* Of one item. */
+typedef struct softmax {
+    float reference[LANES]; /* what is subtracted: the maximum, or 0 */
+    float sum[LANES];       /* of probs */
+    int32_t limit[LANES];   /* keys below it are seen */
+    const float *scores;
+    float *probs;
+    int32_t first_key, pairs;
+} softmax;
+
+#define WITH_MEMORY(name, instruction)                                                                                 \
+    INLINE vec name(vec a, const float *b) {                                                                           \
+        vec r;                                                                                                         \
+        __asm__ volatile(instruction " %2, %1, %0" : "=v"(r) : "v"(a), "m"(*(const vec *)(const void *)b));            \
+        return r;                                                                                                      \
+    }
+WITH_MEMORY(plus, "vaddps")
+WITH_MEMORY(minus, "vsubps")
+WITH_MEMORY(permuted, "vpermps")
+#undef WITH_MEMORY
+
+/* An exponential on its way. */
+typedef struct exponential {
+    vec x, t, n, w;
+} exponential;
+
+/* Step 0 .. 7 of the prob of a score. masked: 0 unless key, in all lanes, is below the limits. */
+INLINE void prob_step(const int step, const int masked, exponential *e, const float *score, const float *reference,
+    const int32_t *limit, vint key) {
+    switch (step) {
+    case 0:
+        __asm__ volatile("vmovups %1, %0" : "=v"(e->x) : "m"(*(const vec *)(const void *)score));
+        e->x = minus(e->x, reference);
+        break;
+    case 1:
+        e->t = plus(e->x, table.magic);
+        break;
+    case 2:
+        e->n = minus(e->t, table.magic);
+        break;
+    case 3:
+        e->t = permuted(e->t, table.whole);
+        __asm__ volatile("vsubps %1, %0, %0" : "+v"(e->x) : "v"(e->n));
+        break;
+    case 4:
+        e->w = plus(e->x, table.a);
+        break;
+    case 5:
+        __asm__ volatile("vfmadd213ps %2, %1, %0"
+                         : "+v"(e->w)
+                         : "v"(e->x), "m"(*(const vec *)(const void *)table.b));
+        break;
+    case 6:
+        __asm__ volatile("vmulps %1, %0, %0" : "+v"(e->w) : "v"(e->t));
+        break;
+    default:
+        if (masked) {
+            vmask seen;
+            __asm__ volatile("vpcmpd $1, %2, %1, %0"
+                             : "=Yk"(seen)
+                             : "v"(key), "m"(*(const vint *)(const void *)limit));
+            __asm__ volatile("vscalefps %1, %0, %0%{%2%}%{z%}" : "+v"(e->w) : "v"(e->n), "Yk"(seen));
+        } else {
+            __asm__ volatile("vscalefps %1, %0, %0" : "+v"(e->w) : "v"(e->n));
+        }
+    }
+}
+
+INLINE vec add(vec a, vec b) {
+    __asm__ volatile("vaddps %1, %0, %0" : "+v"(a) : "v"(b));
+    return a;
+}
+
+INLINE vint next_key(vint key) {
+    __asm__ volatile("vpaddd %1, %0, %0" : "+v"(key) : "m"(*(const vint *)(const void *)ones));
+    return key;
+}
+
+/* Step 0 .. 15 of the probs of pair i of vector x. */
+INLINE void pair_step(const int step, const int masked, const softmax *s, int32_t i, const int x, exponential *e,
+    vec *even, vec *sum, vint key, vec turn) {
+    const float *at = s->scores + 2 * i * LANES + x * VW;
+    if (step < 8) {
+        prob_step(step, masked, e, at, s->reference + x * VW, s->limit + x * VW, key);
+        if (step == 7)
+            *even = e->w;
+    } else {
+        prob_step(step - 8, masked, e, at + LANES, s->reference + x * VW, s->limit + x * VW, key);
+        if (step == 8)
+            *sum = add(*sum, *even);
+        if (step == 15) {
+            *sum = add(*sum, e->w);
+            const vec pair = pair_up(*even, e->w, turn);
+            __asm__ volatile("vmovups %1, %0"
+                             : "=m"(*(vec *)(void *)(s->probs + i * LANES + x * VW))
+                             : "v"(pair));
+        }
+    }
+}
+
+INLINE void probs_from(const int masked, softmax *s, int32_t i, const int vectors) {
+    const vec turn = words_in_turn();
+    vec sum[QV];
+    for (int x = 0; x < vectors; x++)
+        sum[x] = v_load(s->sum + x * VW);
+    vint key = _mm512_set1_epi32(s->first_key + 2 * i);
+    for (; i < s->pairs; i++) {
+        const vint odd = next_key(key);
+        for (int x = 0; x < vectors; x++) {
+            exponential e;
+            vec even;
+#pragma GCC unroll 16
+            for (int step = 0; step < 16; step++)
+                pair_step(step, masked, s, i, x, &e, &even, &sum[x], step < 8 ? key : odd, turn);
+        }
+        key = next_key(odd);
+    }
+    for (int x = 0; x < vectors; x++)
+        v_store(s->sum + x * VW, sum[x]);
+}
+
+static __attribute__((noinline)) void probs_alone(softmax *s, int masked, int32_t i, int vectors) {
+    if (masked && vectors == 2)
+        probs_from(1, s, i, 2);
+    else if (masked)
+        probs_from(1, s, i, 1);
+    else if (vectors == 2)
+        probs_from(0, s, i, 2);
+    else
+        probs_from(0, s, i, 1);
+}
+
+/* ---- values ---- */
+
+/* Probs of an item, to be multiplied with its values. */
+typedef struct waiting_item {
+    const float *v;     /* [pairs][D_v] */
+    const float *p;     /* [pairs][LANES] */
+    int32_t pairs;      /* 0: nothing */
+    int32_t vectors;    /* of its block */
+    float *out;         /* of its block */
+    const float *alpha; /* [LANES], by which the old output is multiplied; NULL: there is none yet */
+} waiting_item;
+
+INLINE void load_probs(const int vectors, const float *p, vec prob[QV]) {
+#pragma GCC unroll 2
+    for (int x = 0; x < vectors; x++)
+        __asm__ volatile("vmovups %1, %0" : "=v"(prob[x]) : "m"(*(const vec *)(const void *)(p + x * VW)));
+}
+
+INLINE void column_step(const int vectors, const float *v, const vec prob[QV], vec acc[QV]) {
+    vec value;
+    __asm__ volatile("vbroadcastss %1, %0" : "=v"(value) : "m"(*v));
+#pragma GCC unroll 2
+    for (int x = 0; x < vectors; x++)
+        acc[x] = dot(acc[x], prob[x], value);
+}
+
+INLINE void add_columns(
+    const int columns, const int vectors, vec (*acc)[QV], const waiting_item *w, int32_t first_column) {
+    float *out = w->out + first_column * LANES;
+    vec alpha[QV];
+    for (int x = 0; x < vectors; x++)
+        alpha[x] = w->alpha == NULL ? v_zero() : v_load(w->alpha + x * VW);
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 2
+        for (int x = 0; x < vectors; x++) {
+            float *to = out + c * LANES + x * VW;
+            v_store(to, w->alpha == NULL ? acc[c][x] : v_fma(v_load(to), alpha[x], acc[c][x]));
+        }
+}
+
+INLINE void value_columns(const int columns, const int vectors, const waiting_item *w, int64_t dim, int32_t c) {
+    vec acc[COLUMNS_SINGLE][QV];
+#pragma GCC unroll 16
+    for (int n = 0; n < columns; n++)
+#pragma GCC unroll 2
+        for (int x = 0; x < vectors; x++)
+            acc[n][x] = v_zero();
+    const float *v = w->v + c, *p = w->p;
+    for (int32_t j = 0; j < w->pairs; j++, v += dim, p += LANES) {
+        vec prob[QV];
+        load_probs(vectors, p, prob);
+#pragma GCC unroll 16
+        for (int n = 0; n < columns; n++)
+            column_step(vectors, v + n, prob, acc[n]);
+    }
+    add_columns(columns, vectors, acc, w, c);
+}
+
+/* Columns c .. dim - 1. */
+INLINE void values_from(const int vectors, const waiting_item *w, int32_t c, int32_t dim) {
+    if (vectors == 1)
+        for (; c + COLUMNS_SINGLE <= dim; c += COLUMNS_SINGLE)
+            value_columns(COLUMNS_SINGLE, vectors, w, dim, c);
+    for (; c + COLUMNS <= dim; c += COLUMNS)
+        value_columns(COLUMNS, vectors, w, dim, c);
+    if (c + 4 <= dim) {
+        value_columns(4, vectors, w, dim, c);
+        c += 4;
+    }
+    for (; c < dim; c++)
+        value_columns(1, vectors, w, dim, c);
+}
+
+static __attribute__((noinline)) void values_alone(const waiting_item *w, int32_t c, int32_t dim) {
+    if (w->vectors == 2)
+        values_from(2, w, c, dim);
+    else
+        values_from(1, w, c, dim);
+}
+
+/* Both at once, of two vectors. */
+INLINE void overlapped(const int masked, const waiting_item *w, int32_t dim, softmax *s) {
+    int32_t i = 0, c = 0;
+    for (; c + COLUMNS <= dim && i < s->pairs; c += COLUMNS) {
+        const vec turn = words_in_turn();
+        vec acc[COLUMNS][QV], sum[QV];
+#pragma GCC unroll 2
+        for (int x = 0; x < QV; x++)
+            sum[x] = v_load(s->sum + x * VW);
+#pragma GCC unroll 8
+        for (int n = 0; n < COLUMNS; n++)
+#pragma GCC unroll 2
+            for (int x = 0; x < QV; x++)
+                acc[n][x] = v_zero();
+        const float *v = w->v + c, *p = w->p;
+        vint key = _mm512_set1_epi32(s->first_key + 2 * i);
+        int32_t j = 0;
+        for (; j + 4 <= w->pairs && i < s->pairs; j += 4, i++) {
+#pragma GCC unroll 2
+            for (int x = 0; x < QV; x++) {
+                exponential e;
+                vec even, prob[QV];
+#pragma GCC unroll 16
+                for (int step = 0; step < 16; step++) {
+                    if (step % COLUMNS == 0)
+                        load_probs(QV, p, prob);
+                    column_step(QV, v + step % COLUMNS, prob, acc[step % COLUMNS]);
+                    pair_step(step, masked, s, i, x, &e, &even, &sum[x], key, turn);
+                    if (masked && step == 7)
+                        key = next_key(key); /* the odd one */
+                    if (step % COLUMNS == COLUMNS - 1) {
+                        v += dim;
+                        p += LANES;
+                    }
+                }
+                if (masked && x == 0)
+                    key = _mm512_sub_epi32(key, _mm512_load_si512(ones));
+                else if (masked)
+                    key = next_key(key);
+            }
+        }
+        for (; j < w->pairs; j++, v += dim, p += LANES) {
+            vec prob[QV];
+            load_probs(QV, p, prob);
+#pragma GCC unroll 8
+            for (int n = 0; n < COLUMNS; n++)
+                column_step(QV, v + n, prob, acc[n]);
+        }
+#pragma GCC unroll 2
+        for (int x = 0; x < QV; x++)
+            v_store(s->sum + x * VW, sum[x]);
+        add_columns(COLUMNS, QV, acc, w, c);
+    }
+    values_alone(w, c, dim);
+    if (i < s->pairs)
+        probs_alone(s, masked, i, QV);
+}
+
+static __attribute__((noinline)) void overlapped_any(const waiting_item *w, int32_t dim, softmax *s) {
+    overlapped(0, w, dim, s);
+}
+
+static __attribute__((noinline)) void overlapped_masked(const waiting_item *w, int32_t dim, softmax *s) {
+    overlapped(1, w, dim, s);
+}
+
+/* ---- scores ---- */
+
+/* Keys first .. first + rows - 1 of a tile that begins at first_key: their scores, the largest one and the least that a lane sees. */
+INLINE void score_rows(const int rows, const int vectors, const int masked, const float *k, int64_t pairs,
+    const float *q, float *scores, const int32_t *limit, int32_t key, vec *most, vec *least) {
+    vec acc[ROWS_SINGLE][QV];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int x = 0; x < vectors; x++)
+            acc[r][x] = v_zero();
+    for (int64_t d = 0; d < pairs; d++) {
+        vec query[QV];
+#pragma GCC unroll 2
+        for (int x = 0; x < vectors; x++)
+            query[x] = v_load(q + d * LANES + x * VW);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+            column_step(vectors, k + r * pairs + d, query, acc[r]);
+    }
+    const vec minus_inf = v_set1(-INFINITY), inf = v_set1(INFINITY);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int x = 0; x < vectors; x++) {
+            v_store(scores + r * LANES + x * VW, acc[r][x]);
+            if (masked) {
+                const vmask seen = v_int_above(v_load_int(limit + x * VW), key + r);
+                most[x] = v_max(most[x], v_select(seen, acc[r][x], minus_inf));
+                least[x] = _mm512_min_ps(least[x], v_select(seen, acc[r][x], inf));
+            } else {
+                most[x] = v_max(most[x], acc[r][x]);
+                least[x] = _mm512_min_ps(least[x], acc[r][x]);
+            }
+        }
+}
+
+/* ---- items ---- */
+
+/* Scratch of a thread. */
+typedef struct tile_scratch {
+    float *k, *v[2], *scores, *probs[2];
+    float *alpha[2];
+    int which; /* of probs and alpha the next item takes */
+    waiting_item waiting;
+} tile_scratch;
+
+/* least: [LANES] of the block, of all scores that a lane sees. */
+INLINE void score_tile(const int vectors, const block_state *b, float *lowest, int32_t first_key, int32_t keys,
+    int64_t pairs, const tile_scratch *tile, softmax *s, float *alpha) {
+    enum { MOST_ROWS = ROWS_SINGLE };
+    const int rows = vectors == 1 ? ROWS_SINGLE : ROWS;
+    vec most[QV], least[QV], old[QV];
+    for (int x = 0; x < vectors; x++) {
+        most[x] = old[x] = v_load(b->maximum + x * VW);
+        least[x] = v_load(lowest + x * VW);
+    }
+    for (int32_t key = 0; key < keys; key += rows) {
+        const float *k = tile->k + key * pairs;
+        float *scores = tile->scores + key * LANES;
+        const int32_t at = first_key + key;
+        if (at + rows <= b->limit_least)
+            score_rows(rows, vectors, 0, k, pairs, b->q, scores, b->limit, at, most, least);
+        else
+            score_rows(rows, vectors, 1, k, pairs, b->q, scores, b->limit, at, most, least);
+    }
+    for (int x = 0; x < vectors; x++) {
+        const vec none = v_set1(-INFINITY);
+        const vec reference = v_select(v_equal(most[x], none), v_zero(), most[x]);
+        v_store(s->reference + x * VW, reference);
+        v_store(alpha + x * VW,
+            v_select(v_equal(old[x], none), v_zero(), v_exp2(v_sub(old[x], reference)))); /* exactly 1 if it stays */
+        v_store(s->sum + x * VW, v_zero());
+        v_store(b->maximum + x * VW, most[x]);
+        v_store(lowest + x * VW, least[x]);
+    }
+}
+
+static __attribute__((noinline)) void score_tile_1(const block_state *b, float *lowest, int32_t first_key, int32_t keys,
+    int64_t pairs, const tile_scratch *tile, softmax *s, float *alpha) {
+    score_tile(1, b, lowest, first_key, keys, pairs, tile, s, alpha);
+}
+
+static __attribute__((noinline)) void score_tile_2(const block_state *b, float *lowest, int32_t first_key, int32_t keys,
+    int64_t pairs, const tile_scratch *tile, softmax *s, float *alpha) {
+    score_tile(2, b, lowest, first_key, keys, pairs, tile, s, alpha);
+}
+
+static void finish_waiting(tile_scratch *tile, int32_t dim) {
+    if (tile->waiting.pairs > 0)
+        values_alone(&tile->waiting, 0, dim);
+    tile->waiting.pairs = 0;
+}
+
+/* The tile that begins at first_key, of which so many keys are packed, for one block. */
+static void run_item(const gatun__attention_task *t, const block_state *b, float *lowest, int32_t first_key,
+    int32_t keys, const float *v, tile_scratch *tile) {
+    if (keys > b->limit_most - first_key)
+        keys = b->limit_most - first_key;
+    const int64_t dim_pairs = (t->head_dim + 1) / 2;
+    softmax s __attribute__((aligned(64)));
+    s.scores = tile->scores;
+    s.probs = tile->probs[tile->which];
+    s.first_key = first_key;
+    s.pairs = (keys + 1) / 2;
+    memcpy(s.limit, b->limit, sizeof s.limit);
+    float *alpha = tile->alpha[tile->which];
+    tile->which = !tile->which;
+    const int masked = first_key + 2 * s.pairs > b->limit_least;
+    if (b->vectors == 2)
+        score_tile_2(b, lowest, first_key, keys, dim_pairs, tile, &s, alpha);
+    else
+        score_tile_1(b, lowest, first_key, keys, dim_pairs, tile, &s, alpha);
+    if (tile->waiting.pairs > 0 && tile->waiting.vectors == 2 && b->vectors == 2) {
+        if (masked)
+            overlapped_masked(&tile->waiting, t->head_dim_v, &s);
+        else
+            overlapped_any(&tile->waiting, t->head_dim_v, &s);
+    } else {
+        finish_waiting(tile, t->head_dim_v);
+        probs_alone(&s, masked, 0, b->vectors);
+    }
+    for (int x = 0; x < b->vectors; x++)
+        v_store(b->sum + x * VW, v_fma(v_load(b->sum + x * VW), v_load(alpha + x * VW), v_load(s.sum + x * VW)));
+    tile->waiting = (waiting_item){.v = v,
+        .p = s.probs,
+        .pairs = s.pairs,
+        .vectors = b->vectors,
+        .out = b->out,
+        .alpha = first_key == 0 ? NULL : alpha};
+}
+
+/* ---- packing ---- */
+
+INLINE vec load_floats(const float *at, int64_t left) {
+    return left >= VW ? v_load(at) : left > 0 ? v_load_some(at, (int32_t)left) : v_zero();
+}
+
+/* Rows of keys, and zeros up to a multiple of ROWS_SINGLE. Each row is written beyond its end, where the next one follows. */
+static void pack_keys(const gatun__attention_task *t, int32_t first_key, int32_t keys, float *to) {
+    const int64_t pairs = (t->head_dim + 1) / 2;
+    const float *from = t->k + first_key * t->k_row;
+    for (int32_t j = 0; j < keys; j++, from += t->k_row, to += pairs)
+        for (int64_t d = 0; d < t->head_dim; d += 2 * VW)
+            v_store(to + d / 2, round_two(load_floats(from + d, t->head_dim - d), load_floats(from + d + VW, t->head_dim - d - VW)));
+    memset(to, 0, (size_t)(-keys & (ROWS_SINGLE - 1)) * (size_t)pairs * sizeof *to);
+}
+
+static void pack_values(const gatun__attention_task *t, int32_t first_key, int32_t keys, float *to) {
+    const int64_t dim = t->head_dim_v, row = t->v_row;
+    const float *from = t->v + first_key * row;
+    const vec turn = words_in_turn();
+    for (int32_t j = 0; j < keys; j += 2, from += 2 * row, to += dim)
+        for (int64_t c = 0; c < dim; c += VW) {
+            const vec even = load_floats(from + c, dim - c);
+            const vec odd = j + 1 < keys ? load_floats(from + row + c, dim - c) : v_zero();
+            v_store(to + c, pair_up(even, odd, turn));
+        }
+}
+
+/* ---- blocks ---- */
+
+static void begin_block(
+    const gatun__attention_task *t, block_state *b, int64_t lane_begin, int64_t lane_end, float *wide, float *lowest) {
+    const int64_t lanes = lane_end - lane_begin;
+    b->lane_begin = lane_begin;
+    b->lanes = lanes < LANES ? (int32_t)lanes : LANES;
+    b->vectors = (b->lanes + VW - 1) / VW;
+    set_limits(t, b, b->limit, LANES);
+    b->limit_least = b->limit[0];
+    b->limit_most = b->limit[b->lanes - 1];
+    block_state floats = *b;
+    floats.q = wide;
+    transpose_queries(t, &floats, LANES);
+    const vec turn = words_in_turn();
+    for (int32_t d = 0; d < t->head_dim; d += 2)
+        for (int x = 0; x < b->vectors; x++) {
+            const float *from = wide + d * LANES + x * VW;
+            const vec odd = d + 1 < t->head_dim ? v_load(from + LANES) : v_zero();
+            v_store(b->q + d / 2 * LANES + x * VW, pair_up(v_load(from), odd, turn));
+        }
+    for (int32_t i = 0; i < LANES; i++) {
+        b->maximum[i] = -INFINITY;
+        b->sum[i] = 0;
+        lowest[i] = INFINITY;
+    }
+    if (b->limit_most == 0)
+        memset(b->out, 0, (size_t)t->head_dim_v * LANES * sizeof(float));
+}
+
+static void run_keys(const gatun__attention_task *t, const block_state *blocks, float (*lowest)[LANES], int32_t count,
+    tile_scratch *tile) {
+    int32_t most = 0;
+    for (int32_t i = 0; i < count; i++)
+        most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
+    for (int32_t key = 0; key < most; key += TILE) {
+        const int32_t keys = most - key < TILE ? most - key : TILE;
+        float *v = tile->v[key / TILE % 2]; /* the waiting item needs the other one */
+        pack_keys(t, key, keys, tile->k);
+        pack_values(t, key, keys, v);
+        for (int32_t i = 0; i < count; i++)
+            if (key < blocks[i].limit_most)
+                run_item(t, &blocks[i], lowest[i], key, keys, v, tile);
+    }
+    finish_waiting(tile, t->head_dim_v);
+}
+
+/* Rows out[lane][:] / sum. Returns the lanes whose result is not finite, or which see a score of -inf. */
+static uint32_t write_rows(const gatun__attention_task *t, const block_state *b, const float *lowest) {
+    uint32_t bad = 0;
+    for (int32_t x = 0; x < b->vectors; x++) {
+        const int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        int64_t at[VW];
+        find_rows(t, t->out_row, t->out_head, b->lane_begin + x * VW, lanes, at);
+        const vec sum = v_load(b->sum + x * VW);
+        const vec inverse = v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum));
+        /* 0, or NaN where a result is not finite */
+        vec check[4] = {v_sub(sum, sum), v_zero(), v_zero(), v_zero()};
+        for (int32_t c = 0; c < t->head_dim_v; c += VW) {
+            const float *from = b->out + c * LANES + x * VW;
+            const int32_t count = t->head_dim_v - c < VW ? t->head_dim_v - c : VW;
+            vec r[VW];
+            if (count == VW) {
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++) {
+                    r[i] = v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()); /* -0 becomes 0 */
+                    check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
+                }
+            } else {
+                for (int32_t i = 0; i < VW; i++) {
+                    r[i] = i < count ? v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()) : v_zero();
+                    check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
+                }
+            }
+            v_transpose(r);
+            if (lanes == VW && count == VW) {
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++)
+                    v_store(t->out + at[i] + c, r[i]);
+                continue;
+            }
+            for (int32_t i = 0; i < lanes; i++)
+                v_store_some(t->out + at[i] + c, r[i], count);
+        }
+        const vec all = v_add(v_add(check[0], check[1]), v_add(check[2], check[3]));
+        const vmask finite = v_equal(all, v_zero()), lost = v_equal(v_load(lowest + x * VW), v_set1(-INFINITY));
+        /* Lanes that do not exist may be anything. */
+        bad |= (uint32_t)((~finite | lost) & ((1u << lanes) - 1)) << x * VW;
+    }
+    return bad;
+}
+
+/* Whether a value that some lane of the block does not see is none of bf16. */
+static int hidden_values_matter(const gatun__attention_task *t, const block_state *b) {
+    const int64_t even = b->limit_most + b->limit_most % 2, end = even < t->visible.keys ? even : t->visible.keys;
+    for (int64_t key = b->limit_least; key < end; key++)
+        for (int32_t c = 0; c < t->head_dim_v; c++)
+            if (!(fabsf(t->v[key * t->v_row + c]) <= 0x1.fep127f))
+                return 1;
+    return 0;
+}
+
+/* ---- the task ---- */
+
+static float *carve(char **scratch, int64_t bytes) {
+    char *part = *scratch;
+    *scratch += (bytes + 63) & ~(int64_t)63;
+    return (float *)(void *)part;
+}
+
+void KERNEL(attention_bf16)(gatun__attention_task *t) {
+    _Static_assert(LANES == gatun__block_lanes_avx512, "blocks are those of the plan");
+    const int64_t pairs = (t->head_dim + 1) / 2, f = sizeof(float);
+    char *scratch = t->scratch;
+    tile_scratch tile = {.scores = carve(&scratch, TILE * LANES * f)};
+    for (int i = 0; i < 2; i++) {
+        tile.probs[i] = carve(&scratch, TILE / 2 * LANES * f);
+        tile.alpha[i] = carve(&scratch, LANES * f);
+        tile.v[i] = carve(&scratch, (TILE / 2 * t->head_dim_v + VW) * f);
+    }
+    tile.k = carve(&scratch, (TILE * pairs + VW) * f);
+    float *wide = carve(&scratch, t->head_dim * LANES * f);
+    block_state blocks[GATUN__MAX_BLOCKS];
+    float lowest[GATUN__MAX_BLOCKS][LANES];
+    uint32_t bad[GATUN__MAX_BLOCKS];
+    int32_t count = 0;
+    for (int64_t lane = t->lane_begin; lane < t->lane_end; lane += LANES, count++) {
+        block_state *b = &blocks[count];
+        *b = (block_state){.q = carve(&scratch, pairs * LANES * f)};
+        b->out = carve(&scratch, t->head_dim_v * LANES * f);
+        b->limit = (int32_t *)(void *)carve(&scratch, LANES * f);
+        b->maximum = carve(&scratch, LANES * f);
+        b->sum = carve(&scratch, LANES * f);
+        begin_block(t, b, lane, t->lane_end, wide, lowest[count]);
+    }
+    run_keys(t, blocks, lowest, count, &tile);
+    uint32_t any = 0;
+    for (int32_t i = 0; i < count; i++) {
+        bad[i] = write_rows(t, &blocks[i], lowest[i]);
+        if (t->lse != NULL)
+            write_lse(t, &blocks[i]);
+        any |= bad[i];
+    }
+    if (any == 0)
+        return;
+    for (int32_t i = 0; i < count; i++) {
+        t->redone += bad[i] != 0;
+        const int hidden = bad[i] != 0 && hidden_values_matter(t, &blocks[i]);
+        for (int32_t lane = 0; hidden && lane < LANES; lane++) {
+            if ((bad[i] >> lane & 1) == 0)
+                continue;
+            block_state one = blocks[i];
+            const int64_t at = blocks[i].lane_begin + lane;
+            begin_block(t, &one, at, at + 1, wide, lowest[i]);
+            run_keys(t, &one, &lowest[i], 1, &tile);
+            if (write_rows(t, &one, lowest[i]) == 0)
+                bad[i] &= ~(1u << lane);
+            if (t->lse != NULL)
+                write_lse(t, &one);
+        }
+    }
+    /* Runs of lanes, whose kernel takes this scratch. */
+    int64_t begin = -1;
+    for (int64_t lane = t->lane_begin; lane <= t->lane_end; lane++) {
+        const int64_t at = lane - t->lane_begin;
+        const int is_bad = lane < t->lane_end && (bad[at / LANES] >> at % LANES & 1) != 0;
+        if (is_bad && begin < 0)
+            begin = lane;
+        if (is_bad || begin < 0)
+            continue;
+        gatun__attention_task floats = *t;
+        floats.lane_begin = begin;
+        floats.lane_end = lane;
+        floats.redone = 0;
+        floats.cold = 0;
+        floats.next_q = NULL;
+        gatun__attention_f32_avx512(&floats);
+        t->redone += floats.redone;
+        begin = -1;
+    }
+}

@@ -59,7 +59,7 @@ INLINE vec round_two(vec low, vec high) {
 
 INLINE vec pair_up(vec even, vec odd, vec turn) {
     vec r = round_two(even, odd);
-    __asm__ volatile("vpermw %0, %1, %0" : "+v"(r) : "v"(turn));
+    __asm__ volatile("vpermw %1, %2, %0" : "=v"(r) : "v"(r), "v"(turn));
     return r;
 }
 
@@ -112,6 +112,18 @@ WITH_MEMORY(minus, "vsubps")
 WITH_MEMORY(permuted, "vpermps")
 #undef WITH_MEMORY
 
+#define OF_VECTORS(name, instruction)                                                                                  \
+    INLINE vec name(vec a, vec b) {                                                                                    \
+        vec r;                                                                                                         \
+        __asm__ volatile(instruction " %2, %1, %0" : "=v"(r) : "v"(a), "v"(b));                                        \
+        return r;                                                                                                      \
+    }
+OF_VECTORS(add, "vaddps")
+OF_VECTORS(minus_vector, "vsubps")
+OF_VECTORS(times, "vmulps")
+OF_VECTORS(scaled, "vscalefps")
+#undef OF_VECTORS
+
 /* An exponential on its way. */
 typedef struct exponential {
     vec x, t, n, w;
@@ -133,7 +145,7 @@ INLINE void prob_step(const int step, const int masked, exponential *e, const fl
         break;
     case 3:
         e->t = permuted(e->t, table.whole);
-        __asm__ volatile("vsubps %1, %0, %0" : "+v"(e->x) : "v"(e->n));
+        e->x = minus_vector(e->x, e->n);
         break;
     case 4:
         e->w = plus(e->x, table.a);
@@ -144,7 +156,7 @@ INLINE void prob_step(const int step, const int masked, exponential *e, const fl
                          : "v"(e->x), "m"(*(const vec *)(const void *)table.b));
         break;
     case 6:
-        __asm__ volatile("vmulps %1, %0, %0" : "+v"(e->w) : "v"(e->t));
+        e->w = times(e->w, e->t);
         break;
     default:
         if (masked) {
@@ -152,16 +164,11 @@ INLINE void prob_step(const int step, const int masked, exponential *e, const fl
             __asm__ volatile("vpcmpd $1, %2, %1, %0"
                              : "=Yk"(seen)
                              : "v"(key), "m"(*(const vint *)(const void *)limit));
-            __asm__ volatile("vscalefps %1, %0, %0%{%2%}%{z%}" : "+v"(e->w) : "v"(e->n), "Yk"(seen));
+            __asm__ volatile("vscalefps %2, %1, %0%{%3%}%{z%}" : "=v"(e->w) : "v"(e->w), "v"(e->n), "Yk"(seen));
         } else {
-            __asm__ volatile("vscalefps %1, %0, %0" : "+v"(e->w) : "v"(e->n));
+            e->w = scaled(e->w, e->n);
         }
     }
-}
-
-INLINE vec add(vec a, vec b) {
-    __asm__ volatile("vaddps %1, %0, %0" : "+v"(a) : "v"(b));
-    return a;
 }
 
 INLINE vint next_key(vint key) {

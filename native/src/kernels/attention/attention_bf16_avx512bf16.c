@@ -57,10 +57,14 @@ INLINE vec round_two(vec low, vec high) {
     return r;
 }
 
-INLINE vec pair_up(vec even, vec odd, vec turn) {
-    vec r = round_two(even, odd);
-    __asm__ volatile("vpermw %1, %2, %0" : "=v"(r) : "v"(r), "v"(turn));
+INLINE vec in_turns(vec two, vec turn) {
+    vec r;
+    __asm__ volatile("vpermw %1, %2, %0" : "=v"(r) : "v"(two), "v"(turn));
     return r;
+}
+
+INLINE vec pair_up(vec even, vec odd, vec turn) {
+    return in_turns(round_two(even, odd), turn);
 }
 
 INLINE vec dot(vec sum, vec a, vec b) {
@@ -89,13 +93,13 @@ static const exp2_table table __attribute__((aligned(64))) = {
     SIXTEEN(2.885643921f),
     SIXTEEN(4.162860065f),
 };
-static const int32_t ones[16] __attribute__((aligned(64))) = SIXTEEN(1);
+static const int32_t twos[16] __attribute__((aligned(64))) = SIXTEEN(2);
 
 /* Of one item. */
 typedef struct softmax {
     float reference[LANES]; /* what is subtracted: the maximum, or 0 */
     float sum[LANES];       /* of probs */
-    int32_t limit[LANES];   /* keys below it are seen */
+    int32_t limit[2][LANES]; /* even keys below the first are seen, odd ones whose even neighbor is below the second */
     const float *scores;
     float *probs;
     int32_t first_key, pairs;
@@ -129,7 +133,7 @@ typedef struct exponential {
     vec x, t, n, w;
 } exponential;
 
-/* Step 0 .. 7 of the prob of a score. masked: 0 unless key, in all lanes, is below the limits. */
+/* Step 0 .. 7 of the prob of a score, which is w in the end. masked: 0 unless key is below the limits. */
 INLINE void prob_step(const int step, const int masked, exponential *e, const float *score, const float *reference,
     const int32_t *limit, vint key) {
     switch (step) {
@@ -171,31 +175,21 @@ INLINE void prob_step(const int step, const int masked, exponential *e, const fl
     }
 }
 
-INLINE vint next_key(vint key) {
-    __asm__ volatile("vpaddd %1, %0, %0" : "+v"(key) : "m"(*(const vint *)(const void *)ones));
+/* Step 0 .. 15 of the probs of pair i of vector x: those of both keys in turn. */
+INLINE void pair_step(
+    const int step, const int masked, const softmax *s, const float *score, const int x, exponential e[2], vint key) {
+    const int odd = step % 2;
+    prob_step(step / 2, masked, &e[odd], score + odd * LANES + x * VW, s->reference + x * VW, s->limit[odd] + x * VW,
+        key);
+}
+
+INLINE vint after_next(vint key) {
+    __asm__ volatile("vpaddd %1, %0, %0" : "+v"(key) : "m"(*(const vint *)(const void *)twos));
     return key;
 }
 
-/* Step 0 .. 15 of the probs of pair i of vector x. */
-INLINE void pair_step(const int step, const int masked, const softmax *s, int32_t i, const int x, exponential *e,
-    vec *even, vec *sum, vint key, vec turn) {
-    const float *at = s->scores + 2 * i * LANES + x * VW;
-    if (step < 8) {
-        prob_step(step, masked, e, at, s->reference + x * VW, s->limit + x * VW, key);
-        if (step == 7)
-            *even = e->w;
-    } else {
-        prob_step(step - 8, masked, e, at + LANES, s->reference + x * VW, s->limit + x * VW, key);
-        if (step == 8)
-            *sum = add(*sum, *even);
-        if (step == 15) {
-            *sum = add(*sum, e->w);
-            const vec pair = pair_up(*even, e->w, turn);
-            __asm__ volatile("vmovups %1, %0"
-                             : "=m"(*(vec *)(void *)(s->probs + i * LANES + x * VW))
-                             : "v"(pair));
-        }
-    }
+INLINE void store(float *to, vec a) {
+    __asm__ volatile("vmovups %1, %0" : "=m"(*(vec *)(void *)to) : "v"(a));
 }
 
 INLINE void probs_from(const int masked, softmax *s, int32_t i, const int vectors) {
@@ -205,15 +199,15 @@ INLINE void probs_from(const int masked, softmax *s, int32_t i, const int vector
         sum[x] = v_load(s->sum + x * VW);
     vint key = _mm512_set1_epi32(s->first_key + 2 * i);
     for (; i < s->pairs; i++) {
-        const vint odd = next_key(key);
         for (int x = 0; x < vectors; x++) {
-            exponential e;
-            vec even;
+            exponential e[2];
 #pragma GCC unroll 16
             for (int step = 0; step < 16; step++)
-                pair_step(step, masked, s, i, x, &e, &even, &sum[x], step < 8 ? key : odd, turn);
+                pair_step(step, masked, s, s->scores + 2 * i * LANES, x, e, key);
+            sum[x] = add(add(sum[x], e[0].w), e[1].w);
+            store(s->probs + i * LANES + x * VW, pair_up(e[0].w, e[1].w, turn));
         }
-        key = next_key(odd);
+        key = after_next(key);
     }
     for (int x = 0; x < vectors; x++)
         v_store(s->sum + x * VW, sum[x]);
@@ -325,33 +319,47 @@ INLINE void overlapped(const int masked, const waiting_item *w, int32_t dim, sof
 #pragma GCC unroll 2
             for (int x = 0; x < QV; x++)
                 acc[n][x] = v_zero();
-        const float *v = w->v + c, *p = w->p;
+        const float *v = w->v + c, *p = w->p, *score = s->scores + 2 * i * LANES;
+        float *to = s->probs + i * LANES, *before = to;
         vint key = _mm512_set1_epi32(s->first_key + 2 * i);
+        /* Probs wait for the steps of the next pair to be packed; those of before are zeros, which the first pair replaces. */
+        vec even = v_zero(), odd = v_zero();
         int32_t j = 0;
-        for (; j + 4 <= w->pairs && i < s->pairs; j += 4, i++) {
+        for (; j + 4 <= w->pairs && i < s->pairs; j += 4, i++, score += 2 * LANES, to += LANES) {
 #pragma GCC unroll 2
             for (int x = 0; x < QV; x++) {
-                exponential e;
-                vec even, prob[QV];
+                exponential e[2];
+                vec prob[QV];
 #pragma GCC unroll 16
                 for (int step = 0; step < 16; step++) {
                     if (step % COLUMNS == 0)
                         load_probs(QV, p, prob);
                     column_step(QV, v + step % COLUMNS, prob, acc[step % COLUMNS]);
-                    pair_step(step, masked, s, i, x, &e, &even, &sum[x], key, turn);
-                    if (masked && step == 7)
-                        key = next_key(key); /* the odd one */
+                    if (step == 3)
+                        sum[1 - x] = add(sum[1 - x], even);
+                    if (step == 5)
+                        even = round_two(even, odd);
+                    if (step == 7)
+                        sum[1 - x] = add(sum[1 - x], odd);
+                    if (step == 11)
+                        even = in_turns(even, turn);
+                    if (step == 13)
+                        store(x == 0 ? before : to, even);
+                    pair_step(step, masked, s, score, x, e, key);
                     if (step % COLUMNS == COLUMNS - 1) {
                         v += dim;
                         p += LANES;
                     }
                 }
-                if (masked && x == 0)
-                    key = _mm512_sub_epi32(key, _mm512_load_si512(ones));
-                else if (masked)
-                    key = next_key(key);
+                even = e[0].w;
+                odd = e[1].w;
             }
+            before = to + VW;
+            if (masked)
+                key = after_next(key);
         }
+        sum[1] = add(add(sum[1], even), odd);
+        store(before, pair_up(even, odd, turn));
         for (; j < w->pairs; j++, v += dim, p += LANES) {
             vec prob[QV];
             load_probs(QV, p, prob);
@@ -482,7 +490,10 @@ static void run_item(const gatun__attention_task *t, const block_state *b, float
     s.probs = tile->probs[tile->which];
     s.first_key = first_key;
     s.pairs = (keys + 1) / 2;
-    memcpy(s.limit, b->limit, sizeof s.limit);
+    for (int i = 0; i < LANES; i++) {
+        s.limit[0][i] = b->limit[i];
+        s.limit[1][i] = b->limit[i] - 1;
+    }
     float *alpha = tile->alpha[tile->which];
     tile->which = !tile->which;
     const int masked = first_key + 2 * s.pairs > b->limit_least;

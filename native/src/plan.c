@@ -129,7 +129,8 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
      * its task has time to prefetch for the next one where keys and values of the call exceed L2. */
     const int exceeds_l2 = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
-    if (!packs && square_causal && group == 1 && exceeds_l2 && row_blocks <= 4 && row_blocks * block_bytes > caches->l1d * 3 / 4)
+    if (!packs && square_causal && group == 1 && exceeds_l2 && row_blocks <= 4 &&
+        row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
     int64_t blocks = most < row_blocks ? most : row_blocks;
     if (blocks * block_bytes > caches->l2 / 3)
@@ -140,7 +141,8 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     const int64_t heads = desc->batch * desc->kv_heads;
     const int fits_l2 = head_bytes <= caches->l2 / 2;
     while (plan->threads > 1 && blocks > 1 &&
-           heads * gatun__divide_up(row_blocks, blocks) < (fits_l2 && blocks > 2 && !packs ? 16 : 4) * (int64_t)plan->threads)
+           heads * gatun__divide_up(row_blocks, blocks) <
+               (fits_l2 && blocks > 2 && !packs ? 16 : 4) * (int64_t)plan->threads)
         blocks--;
     if (choices != NULL) {
         blocks = choices->blocks;
@@ -208,11 +210,11 @@ int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks,
     const int64_t lanes = block_lanes, pairs = (head_dim + 1) / 2, f = sizeof(float), beyond = 16;
     const int64_t per_block = aligned(lanes * pairs * f) + aligned(lanes * head_dim_v * f) /* queries, output */
                               + 3 * aligned(lanes * f);                                    /* limits, maxima, sums */
-    return aligned(lanes * GATUN__TILE_KEYS * f)                                   /* scores */
-           + 2 * aligned(lanes * GATUN__TILE_KEYS / 2 * f)                         /* probs of two items */
-           + 2 * aligned(lanes * f)                                                /* their rescaling */
-           + 2 * aligned((GATUN__TILE_KEYS / 2 * (int64_t)head_dim_v + beyond) * f) /* values of two tiles */
-           + aligned((GATUN__TILE_KEYS * pairs + beyond) * f)                      /* keys */
-           + aligned(lanes * head_dim * f)                                         /* queries that become pairs */
+    return aligned(lanes * GATUN__TILE_KEYS * f)                                           /* scores */
+           + 2 * aligned(lanes * GATUN__TILE_KEYS / 2 * f)                                 /* probs of two items */
+           + 2 * aligned(lanes * f)                                                        /* their rescaling */
+           + 2 * aligned((GATUN__TILE_KEYS / 2 * (int64_t)head_dim_v + beyond) * f)        /* values of two tiles */
+           + aligned((GATUN__TILE_KEYS * pairs + beyond) * f)                              /* keys */
+           + aligned(lanes * head_dim * f) /* queries that become pairs */
            + blocks * per_block;
 }

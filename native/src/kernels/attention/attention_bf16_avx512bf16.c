@@ -15,11 +15,13 @@
  * A score is one chain over d, an output one over the pairs of a tile, and tiles are added one after the other, so that nothing
  * but its own query, keys and values decides the bits of a row.
  *
- * What is not finite. NaN and Inf in masked values reach other rows of a block, and bf16 has no number for floats beyond 3.39e38.
- * So a lane whose result is not finite, or which sees a score of -inf, is computed again, alone, with the keys that it sees and
- * no other; if it is the same again, float32 says what it is: attention_f32 of the tier computes the lane.
+ * What is not finite. A float that is too large for bf16 becomes the largest number that is not. A score of -inf, whose prob is 0,
+ * is a mask. NaN and Inf in masked values reach other rows of a block, since 0 * NaN is NaN: a lane whose result is not finite
+ * is computed again, alone, with values of 0 for the keys that it does not see. A lane whose scores are not numbers, or all
+ * -inf, is one for attention_f32 of the tier: queries or scores may have left the range of float.
  *
- * Registers: 16 accumulators, 2 vectors of probs, a value, 2 sums, the order of words, the key, up to 6 for an exponential.
+ * Registers: 16 accumulators, 2 vectors of probs, a value, 2 sums, the order of words, the key, 2 probs to be packed, and what
+ * is left of 32 for two exponentials on their way, whose constants are memory operands.
  */
 #include "../vectors/vectors_avx512.h"
 #include "gatun.h"
@@ -57,6 +59,13 @@ INLINE vec round_two(vec low, vec high) {
     return r;
 }
 
+/* x, but no finite number that would be rounded to Inf. */
+INLINE vec saturated(vec x) {
+    const vec most = v_set1(0x1.fep127f), least = v_set1(-0x1.fep127f);
+    const vmask finite = v_equal(v_sub(x, x), v_zero());
+    return v_select(finite, _mm512_min_ps(most, v_max(least, x)), x);
+}
+
 INLINE vec in_turns(vec two, vec turn) {
     vec r;
     __asm__ volatile("vpermw %1, %2, %0" : "=v"(r) : "v"(two), "v"(turn));
@@ -79,7 +88,7 @@ INLINE vec dot(vec sum, vec a, vec b) {
  * product take the place of dots, a permutation a part of one.
  */
 typedef struct exp2_table {
-    float whole[16], magic[16], a[16], b[16];
+    float whole[16], magic[16], a[16], b[16], floor[16];
 } exp2_table;
 
 #define SIXTEEN(x)                                                                                                     \
@@ -89,16 +98,15 @@ static const exp2_table table __attribute__((aligned(64))) = {
     {0.2402194624f, 0.2508548866f, 0.2619611813f, 0.2735591936f, 0.2856706938f, 0.2983184160f, 0.3115261006f,
         0.3253185394f, 0.3397216217f, 0.3547623828f, 0.3704690554f, 0.3868711217f, 0.4039993696f, 0.4218859498f,
         0.4405644366f, 0.4600698906f},
-    SIXTEEN(0x1.8p19f),
-    SIXTEEN(2.885643921f),
-    SIXTEEN(4.162860065f),
+    SIXTEEN(0x1.8p19f), SIXTEEN(2.885643921f), SIXTEEN(4.162860065f),
+    SIXTEEN(-200.0f), /* 2^-200 is 0; keeps -inf - -inf from being NaN */
 };
 static const int32_t twos[16] __attribute__((aligned(64))) = SIXTEEN(2);
 
 /* Of one item. */
 typedef struct softmax {
-    float reference[LANES]; /* what is subtracted: the maximum, or 0 */
-    float sum[LANES];       /* of probs */
+    float reference[LANES];  /* what is subtracted: the maximum, or 0 */
+    float sum[LANES];        /* of probs */
     int32_t limit[2][LANES]; /* even keys below the first are seen, odd ones whose even neighbor is below the second */
     const float *scores;
     float *probs;
@@ -124,6 +132,7 @@ WITH_MEMORY(permuted, "vpermps")
     }
 OF_VECTORS(add, "vaddps")
 OF_VECTORS(minus_vector, "vsubps")
+OF_VECTORS(larger, "vmaxps") /* b if one of them is NaN */
 OF_VECTORS(times, "vmulps")
 OF_VECTORS(scaled, "vscalefps")
 #undef OF_VECTORS
@@ -142,32 +151,30 @@ INLINE void prob_step(const int step, const int masked, exponential *e, const fl
         e->x = minus(e->x, reference);
         break;
     case 1:
-        e->t = plus(e->x, table.magic);
+        __asm__ volatile("vmovaps %1, %0" : "=v"(e->t) : "m"(*(const vec *)(const void *)table.floor));
+        e->x = larger(e->t, e->x);
         break;
     case 2:
-        e->n = minus(e->t, table.magic);
+        e->t = plus(e->x, table.magic);
         break;
     case 3:
+        e->n = minus(e->t, table.magic);
+        break;
+    case 4:
         e->t = permuted(e->t, table.whole);
         e->x = minus_vector(e->x, e->n);
         break;
-    case 4:
+    case 5:
         e->w = plus(e->x, table.a);
         break;
-    case 5:
-        __asm__ volatile("vfmadd213ps %2, %1, %0"
-                         : "+v"(e->w)
-                         : "v"(e->x), "m"(*(const vec *)(const void *)table.b));
-        break;
     case 6:
-        e->w = times(e->w, e->t);
+        __asm__ volatile("vfmadd213ps %2, %1, %0" : "+v"(e->w) : "v"(e->x), "m"(*(const vec *)(const void *)table.b));
         break;
     default:
+        e->w = times(e->w, e->t);
         if (masked) {
             vmask seen;
-            __asm__ volatile("vpcmpd $1, %2, %1, %0"
-                             : "=Yk"(seen)
-                             : "v"(key), "m"(*(const vint *)(const void *)limit));
+            __asm__ volatile("vpcmpd $1, %2, %1, %0" : "=Yk"(seen) : "v"(key), "m"(*(const vint *)(const void *)limit));
             __asm__ volatile("vscalefps %2, %1, %0%{%3%}%{z%}" : "=v"(e->w) : "v"(e->w), "v"(e->n), "Yk"(seen));
         } else {
             e->w = scaled(e->w, e->n);
@@ -179,8 +186,8 @@ INLINE void prob_step(const int step, const int masked, exponential *e, const fl
 INLINE void pair_step(
     const int step, const int masked, const softmax *s, const float *score, const int x, exponential e[2], vint key) {
     const int odd = step % 2;
-    prob_step(step / 2, masked, &e[odd], score + odd * LANES + x * VW, s->reference + x * VW, s->limit[odd] + x * VW,
-        key);
+    prob_step(
+        step / 2, masked, &e[odd], score + odd * LANES + x * VW, s->reference + x * VW, s->limit[odd] + x * VW, key);
 }
 
 INLINE vint after_next(vint key) {
@@ -387,9 +394,9 @@ static __attribute__((noinline)) void overlapped_masked(const waiting_item *w, i
 
 /* ---- scores ---- */
 
-/* Keys first .. first + rows - 1 of a tile that begins at first_key: their scores, the largest one and the least that a lane sees. */
+/* Scores of the keys key .. key + rows - 1, which k begins with, and the largest one that a lane sees. */
 INLINE void score_rows(const int rows, const int vectors, const int masked, const float *k, int64_t pairs,
-    const float *q, float *scores, const int32_t *limit, int32_t key, vec *most, vec *least) {
+    const float *q, float *scores, const int32_t *limit, int32_t key, vec *most) {
     vec acc[ROWS_SINGLE][QV];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
@@ -405,20 +412,15 @@ INLINE void score_rows(const int rows, const int vectors, const int masked, cons
         for (int r = 0; r < rows; r++)
             column_step(vectors, k + r * pairs + d, query, acc[r]);
     }
-    const vec minus_inf = v_set1(-INFINITY), inf = v_set1(INFINITY);
+    const vec minus_inf = v_set1(-INFINITY);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int x = 0; x < vectors; x++) {
             v_store(scores + r * LANES + x * VW, acc[r][x]);
-            if (masked) {
-                const vmask seen = v_int_above(v_load_int(limit + x * VW), key + r);
-                most[x] = v_max(most[x], v_select(seen, acc[r][x], minus_inf));
-                least[x] = _mm512_min_ps(least[x], v_select(seen, acc[r][x], inf));
-            } else {
-                most[x] = v_max(most[x], acc[r][x]);
-                least[x] = _mm512_min_ps(least[x], acc[r][x]);
-            }
+            if (masked)
+                acc[r][x] = v_select(v_int_above(v_load_int(limit + x * VW), key + r), acc[r][x], minus_inf);
+            most[x] = v_max(most[x], acc[r][x]);
         }
 }
 
@@ -432,24 +434,20 @@ typedef struct tile_scratch {
     waiting_item waiting;
 } tile_scratch;
 
-/* least: [LANES] of the block, of all scores that a lane sees. */
-INLINE void score_tile(const int vectors, const block_state *b, float *lowest, int32_t first_key, int32_t keys,
-    int64_t pairs, const tile_scratch *tile, softmax *s, float *alpha) {
-    enum { MOST_ROWS = ROWS_SINGLE };
+INLINE void score_tile(const int vectors, const block_state *b, int32_t first_key, int32_t keys, int64_t pairs,
+    const tile_scratch *tile, softmax *s, float *alpha) {
     const int rows = vectors == 1 ? ROWS_SINGLE : ROWS;
-    vec most[QV], least[QV], old[QV];
-    for (int x = 0; x < vectors; x++) {
+    vec most[QV], old[QV];
+    for (int x = 0; x < vectors; x++)
         most[x] = old[x] = v_load(b->maximum + x * VW);
-        least[x] = v_load(lowest + x * VW);
-    }
     for (int32_t key = 0; key < keys; key += rows) {
         const float *k = tile->k + key * pairs;
         float *scores = tile->scores + key * LANES;
         const int32_t at = first_key + key;
         if (at + rows <= b->limit_least)
-            score_rows(rows, vectors, 0, k, pairs, b->q, scores, b->limit, at, most, least);
+            score_rows(rows, vectors, 0, k, pairs, b->q, scores, b->limit, at, most);
         else
-            score_rows(rows, vectors, 1, k, pairs, b->q, scores, b->limit, at, most, least);
+            score_rows(rows, vectors, 1, k, pairs, b->q, scores, b->limit, at, most);
     }
     for (int x = 0; x < vectors; x++) {
         const vec none = v_set1(-INFINITY);
@@ -459,18 +457,17 @@ INLINE void score_tile(const int vectors, const block_state *b, float *lowest, i
             v_select(v_equal(old[x], none), v_zero(), v_exp2(v_sub(old[x], reference)))); /* exactly 1 if it stays */
         v_store(s->sum + x * VW, v_zero());
         v_store(b->maximum + x * VW, most[x]);
-        v_store(lowest + x * VW, least[x]);
     }
 }
 
-static __attribute__((noinline)) void score_tile_1(const block_state *b, float *lowest, int32_t first_key, int32_t keys,
-    int64_t pairs, const tile_scratch *tile, softmax *s, float *alpha) {
-    score_tile(1, b, lowest, first_key, keys, pairs, tile, s, alpha);
+static __attribute__((noinline)) void score_tile_1(const block_state *b, int32_t first_key, int32_t keys, int64_t pairs,
+    const tile_scratch *tile, softmax *s, float *alpha) {
+    score_tile(1, b, first_key, keys, pairs, tile, s, alpha);
 }
 
-static __attribute__((noinline)) void score_tile_2(const block_state *b, float *lowest, int32_t first_key, int32_t keys,
-    int64_t pairs, const tile_scratch *tile, softmax *s, float *alpha) {
-    score_tile(2, b, lowest, first_key, keys, pairs, tile, s, alpha);
+static __attribute__((noinline)) void score_tile_2(const block_state *b, int32_t first_key, int32_t keys, int64_t pairs,
+    const tile_scratch *tile, softmax *s, float *alpha) {
+    score_tile(2, b, first_key, keys, pairs, tile, s, alpha);
 }
 
 static void finish_waiting(tile_scratch *tile, int32_t dim) {
@@ -479,9 +476,16 @@ static void finish_waiting(tile_scratch *tile, int32_t dim) {
     tile->waiting.pairs = 0;
 }
 
-/* The tile that begins at first_key, of which so many keys are packed, for one block. */
-static void run_item(const gatun__attention_task *t, const block_state *b, float *lowest, int32_t first_key,
-    int32_t keys, const float *v, tile_scratch *tile) {
+/* Values of 0 for the keys of a tile that the first lane does not see, by their scores. */
+static void clear_values(const float *scores, int32_t keys, int64_t dim, float *v) {
+    for (int32_t j = 0; j < keys; j++)
+        for (int64_t c = 0; scores[j * LANES] == -INFINITY && c < dim; c++)
+            memset((char *)&v[j / 2 * dim + c] + j % 2 * 2, 0, 2);
+}
+
+/* The tile that begins at first_key, of which so many keys are packed, for one block; alone: of one lane. */
+static void run_item(const gatun__attention_task *t, const block_state *b, int alone, int32_t first_key, int32_t keys,
+    float *v, tile_scratch *tile) {
     if (keys > b->limit_most - first_key)
         keys = b->limit_most - first_key;
     const int64_t dim_pairs = (t->head_dim + 1) / 2;
@@ -498,9 +502,11 @@ static void run_item(const gatun__attention_task *t, const block_state *b, float
     tile->which = !tile->which;
     const int masked = first_key + 2 * s.pairs > b->limit_least;
     if (b->vectors == 2)
-        score_tile_2(b, lowest, first_key, keys, dim_pairs, tile, &s, alpha);
+        score_tile_2(b, first_key, keys, dim_pairs, tile, &s, alpha);
     else
-        score_tile_1(b, lowest, first_key, keys, dim_pairs, tile, &s, alpha);
+        score_tile_1(b, first_key, keys, dim_pairs, tile, &s, alpha);
+    if (alone)
+        clear_values(tile->scores, keys, t->head_dim_v, v);
     if (tile->waiting.pairs > 0 && tile->waiting.vectors == 2 && b->vectors == 2) {
         if (masked)
             overlapped_masked(&tile->waiting, t->head_dim_v, &s);
@@ -531,8 +537,11 @@ static void pack_keys(const gatun__attention_task *t, int32_t first_key, int32_t
     const int64_t pairs = (t->head_dim + 1) / 2;
     const float *from = t->k + first_key * t->k_row;
     for (int32_t j = 0; j < keys; j++, from += t->k_row, to += pairs)
-        for (int64_t d = 0; d < t->head_dim; d += 2 * VW)
-            v_store(to + d / 2, round_two(load_floats(from + d, t->head_dim - d), load_floats(from + d + VW, t->head_dim - d - VW)));
+        for (int64_t d = 0; d < t->head_dim; d += 2 * VW) {
+            const vec low = load_floats(from + d, t->head_dim - d);
+            const vec high = load_floats(from + d + VW, t->head_dim - d - VW);
+            v_store(to + d / 2, round_two(saturated(low), saturated(high)));
+        }
     memset(to, 0, (size_t)(-keys & (ROWS_SINGLE - 1)) * (size_t)pairs * sizeof *to);
 }
 
@@ -544,14 +553,14 @@ static void pack_values(const gatun__attention_task *t, int32_t first_key, int32
         for (int64_t c = 0; c < dim; c += VW) {
             const vec even = load_floats(from + c, dim - c);
             const vec odd = j + 1 < keys ? load_floats(from + row + c, dim - c) : v_zero();
-            v_store(to + c, pair_up(even, odd, turn));
+            v_store(to + c, pair_up(saturated(even), saturated(odd), turn));
         }
 }
 
 /* ---- blocks ---- */
 
 static void begin_block(
-    const gatun__attention_task *t, block_state *b, int64_t lane_begin, int64_t lane_end, float *wide, float *lowest) {
+    const gatun__attention_task *t, block_state *b, int64_t lane_begin, int64_t lane_end, float *wide) {
     const int64_t lanes = lane_end - lane_begin;
     b->lane_begin = lane_begin;
     b->lanes = lanes < LANES ? (int32_t)lanes : LANES;
@@ -567,19 +576,19 @@ static void begin_block(
         for (int x = 0; x < b->vectors; x++) {
             const float *from = wide + d * LANES + x * VW;
             const vec odd = d + 1 < t->head_dim ? v_load(from + LANES) : v_zero();
-            v_store(b->q + d / 2 * LANES + x * VW, pair_up(v_load(from), odd, turn));
+            v_store(b->q + d / 2 * LANES + x * VW, pair_up(saturated(v_load(from)), saturated(odd), turn));
         }
     for (int32_t i = 0; i < LANES; i++) {
         b->maximum[i] = -INFINITY;
         b->sum[i] = 0;
-        lowest[i] = INFINITY;
     }
     if (b->limit_most == 0)
         memset(b->out, 0, (size_t)t->head_dim_v * LANES * sizeof(float));
 }
 
-static void run_keys(const gatun__attention_task *t, const block_state *blocks, float (*lowest)[LANES], int32_t count,
-    tile_scratch *tile) {
+/* alone: of one lane, see run_item. */
+static void run_keys(
+    const gatun__attention_task *t, const block_state *blocks, int32_t count, int alone, tile_scratch *tile) {
     int32_t most = 0;
     for (int32_t i = 0; i < count; i++)
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
@@ -590,37 +599,40 @@ static void run_keys(const gatun__attention_task *t, const block_state *blocks, 
         pack_values(t, key, keys, v);
         for (int32_t i = 0; i < count; i++)
             if (key < blocks[i].limit_most)
-                run_item(t, &blocks[i], lowest[i], key, keys, v, tile);
+                run_item(t, &blocks[i], alone, key, keys, v, tile);
     }
     finish_waiting(tile, t->head_dim_v);
 }
 
-/* Rows out[lane][:] / sum. Returns the lanes whose result is not finite, or which see a score of -inf. */
-static uint32_t write_rows(const gatun__attention_task *t, const block_state *b, const float *lowest) {
-    uint32_t bad = 0;
+/* A bit for each lane. */
+typedef struct bad_lanes {
+    uint32_t scores; /* that are no numbers, or all -inf */
+    uint32_t values; /* a result is not finite */
+} bad_lanes;
+
+/* Rows out[lane][:] / sum. */
+static bad_lanes write_rows(const gatun__attention_task *t, const block_state *b, int canonical_nan) {
+    bad_lanes bad = {0};
     for (int32_t x = 0; x < b->vectors; x++) {
         const int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
         int64_t at[VW];
         find_rows(t, t->out_row, t->out_head, b->lane_begin + x * VW, lanes, at);
         const vec sum = v_load(b->sum + x * VW);
-        const vec inverse = v_select(v_equal(sum, v_zero()), v_zero(), v_div(v_set1(1.0f), sum));
-        /* 0, or NaN where a result is not finite */
-        vec check[4] = {v_sub(sum, sum), v_zero(), v_zero(), v_zero()};
+        const vmask empty = v_equal(sum, v_zero());
+        const vec inverse = v_select(empty, v_zero(), v_div(v_set1(1.0f), sum));
+        /* 0, or NaN where a result is not finite; several, so that none waits for the one before. */
+        vec check[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         for (int32_t c = 0; c < t->head_dim_v; c += VW) {
             const float *from = b->out + c * LANES + x * VW;
             const int32_t count = t->head_dim_v - c < VW ? t->head_dim_v - c : VW;
             vec r[VW];
-            if (count == VW) {
 #pragma GCC unroll 16
-                for (int32_t i = 0; i < VW; i++) {
-                    r[i] = v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()); /* -0 becomes 0 */
-                    check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
-                }
-            } else {
-                for (int32_t i = 0; i < VW; i++) {
-                    r[i] = i < count ? v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()) : v_zero();
-                    check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
-                }
+            for (int32_t i = 0; i < VW; i++) {
+                /* + 0 turns -0 into 0: the sign of an exact zero would depend on masked places. */
+                r[i] = i < count ? v_add(v_mul(v_load(from + i * LANES), inverse), v_zero()) : v_zero();
+                check[i % 4] = v_add(check[i % 4], v_sub(r[i], r[i]));
+                if (canonical_nan)
+                    r[i] = v_select(v_equal(r[i], r[i]), r[i], v_set1(NAN));
             }
             v_transpose(r);
             if (lanes == VW && count == VW) {
@@ -633,21 +645,13 @@ static uint32_t write_rows(const gatun__attention_task *t, const block_state *b,
                 v_store_some(t->out + at[i] + c, r[i], count);
         }
         const vec all = v_add(v_add(check[0], check[1]), v_add(check[2], check[3]));
-        const vmask finite = v_equal(all, v_zero()), lost = v_equal(v_load(lowest + x * VW), v_set1(-INFINITY));
-        /* Lanes that do not exist may be anything. */
-        bad |= (uint32_t)((~finite | lost) & ((1u << lanes) - 1)) << x * VW;
+        const uint32_t exist = (1u << lanes) - 1; /* others may be anything */
+        const vmask lost = empty & v_int_above(v_load_int(b->limit + x * VW), 0);
+        bad.scores |= ((~(uint32_t)v_equal(v_sub(sum, sum), v_zero()) | lost) & exist) << x * VW;
+        bad.values |= (~(uint32_t)v_equal(all, v_zero()) & exist) << x * VW;
     }
+    bad.values &= ~bad.scores;
     return bad;
-}
-
-/* Whether a value that some lane of the block does not see is none of bf16. */
-static int hidden_values_matter(const gatun__attention_task *t, const block_state *b) {
-    const int64_t even = b->limit_most + b->limit_most % 2, end = even < t->visible.keys ? even : t->visible.keys;
-    for (int64_t key = b->limit_least; key < end; key++)
-        for (int32_t c = 0; c < t->head_dim_v; c++)
-            if (!(fabsf(t->v[key * t->v_row + c]) <= 0x1.fep127f))
-                return 1;
-    return 0;
 }
 
 /* ---- the task ---- */
@@ -656,6 +660,38 @@ static float *carve(char **scratch, int64_t bytes) {
     char *part = *scratch;
     *scratch += (bytes + 63) & ~(int64_t)63;
     return (float *)(void *)part;
+}
+
+/* Lanes that are bad; see above. Takes the scratch of all blocks. */
+static __attribute__((noinline)) void run_again(gatun__attention_task *t, const block_state *blocks,
+    const bad_lanes *bad, int32_t count, tile_scratch *tile, float *wide) {
+    for (int32_t i = 0; i < count; i++) {
+        t->redone += (bad[i].scores | bad[i].values) != 0;
+        for (int32_t lane = 0; lane < LANES; lane++) {
+            if ((bad[i].values >> lane & 1) == 0)
+                continue;
+            block_state one = blocks[i];
+            begin_block(t, &one, blocks[i].lane_begin + lane, blocks[i].lane_begin + lane + 1, wide);
+            run_keys(t, &one, 1, 1, tile);
+            write_rows(t, &one, 1);
+        }
+    }
+    int64_t begin = -1; /* of a run of lanes */
+    for (int64_t lane = t->lane_begin; lane <= t->lane_end; lane++) {
+        const int64_t at = lane - t->lane_begin;
+        const int is_bad = lane < t->lane_end && (bad[at / LANES].scores >> at % LANES & 1) != 0;
+        if (is_bad && begin < 0)
+            begin = lane;
+        if (is_bad || begin < 0)
+            continue;
+        gatun__attention_task floats = *t;
+        floats.lane_begin = begin;
+        floats.lane_end = lane;
+        floats.cold = 0;
+        floats.next_q = NULL;
+        gatun__attention_f32_avx512(&floats);
+        begin = -1;
+    }
 }
 
 void KERNEL(attention_bf16)(gatun__attention_task *t) {
@@ -671,8 +707,6 @@ void KERNEL(attention_bf16)(gatun__attention_task *t) {
     tile.k = carve(&scratch, (TILE * pairs + VW) * f);
     float *wide = carve(&scratch, t->head_dim * LANES * f);
     block_state blocks[GATUN__MAX_BLOCKS];
-    float lowest[GATUN__MAX_BLOCKS][LANES];
-    uint32_t bad[GATUN__MAX_BLOCKS];
     int32_t count = 0;
     for (int64_t lane = t->lane_begin; lane < t->lane_end; lane += LANES, count++) {
         block_state *b = &blocks[count];
@@ -681,51 +715,17 @@ void KERNEL(attention_bf16)(gatun__attention_task *t) {
         b->limit = (int32_t *)(void *)carve(&scratch, LANES * f);
         b->maximum = carve(&scratch, LANES * f);
         b->sum = carve(&scratch, LANES * f);
-        begin_block(t, b, lane, t->lane_end, wide, lowest[count]);
+        begin_block(t, b, lane, t->lane_end, wide);
     }
-    run_keys(t, blocks, lowest, count, &tile);
+    run_keys(t, blocks, count, 0, &tile);
+    bad_lanes bad[GATUN__MAX_BLOCKS];
     uint32_t any = 0;
     for (int32_t i = 0; i < count; i++) {
-        bad[i] = write_rows(t, &blocks[i], lowest[i]);
+        bad[i] = write_rows(t, &blocks[i], 0);
         if (t->lse != NULL)
             write_lse(t, &blocks[i]);
-        any |= bad[i];
+        any |= bad[i].scores | bad[i].values;
     }
-    if (any == 0)
-        return;
-    for (int32_t i = 0; i < count; i++) {
-        t->redone += bad[i] != 0;
-        const int hidden = bad[i] != 0 && hidden_values_matter(t, &blocks[i]);
-        for (int32_t lane = 0; hidden && lane < LANES; lane++) {
-            if ((bad[i] >> lane & 1) == 0)
-                continue;
-            block_state one = blocks[i];
-            const int64_t at = blocks[i].lane_begin + lane;
-            begin_block(t, &one, at, at + 1, wide, lowest[i]);
-            run_keys(t, &one, &lowest[i], 1, &tile);
-            if (write_rows(t, &one, lowest[i]) == 0)
-                bad[i] &= ~(1u << lane);
-            if (t->lse != NULL)
-                write_lse(t, &one);
-        }
-    }
-    /* Runs of lanes, whose kernel takes this scratch. */
-    int64_t begin = -1;
-    for (int64_t lane = t->lane_begin; lane <= t->lane_end; lane++) {
-        const int64_t at = lane - t->lane_begin;
-        const int is_bad = lane < t->lane_end && (bad[at / LANES] >> at % LANES & 1) != 0;
-        if (is_bad && begin < 0)
-            begin = lane;
-        if (is_bad || begin < 0)
-            continue;
-        gatun__attention_task floats = *t;
-        floats.lane_begin = begin;
-        floats.lane_end = lane;
-        floats.redone = 0;
-        floats.cold = 0;
-        floats.next_q = NULL;
-        gatun__attention_f32_avx512(&floats);
-        t->redone += floats.redone;
-        begin = -1;
-    }
+    if (any != 0)
+        run_again(t, blocks, bad, count, &tile, wide);
 }

@@ -104,6 +104,13 @@ typedef struct gatun_context gatun_context;
     2u /* flag: sequences of query rows lie one after the other (see gatun_attention_forward_extended) */
 #define GATUN_ATTENTION_RAGGED_K 8u /* flag: so do keys and values */
 #define GATUN_ATTENTION_BIASED   4u /* flag: alibi_slopes or relative_position_table is given (see there as well) */
+/*
+ * flag: products may be those of bfloat16 numbers, which take about half the time: queries, keys, probabilities and values are
+ * rounded to bfloat16 where they are multiplied; products are added up, and the softmax is computed, in float32. It has an effect
+ * where the context has GATUN_FEATURE_BF16, on sequences (or batch rows) of more than 4 queries and more than 16 keys without biases;
+ * elsewhere it is ignored. What it costs is said at gatun_attention_forward.
+ */
+#define GATUN_ATTENTION_BF16 16u
 
 #define GATUN_MAX_HEAD_DIM 512
 
@@ -173,6 +180,9 @@ GATUN_API int32_t gatun_attention_workspace_size(
  *     FLT_MAX / log2(e) = 2.3e38 and sums of values do not overflow: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 *
  *     S) * max|v|, |lse - exact| <= 1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
  *     To both come what a float cannot hold below 2^-126.
+ *   - With products of bfloat16 (GATUN_ATTENTION_BF16) the errors are larger: |out - exact| by (0.008 + 0.008 * S + seq_k * 2^-31) *
+ *     max|v|, |lse - exact| by 0.008 * S + seq_k * 2^-31. Below 2^-126 elements of queries (times scale * log2(e)), keys and
+ *     values, and products, may count as 0. All else that is said here holds, masks, NaN and Inf included.
  *   - No finite score is taken for a mask. A row of a finite query whose largest score, scale or bias would leave the
  *     range of float (which scores to base 2 do from 2.3e38 on, and scale * log2(e) * q_d may long before) is
  *     computed in double, slowly: it is right whatever S is, its lse infinite only where no float is as large. In a row whose
@@ -180,8 +190,8 @@ GATUN_API int32_t gatun_attention_workspace_size(
  *   - An Inf in a live value makes its column Inf, or NaN where its probability has underflowed to 0 or Infs of both signs
  *     meet. Sums that overflow on the way (about seq_k * max|v| beyond the float range) are Inf as well.
  *   - Bits of a row depend on its own query, its own keys and values in its own range, the number of query rows of its
- *     sequence, head_dim, head_dim_v, scale and the tier; not on threads, batch, heads, strides, or on what lies in
- *     masked places.
+ *     sequence, head_dim, head_dim_v, scale and the tier, with GATUN_ATTENTION_BF16 on that of keys and on GATUN_FEATURE_BF16;
+ *     not on threads, batch, heads, strides, or on what lies in masked places.
  *
  * out may interleave with q, k and v in one fused buffer (equal strides, disjoint elements). Any other sharing of
  * memory is refused: exactly where strides agree, by the extents where they differ. A call runs on the calling thread
@@ -213,9 +223,10 @@ GATUN_API int32_t gatun_tier_available(int32_t tier);
 
 /* ---- context: a tier and a pool of threads --------------------------------------------------------------------- */
 
-/* Instructions that a CPU of the avx512 tier may have or not: products with packed weights use them where they are there. */
-#define GATUN_FEATURE_VNNI 1u /* AVX512_VNNI: int8 products */
-#define GATUN_FEATURE_BF16 2u /* AVX512_BF16: bf16 products */
+/* Instructions that a CPU of the avx512 tier may have or not: used where they are there. */
+#define GATUN_FEATURE_VNNI 1u /* AVX512_VNNI: int8 products with packed weights */
+#define GATUN_FEATURE_BF16                                                                                             \
+    2u /* AVX512_BF16: bf16 products with packed weights, and of attention with GATUN_ATTENTION_BF16 */
 
 #define GATUN_CONFIG_TIER_ALONE 1u /* flag: without GATUN_FEATURE_* that the CPU has beyond the tier */
 
@@ -300,6 +311,7 @@ GATUN_API int32_t gatun_attention_check(
 #define GATUN_KERNEL_GENERAL 0 /* lanes of a vector are queries */
 #define GATUN_KERNEL_DECODE  1 /* at most 4 query rows, as when decoding: lanes are elements of a head */
 #define GATUN_KERNEL_TINY    2 /* a task is some heads, each one vector of queries and a few keys, in registers */
+#define GATUN_KERNEL_BF16    3 /* as GENERAL, with products of bfloat16 (GATUN_ATTENTION_BF16) */
 
 #define GATUN_COPY_NONE  0 /* keys and values are read where they lie */
 #define GATUN_COPY_TILES 1 /* each task copies a tile of them to rows one after the other before it uses it */
@@ -327,7 +339,8 @@ typedef struct gatun_attention_plan_info {
     int64_t scratch_bytes;   /* of one thread */
     int64_t workspace_bytes; /* of all threads and parts: what gatun_attention_workspace_size says */
     double flops;            /* of the products that the causal mask leaves, 2 for each multiplication */
-    double predicted_share;  /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown */
+    double
+        predicted_share; /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown, and for GATUN_KERNEL_BF16 */
     uint64_t reserved[8];
 } gatun_attention_plan_info;
 
@@ -341,8 +354,8 @@ typedef struct gatun_attention_plan_info {
  *
  * predicted_share is for one thread whose keys and values are in its caches, or in memory for GATUN_KERNEL_DECODE. It
  * comes from a small model of the kernels, which knows no biases: within a few percent of measurements where heads are
- * long, rougher for calls of a few microseconds. NaN if nobody has measured the tier (portable, neon), or if there is
- * nothing to compute.
+ * long, rougher for calls of a few microseconds. NaN if nobody has measured the tier (portable, neon) or the kernel
+ * (GATUN_KERNEL_BF16), or if there is nothing to compute.
  */
 GATUN_API int32_t gatun_attention_plan(
     const gatun_context *context, const gatun_attention_desc *desc, gatun_attention_plan_info *plan);

@@ -5,8 +5,9 @@
 #include <string.h>
 
 static void make_plan(const gatun_context *context, const gatun_attention_desc *desc, gatun__attention_plan *plan) {
-    gatun__attention_plan_to(plan, desc, context->kernels->tier, context->kernels->block_lanes, context->threads,
-        &context->caches, context->choices);
+    const gatun__kernels *kernels = context->kernels;
+    gatun__attention_plan_to(plan, desc, kernels->tier, kernels->attention_bf16 != NULL, kernels->block_lanes,
+        context->threads, &context->caches, context->choices);
 }
 
 int32_t gatun_attention_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {

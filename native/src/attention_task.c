@@ -184,6 +184,8 @@ static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int d
     const gatun__kernels *kernels = c->kernels;
     if (decode)
         kernels->attention_decode_f32(t);
+    else if (c->plan->kernel == GATUN_KERNEL_BF16 && gatun__is_bf16(t->rows, t->visible.keys))
+        kernels->attention_bf16(t);
     else if (kernels->attention_tiny_f32 != NULL && t->alibi_slopes == NULL && t->relative_position_table == NULL &&
              gatun__is_tiny(t->visible.keys, t->lane_end - t->lane_begin, t->head_dim, t->head_dim_v))
         kernels->attention_tiny_f32(t);

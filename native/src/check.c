@@ -80,8 +80,8 @@ int32_t gatun_attention_check(
             GATUN_E_VERSION, message, message_size, "reserved0: expected 0, got %u", (unsigned)d->reserved0);
     if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
-    const uint32_t known =
-        GATUN_ATTENTION_SCALE | GATUN_ATTENTION_BIASED | GATUN_ATTENTION_RAGGED_Q | GATUN_ATTENTION_RAGGED_K;
+    const uint32_t known = GATUN_ATTENTION_SCALE | GATUN_ATTENTION_BIASED | GATUN_ATTENTION_RAGGED_Q |
+                           GATUN_ATTENTION_RAGGED_K | GATUN_ATTENTION_BF16;
     if ((d->flags & ~known) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",
             (unsigned)d->flags);

@@ -229,10 +229,11 @@ typedef struct gatun__plan_choices {
     int32_t copy;   /* GATUN_COPY_* */
 } gatun__plan_choices;
 
-/* A pure function of its arguments; desc has been checked. choices: NULL but for bench_plan. Written where it is wanted: to
+/* A pure function of its arguments; desc has been checked. has_bf16: there is a kernel attention_bf16. choices: NULL but for bench_plan. Written where it is wanted: to
  * return it would be a copy of what has just been stored, which takes longer than the plan. */
 void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
-    int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices);
+    int has_bf16, int32_t block_lanes, int32_t threads, const gatun__caches *caches,
+    const gatun__plan_choices *choices);
 
 /* The plan of a call whose ragged sequences hold less than desc says: the longest so many rows, all together so many pairs of
  * a query and a key, and so many keys. Fewer tasks, work and threads; the workspace is as before. */

@@ -35,6 +35,12 @@ static inline int gatun__is_tiny(int64_t keys, int64_t lanes, int64_t head_dim, 
            head_dim_v % GATUN__TINY_COLUMNS == 0;
 }
 
+/* Whether products of a sequence of so many rows and keys are made in bf16 where GATUN_ATTENTION_BF16 asks for it and nothing is
+ * biased: this decides bits, so that only the sequence's own sizes may. */
+static inline int gatun__is_bf16(int64_t rows, int64_t keys) {
+    return rows > GATUN__DECODE_ROWS && keys > GATUN__TINY_KEYS;
+}
+
 /*
  * Lengths, offsets, ids and positions are the caller's memory, and may change while a call runs. Each use reads them anew,
  * once and as a whole, and keeps to the range that was checked: whatever another thread writes, no address lies beyond it.
@@ -229,6 +235,7 @@ typedef struct gatun__kernels {
     gatun__attention_kernel *attention_f32;
     gatun__attention_decode_kernel *attention_decode_f32;
     gatun__attention_tiny_kernel *attention_tiny_f32; /* NULL but on avx512 */
+    gatun__attention_kernel *attention_bf16;          /* NULL without GATUN_FEATURE_BF16 */
     gatun__norm_kernel *norm_f32;
     gatun__activation_kernel *activation_f32;
     gatun__pool_kernel *pool_f32;
@@ -265,5 +272,7 @@ static inline int64_t gatun__decode_partial_bytes(int64_t lanes, int64_t head_di
  * without biases. copy_element_bytes: of keys and values whose tiles are copied; 0: they are not. */
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
     int merged_splits, int64_t bias_group, int64_t copy_element_bytes);
+/* The same of attention_bf16. */
+int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v);
 
 #endif

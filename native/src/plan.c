@@ -1,14 +1,16 @@
 /* How a call is cut up. Only scheduling and the sharing of key tiles is decided here: no choice of this file changes a
- * bit of a result. */
+ * bit of a result, but for bf16, which the descriptor and the context decide. */
 #include "internal.h"
 
 /* As attention_task.c chooses for each batch row, which needs its own lengths, and for each task. `lanes`: of a key/value
  * head. */
-static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int64_t lanes) {
+static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int has_bf16, int64_t lanes) {
     if ((desc->flags & GATUN_ATTENTION_BIASED) != 0)
         return GATUN_KERNEL_GENERAL;
     if (desc->seq_q <= GATUN__DECODE_ROWS)
         return GATUN_KERNEL_DECODE;
+    if (has_bf16 && (desc->flags & GATUN_ATTENTION_BF16) != 0 && gatun__is_bf16(desc->seq_q, desc->seq_k))
+        return GATUN_KERNEL_BF16;
     const int tiny = tier == GATUN_TIER_AVX512 && gatun__is_tiny(desc->seq_k, lanes, desc->head_dim, desc->head_dim_v);
     return tiny ? GATUN_KERNEL_TINY : GATUN_KERNEL_GENERAL;
 }
@@ -92,7 +94,8 @@ static void cut_keys(const gatun_attention_desc *desc, gatun__attention_plan *pl
 }
 
 void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_attention_desc *desc, int32_t tier,
-    int32_t block_lanes, int32_t threads, const gatun__caches *caches, const gatun__plan_choices *choices) {
+    int has_bf16, int32_t block_lanes, int32_t threads, const gatun__caches *caches,
+    const gatun__plan_choices *choices) {
     plan->threads = threads;
     plan->copy = GATUN_COPY_NONE;
     plan->copy_bytes = 0;
@@ -111,7 +114,8 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     const int64_t kv_bytes = gatun__dtype_bytes(desc->kv_dtype);
     const int64_t block_bytes = block_lanes * (desc->head_dim + desc->head_dim_v) * (int64_t)sizeof(float);
     const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * kv_bytes;
-    plan->kernel = kernel_of(desc, tier, lanes);
+    plan->kernel = kernel_of(desc, tier, has_bf16, lanes);
+    const int packs = plan->kernel == GATUN_KERNEL_BF16; /* each task all keys and values that it needs */
     /* Not worth it for few queries, which read all once or twice, the first ones under a causal mask less of it. */
     const int square_causal = desc->causal != GATUN_CAUSAL_NONE && desc->seq_k <= desc->seq_q;
     if (plan->kernel == GATUN_KERNEL_GENERAL && row_blocks >= (square_causal ? 32 : 8) &&
@@ -125,7 +129,8 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
      * its task has time to prefetch for the next one where keys and values of the call exceed L2. */
     const int exceeds_l2 = (double)desc->batch * (double)desc->kv_heads * (double)head_bytes > (double)caches->l2 / 2;
-    if (square_causal && group == 1 && exceeds_l2 && row_blocks <= 4 && row_blocks * block_bytes > caches->l1d * 3 / 4)
+    if (!packs && square_causal && group == 1 && exceeds_l2 && row_blocks <= 4 &&
+        row_blocks * block_bytes > caches->l1d * 3 / 4)
         most = 1;
     int64_t blocks = most < row_blocks ? most : row_blocks;
     if (blocks * block_bytes > caches->l2 / 3)
@@ -136,7 +141,8 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     const int64_t heads = desc->batch * desc->kv_heads;
     const int fits_l2 = head_bytes <= caches->l2 / 2;
     while (plan->threads > 1 && blocks > 1 &&
-           heads * gatun__divide_up(row_blocks, blocks) < (fits_l2 && blocks > 2 ? 16 : 4) * (int64_t)plan->threads)
+           heads * gatun__divide_up(row_blocks, blocks) <
+               (fits_l2 && blocks > 2 && !packs ? 16 : 4) * (int64_t)plan->threads)
         blocks--;
     if (choices != NULL) {
         blocks = choices->blocks;
@@ -164,6 +170,11 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
         plan->copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan->blocks, (int32_t)desc->head_dim,
                                (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
                                plan->copy == GATUN_COPY_TILES ? kv_bytes : 0);
+    if (packs) {
+        const int64_t bytes = gatun__attention_bf16_scratch_bytes(
+            block_lanes, plan->blocks, (int32_t)desc->head_dim, (int32_t)desc->head_dim_v);
+        plan->scratch_bytes = bytes > plan->scratch_bytes ? bytes : plan->scratch_bytes;
+    }
     plan->parts_offset = plan->workspace_bytes = plan->scratch_bytes * plan->threads;
     cut_keys(desc, plan);
 }
@@ -193,4 +204,17 @@ int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int3
            + 2 * aligned(lanes * f)                                    /* their rescaling */
            + aligned(lanes * GATUN__TILE_KEYS * f)                     /* which scores are live */
            + biases + copies + blocks * per_block;
+}
+
+int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v) {
+    const int64_t lanes = block_lanes, pairs = (head_dim + 1) / 2, f = sizeof(float), beyond = 16;
+    const int64_t per_block = aligned(lanes * pairs * f) + aligned(lanes * head_dim_v * f) /* queries, output */
+                              + 3 * aligned(lanes * f);                                    /* limits, maxima, sums */
+    return aligned(lanes * GATUN__TILE_KEYS * f)                                           /* scores */
+           + 2 * aligned(lanes * GATUN__TILE_KEYS / 2 * f)                                 /* probs of two items */
+           + 2 * aligned(lanes * f)                                                        /* their rescaling */
+           + 2 * aligned((GATUN__TILE_KEYS / 2 * (int64_t)head_dim_v + beyond) * f)        /* values of two tiles */
+           + aligned((GATUN__TILE_KEYS * pairs + beyond) * f)                              /* keys */
+           + aligned(lanes * head_dim * f) /* queries that become pairs */
+           + blocks * per_block;
 }

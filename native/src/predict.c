@@ -94,7 +94,7 @@ static double decode_cycles(const gatun_attention_desc *d, double products) {
 double gatun__attention_predict(const gatun_attention_desc *d, const gatun__attention_plan *plan, int32_t tier) {
     const costs *c = costs_of(tier);
     const double flops = gatun__attention_flops(d);
-    if (c == NULL || flops == 0)
+    if (c == NULL || flops == 0 || plan->kernel == GATUN_KERNEL_BF16)
         return NAN;
     const double heads = (double)d->batch * (double)d->kv_heads;
     const double useful = flops / (2 * FMAS_A_CYCLE * c->lanes);

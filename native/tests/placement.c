@@ -180,7 +180,8 @@ void placement_strides(gatun_attention_desc *d, const problem *p, layout kind, r
 gatun_attention_desc default_desc(const problem *p) {
     bool biased = p->alibi_slopes != NULL || p->relative_table != NULL;
     gatun_attention_desc d = {.struct_size = sizeof d,
-        .flags = (p->scaled ? GATUN_ATTENTION_SCALE : 0) | (biased ? GATUN_ATTENTION_BIASED : 0),
+        .flags = (p->scaled ? GATUN_ATTENTION_SCALE : 0) | (biased ? GATUN_ATTENTION_BIASED : 0) |
+                 (reference_of_bf16 ? GATUN_ATTENTION_BF16 : 0),
         .dtype = GATUN_DTYPE_F32,
         .kv_dtype = GATUN_DTYPE_F32,
         .causal = p->causal,

@@ -7,6 +7,8 @@
 
 #include "harness.h"
 
+bool reference_of_bf16;
+
 static int64_t keys_of(const problem *p, int64_t b) {
     return p->key_lengths != NULL ? p->key_lengths[b] : p->seq_k;
 }
@@ -189,12 +191,22 @@ static double score_error(const problem *p, const row_bound *row) {
     return constant * 0x1p-24 * row->score;
 }
 
+/*
+ * With products of bf16 an element is rounded by at most 2^-8 of itself: two of them, and what is left to 0.008, for scores
+ * (queries and keys) and for the output (probs and values); and tiles are added up in float.
+ */
+static double bf16_error(const row_bound *row, double times_score) {
+    return reference_of_bf16 ? 0.008 * times_score + (double)row->keys * 0x1p-31 : 0;
+}
+
 double bound_out(const problem *p, const row_bound *row) {
-    return (2e-6 + score_error(p, row)) * row->value + (double)row->keys * 0x1p-150 + 0x1p-149;
+    const double of_bf16 =
+        bf16_error(row, 1 + row->score) * row->value + (reference_of_bf16 ? (double)row->keys * 0x1p-126 : 0);
+    return of_bf16 + (2e-6 + score_error(p, row)) * row->value + (double)row->keys * 0x1p-150 + 0x1p-149;
 }
 
 double bound_lse(const problem *p, const row_bound *row) {
-    return 1e-5 + 1e-6 * fabs(row->lse) + score_error(p, row);
+    return 1e-5 + 1e-6 * fabs(row->lse) + score_error(p, row) + bf16_error(row, row->score);
 }
 
 bool row_overflows(const row_bound *row) {

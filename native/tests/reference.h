@@ -37,6 +37,9 @@ typedef struct row_bound {
     int64_t keys;   /* that the row attends to, those with a score of -inf not counted */
 } row_bound;
 
+/* Descriptors of problems have GATUN_ATTENTION_BF16, and bounds are those of products of bf16. */
+extern bool reference_of_bf16;
+
 typedef struct expected {
     double *out;
     row_bound *row; /* [batch][seq_q][heads] */

@@ -24,6 +24,7 @@ extern const test_case packed_weights_tests[];
 extern const test_case rows_tests[];
 extern const test_case rows_refused_tests[];
 extern const test_case tables_tests[];
+extern const test_case attention_bf16_tests[];
 extern const test_case ragged_tests[];
 extern const test_case bias_tests[];
 extern const test_case rotary_tests[];

@@ -97,7 +97,7 @@ static const bad_member bad_members[] = {
     BAD(struct_size, 0, GATUN_E_VERSION),
     BAD(struct_size, 4, GATUN_E_VERSION),
     BAD(struct_size, UINT32_MAX, GATUN_E_VERSION),
-    BAD(flags, 16, GATUN_E_INVALID),
+    BAD(flags, 32, GATUN_E_INVALID),
     BAD(flags, INT64_C(0x80000000), GATUN_E_INVALID),
     BAD(causal, -1, GATUN_E_INVALID),
     BAD(causal, 3, GATUN_E_INVALID),

@@ -57,6 +57,12 @@ MAYBE_UNLISTED static void test_attention_tiny_f32(gatun_context *context) {
     check_attention(context, new_problem(2, 3, 3, 16, 16, 32, GATUN_CAUSAL_BOTTOM_RIGHT), GATUN_KERNEL_TINY);
 }
 
+MAYBE_UNLISTED static void test_attention_bf16(gatun_context *context) {
+    reference_of_bf16 = true;
+    check_attention(context, new_problem(1, 4, 2, 60, 300, 40, GATUN_CAUSAL_BOTTOM_RIGHT), GATUN_KERNEL_BF16);
+    reference_of_bf16 = false;
+}
+
 enum { ROWS = 5, DIM = 53 };
 
 typedef struct rows_case {
@@ -407,7 +413,7 @@ static double counted_peak(int64_t steps, float io[2]) {
 
 /* ---- the list itself ---- */
 
-/* Every tier has every kernel but the peak of bf16 and the tiny one, which the plan chooses where it is. */
+/* Every tier has every kernel but those of bf16 and the tiny one, which the plan chooses where it is. */
 static void complete(void) {
     int32_t tiers[MAX_TIERS];
     const int count = test_tiers(tiers);

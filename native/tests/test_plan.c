@@ -19,7 +19,7 @@ static const gatun__caches caches = {48 * KIB, 2 * MIB, 32 * MIB};
 static gatun__attention_plan make_plan(const gatun_attention_desc *desc, int32_t tier, int32_t block_lanes,
     int32_t threads, const gatun__caches *sizes, const gatun__plan_choices *choices) {
     gatun__attention_plan plan;
-    gatun__attention_plan_to(&plan, desc, tier, block_lanes, threads, sizes, choices);
+    gatun__attention_plan_to(&plan, desc, tier, tier == GATUN_TIER_AVX512, block_lanes, threads, sizes, choices);
     return plan;
 }
 
@@ -122,6 +122,8 @@ static gatun_attention_desc random_desc(rng *random) {
     desc.max_threads = (int32_t)rng_below(random, 4);
     if (rng_below(random, 3) == 0)
         desc.flags |= GATUN_ATTENTION_BIASED;
+    if (rng_below(random, 3) == 0)
+        desc.flags |= GATUN_ATTENTION_BF16;
     return desc;
 }
 
@@ -183,7 +185,10 @@ static void invariants(void) {
             (int)tiers[i].tier);
 
         const double share = gatun__attention_predict(&desc, &plan, tiers[i].tier);
-        const bool known = tiers[i].tier >= GATUN_TIER_AVX2 && gatun__attention_flops(&desc) > 0;
+        CHECK(plan.kernel != GATUN_KERNEL_BF16 || tiers[i].tier == GATUN_TIER_AVX512, "tier %d has no bf16 kernel",
+            (int)tiers[i].tier);
+        const bool known =
+            tiers[i].tier >= GATUN_TIER_AVX2 && gatun__attention_flops(&desc) > 0 && plan.kernel != GATUN_KERNEL_BF16;
         CHECK(known ? share > 0 && share <= 1 : isnan(share), "the prediction is %g", share);
     }
     test_note("%s", "");
@@ -363,6 +368,19 @@ static void kernels(void) {
     /* decode comes first: it decides bits */
     desc = shape(1, 1, 1, 4, 16, 32);
     CHECK(kernel_of(&desc) == GATUN_KERNEL_DECODE, "4 rows and 16 keys: kernel %d", (int)kernel_of(&desc));
+    desc = shape(2, 4, 2, 5, 17, 64);
+    CHECK(kernel_of(&desc) == GATUN_KERNEL_GENERAL, "5 rows: kernel %d", (int)kernel_of(&desc));
+    desc.flags |= GATUN_ATTENTION_BF16;
+    CHECK(kernel_of(&desc) == GATUN_KERNEL_BF16, "5 rows in bf16: kernel %d", (int)kernel_of(&desc));
+    CHECK(make_plan(&desc, GATUN_TIER_AVX2, 24, 1, &caches, NULL).kernel == GATUN_KERNEL_GENERAL, "bf16 on avx2");
+    desc.flags |= GATUN_ATTENTION_BIASED;
+    CHECK(kernel_of(&desc) == GATUN_KERNEL_GENERAL, "biases in bf16: kernel %d", (int)kernel_of(&desc));
+    desc = shape(2, 4, 2, 5, 16, 64);
+    desc.flags |= GATUN_ATTENTION_BF16;
+    CHECK(kernel_of(&desc) != GATUN_KERNEL_BF16, "16 keys in bf16");
+    desc = shape(2, 4, 2, 4, 17, 64);
+    desc.flags |= GATUN_ATTENTION_BF16;
+    CHECK(kernel_of(&desc) == GATUN_KERNEL_DECODE, "4 rows in bf16: kernel %d", (int)kernel_of(&desc));
 
     static const struct {
         int64_t heads, seq_q, seq_k, head_dim, head_dim_v;

@@ -51,7 +51,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define LANES (VW * QV)
+#include "attention_lanes.h"
+
 /* One copy of the code per number of vectors in use. */
 #if QV == 1
 #define EACH_VECTORS(code) code(1)
@@ -62,25 +63,10 @@
 #else
 #define EACH_VECTORS(code) code(1) code(2) code(3) code(4)
 #endif
-#define INLINE static inline __attribute__((always_inline))
 
 /* Bytes of an element of keys and values where they lie. */
 enum { KV_BYTES = sizeof *((gatun__attention_task *)NULL)->k };
 
-typedef struct block_state {
-    float *q;       /* [head_dim][LANES] */
-    float *out;     /* [head_dim_v][LANES] */
-    float *maximum; /* [LANES], of scores */
-    float *sum;     /* [LANES] */
-    int32_t *limit; /* [LANES], the end of the lane's key_range */
-    double *merged_out, *merged_sum;
-    float *merged_maximum;
-    int64_t lane_begin;
-    int32_t lanes;       /* of LANES */
-    int32_t vectors;     /* that hold a lane */
-    int32_t limit_least; /* over the lanes */
-    int32_t limit_most;
-} block_state;
 #include "attention_scores_f32.h"
 #include "attention_values_f32.h"
 

@@ -185,6 +185,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_KERNEL_TINY() {
         return GATUN_KERNEL_TINY;
     }
+    private static final int GATUN_KERNEL_BF16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_KERNEL_BF16 3
+     * }
+     */
+    public static int GATUN_KERNEL_BF16() {
+        return GATUN_KERNEL_BF16;
+    }
     private static final int GATUN_COPY_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -2613,6 +2622,15 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ATTENTION_BIASED() {
         return GATUN_ATTENTION_BIASED;
+    }
+    private static final int GATUN_ATTENTION_BF16 = (int)16L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_BF16 16
+     * }
+     */
+    public static int GATUN_ATTENTION_BF16() {
+        return GATUN_ATTENTION_BF16;
     }
     private static final int GATUN_FEATURE_VNNI = (int)1L;
     /**

@@ -64,7 +64,9 @@ public record AttentionPlan(
     /** At most four query rows, as in decoding: lanes of a vector are elements of a head. */
     DECODE,
     /** A task is one vector of queries and a few keys, in registers. */
-    TINY;
+    TINY,
+    /** As {@link #GENERAL}, with products of bfloat16 ({@link AttentionSpec#bfloat16Products}). */
+    BF16;
 
     private final String text = name().toLowerCase(Locale.ROOT).replace('_', '-');
 

@@ -129,7 +129,7 @@ class AttentionPlanTest {
   @Test
   void names() {
     assertEquals(
-        List.of("general", "decode", "tiny"),
+        List.of("general", "decode", "tiny", "bf16"),
         List.of(Kernel.values()).stream().map(Kernel::toString).toList());
   }
 }

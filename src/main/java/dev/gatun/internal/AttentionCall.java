@@ -156,7 +156,8 @@ public final class AttentionCall implements AutoCloseable {
     gatun_attention_desc.flags(
         desc,
         (scale.isPresent() ? gatun_h.GATUN_ATTENTION_SCALE() : 0)
-            | (extended ? gatun_h.GATUN_ATTENTION_BIASED() : 0));
+            | (extended ? gatun_h.GATUN_ATTENTION_BIASED() : 0)
+            | (spec.bfloat16Products() ? gatun_h.GATUN_ATTENTION_BF16() : 0));
     gatun_attention_desc.dtype(desc, gatun_h.GATUN_DTYPE_F32());
     gatun_attention_desc.kv_dtype(desc, gatun_h.GATUN_DTYPE_F32());
     gatun_attention_desc.causal(desc, code(spec.causal()));
@@ -205,6 +206,19 @@ public final class AttentionCall implements AutoCloseable {
 
   private void ragged(int flag) {
     extended = true;
+    addFlag(flag);
+  }
+
+  /**
+   * Lets products be those of bfloat16, as {@link AttentionSpec#bfloat16Products} does, where the
+   * caller's other products are no more exact.
+   */
+  public AttentionCall bfloat16Products() {
+    addFlag(gatun_h.GATUN_ATTENTION_BF16());
+    return this;
+  }
+
+  private void addFlag(int flag) {
     gatun_attention_desc.flags(desc, gatun_attention_desc.flags(desc) | flag);
   }
 
@@ -396,12 +410,16 @@ public final class AttentionCall implements AutoCloseable {
 
   /** Names of kernels by tier: an event costs no string. */
   private static String[][] kernelNames() {
-    String[] operations = {"attention_f32_", "attention_decode_f32_", "attention_tiny_f32_"};
+    String[] operations = {
+      "attention_f32_", "attention_decode_f32_", "attention_tiny_f32_", "attention_bf16_"
+    };
     String[][] names = new String[operations.length][Tier.values().length];
     for (Tier tier : Tier.values()) {
       for (AttentionPlan.Kernel kernel : AttentionPlan.Kernel.values()) {
         names[kernel.ordinal()][tier.ordinal()] =
-            operations[kernel.ordinal()].concat(tier.toString());
+            operations[kernel.ordinal()]
+                .concat(tier.toString())
+                .concat(kernel == AttentionPlan.Kernel.BF16 ? "bf16" : "");
       }
     }
     return names;
@@ -463,6 +481,9 @@ public final class AttentionCall implements AutoCloseable {
     }
     if (code == gatun_h.GATUN_KERNEL_TINY()) {
       return AttentionPlan.Kernel.TINY;
+    }
+    if (code == gatun_h.GATUN_KERNEL_BF16()) {
+      return AttentionPlan.Kernel.BF16;
     }
     throw new GatunException("libgatun plans an unknown kernel, number " + code, null);
   }

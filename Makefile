@@ -93,7 +93,7 @@ bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $
 	  || echo "gatun: DJL's PyTorch cannot be had, see target/djl.log; its rows will say that it is not there" >&2; } && \
 	$(mvn) $(with-benchmarks) -q -P$$profiles $(bench-mode)
 
-bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,memory,embedding,encoder,gc,jmh)
+bench: ## Gatun and its peers, in target/bench (QUICK=1: some minutes; STEPS=c,peers,memory,embedding,products,encoder,gc,jmh)
 	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-classes
 
 bench-jmh: ## a call from Java against one from C, by JMH, in target/bench (QUICK=1: a look)

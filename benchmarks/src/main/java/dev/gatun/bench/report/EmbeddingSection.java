@@ -62,7 +62,7 @@ final class EmbeddingSection {
       page.line("");
     }
     if (!rows.reasons().isEmpty()) {
-      page.line("Not timed: %s.", String.join("; ", rows.reasons()));
+      page.line("%s", "Not timed: " + String.join("; ", rows.reasons()) + ".");
     }
   }
 

@@ -61,6 +61,7 @@ public final class Report {
         "From token ids to the normalized vector. float[] is the same native code with an array"
             + " between any two layers.");
     new EmbeddingSection(results.rows("embedding"), page).formats();
+    new ProductSection(results.rows("products"), page).products();
     models.model(
         results.rows("encoder"),
         "The base encoder of \"Attention Is All You Need\"",

@@ -57,6 +57,12 @@ class ReportTest {
             "| gatun INT8 | 1.80 (1.80 … 1.80) | 1.80 (1.80 … 1.80) | onnxruntime-q |",
             " | 0.99902 / 1.0000000 | 0.900 |",
             "Not timed: langchain4j: no text has so few tokens (1).",
+            "### llama1b, rows",
+            "| gatun INT8 | 105.17 µs, 101 GB/s | 420.69 µs, 90 % (90 … 90) | ",
+            "| gatun F32 | 1.20 (1.20 … 1.20) openblas | ",
+            "| gatun BF16 | 1.20 (1.20 … 1.20) onednn | ",
+            "- openblas F32: Cooperlake",
+            "Not timed: mkl F32: mkl-: its jar is not there; make bench fetches it; mkl BF16: ",
             "| 16384 |",
             "java-scalar: not measured, its process was ended after 900 s (8192, 16384, 16384"
                 + " causal).")) {

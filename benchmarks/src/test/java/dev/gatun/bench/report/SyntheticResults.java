@@ -2,10 +2,12 @@ package dev.gatun.bench.report;
 
 import dev.gatun.bench.measure.Json;
 import dev.gatun.bench.measure.Point;
+import dev.gatun.bench.measure.Products;
 import dev.gatun.bench.measure.Quartiles;
 import dev.gatun.bench.measure.Series;
 import dev.gatun.bench.measure.Shape;
 import dev.gatun.bench.peer.PeerSpec;
+import dev.gatun.bench.peer.ProductPeers;
 import dev.gatun.bench.run.Comparison;
 import dev.gatun.bench.run.Environment;
 import dev.gatun.bench.run.MemoryRun;
@@ -181,6 +183,31 @@ public final class SyntheticResults {
     return rows;
   }
 
+  private static List<Object> products() {
+    List<Object> rows = new ArrayList<>();
+    for (Products products : Products.ALL) {
+      for (int count : Products.ROWS) {
+        for (String peer : ProductPeers.NAMES) {
+          Map<String, Object> row = new LinkedHashMap<>();
+          row.put("products", products.name());
+          row.put("rows", count);
+          row.put("operations", products.operations(count));
+          row.put("threads", 1);
+          row.put("peer", peer);
+          if (peer.startsWith("mkl")) {
+            row.put("missing", "mkl-: its jar is not there; make bench fetches it");
+          } else {
+            row.put("note", peer.startsWith("gatun") ? "tier avx512" : "Cooperlake");
+            double share = peer.startsWith("gatun") ? 0.9 : 0.75;
+            row.putAll(series(products.operations(count) / PEAK / share * 1e9, PEAK));
+          }
+          rows.add(row);
+        }
+      }
+    }
+    return rows;
+  }
+
   public static Map<String, Object> make() {
     Random random = new Random(5);
     List<Object> peers = new ArrayList<>();
@@ -222,6 +249,7 @@ public final class SyntheticResults {
     results.put("peers", peers);
     results.put("memory", memory);
     results.put("embedding", embedding());
+    results.put("products", products());
     return results;
   }
 

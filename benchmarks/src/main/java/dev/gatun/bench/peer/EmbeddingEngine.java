@@ -8,12 +8,13 @@ import dev.gatun.WeightFormat;
 import dev.gatun.bench.measure.Peer;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
+import dev.langchain4j.data.segment.TextSegment;
+import dev.langchain4j.model.embedding.onnx.AbstractInProcessEmbeddingModel;
+import dev.langchain4j.model.embedding.onnx.OnnxBertBiEncoder;
+import dev.langchain4j.model.embedding.onnx.PoolingMode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.lang.invoke.MethodHandle;
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.MethodType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Executor;
@@ -157,42 +158,48 @@ public abstract class EmbeddingEngine implements AutoCloseable {
 
   // ---- LangChain4j ---------------------------------------------------------------------------
 
-  /** LangChain4j's class, from texts: its tokenizer is part of every call. */
+  /**
+   * LangChain4j's class, from texts: its tokenizer is part of every call. By itself it leaves the
+   * number of ONNX Runtime's threads to that; here it gets sessions that have as many as all others
+   * have: one text is computed by all of them, texts of a batch side by side, as it does.
+   */
   public static final class LangChain4j extends EmbeddingEngine {
     /** Its tokenizer's file says so, and nothing changes it. */
     private static final int MOST_TOKENS = 128;
 
     private final ExecutorService executor;
-    private final MethodHandle embedAll;
-    private final MethodHandle segment;
-    private final MethodHandle content;
-    private final MethodHandle toVector;
+    private final Model single;
+    private final Model batches;
 
-    public LangChain4j(String model, int threads) throws IOException {
-      executor = threads == 1 ? null : Executors.newFixedThreadPool(threads);
-      Executor runs = threads == 1 ? Runnable::run : executor;
-      try {
-        Class<?> type = Class.forName(model);
-        Class<?> segments = Class.forName("dev.langchain4j.data.segment.TextSegment");
-        Class<?> response = Class.forName("dev.langchain4j.model.output.Response");
-        Class<?> embedding = Class.forName("dev.langchain4j.data.embedding.Embedding");
-        MethodHandles.Lookup lookup = MethodHandles.publicLookup();
-        Object made = type.getConstructor(Executor.class).newInstance(runs);
-        embedAll =
-            lookup
-                .findVirtual(type, "embedAll", MethodType.methodType(response, List.class))
-                .bindTo(made);
-        segment =
-            lookup.findStatic(segments, "from", MethodType.methodType(segments, String.class));
-        content = lookup.findVirtual(response, "content", MethodType.methodType(Object.class));
-        toVector = lookup.findVirtual(embedding, "vector", MethodType.methodType(float[].class));
-      } catch (ReflectiveOperationException e) {
-        throw new IOException(model + ": " + e, e);
+    private static final class Model extends AbstractInProcessEmbeddingModel {
+      private final OrtSession session;
+      private final OnnxBertBiEncoder encoder;
+
+      Model(String name, int threads, Executor executor) throws IOException {
+        super(executor);
+        session = Onnx.open(name + ".onnx", threads);
+        try (InputStream tokenizer =
+            ClassLoader.getSystemResourceAsStream(name + "-tokenizer.json")) {
+          encoder =
+              new OnnxBertBiEncoder(
+                  OrtEnvironment.getEnvironment(), session, tokenizer, PoolingMode.MEAN);
+        }
+      }
+
+      @Override
+      protected OnnxBertBiEncoder model() {
+        return encoder;
       }
     }
 
-    private List<Object> segments(List<EmbeddingTexts.Text> batch) {
-      List<Object> segments = new ArrayList<>();
+    public LangChain4j(String name, int threads) throws IOException {
+      executor = threads == 1 ? null : Executors.newFixedThreadPool(threads);
+      single = new Model(name, threads, Runnable::run);
+      batches = threads == 1 ? single : new Model(name, 1, executor);
+    }
+
+    private static List<TextSegment> segments(List<EmbeddingTexts.Text> batch) {
+      List<TextSegment> segments = new ArrayList<>();
       for (EmbeddingTexts.Text text : batch) {
         if (text.text() == null) {
           throw new UnsupportedOperationException("no text has so few tokens");
@@ -201,56 +208,48 @@ public abstract class EmbeddingEngine implements AutoCloseable {
           throw new UnsupportedOperationException(
               "it cuts every text at %d tokens".formatted(MOST_TOKENS));
         }
-        segments.add(call(segment, text.text()));
+        segments.add(TextSegment.from(text.text()));
       }
       return segments;
     }
 
-    private static Object call(MethodHandle handle, Object argument) {
-      try {
-        return handle.invoke(argument);
-      } catch (RuntimeException | Error e) {
-        throw e;
-      } catch (Throwable e) {
-        throw new IllegalStateException(e);
-      }
-    }
-
-    private List<float[]> embed(List<Object> segments) {
-      List<float[]> vectors = new ArrayList<>();
-      for (Object each : (List<?>) call(content, call(embedAll, segments))) {
-        vectors.add((float[]) call(toVector, each));
-      }
-      return vectors;
-    }
-
     @Override
     public EmbeddingPeer peer(List<EmbeddingTexts.Text> batch) {
-      List<Object> segments = segments(batch);
+      List<TextSegment> segments = segments(batch);
+      Model model = segments.size() == 1 ? single : batches;
       return new EmbeddingPeer("langchain4j") {
         @Override
         public void calls(long n) {
           for (long i = 0; i < n; i++) {
-            embed(segments);
+            model.embedAll(segments);
           }
         }
 
         @Override
         public float[] vector() {
-          return embed(segments).getFirst();
+          return model.embedAll(segments).content().getFirst().vector();
         }
       };
     }
 
+    /** A text that is too long is cut as by the others. */
     @Override
     public float[] vector(EmbeddingTexts.Text text) {
-      return embed(List.of(call(segment, text.text()))).getFirst();
+      return single.embed(text.text()).content().vector();
     }
 
     @Override
     public void close() {
       if (executor != null) {
         executor.shutdown();
+      }
+      try {
+        single.session.close();
+        if (batches != single) {
+          batches.session.close();
+        }
+      } catch (OrtException e) {
+        throw OnnxPeer.failed(e);
       }
     }
   }

@@ -37,17 +37,17 @@ final class EmbeddingSection {
     }
     page.heading(
         "all-MiniLM-L6-v2 in each format",
-        "From token ids to normalized vectors; langchain4j from texts, so that its time has its"
-            + " tokenizer's in it, and with ONNX Runtime 1.26.0. Numbers are tokens, or texts ×"
-            + " tokens; mixed are 4 to 128. Every contestant is a process of its own, and they are"
-            + " timed in turn, block by block of calls. Gatun takes a batch as it is; ONNX Runtime"
-            + " gets it padded or text by text, whichever is faster in that case, and writes into"
-            + " memory that is used again. -q is LangChain4j's int8 file. Of ONNX Runtime 1.26.0"
-            + " and 1.28.0 a cell is of the faster, which it names. Accuracy is that of %s, each"
-            + " text alone: cosine to the vector of ONNX Runtime 1.26.0 on the fp32 file (median,"
-            + " worst), and how many of the ten nearest texts are the same. The texts: sentences of"
-            + " twelve languages, alone and two or three together, and paragraphs of this project's"
-            + " documents.",
+        "From token ids to normalized vectors; langchain4j is its class, from texts, so that its"
+            + " time has its tokenizer's in it, with a session of ONNX Runtime 1.26.0 of so many"
+            + " threads. Numbers are tokens, or texts × tokens; mixed are 4 to 128. Every"
+            + " contestant is a process of its own, and they are timed in turn, block by block of"
+            + " calls. Gatun takes a batch as it is; ONNX Runtime gets it padded or text by text,"
+            + " whichever is faster in that case, and writes into memory that is used again. -q is"
+            + " LangChain4j's int8 file. Of ONNX Runtime 1.26.0 and 1.28.0 a cell is of the faster,"
+            + " which it names. Accuracy is that of %s, each text alone: cosine to the vector of"
+            + " ONNX Runtime 1.26.0 on the fp32 file (median, worst), and how many of the ten"
+            + " nearest texts are the same. The texts: sentences of twelve languages, alone and two"
+            + " or three together, and paragraphs of this project's documents.",
         texts());
     for (int threads : rows.threads()) {
       page.line("### %s", threads == 1 ? "One thread" : threads + " threads");

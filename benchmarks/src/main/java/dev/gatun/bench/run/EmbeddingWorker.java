@@ -37,15 +37,8 @@ public final class EmbeddingWorker implements BlockServer.Work {
     return switch (name) {
       case "onnxruntime" -> new EmbeddingEngine.Onnx("all-minilm-l6-v2.onnx", threads);
       case "onnxruntime-q" -> new EmbeddingEngine.Onnx("all-minilm-l6-v2-q.onnx", threads);
-      case "langchain4j" ->
-          new EmbeddingEngine.LangChain4j(
-              "dev.langchain4j.model.embedding.onnx.allminilml6v2.AllMiniLmL6V2EmbeddingModel",
-              threads);
-      case "langchain4j-q" ->
-          new EmbeddingEngine.LangChain4j(
-              "dev.langchain4j.model.embedding.onnx.allminilml6v2q"
-                  + ".AllMiniLmL6V2QuantizedEmbeddingModel",
-              threads);
+      case "langchain4j" -> new EmbeddingEngine.LangChain4j("all-minilm-l6-v2", threads);
+      case "langchain4j-q" -> new EmbeddingEngine.LangChain4j("all-minilm-l6-v2-q", threads);
       default ->
           new EmbeddingEngine.Gatun(
               WeightFormat.valueOf(name.substring("gatun ".length())), threads);

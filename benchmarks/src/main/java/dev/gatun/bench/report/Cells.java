@@ -44,6 +44,17 @@ final class Cells {
         ratio.q3());
   }
 
+  /** How many times as fast; in bold where it is slower. */
+  static String fasterThan(Quartiles ratio) {
+    String median = String.format(Locale.ROOT, "%.2f", ratio.median());
+    return String.format(
+        Locale.ROOT,
+        "%s (%.2f … %.2f)",
+        ratio.median() < 1 ? "**" + median + "**" : median,
+        ratio.q1(),
+        ratio.q3());
+  }
+
   static String share(double part) {
     return String.format(Locale.ROOT, part < 0.0995 ? "%.1f %%" : "%.0f %%", part * 100);
   }

@@ -56,10 +56,12 @@ public final class Report {
     gatun.javaAndC();
     gatun.c(results.rows("c"));
     models.model(
-        results.rows("embedding"),
+        results.rows("embedding").stream().filter(row -> row.containsKey("ratio")).toList(),
         "all-MiniLM-L6-v2, one text",
         "From token ids to the normalized vector. float[] is the same native code with an array"
             + " between any two layers.");
+    new EmbeddingSection(results.rows("embedding"), page).formats();
+    new ProductSection(results.rows("products"), page).products();
     models.model(
         results.rows("encoder"),
         "The base encoder of \"Attention Is All You Need\"",

@@ -4,6 +4,7 @@ import dev.gatun.bench.measure.Alternation;
 import dev.gatun.bench.measure.CoreContention;
 import dev.gatun.bench.measure.Json;
 import dev.gatun.bench.measure.Peer;
+import dev.gatun.bench.measure.Rotation;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -12,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.BiFunction;
+import java.util.function.DoublePredicate;
 
 /** What comparisons of whole models have in common: a row, and a file of rows. */
 final class ModelComparison {
@@ -62,5 +64,67 @@ final class ModelComparison {
       rows.addAll(run.apply(tokens, effort));
     }
     Json.write(Path.of(args[0]), rows);
+  }
+
+  /**
+   * Times all workers in turn on one case.
+   *
+   * @return a row for each, with its samples or the reason why there are none
+   */
+  static List<Map<String, Object>> rotate(
+      List<WorkerProcess> workers,
+      String what,
+      Alternation.Effort effort,
+      int threads,
+      DoublePredicate spend) {
+    Map<String, Rotation.Result> results = new LinkedHashMap<>();
+    List<WorkerProcess> ready = new ArrayList<>();
+    for (WorkerProcess worker : workers) {
+      try {
+        worker.prepare(what);
+        ready.add(worker);
+      } catch (Rotation.Failure e) {
+        results.put(worker.name(), new Rotation.Result(null, e.getMessage()));
+      }
+    }
+    results.putAll(
+        Rotation.of(ready, effort, () -> rest(threads > 1 ? Comparison.REST_MILLIS : 0), spend));
+    List<Map<String, Object>> rows = new ArrayList<>();
+    for (WorkerProcess worker : workers) {
+      Rotation.Result result = results.get(worker.name());
+      Map<String, Object> row = new LinkedHashMap<>();
+      row.put("threads", threads);
+      row.put("peer", worker.name());
+      if (result.series() == null) {
+        row.put("missing", result.missing());
+      } else {
+        row.put("note", worker.note());
+        row.putAll(result.series().toMap());
+      }
+      rows.add(row);
+      System.err.printf(
+          Locale.ROOT,
+          "%-12s ×%d %-22s %s%n",
+          what,
+          threads,
+          worker.name(),
+          result.series() == null
+              ? "not timed: " + result.missing()
+              : "%.3f ms (%.3f … %.3f) %s"
+                  .formatted(
+                      result.series().nanos().median() / 1e6,
+                      result.series().nanos().q1() / 1e6,
+                      result.series().nanos().q3() / 1e6,
+                      worker.note()));
+    }
+    return rows;
+  }
+
+  private static void rest(long millis) {
+    try {
+      Thread.sleep(millis);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
   }
 }

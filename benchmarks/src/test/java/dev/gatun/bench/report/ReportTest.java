@@ -53,6 +53,16 @@ class ReportTest {
                 + " 80.0 %~ (79.2 % … 80.8 %) | 2 of 22 | 9.0e-08 |",
             "| onnxruntime-gqa | is always causal |",
             "| djl-pytorch | its process ended with exit code 134: terminate called |",
+            "| onnxruntime-q | 6.32 ms (6.31 ms … 6.33 ms) [1.28.0] | ",
+            "| gatun INT8 | 1.80 (1.80 … 1.80) | 1.80 (1.80 … 1.80) | onnxruntime-q |",
+            " | 0.99902 / 1.0000000 | 0.900 |",
+            "Not timed: langchain4j: no text has so few tokens (1).",
+            "### llama1b, rows",
+            "| gatun INT8 | 105.17 µs, 101 GB/s | 420.69 µs, 90 % (90 … 90) | ",
+            "| gatun F32 | 1.20 (1.20 … 1.20) openblas | ",
+            "| gatun BF16 | 1.20 (1.20 … 1.20) onednn | ",
+            "- openblas F32: Cooperlake",
+            "Not timed: mkl F32: mkl-: its jar is not there; make bench fetches it; mkl BF16: ",
             "| 16384 |",
             "java-scalar: not measured, its process was ended after 900 s (8192, 16384, 16384"
                 + " causal).")) {

@@ -2,9 +2,12 @@ package dev.gatun.bench.report;
 
 import dev.gatun.bench.measure.Json;
 import dev.gatun.bench.measure.Point;
+import dev.gatun.bench.measure.Products;
 import dev.gatun.bench.measure.Quartiles;
+import dev.gatun.bench.measure.Series;
 import dev.gatun.bench.measure.Shape;
 import dev.gatun.bench.peer.PeerSpec;
+import dev.gatun.bench.peer.ProductPeers;
 import dev.gatun.bench.run.Comparison;
 import dev.gatun.bench.run.Environment;
 import dev.gatun.bench.run.MemoryRun;
@@ -16,6 +19,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.IntStream;
 
 /** Results as a full run has them, with made-up numbers: for the tests of reports and plots. */
 public final class SyntheticResults {
@@ -132,6 +136,78 @@ public final class SyntheticResults {
     };
   }
 
+  private static Map<String, Object> series(double nanos, double roof) {
+    return new Series(
+            IntStream.range(0, 7)
+                .mapToObj(i -> new Series.Sample(nanos * (1 + 0.001 * i), Series.Quiet.YES, roof))
+                .toList())
+        .toMap();
+  }
+
+  /** Of one case with two threads as well, and a version that is not there. */
+  private static List<Object> embedding() {
+    List<Object> rows = new ArrayList<>();
+    Map<String, Double> peers = new LinkedHashMap<>();
+    peers.put("gatun INT8", 3.5e6);
+    peers.put("onnxruntime 1.26.0", 19e6);
+    peers.put("onnxruntime-q 1.26.0", 7e6);
+    peers.put("onnxruntime-q 1.28.0", 6.3e6);
+    peers.put("langchain4j", 20e6);
+    peers.forEach(
+        (peer, nanos) -> {
+          Map<String, Object> row = new LinkedHashMap<>();
+          row.put("peer", peer);
+          row.put("texts", 1200);
+          row.put("distanceMedian", peer.contains("-q") ? 0.0088 : 0.00098);
+          row.put("distanceWorst", peer.contains("-q") ? 0.049 : 3e-13);
+          row.put("topTen", 0.9);
+          rows.add(row);
+        });
+    for (int threads : new int[] {1, 2}) {
+      for (String what : threads == 1 ? List.of("1", "128") : List.of("128")) {
+        peers.forEach(
+            (peer, nanos) -> {
+              Map<String, Object> row = new LinkedHashMap<>();
+              row.put("case", what);
+              row.put("threads", threads);
+              row.put("peer", peer);
+              if (peer.equals("langchain4j") && what.equals("1")) {
+                row.put("missing", "no text has so few tokens");
+              } else {
+                row.putAll(series(nanos / threads, 0));
+              }
+              rows.add(row);
+            });
+      }
+    }
+    return rows;
+  }
+
+  private static List<Object> products() {
+    List<Object> rows = new ArrayList<>();
+    for (Products products : Products.ALL) {
+      for (int count : Products.ROWS) {
+        for (String peer : ProductPeers.NAMES) {
+          Map<String, Object> row = new LinkedHashMap<>();
+          row.put("products", products.name());
+          row.put("rows", count);
+          row.put("operations", products.operations(count));
+          row.put("threads", 1);
+          row.put("peer", peer);
+          if (peer.startsWith("mkl")) {
+            row.put("missing", "mkl-: its jar is not there; make bench fetches it");
+          } else {
+            row.put("note", peer.startsWith("gatun") ? "tier avx512" : "Cooperlake");
+            double share = peer.startsWith("gatun") ? 0.9 : 0.75;
+            row.putAll(series(products.operations(count) / PEAK / share * 1e9, PEAK));
+          }
+          rows.add(row);
+        }
+      }
+    }
+    return rows;
+  }
+
   public static Map<String, Object> make() {
     Random random = new Random(5);
     List<Object> peers = new ArrayList<>();
@@ -172,6 +248,8 @@ public final class SyntheticResults {
     results.put("c", c);
     results.put("peers", peers);
     results.put("memory", memory);
+    results.put("embedding", embedding());
+    results.put("products", products());
     return results;
   }
 

@@ -1,5 +1,5 @@
 /*
- * Share of the FMA peak that gatun_attention_forward reaches on one core. Each sample is a pair: a window of attention
+ * Share of the FMA peak (with --bf16 of that of bf16 products) that gatun_attention_forward reaches on one core. Each sample is a pair: a window of attention
  * calls between two windows of the FMA loop of the same tier and about the same length; the share is attention / mean
  * of the two. Clocks wander, so only such paired ratios say anything; median and quartiles over the pairs are printed.
  * A pair is undisturbed if nobody else used the core right before its calls and right after them, by the gauge of
@@ -21,7 +21,7 @@
 
 typedef struct options {
     const char *only, *json;
-    int pairs, bshd, causal, all, threads, pin;
+    int pairs, bshd, causal, all, threads, pin, bf16;
     double window, limit;
 } options;
 
@@ -70,10 +70,19 @@ static double peak_window(double seconds) {
     return seconds > 0.1 ? 0.1 : seconds;
 }
 
+static void measure_peak(gatun_context *ctx, const options *o, double seconds, double *rate) {
+    const int64_t nanoseconds = (int64_t)(seconds * 1e9);
+    if (o->bf16)
+        gatun_packed_linear_peak(ctx, GATUN_WEIGHTS_BF16, nanoseconds, rate);
+    else
+        gatun_peak_f32(ctx, nanoseconds, rate);
+}
+
 static int run(gatun_context *ctx, const workload_shape *s, const options *o, FILE *json, int first_row) {
     gatun_attention_desc d;
     workload_describe(&d, s, o->bshd);
     d.causal = o->causal ? GATUN_CAUSAL_BOTTOM_RIGHT : GATUN_CAUSAL_NONE;
+    d.flags |= o->bf16 ? GATUN_ATTENTION_BF16 : 0;
     int64_t query_elements = s->batch * s->seq_q * s->heads * s->dim,
             key_elements = s->batch * s->seq_k * s->kv_heads * s->dim;
     float *q = tensor(query_elements), *k = tensor(key_elements), *v = tensor(key_elements);
@@ -91,7 +100,7 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
         return 1;
     }
     double error = workload_error(&d, q, k, v, out);
-    if (!(error < WORKLOAD_TOLERANCE)) {
+    if (!(error < (o->bf16 ? WORKLOAD_TOLERANCE_BF16 : WORKLOAD_TOLERANCE))) {
         fprintf(stderr, "bench: %s: wrong result, error %g\n", s->name, error);
         return 1;
     }
@@ -115,14 +124,14 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
     int64_t repeat = (int64_t)(o->window / window) + 1;
     double before = 0, after = 0;
     window = peak_window(window * (double)repeat);
-    gatun_peak_f32(ctx, (int64_t)(window * 1e9), &before);
+    measure_peak(ctx, o, window, &before);
     int pairs = 0, known = 0;
     for (; contention_wants_more(undisturbed, pairs, o->pairs); pairs++) {
         double first = contention_instructions_a_cycle(CONTENTION_SECONDS);
         known = !isnan(first);
         if (o->pin && first < threshold && contention_settle(CONTENTION_SECONDS)) {
             gatun_attention_forward(ctx, &d, workspace, bytes, q, k, v, NULL, NULL, out, NULL); /* warm, not counted */
-            gatun_peak_f32(ctx, (int64_t)(window * 1e9), &before);
+            measure_peak(ctx, o, window, &before);
             first = contention_instructions_a_cycle(CONTENTION_SECONDS);
         }
         begin = now();
@@ -134,7 +143,7 @@ static int run(gatun_context *ctx, const workload_shape *s, const options *o, FI
         gauges[2 * pairs] = first;
         gauges[2 * pairs + 1] = second;
         window = peak_window(time[pairs] * (double)repeat);
-        gatun_peak_f32(ctx, (int64_t)(window * 1e9), &after);
+        measure_peak(ctx, o, window, &after);
         rate[pairs] = flops / time[pairs];
         share[pairs] = rate[pairs] / (0.5 * (before + after));
         time[pairs] *= 1e9;
@@ -184,8 +193,9 @@ static int repeats_another(const workload_shape *s, int bshd, int causal) {
 static int usage(int status) {
     printf(
         "bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--max-flops N] [--bshd] [--causal] "
-        "[--all] [--threads N] [--no-pin] [--json FILE]\n"
-        "--all: full and causal, in both layouts. With one thread it is kept on the least disturbed of the CPUs that "
+        "[--all] [--bf16] [--threads N] [--no-pin] [--json FILE]\n"
+        "--all: full and causal, in both layouts. --bf16: products of bfloat16, share of their peak. With one thread "
+        "it is kept on the least disturbed of the CPUs that "
         "it "
         "may\nuse (taskset), unless --no-pin. ~ after a row: too few undisturbed pairs, so all count. "
         "GATUN_BENCH_UNDISTURBED:\nfrom how many instructions a cycle on a pair is undisturbed. "
@@ -196,8 +206,8 @@ static int usage(int status) {
 int main(int argc, char **argv) {
     options o = {.pairs = 15, .threads = 1, .pin = 1, .window = 0.02, .limit = 1e300};
     static const struct option names[] = {{"only", 1, 0, 'o'}, {"pairs", 1, 0, 'p'}, {"bshd", 0, 0, 'b'},
-        {"causal", 0, 0, 'c'}, {"all", 0, 0, 'a'}, {"no-pin", 0, 0, 'n'}, {"threads", 1, 0, 't'}, {"window", 1, 0, 'w'},
-        {"max-flops", 1, 0, 'm'}, {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
+        {"causal", 0, 0, 'c'}, {"all", 0, 0, 'a'}, {"bf16", 0, 0, 'B'}, {"no-pin", 0, 0, 'n'}, {"threads", 1, 0, 't'},
+        {"window", 1, 0, 'w'}, {"max-flops", 1, 0, 'm'}, {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'o')
             o.only = optarg;
@@ -209,6 +219,8 @@ int main(int argc, char **argv) {
             o.causal = 1;
         else if (c == 'a')
             o.all = 1;
+        else if (c == 'B')
+            o.bf16 = 1;
         else if (c == 'n')
             o.pin = 0;
         else if (c == 't')

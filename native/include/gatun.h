@@ -88,7 +88,9 @@ GATUN_API const char *gatun_status_string(int32_t status);
 /* The context that a call runs on; see below. */
 typedef struct gatun_context gatun_context;
 
-#define GATUN_DTYPE_F32 1
+#define GATUN_DTYPE_F32  1
+#define GATUN_DTYPE_BF16 2 /* bfloat16, as uint16_t */
+#define GATUN_DTYPE_F16  3 /* IEEE half precision, as uint16_t */
 
 #define GATUN_CAUSAL_NONE 0
 /*
@@ -126,12 +128,12 @@ typedef struct gatun_context gatun_context;
 typedef struct gatun_attention_desc {
     uint32_t struct_size;
     uint32_t flags;        /* GATUN_ATTENTION_* */
-    int32_t dtype;         /* of q and out: GATUN_DTYPE_F32 */
-    int32_t kv_dtype;      /* of k and v: GATUN_DTYPE_F32 */
+    int32_t dtype;         /* of q: GATUN_DTYPE_F32, GATUN_DTYPE_BF16 or GATUN_DTYPE_F16 */
+    int32_t kv_dtype;      /* of k and v: one of these, whatever q is */
     int32_t causal;        /* GATUN_CAUSAL_* */
     int32_t max_threads;   /* threads for this call, the caller's included; 0 = the context's */
     float scale;           /* finite; read only with GATUN_ATTENTION_SCALE */
-    uint32_t reserved0;    /* 0 */
+    int32_t out_dtype;     /* of out: 0 or dtype, or GATUN_DTYPE_F32 */
     int64_t batch;         /* >= 0 */
     int64_t heads;         /* of q and out, >= 1, a multiple of kv_heads */
     int64_t kv_heads;      /* of k and v, >= 1: fewer than heads is grouped-query (Ainslie et al. 2023) */
@@ -180,6 +182,8 @@ GATUN_API int32_t gatun_attention_workspace_size(
  *     FLT_MAX / log2(e) = 2.3e38 and sums of values do not overflow: |out - exact| <= (2e-6 + (8 + head_dim / 2) * 2^-24 *
  *     S) * max|v|, |lse - exact| <= 1e-5 + 1e-6 * |lse| + (8 + head_dim / 2) * 2^-24 * S.
  *     To both come what a float cannot hold below 2^-126.
+ *   - 16-bit floats are made float32 where they are read: results are those of float32 tensors of the same numbers, to the bit
+ *     (with GATUN_ATTENTION_BF16 as well). An out of 16 bits has them rounded to nearest even; lse is float32 always.
  *   - With products of bfloat16 (GATUN_ATTENTION_BF16) the errors are larger: |out - exact| by (0.008 + 0.008 * S + seq_k * 2^-31) *
  *     max|v|, |lse - exact| by 0.008 * S + seq_k * 2^-31. Below 2^-126 elements of queries (times scale * log2(e)), keys and
  *     values, and products, may count as 0. All else that is said here holds, masks, NaN and Inf included.
@@ -659,9 +663,7 @@ GATUN_API int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *
     5 /* 8.5 bits: int8 with a half-precision scale for each 32 inputs of an output, as GGUF's; for few rows */
 #define GATUN_WEIGHTS_Q4_0 6 /* 4.5 bits: the same with 4 bits, -8 .. 7; for few rows */
 
-/* Types of a source, beside GATUN_DTYPE_F32. */
-#define GATUN_DTYPE_BF16 2 /* bfloat16, as uint16_t */
-#define GATUN_DTYPE_F16  3 /* IEEE half precision, as uint16_t */
+/* Types of a source, beside GATUN_DTYPE_F32, GATUN_DTYPE_BF16 and GATUN_DTYPE_F16. */
 #define GATUN_DTYPE_I8   4 /* int8_t */
 #define GATUN_DTYPE_Q8_0 5 /* blocks of 32 as GGUF has them: scale (half precision), 32 int8_t */
 #define GATUN_DTYPE_Q4_0 6 /* blocks of 32 as GGUF has them: scale (half precision), 16 bytes of two weights + 8 each */

@@ -103,12 +103,13 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
         return GATUN_E_INVALID;
 
     const int has_rows = d->batch > 0 && c->max_rows > 0, has_keys = d->batch > 0 && c->max_keys > 0;
-    const int64_t bytes = gatun__dtype_bytes(d->dtype), kv_bytes = gatun__dtype_bytes(d->kv_dtype);
+    const int64_t bytes = gatun__dtype_bytes(d->dtype), kv_bytes = gatun__dtype_bytes(d->kv_dtype),
+                  out_bytes = gatun__dtype_bytes(gatun__out_dtype(d));
     TRY(gatun__pointer_check(workspace, 1, 64));
     TRY(gatun__pointer_check(a->q, has_rows, (uintptr_t)bytes));
     TRY(gatun__pointer_check(a->k, has_keys, (uintptr_t)kv_bytes));
     TRY(gatun__pointer_check(a->v, has_keys, (uintptr_t)kv_bytes));
-    TRY(gatun__pointer_check(a->out, has_rows, (uintptr_t)bytes));
+    TRY(gatun__pointer_check(a->out, has_rows, (uintptr_t)out_bytes));
     TRY(gatun__pointer_check(a->lse, 0, _Alignof(float)));
     TRY(gatun__pointer_check(a->key_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(a->query_lengths, 0, _Alignof(int32_t)));
@@ -120,7 +121,7 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
     c->q = gatun__tensor_view(a->q, bytes, q_batch, c->all_rows, d->heads, d->head_dim, d->q_stride);
     c->k = gatun__tensor_view(a->k, kv_bytes, k_batch, c->all_keys, d->kv_heads, d->head_dim, d->k_stride);
     c->v = gatun__tensor_view(a->v, kv_bytes, k_batch, c->all_keys, d->kv_heads, d->head_dim_v, d->v_stride);
-    c->out = gatun__tensor_view(a->out, bytes, q_batch, c->all_rows, d->heads, d->head_dim_v, d->out_stride);
+    c->out = gatun__tensor_view(a->out, out_bytes, q_batch, c->all_rows, d->heads, d->head_dim_v, d->out_stride);
     c->lse = gatun__tensor_view(a->lse, sizeof *a->lse, q_batch, c->all_rows, d->heads, 1, d->lse_stride);
     return GATUN_OK;
 }

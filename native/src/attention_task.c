@@ -1,14 +1,16 @@
 /* One task of an attention call: what it reads and writes, copies of keys and values, the kernel. */
 #include "attention.h"
+#include "half.h"
 
 #include <math.h>
 #include <string.h>
 
 /* out 0 and lse -inf for lanes begin .. end - 1 of one head, which lie past the query length. */
-static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64_t end) {
+static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64_t end, int64_t out_bytes) {
     for (int64_t lane = begin; lane < end; lane++) {
         int64_t row = lane / t->group, head = lane % t->group;
-        memset(t->out + row * t->out_row + head * t->out_head, 0, (size_t)t->head_dim_v * sizeof *t->out);
+        memset((char *)t->out + (row * t->out_row + head * t->out_head) * out_bytes, 0,
+            (size_t)(t->head_dim_v * out_bytes));
         if (t->lse != NULL)
             t->lse[row * t->lse_row + head * t->lse_head] = -INFINITY;
     }
@@ -159,6 +161,46 @@ static void take_copy(const gatun__attention_call *c, int64_t unit, char *slot, 
     t->v_row = t->head_dim_v;
 }
 
+/* Queries, keys and values of 16 bits: queries are made float now, the others where they are used. */
+static void widen_inputs(const gatun__attention_call *c, char *slot, gatun__attention_task *t) {
+    const gatun_attention_desc *d = c->desc;
+    if (d->kv_dtype != GATUN_DTYPE_F32) {
+        t->widen = c->kernels->widen_f32;
+        t->kv_dtype = d->kv_dtype;
+        t->widened = (float *)(void *)(slot + c->plan->split_offset);
+        t->copy_tiles = 1;
+    }
+    if (d->dtype == GATUN_DTYPE_F32)
+        return;
+    float *q = (float *)(void *)(slot + c->plan->queries_offset);
+    const int64_t dim = t->head_dim;
+    for (int64_t lane = t->lane_begin; lane < t->lane_end; lane++) {
+        const int64_t element = lane / t->group * t->q_row + lane % t->group * t->q_head;
+        c->kernels->widen_f32(
+            (const uint16_t *)(const void *)t->q + element, 0, 1, dim, d->dtype, q + (lane - t->lane_begin) * dim);
+    }
+    t->q = q - t->lane_begin * dim;
+    t->q_row = t->group * dim;
+    t->q_head = dim;
+}
+
+/* Where the outputs of a task are float, before they are rounded to where `real` has them. */
+static void take_outputs(const gatun__attention_call *c, char *slot, gatun__attention_task *t) {
+    t->out = (float *)(void *)(slot + c->plan->out_offset) - t->lane_begin * t->head_dim_v;
+    t->out_row = t->group * t->head_dim_v;
+    t->out_head = t->head_dim_v;
+}
+
+static void round_outputs(const gatun__attention_task *t, int32_t dtype, const gatun__attention_task *real) {
+    for (int64_t lane = t->lane_begin; lane < t->lane_end; lane++) {
+        const float *from = t->out + lane * t->head_dim_v;
+        uint16_t *to =
+            (uint16_t *)(void *)real->out + lane / t->group * real->out_row + lane % t->group * real->out_head;
+        for (int32_t i = 0; i < t->head_dim_v; i++)
+            to[i] = dtype == GATUN_DTYPE_BF16 ? gatun__to_bf16(from[i]) : gatun__to_f16(from[i]);
+    }
+}
+
 void gatun__attention_begin(gatun__attention_call *c) {
     const gatun__attention_plan *plan = c->plan;
     for (int32_t slot = 0; plan->copy == GATUN_COPY_HEADS && slot < plan->threads; slot++)
@@ -186,7 +228,8 @@ static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int d
         kernels->attention_decode_f32(t);
     else if (c->plan->kernel == GATUN_KERNEL_BF16 && gatun__is_bf16(t->rows, t->visible.keys))
         kernels->attention_bf16(t);
-    else if (kernels->attention_tiny_f32 != NULL && t->alibi_slopes == NULL && t->relative_position_table == NULL &&
+    else if (kernels->attention_tiny_f32 != NULL && t->widen == NULL && t->alibi_slopes == NULL &&
+             t->relative_position_table == NULL &&
              gatun__is_tiny(t->visible.keys, t->lane_end - t->lane_begin, t->head_dim, t->head_dim_v))
         kernels->attention_tiny_f32(t);
     else
@@ -231,6 +274,15 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
     task.collide = plan->copy != GATUN_COPY_NONE;
     char *slot = c->workspace + turn->slot * plan->scratch_bytes;
     task.scratch = slot + plan->copy_bytes;
+    const int32_t out_dtype = gatun__out_dtype(c->desc);
+    const int halves = c->desc->dtype != GATUN_DTYPE_F32 || c->desc->kv_dtype != GATUN_DTYPE_F32;
+    gatun__attention_task real; /* where the outputs are of 16 bits */
+    if (halves && task.lane_end > task.lane_begin) {
+        real = task;
+        widen_inputs(c, slot, &task);
+        if (out_dtype != GATUN_DTYPE_F32)
+            take_outputs(c, slot, &task);
+    }
     if (task.lane_end > task.lane_begin) {
         const int64_t parts = plan->row_tasks * plan->key_splits, unit = index / parts;
         const int decode =
@@ -238,8 +290,8 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
         const int copied = plan->copy == GATUN_COPY_HEADS && !decode && task.visible.keys > 0;
         if (copied)
             take_copy(c, unit, slot, &task);
-        task.cold = turn->previous < 0 || turn->previous / parts != unit || !plan->kv_fits_l2;
-        if (turn->next >= 0 && task.visible.keys * (task.lane_end - task.lane_begin) >= 2048)
+        task.cold = !halves && (turn->previous < 0 || turn->previous / parts != unit || !plan->kv_fits_l2);
+        if (turn->next >= 0 && !halves && task.visible.keys * (task.lane_end - task.lane_begin) >= 2048)
             add_next(c, &task, turn->next, turn->next / parts == unit, copied);
         run_kernel(c, &task, decode);
     }
@@ -252,8 +304,12 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
         if (task.lane_end > task.lane_begin)
             run_kernel(c, &task, 1);
     }
+    if (out_dtype != GATUN_DTYPE_F32 && task.lane_end > task.lane_begin) {
+        round_outputs(&task, out_dtype, &real);
+        task = real;
+    }
     for (int64_t h = 0; task.lane_end < end && h < task.heads; h++) {
         const gatun__attention_task one = gatun__head_of(&task, h);
-        fill_dead_lanes(&one, one.lane_end, end);
+        fill_dead_lanes(&one, one.lane_end, end, c->out.element_bytes);
     }
 }

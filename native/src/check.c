@@ -69,15 +69,20 @@ static int32_t strides(
     return GATUN_OK;
 }
 
+static int32_t float_type(const checker *c, const char *name, int32_t dtype) {
+    if (dtype == GATUN_DTYPE_F32 || dtype == GATUN_DTYPE_BF16 || dtype == GATUN_DTYPE_F16)
+        return GATUN_OK;
+    return gatun__fail(GATUN_E_UNSUPPORTED, c->message, c->message_size,
+        "%s: expected GATUN_DTYPE_F32 (%d), GATUN_DTYPE_BF16 (%d) or GATUN_DTYPE_F16 (%d), got %d", name,
+        GATUN_DTYPE_F32, GATUN_DTYPE_BF16, GATUN_DTYPE_F16, (int)dtype);
+}
+
 int32_t gatun_attention_check(
     const gatun_context *context, const gatun_attention_desc *d, char *message, int64_t message_size) {
     checker c = {message, message_size};
     if (d == NULL)
         return gatun__fail(GATUN_E_NULL, message, message_size, "desc: expected a descriptor, got NULL");
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_attention_desc", message, message_size));
-    if (d->reserved0 != 0)
-        return gatun__fail(
-            GATUN_E_VERSION, message, message_size, "reserved0: expected 0, got %u", (unsigned)d->reserved0);
     if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
     const uint32_t known = GATUN_ATTENTION_SCALE | GATUN_ATTENTION_BIASED | GATUN_ATTENTION_RAGGED_Q |
@@ -85,12 +90,12 @@ int32_t gatun_attention_check(
     if ((d->flags & ~known) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",
             (unsigned)d->flags);
-    if (d->dtype != GATUN_DTYPE_F32)
-        return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size, "dtype: expected GATUN_DTYPE_F32 (%d), got %d",
-            GATUN_DTYPE_F32, (int)d->dtype);
-    if (d->kv_dtype != GATUN_DTYPE_F32)
+    TRY(float_type(&c, "dtype", d->dtype));
+    TRY(float_type(&c, "kv_dtype", d->kv_dtype));
+    if (d->out_dtype != 0 && d->out_dtype != d->dtype && d->out_dtype != GATUN_DTYPE_F32)
         return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size,
-            "kv_dtype: expected GATUN_DTYPE_F32 (%d), got %d", GATUN_DTYPE_F32, (int)d->kv_dtype);
+            "out_dtype: expected 0, dtype (%d) or GATUN_DTYPE_F32 (%d), got %d", (int)d->dtype, GATUN_DTYPE_F32,
+            (int)d->out_dtype);
     if (d->causal < GATUN_CAUSAL_NONE || d->causal > GATUN_CAUSAL_TOP_LEFT)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "causal: expected a GATUN_CAUSAL_* constant, got %d",
             (int)d->causal);
@@ -135,8 +140,8 @@ int32_t gatun_attention_check(
             "%lld",
             (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
     /* How many rows ragged sequences have together, only their offsets tell. */
-    const gatun__view out = gatun__tensor_view(
-        NULL, gatun__dtype_bytes(d->dtype), ragged_q ? 0 : d->batch, d->seq_q, d->heads, d->head_dim_v, d->out_stride);
+    const gatun__view out = gatun__tensor_view(NULL, gatun__dtype_bytes(gatun__out_dtype(d)), ragged_q ? 0 : d->batch,
+        d->seq_q, d->heads, d->head_dim_v, d->out_stride);
     if (gatun__view_overlaps_itself(&out))
         return gatun__fail(GATUN_E_OVERLAP, message, message_size,
             "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",

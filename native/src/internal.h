@@ -143,10 +143,13 @@ int32_t gatun__range_check(
 
 /* ---- overlap.c ---- */
 
-/* Bytes of an element of a GATUN_DTYPE_*. */
+/* Bytes of an element of a GATUN_DTYPE_* that gatun_attention_check lets pass. */
 static inline int64_t gatun__dtype_bytes(int32_t dtype) {
-    (void)dtype; /* the only one that gatun_attention_check lets pass is GATUN_DTYPE_F32 */
-    return sizeof(float);
+    return dtype == GATUN_DTYPE_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
+}
+
+static inline int32_t gatun__out_dtype(const gatun_attention_desc *desc) {
+    return desc->out_dtype == 0 ? desc->dtype : desc->out_dtype;
 }
 
 /* Elements base + element_bytes * sum(i[d] * stride[d]), 0 <= i[d] < size[d]; the last dimension has stride 1. */
@@ -218,6 +221,8 @@ typedef struct gatun__attention_plan {
     int64_t part_splits;   /* splits of SPLIT_KEYS keys in one part, but for the last */
     int64_t partial_bytes; /* results of one split of one row task; without parts 0 */
     int64_t scratch_bytes; /* of one thread, copy_bytes included */
+    /* In it: queries, outputs, and keys and values of a split, of 16-bit floats made float. */
+    int64_t queries_offset, out_offset, split_offset;
     int64_t
         parts_offset; /* in the workspace, behind all scratch: parts left of each row task, then all partial results */
     int64_t workspace_bytes;

@@ -63,6 +63,9 @@ enum { GATUN__COPY_HEADER = 64 };
 
 enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
 
+/* Rows of 16-bit floats (dtype), which are `row` elements apart, as floats, one row after the other. */
+typedef void gatun__widen_kernel(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to);
+
 /*
  * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row, or of several such heads. A
  * lane is a pair (row, head of the group), lane = row * group + head: the heads of a group share every key and value that is
@@ -110,9 +113,21 @@ typedef struct gatun__attention_task {
     char *partials;
     int64_t partial_bytes; /* of one split */
     int64_t split_begin, split_end;
+    /* NULL, or keys and values are 16-bit floats, at addresses that k and v hold all the same: it makes floats of them, a tile
+     * (copy_tiles) or, for attention_decode_f32, a split of SPLIT_KEYS keys at a time, to `widened`. attention_bf16 reads them
+     * where they are. */
+    gatun__widen_kernel *widen;
+    int32_t kv_dtype;
+    float *widened;  /* [keys of a split][head_dim + head_dim_v] */
     char *scratch;   /* 64-byte aligned, as large as the plan says */
     uint64_t redone; /* out: query blocks run twice */
 } gatun__attention_task;
+
+/* Key or value `key`, wherever elements are floats or 16-bit floats. */
+static inline const float *gatun__row_at(const gatun__attention_task *t, const float *first, int64_t row, int64_t key) {
+    const int64_t bytes = t->widen == NULL ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
+    return (const float *)(const void *)((const char *)first + key * row * bytes);
+}
 
 /* A head of a task by itself. */
 static inline gatun__attention_task gatun__head_of(const gatun__attention_task *t, int64_t head) {
@@ -242,6 +257,7 @@ typedef struct gatun__kernels {
     gatun__softmax_kernel *softmax_f32;
     gatun__embedding_kernel *embedding_f32;
     gatun__rotary_kernel *rotary_f32;
+    gatun__widen_kernel *widen_f32;
     gatun__peak_kernel *peak_f32;
     gatun__peak_kernel *peak_bf16; /* NULL without GATUN_FEATURE_BF16: products of bf16 are those of floats */
     gatun__peak_kernel *peak_i8;

@@ -1,4 +1,5 @@
 /* gatun_pack: weights from the caller's memory to panels. packed.h describes the layout, packed.c the header. */
+#include "half.h"
 #include "internal.h"
 
 #include <math.h>
@@ -34,45 +35,7 @@ static uintptr_t alignment_of(int32_t dtype) {
     return dtype == GATUN_DTYPE_F32 ? 4 : dtype == GATUN_DTYPE_BF16 || dtype == GATUN_DTYPE_F16 ? 2 : 1;
 }
 
-/* ---- conversions ---- */
-
-static float float_of(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static uint32_t bits_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float from_f16(uint16_t half) {
-    const uint32_t magnitude = half & 0x7fffu, sign = (uint32_t)(half & 0x8000u) << 16;
-    if (magnitude >= 0x7c00)
-        return float_of(sign | 0x7f800000 | (magnitude << 13));
-    return float_of(bits_of(float_of(magnitude << 13) * 0x1p112f) | sign);
-}
-
-/* To the nearest, of two the even one; a NaN keeps what fits, and stays one. */
-static uint16_t to_bf16(float x) {
-    const uint32_t bits = bits_of(x);
-    if (x != x)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static uint16_t to_f16(float x) {
-    const uint32_t bits = bits_of(x), magnitude = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
-    if (magnitude > 0x7f800000)
-        return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x1ff));
-    if (magnitude >= 0x477ff000) /* 65520: what rounds to 2^16 is infinite */
-        return (uint16_t)(sign | 0x7c00);
-    if (magnitude < 0x38800000) /* 2^-14: denormal, in steps of 2^-24, to which adding 1/2 rounds */
-        return (uint16_t)(sign | (bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f)));
-    return (uint16_t)(sign | ((magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13));
-}
+/* ---- elements ---- */
 
 /* The block of GGUF that holds an element, and what it says of it. */
 static const char *block_at(const packing *p, int64_t at) {
@@ -99,10 +62,10 @@ static float element(const packing *p, int64_t in, int64_t out) {
         return ((const float *)(const void *)p->source)[at];
     if (d->dtype == GATUN_DTYPE_Q8_0 || d->dtype == GATUN_DTYPE_Q4_0) {
         const char *block = block_at(p, at);
-        return from_f16(block_scale(block)) * (float)block_weight(d->dtype, block, at % GATUN__BLOCK);
+        return gatun__from_f16(block_scale(block)) * (float)block_weight(d->dtype, block, at % GATUN__BLOCK);
     }
     const uint16_t half = ((const uint16_t *)(const void *)p->source)[at];
-    return d->dtype == GATUN_DTYPE_BF16 ? float_of((uint32_t)half << 16) : from_f16(half);
+    return d->dtype == GATUN_DTYPE_BF16 ? gatun__float_of((uint32_t)half << 16) : gatun__from_f16(half);
 }
 
 /* ---- panels ---- */
@@ -144,9 +107,9 @@ static void pack_floats(const packing *p, int64_t column, char *panel) {
         for (int64_t i = 0; i < (rows + 1) / 2 * 2; i++)
             for (int64_t c = 0; c < PANEL; c++) {
                 if (format == GATUN_WEIGHTS_F16)
-                    to[i * PANEL + c] = to_f16(part[i][c]);
+                    to[i * PANEL + c] = gatun__to_f16(part[i][c]);
                 else
-                    to[i / 2 * 2 * PANEL + 2 * c + i % 2] = to_bf16(part[i][c]);
+                    to[i / 2 * 2 * PANEL + 2 * c + i % 2] = gatun__to_bf16(part[i][c]);
             }
     }
 }
@@ -222,8 +185,8 @@ static uint16_t make_block(const packing *p, int64_t k, int64_t column, int8_t q
         w[i] = k + i < d->in_features ? element(p, k + i, column) : 0;
         most = fabsf(w[i]) <= fabsf(most) || most != most ? most : w[i];
     }
-    const uint16_t half = to_f16(four_bits ? most / -8 : fabsf(most) / 127);
-    const float scale = from_f16(half), inverse = scale != 0 && isfinite(scale) ? 1 / scale : 0;
+    const uint16_t half = gatun__to_f16(four_bits ? most / -8 : fabsf(most) / 127);
+    const float scale = gatun__from_f16(half), inverse = scale != 0 && isfinite(scale) ? 1 / scale : 0;
     for (int i = 0; i < GATUN__BLOCK; i++) {
         const float x = inverse == 0 ? 0 : rintf(w[i] * inverse), high = four_bits ? 7 : 127,
                     low = four_bits ? -8 : -127;

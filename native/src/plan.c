@@ -2,6 +2,11 @@
  * bit of a result, but for bf16, which the descriptor and the context decide. */
 #include "internal.h"
 
+/* Whether a tensor is of 16-bit floats. */
+static int has_16_bits(const gatun_attention_desc *desc) {
+    return desc->dtype != GATUN_DTYPE_F32 || desc->kv_dtype != GATUN_DTYPE_F32;
+}
+
 /* As attention_task.c chooses for each batch row, which needs its own lengths, and for each task. `lanes`: of a key/value
  * head. */
 static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int has_bf16, int64_t lanes) {
@@ -11,7 +16,8 @@ static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int has
         return GATUN_KERNEL_DECODE;
     if (has_bf16 && (desc->flags & GATUN_ATTENTION_BF16) != 0 && gatun__is_bf16(desc->seq_q, desc->seq_k))
         return GATUN_KERNEL_BF16;
-    const int tiny = tier == GATUN_TIER_AVX512 && gatun__is_tiny(desc->seq_k, lanes, desc->head_dim, desc->head_dim_v);
+    const int tiny = tier == GATUN_TIER_AVX512 && !has_16_bits(desc) &&
+                     gatun__is_tiny(desc->seq_k, lanes, desc->head_dim, desc->head_dim_v);
     return tiny ? GATUN_KERNEL_TINY : GATUN_KERNEL_GENERAL;
 }
 
@@ -116,14 +122,17 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     const int64_t head_bytes = desc->seq_k * (desc->head_dim + desc->head_dim_v) * kv_bytes;
     plan->kernel = kernel_of(desc, tier, has_bf16, lanes);
     const int packs = plan->kernel == GATUN_KERNEL_BF16; /* each task all keys and values that it needs */
+    const int widens = desc->kv_dtype != GATUN_DTYPE_F32;
     /* Not worth it for few queries, which read all once or twice, the first ones under a causal mask less of it. */
     const int square_causal = desc->causal != GATUN_CAUSAL_NONE && desc->seq_k <= desc->seq_q;
-    if (plan->kernel == GATUN_KERNEL_GENERAL && row_blocks >= (square_causal ? 32 : 8) &&
+    if (plan->kernel == GATUN_KERNEL_GENERAL && !widens && row_blocks >= (square_causal ? 32 : 8) &&
         desc->seq_k >= GATUN__TILE_KEYS &&
         (rows_collide(desc->k_stride[1], desc->head_dim, kv_bytes) ||
             rows_collide(desc->v_stride[1], desc->head_dim_v, kv_bytes)))
         plan->copy =
             head_bytes <= COPY_MOST_BYTES && desc->seq_k <= COPY_MOST_KEYS ? GATUN_COPY_HEADS : GATUN_COPY_TILES;
+    if (plan->kernel == GATUN_KERNEL_GENERAL && widens)
+        plan->copy = GATUN_COPY_TILES; /* which widens them */
     /* With twice as many each tile comes half as often; not where too few tasks would be left. */
     int64_t most = row_blocks >= 16 || plan->copy == GATUN_COPY_TILES ? 8 : 4;
     /* Under a causal mask blocks of a short sequence have little in common; one alone stays in L1 with what it writes, and
@@ -169,12 +178,21 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->scratch_bytes =
         plan->copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan->blocks, (int32_t)desc->head_dim,
                                (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
-                               plan->copy == GATUN_COPY_TILES ? kv_bytes : 0);
+                               plan->copy == GATUN_COPY_TILES || widens ? (int64_t)sizeof(float) : 0);
     if (packs) {
         const int64_t bytes = gatun__attention_bf16_scratch_bytes(
             block_lanes, plan->blocks, (int32_t)desc->head_dim, (int32_t)desc->head_dim_v);
         plan->scratch_bytes = bytes > plan->scratch_bytes ? bytes : plan->scratch_bytes;
     }
+    /* Behind the kernel's: floats of 16-bit queries, outputs, and keys and values of a split. */
+    const int64_t f = sizeof(float), split = desc->seq_k < GATUN__SPLIT_KEYS ? desc->seq_k : GATUN__SPLIT_KEYS;
+    plan->queries_offset = plan->scratch_bytes;
+    plan->out_offset =
+        plan->queries_offset + (desc->dtype == GATUN_DTYPE_F32 ? 0 : aligned(plan->task_lanes * desc->head_dim * f));
+    plan->split_offset =
+        plan->out_offset +
+        (gatun__out_dtype(desc) == GATUN_DTYPE_F32 ? 0 : aligned(plan->task_lanes * desc->head_dim_v * f));
+    plan->scratch_bytes = plan->split_offset + (widens ? aligned(split * (desc->head_dim + desc->head_dim_v) * f) : 0);
     plan->parts_offset = plan->workspace_bytes = plan->scratch_bytes * plan->threads;
     cut_keys(desc, plan);
 }

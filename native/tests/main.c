@@ -10,6 +10,7 @@ int main(int argc, char **argv) {
         {"packed_linear", packed_linear_tests}, {"rows", rows_tests}, {"rows_refused", rows_refused_tests},
         {"tables", tables_tests}, {"ragged", ragged_tests}, {"bias", bias_tests}, {"rotary", rotary_tests},
         {"pool", pool_tests}, {"threads", threads_tests}, {"races", races_tests}, {"sizes", sizes_tests},
-        {"matrix", matrix_tests}, {"attention_bf16", attention_bf16_tests}, {"full", full_tests}, {NULL, NULL}};
+        {"matrix", matrix_tests}, {"attention_bf16", attention_bf16_tests},
+        {"attention_halves", attention_halves_tests}, {"full", full_tests}, {NULL, NULL}};
     return test_main(argc, argv, suites);
 }

@@ -25,6 +25,7 @@ extern const test_case rows_tests[];
 extern const test_case rows_refused_tests[];
 extern const test_case tables_tests[];
 extern const test_case attention_bf16_tests[];
+extern const test_case attention_halves_tests[];
 extern const test_case ragged_tests[];
 extern const test_case bias_tests[];
 extern const test_case rotary_tests[];

@@ -103,7 +103,8 @@ static const bad_member bad_members[] = {
     BAD(causal, 3, GATUN_E_INVALID),
     BAD(max_threads, -1, GATUN_E_INVALID),
     BAD(max_threads, INT32_MIN, GATUN_E_INVALID),
-    BAD(reserved0, 1, GATUN_E_VERSION),
+    BAD(out_dtype, GATUN_DTYPE_BF16, GATUN_E_UNSUPPORTED),
+    BAD(out_dtype, -1, GATUN_E_UNSUPPORTED),
     BAD(batch, -1, GATUN_E_INVALID),
     BAD(batch, INT64_MIN, GATUN_E_INVALID),
     BAD(batch, INT64_MAX, GATUN_E_INVALID),
@@ -200,7 +201,7 @@ static void members(void) {
 
 /* Names of types and floats have a status of either kind: valid in a later version, or never. */
 static void types(void) {
-    static const int32_t numbers[] = {0, 2, 3, -1, INT32_MAX};
+    static const int32_t numbers[] = {0, 4, 5, 6, 7, -1, INT32_MAX};
     for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
         for (int kv = 0; kv < 2; kv++) {
             call c = begin();

@@ -222,6 +222,26 @@ static void test_rotary_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+/* Of queries; attention with 16-bit tensors is tested in test_attention_halves.c. */
+static void test_widen_f32(gatun_context *context) {
+    enum { N = 37 };
+    for (int32_t dtype = GATUN_DTYPE_BF16; dtype <= GATUN_DTYPE_F16; dtype++) {
+        uint16_t from[3 * N];
+        float to[2 * N + 1], keep = 123;
+        for (int i = 0; i < 3 * N; i++) {
+            from[i] = (uint16_t)(dtype == GATUN_DTYPE_BF16 ? 0x3f80 + i : 0x3c00 + 8 * i); /* 1 + i / 128 */
+        }
+        to[2 * N] = keep;
+        context->kernels->widen_f32(from, 2 * N, 2, N, dtype, to);
+        for (int i = 0; i < 2 * N; i++) {
+            const float want = 1 + (float)(i < N ? i : i + N) / 128;
+            CHECK(
+                to[i] == want, "dtype %d, element %d: expected %g, got %g", (int)dtype, i, (double)want, (double)to[i]);
+        }
+        CHECK(to[2 * N] == keep, "something is written behind the last row");
+    }
+}
+
 /* out = silu(x W + bias) * gate + residual; rows for more than one tile, and for a part of one. allowed: error of x W for terms
  * of N(0, 1), whose squares are added up. */
 static void check_linear(gatun_context *context, int32_t format, double allowed) {
@@ -381,6 +401,11 @@ TASK_OF(softmax, const gatun__rows_task)
 TASK_OF(embedding, const gatun__embedding_task)
 TASK_OF(rotary, const gatun__rotary_task)
 TASK_OF(linear, const gatun__linear_task)
+static gatun__widen_kernel *real_widen;
+static void counted_widen(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to) {
+    calls++;
+    real_widen(from, row, rows, dim, dtype, to);
+}
 static gatun__peak_kernel *real_peak;
 static double counted_peak(int64_t steps, float io[2]) {
     calls++;
@@ -420,8 +445,9 @@ static void complete(void) {
     for (int t = 0; t < count; t++) {
         const gatun__kernels *k = shared_context(tiers[t])->kernels;
         CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
-                  k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->peak_f32 && k->peak_i8 &&
-                  k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 && k->linear_q4_0,
+                  k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->widen_f32 && k->peak_f32 &&
+                  k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 &&
+                  k->linear_q4_0,
             "%s lacks a kernel", gatun_tier_name(tiers[t]));
         problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
         const gatun_attention_desc desc = default_desc(&p);

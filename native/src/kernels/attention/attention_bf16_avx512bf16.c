@@ -528,33 +528,59 @@ static void run_item(const gatun__attention_task *t, const block_state *b, int a
 
 /* ---- packing ---- */
 
-INLINE vec load_floats(const float *at, int64_t left) {
-    return left >= VW ? v_load(at) : left > 0 ? v_load_some(at, (int32_t)left) : v_zero();
+/* Elements first .. first + VW - 1 of a row of dim, of which those from dim on are 0. */
+INLINE vec load_elements(const int32_t dtype, const float *row, int64_t first, int64_t dim) {
+    const int64_t left = dim - first;
+    if (left <= 0)
+        return v_zero();
+    if (dtype == GATUN_DTYPE_F32)
+        return left >= VW ? v_load(row + first) : v_load_some(row + first, (int32_t)left);
+    const __mmask16 some = left >= VW ? 0xffff : (__mmask16)((1u << left) - 1);
+    const __m256i half = _mm256_maskz_loadu_epi16(some, (const uint16_t *)(const void *)row + first);
+    return dtype == GATUN_DTYPE_BF16 ? _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))
+                                     : _mm512_cvtph_ps(half);
 }
 
 /* Rows of keys, and zeros up to a multiple of ROWS_SINGLE. Each row is written beyond its end, where the next one follows. */
-static void pack_keys(const gatun__attention_task *t, int32_t first_key, int32_t keys, float *to) {
-    const int64_t pairs = (t->head_dim + 1) / 2;
-    const float *from = t->k + first_key * t->k_row;
-    for (int32_t j = 0; j < keys; j++, from += t->k_row, to += pairs)
-        for (int64_t d = 0; d < t->head_dim; d += 2 * VW) {
-            const vec low = load_floats(from + d, t->head_dim - d);
-            const vec high = load_floats(from + d + VW, t->head_dim - d - VW);
+INLINE void pack_keys_of(
+    const int32_t dtype, const gatun__attention_task *t, int32_t first_key, int32_t keys, float *to) {
+    const int64_t dim = t->head_dim, pairs = (dim + 1) / 2;
+    for (int32_t j = 0; j < keys; j++, to += pairs) {
+        const float *row = gatun__row_at(t, t->k, t->k_row, first_key + j);
+        for (int64_t d = 0; d < dim; d += 2 * VW) {
+            const vec low = load_elements(dtype, row, d, dim), high = load_elements(dtype, row, d + VW, dim);
             v_store(to + d / 2, round_two(saturated(low), saturated(high)));
         }
+    }
     memset(to, 0, (size_t)(-keys & (ROWS_SINGLE - 1)) * (size_t)pairs * sizeof *to);
 }
 
-static void pack_values(const gatun__attention_task *t, int32_t first_key, int32_t keys, float *to) {
-    const int64_t dim = t->head_dim_v, row = t->v_row;
-    const float *from = t->v + first_key * row;
+INLINE void pack_values_of(
+    const int32_t dtype, const gatun__attention_task *t, int32_t first_key, int32_t keys, float *to) {
+    const int64_t dim = t->head_dim_v;
     const vec turn = words_in_turn();
-    for (int32_t j = 0; j < keys; j += 2, from += 2 * row, to += dim)
+    for (int32_t j = 0; j < keys; j += 2, to += dim) {
+        const float *row = gatun__row_at(t, t->v, t->v_row, first_key + j);
+        const float *next = j + 1 < keys ? gatun__row_at(t, t->v, t->v_row, first_key + j + 1) : NULL;
         for (int64_t c = 0; c < dim; c += VW) {
-            const vec even = load_floats(from + c, dim - c);
-            const vec odd = j + 1 < keys ? load_floats(from + row + c, dim - c) : v_zero();
+            const vec even = load_elements(dtype, row, c, dim);
+            const vec odd = next != NULL ? load_elements(dtype, next, c, dim) : v_zero();
             v_store(to + c, pair_up(saturated(even), saturated(odd), turn));
         }
+    }
+}
+
+static void pack_tile(const gatun__attention_task *t, int32_t first_key, int32_t keys, float *k, float *v) {
+    if (t->widen == NULL) {
+        pack_keys_of(GATUN_DTYPE_F32, t, first_key, keys, k);
+        pack_values_of(GATUN_DTYPE_F32, t, first_key, keys, v);
+    } else if (t->kv_dtype == GATUN_DTYPE_BF16) {
+        pack_keys_of(GATUN_DTYPE_BF16, t, first_key, keys, k);
+        pack_values_of(GATUN_DTYPE_BF16, t, first_key, keys, v);
+    } else {
+        pack_keys_of(GATUN_DTYPE_F16, t, first_key, keys, k);
+        pack_values_of(GATUN_DTYPE_F16, t, first_key, keys, v);
+    }
 }
 
 /* ---- blocks ---- */
@@ -595,8 +621,7 @@ static void run_keys(
     for (int32_t key = 0; key < most; key += TILE) {
         const int32_t keys = most - key < TILE ? most - key : TILE;
         float *v = tile->v[key / TILE % 2]; /* the waiting item needs the other one */
-        pack_keys(t, key, keys, tile->k);
-        pack_values(t, key, keys, v);
+        pack_tile(t, key, keys, tile->k, v);
         for (int32_t i = 0; i < count; i++)
             if (key < blocks[i].limit_most)
                 run_item(t, &blocks[i], alone, key, keys, v, tile);

@@ -348,6 +348,23 @@ static void decode_split(const gatun__attention_task *t, const decode_state *f, 
     }
 }
 
+/* The task whose keys key .. end - 1 are floats: t, or a copy of it. */
+static const gatun__attention_task *take_split(
+    const gatun__attention_task *t, int32_t key, int32_t end, gatun__attention_task *copy) {
+    if (t->widen == NULL)
+        return t;
+    const int32_t keys = end - key;
+    float *k = t->widened, *v = k + (int64_t)keys * t->head_dim;
+    t->widen(gatun__row_at(t, t->k, t->k_row, key), t->k_row, keys, t->head_dim, t->kv_dtype, k);
+    t->widen(gatun__row_at(t, t->v, t->v_row, key), t->v_row, keys, t->head_dim_v, t->kv_dtype, v);
+    *copy = *t;
+    copy->k = k - (int64_t)key * t->head_dim;
+    copy->k_row = t->head_dim;
+    copy->v = v - (int64_t)key * t->head_dim_v;
+    copy->v_row = t->head_dim_v;
+    return copy;
+}
+
 /* All keys for queries first .. first + count - 1, which decode_reset has prepared. */
 static void decode_keys(
     const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count, int select_all) {
@@ -355,7 +372,8 @@ static void decode_keys(
     int merged = most > GATUN__SPLIT_KEYS;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
-        decode_split(t, f, first, count, split, end, most, select_all);
+        gatun__attention_task copy;
+        decode_split(take_split(t, split, end, &copy), f, first, count, split, end, most, select_all);
         if (merged)
             decode_merge(t, f, first, count, split == 0);
     }
@@ -382,7 +400,8 @@ static void decode_part(const gatun__attention_task *t, const decode_state *f, i
         const decode_state partial = decode_partial(t, f, count, split);
         const int32_t begin = (int32_t)split * SPLIT, end = last - begin < SPLIT ? last : begin + SPLIT;
         decode_reset(t, &partial, 0, count);
-        decode_split(t, &partial, 0, count, begin, end, last, 0);
+        gatun__attention_task copy;
+        decode_split(take_split(t, begin, end, &copy), &partial, 0, count, begin, end, last, 0);
     }
 }
 

@@ -109,20 +109,25 @@ static void plan_prefetch(
     soon->probs = probs < 4 ? 1 : probs - probs / 4; /* the last rows have to arrive in time, too */
 }
 
-static void copy_rows(const float *from, int64_t row, int32_t rows, int32_t dim, float *to) {
+static void copy_rows(
+    const gatun__attention_task *t, const float *from, int64_t row, int32_t rows, int32_t dim, float *to) {
+    if (t->widen != NULL) {
+        t->widen(from, row, rows, dim, t->kv_dtype, to);
+        return;
+    }
     for (int32_t r = 0; r < rows; r++, from += row, to += dim)
         memcpy(to, from, (size_t)dim * sizeof *to);
 }
 
 /* Keys first_key .. first_key + keys - 1 are the tile. */
 static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t keys, tile_scratch *tile) {
-    tile->k = t->k + first_key * t->k_row;
-    tile->v = t->v + first_key * t->v_row;
+    tile->k = gatun__row_at(t, t->k, t->k_row, first_key);
+    tile->v = gatun__row_at(t, t->v, t->v_row, first_key);
     if (tile->k_copy == NULL)
         return;
     finish_waiting(t, tile); /* its values are where these will be */
-    copy_rows(tile->k, t->k_row, keys, t->head_dim, tile->k_copy);
-    copy_rows(tile->v, t->v_row, keys, t->head_dim_v, tile->v_copy);
+    copy_rows(t, tile->k, t->k_row, keys, t->head_dim, tile->k_copy);
+    copy_rows(t, tile->v, t->v_row, keys, t->head_dim_v, tile->v_copy);
     tile->k = tile->k_copy;
     tile->v = tile->v_copy;
 }

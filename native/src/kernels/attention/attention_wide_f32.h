@@ -9,6 +9,16 @@
  * not finite itself. Doubles hold every product of floats and every sum of them.
  */
 
+/* A key or value as floats; the last one of 16-bit floats alone is there. */
+static const float *wide_floats(
+    const gatun__attention_task *t, const float *first, int64_t row, int64_t key, int32_t dim) {
+    const float *at = gatun__row_at(t, first, row, key);
+    if (t->widen == NULL)
+        return at;
+    t->widen(at, row, 1, dim, t->kv_dtype, t->widened);
+    return t->widened;
+}
+
 /* Of key `key`, to base 2; -inf if its bias says so. */
 static double wide_score(const gatun__attention_task *t, const float *q, int64_t row, int64_t head, int64_t key) {
     const double log2e = 1.4426950408889634, scale = (double)t->q_factor * (double)t->q_power;
@@ -25,7 +35,7 @@ static double wide_score(const gatun__attention_task *t, const float *q, int64_t
         if (bias == -(double)INFINITY)
             return bias;
     }
-    const float *k = t->k + key * t->k_row;
+    const float *k = wide_floats(t, t->k, t->k_row, key, t->head_dim);
     for (int32_t d = 0; d < t->head_dim; d++)
         sum += (double)q[d] * (double)k[d];
     return sum * scale + bias * log2e;
@@ -48,7 +58,7 @@ static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, 
             return; /* the row is NaN already */
         const double fresh = score > maximum ? score : maximum, old = total > 0 ? exp2(maximum - fresh) : 0;
         const double prob = exp2(score - fresh);
-        const float *v = t->v + key * t->v_row;
+        const float *v = wide_floats(t, t->v, t->v_row, key, t->head_dim_v);
         for (int32_t c = 0; c < t->head_dim_v; c++)
             out[c] = out[c] * old + prob * (double)v[c];
         total = total * old + prob;

@@ -22,7 +22,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t causal;
  *     int32_t max_threads;
  *     float scale;
- *     uint32_t reserved0;
+ *     int32_t out_dtype;
  *     int64_t batch;
  *     int64_t heads;
  *     int64_t kv_heads;
@@ -54,7 +54,7 @@ public class gatun_attention_desc {
         gatun_h.C_INT.withName("causal"),
         gatun_h.C_INT.withName("max_threads"),
         gatun_h.C_FLOAT.withName("scale"),
-        gatun_h.C_INT.withName("reserved0"),
+        gatun_h.C_INT.withName("out_dtype"),
         gatun_h.C_LONG.withName("batch"),
         gatun_h.C_LONG.withName("heads"),
         gatun_h.C_LONG.withName("kv_heads"),
@@ -386,48 +386,48 @@ public class gatun_attention_desc {
         struct.set(scale$LAYOUT, scale$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved0$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved0"));
+    private static final OfInt out_dtype$LAYOUT = (OfInt)$LAYOUT.select(groupElement("out_dtype"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * int32_t out_dtype
      * }
      */
-    public static final OfInt reserved0$layout() {
-        return reserved0$LAYOUT;
+    public static final OfInt out_dtype$layout() {
+        return out_dtype$LAYOUT;
     }
 
-    private static final long reserved0$OFFSET = $LAYOUT.byteOffset(groupElement("reserved0"));
+    private static final long out_dtype$OFFSET = $LAYOUT.byteOffset(groupElement("out_dtype"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * int32_t out_dtype
      * }
      */
-    public static final long reserved0$offset() {
-        return reserved0$OFFSET;
+    public static final long out_dtype$offset() {
+        return out_dtype$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * int32_t out_dtype
      * }
      */
-    public static int reserved0(MemorySegment struct) {
-        return struct.get(reserved0$LAYOUT, reserved0$OFFSET);
+    public static int out_dtype(MemorySegment struct) {
+        return struct.get(out_dtype$LAYOUT, out_dtype$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * uint32_t reserved0
+     * int32_t out_dtype
      * }
      */
-    public static void reserved0(MemorySegment struct, int fieldValue) {
-        struct.set(reserved0$LAYOUT, reserved0$OFFSET, fieldValue);
+    public static void out_dtype(MemorySegment struct, int fieldValue) {
+        struct.set(out_dtype$LAYOUT, out_dtype$OFFSET, fieldValue);
     }
 
     private static final OfLong batch$LAYOUT = (OfLong)$LAYOUT.select(groupElement("batch"));

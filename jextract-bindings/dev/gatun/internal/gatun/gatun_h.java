@@ -41,6 +41,24 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_DTYPE_F32() {
         return GATUN_DTYPE_F32;
     }
+    private static final int GATUN_DTYPE_BF16 = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_BF16 2
+     * }
+     */
+    public static int GATUN_DTYPE_BF16() {
+        return GATUN_DTYPE_BF16;
+    }
+    private static final int GATUN_DTYPE_F16 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_F16 3
+     * }
+     */
+    public static int GATUN_DTYPE_F16() {
+        return GATUN_DTYPE_F16;
+    }
     private static final int GATUN_CAUSAL_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -355,24 +373,6 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_WEIGHTS_Q4_0() {
         return GATUN_WEIGHTS_Q4_0;
-    }
-    private static final int GATUN_DTYPE_BF16 = (int)2L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_DTYPE_BF16 2
-     * }
-     */
-    public static int GATUN_DTYPE_BF16() {
-        return GATUN_DTYPE_BF16;
-    }
-    private static final int GATUN_DTYPE_F16 = (int)3L;
-    /**
-     * {@snippet lang=c :
-     * #define GATUN_DTYPE_F16 3
-     * }
-     */
-    public static int GATUN_DTYPE_F16() {
-        return GATUN_DTYPE_F16;
     }
     private static final int GATUN_DTYPE_I8 = (int)4L;
     /**

@@ -21,7 +21,7 @@ import java.util.Objects;
  * <h2>Tensors</h2>
  *
  * <table>
- * <caption>Shapes; all are FLOAT32 but for the lengths</caption>
+ * <caption>Shapes; all are FLOAT32 but for the lengths, and for 16-bit floats, see below</caption>
  * <tr><th>argument</th><th>shape</th></tr>
  * <tr><td>q</td><td>[batch, seqQ, heads, headDim]</td></tr>
  * <tr><td>k</td><td>[batch, seqK, kvHeads, headDim]; kvHeads divides heads (grouped-query
@@ -47,14 +47,19 @@ import java.util.Objects;
  * memory with an input, with the other output or with itself; interleaved parts of one fused buffer
  * are fine.
  *
+ * <p>q may also be BFLOAT16 or FLOAT16, and so may k and v, whatever q is; out is FLOAT32 or has
+ * the type of q. They are made FLOAT32 where they are read: results are those of FLOAT32 tensors of
+ * the same numbers, to the bit, or their nearest 16-bit numbers. {@link
+ * AttentionSpec.Builder#bfloat16Products} is about another thing, in what type products are made.
+ *
  * <p>Biases of the scores, ALiBi's or by a table of relative positions, belong to the {@link
  * AttentionSpec}.
  *
  * <p>Keys at and past the key length are not read. Rows at and past the query length are not read;
  * their out is 0 and their lse minus infinity, as for rows that may see no key at all. Right-padded
  * self-attention gives both lengths. NaN and infinities in places that a row may not see do not
- * reach it. The bits of a row depend on its own query, keys and biases, the scale and the tier, not
- * on threads, batch, heads or strides.
+ * reach it. The bits of a row depend on its own query, keys and biases, the scale and the tier
+ * (with bfloat16 products on what else the CPU has), not on threads, batch, heads or strides.
  *
  * <h2>Threads and lifetime</h2>
  *

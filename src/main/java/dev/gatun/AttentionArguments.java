@@ -52,7 +52,8 @@ final class AttentionArguments {
     long kvHeads = a.k.shape[rows + 1];
     call.describe(
         spec, batch, heads, kvHeads, seqQ, seqK, a.q.shape[rows + 2], a.v.shape[rows + 2]);
-    call.strideQ(batchStride(a.q, rows), a.q.strides[rows], a.q.strides[rows + 1])
+    call.types(a.q.dtype, a.k.dtype, a.out.dtype)
+        .strideQ(batchStride(a.q, rows), a.q.strides[rows], a.q.strides[rows + 1])
         .strideK(batchStride(a.k, rows), a.k.strides[rows], a.k.strides[rows + 1])
         .strideV(batchStride(a.v, rows), a.v.strides[rows], a.v.strides[rows + 1])
         .strideOut(batchStride(a.out, rows), a.out.strides[rows], a.out.strides[rows + 1]);
@@ -72,8 +73,10 @@ final class AttentionArguments {
    */
   private static void check(AttentionSpec spec, AttentionLayouts a, int rows) {
     boolean ragged = rows == 0;
-    if (!isFloats(a.q, rows + 3)) {
-      throw bad("q", ragged ? "[totalQ, heads, headDim]" : "[batch, seqQ, heads, headDim]", a.q);
+    String typeQ = typeOf(a.q.dtype);
+    if (a.q.shape.length != rows + 3 || !isFloat(a.q.dtype)) {
+      String shape = ragged ? "[totalQ, heads, headDim]" : "[batch, seqQ, heads, headDim]";
+      throw bad("q", shape, typeQ, a.q);
     }
     long seqQ = a.q.shape[rows];
     long heads = a.q.shape[rows + 1];
@@ -84,33 +87,43 @@ final class AttentionArguments {
         || heads > MAX_SIZE
         || !isHeadDim(headDim)) {
       String sizes = ragged ? "[< 2^31, " : "[< 2^31, < 2^31, ";
-      throw bad("q", sizes + "1 or more, 1 .. " + Native.Abi.MAX_HEAD_DIM + "]", a.q);
+      throw bad("q", sizes + "1 or more, 1 .. " + Native.Abi.MAX_HEAD_DIM + "]", typeQ, a.q);
     }
-    if (!isFloats(a.k, rows + 3)
+    if (a.k.shape.length != rows + 3
+        || !isFloat(a.k.dtype)
         || !sameBatch(a.k, a.q, rows)
         || a.k.shape[rows] > MAX_SIZE
         || a.k.shape[rows + 1] < 1
         || heads % a.k.shape[rows + 1] != 0
         || a.k.shape[rows + 2] != headDim) {
       Object seq = ragged ? "totalK" : a.q.shape[0] + ", ?";
-      throw bad("k", "[%s, %s, %d]".formatted(seq, divisor(heads), headDim), a.k);
+      throw bad(
+          "k", "[%s, %s, %d]".formatted(seq, divisor(heads), headDim), typeOf(a.k.dtype), a.k);
     }
     long seqK = a.k.shape[rows];
     long kvHeads = a.k.shape[rows + 1];
-    if (!has(a.v, a.q, rows, seqK, kvHeads) || !isHeadDim(a.v.shape[rows + 2])) {
+    if (!has(a.v, a.q, rows, seqK, kvHeads)
+        || a.v.dtype != a.k.dtype
+        || !isHeadDim(a.v.shape[rows + 2])) {
       String dim = "1 .. " + Native.Abi.MAX_HEAD_DIM;
-      throw bad("v", "[%s%d, %d, %s]".formatted(batch(a.q, rows), seqK, kvHeads, dim), a.v);
+      String shape = "[%s%d, %d, %s]".formatted(batch(a.q, rows), seqK, kvHeads, dim);
+      throw bad("v", shape, a.k.dtype.toString(), a.v);
     }
     long headDimV = a.v.shape[rows + 2];
-    if (!has(a.out, a.q, rows, seqQ, heads) || a.out.shape[rows + 2] != headDimV) {
-      throw bad("out", "[%s%d, %d, %d]".formatted(batch(a.q, rows), seqQ, heads, headDimV), a.out);
+    if (!has(a.out, a.q, rows, seqQ, heads)
+        || (a.out.dtype != DType.FLOAT32 && a.out.dtype != a.q.dtype)
+        || a.out.shape[rows + 2] != headDimV) {
+      String shape = "[%s%d, %d, %d]".formatted(batch(a.q, rows), seqQ, heads, headDimV);
+      String other = a.q.dtype == DType.FLOAT32 ? "" : " or " + a.q.dtype;
+      throw bad("out", shape, DType.FLOAT32 + other, a.out);
     }
     if (a.lse != null
         && !(isFloats(a.lse, rows + 2)
             && sameBatch(a.lse, a.q, rows)
             && a.lse.shape[rows] == heads
             && a.lse.shape[rows + 1] == seqQ)) {
-      throw bad("lse", "[%s%d, %d]".formatted(batch(a.q, rows), heads, seqQ), a.lse);
+      String shape = "[%s%d, %d]".formatted(batch(a.q, rows), heads, seqQ);
+      throw bad("lse", shape, DType.FLOAT32.toString(), a.lse);
     }
     checkHeads("alibiSlopes", spec.alibiSlopes().orElse(null), heads);
     checkHeads("relativePositions", spec.relativePositions().orElse(null), heads);
@@ -122,7 +135,7 @@ final class AttentionArguments {
 
   /** Whether a tensor has the batch of q, and these rows and heads. */
   private static boolean has(TensorLayout a, TensorLayout q, int rows, long seq, long heads) {
-    return isFloats(a, rows + 3)
+    return a.shape.length == rows + 3
         && sameBatch(a, q, rows)
         && a.shape[rows] == seq
         && a.shape[rows + 1] == heads;
@@ -148,9 +161,19 @@ final class AttentionArguments {
     return layout.shape.length == rank && layout.dtype == DType.FLOAT32;
   }
 
-  private static IllegalArgumentException bad(String name, String shape, TensorLayout layout) {
+  private static boolean isFloat(DType type) {
+    return type == DType.FLOAT32 || type == DType.BFLOAT16 || type == DType.FLOAT16;
+  }
+
+  /** What is expected where this is there. */
+  private static String typeOf(DType type) {
+    return isFloat(type) ? type.toString() : "float32, bfloat16 or float16";
+  }
+
+  private static IllegalArgumentException bad(
+      String name, String shape, String type, TensorLayout layout) {
     return new IllegalArgumentException(
-        "%s: expected %s float32, got %s".formatted(name, shape, layout));
+        "%s: expected %s %s, got %s".formatted(name, shape, type, layout));
   }
 
   private static void checkUnitStride(String name, TensorLayout layout) {

@@ -11,9 +11,9 @@ public enum DType {
   INT32(ValueLayout.JAVA_INT),
   /** 64-bit signed integer: what files hold; no operation computes with it. */
   INT64(ValueLayout.JAVA_LONG),
-  /** The upper half of a FLOAT32, as 16 bits: weights. */
+  /** The upper half of a FLOAT32, as 16 bits: weights, and queries, keys and values. */
   BFLOAT16(ValueLayout.JAVA_SHORT),
-  /** IEEE 754 half precision, as 16 bits: weights. */
+  /** IEEE 754 half precision, as 16 bits: weights, and queries, keys and values. */
   FLOAT16(ValueLayout.JAVA_SHORT),
   /** 8-bit signed integer: quantized weights, which have a scale for each output. */
   INT8(ValueLayout.JAVA_BYTE),

@@ -3,6 +3,7 @@ package dev.gatun.internal;
 import dev.gatun.AttentionPlan;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
+import dev.gatun.DType;
 import dev.gatun.GatunException;
 import dev.gatun.Tensor;
 import dev.gatun.Tier;
@@ -158,8 +159,7 @@ public final class AttentionCall implements AutoCloseable {
         (scale.isPresent() ? gatun_h.GATUN_ATTENTION_SCALE() : 0)
             | (extended ? gatun_h.GATUN_ATTENTION_BIASED() : 0)
             | (spec.bfloat16Products() ? gatun_h.GATUN_ATTENTION_BF16() : 0));
-    gatun_attention_desc.dtype(desc, gatun_h.GATUN_DTYPE_F32());
-    gatun_attention_desc.kv_dtype(desc, gatun_h.GATUN_DTYPE_F32());
+    types(DType.FLOAT32, DType.FLOAT32, DType.FLOAT32);
     gatun_attention_desc.causal(desc, code(spec.causal()));
     gatun_attention_desc.max_threads(desc, spec.maxThreads());
     gatun_attention_desc.scale(desc, scale.isPresent() ? (float) scale.getAsDouble() : 0);
@@ -172,6 +172,25 @@ public final class AttentionCall implements AutoCloseable {
     gatun_attention_desc.head_dim_v(desc, headDimV);
     gatun_attention_desc.relative_span(desc, relative == null ? 0 : relative.size(1) / 2);
     return strideLse(0, 0, 0);
+  }
+
+  /**
+   * Sets the types of queries, of keys and values, and of the output: all are FLOAT32 otherwise.
+   */
+  public AttentionCall types(DType q, DType kv, DType out) {
+    gatun_attention_desc.dtype(desc, code(q));
+    gatun_attention_desc.kv_dtype(desc, code(kv));
+    gatun_attention_desc.out_dtype(desc, code(out));
+    return this;
+  }
+
+  private static int code(DType type) {
+    return switch (type) {
+      case FLOAT32 -> gatun_h.GATUN_DTYPE_F32();
+      case BFLOAT16 -> gatun_h.GATUN_DTYPE_BF16();
+      case FLOAT16 -> gatun_h.GATUN_DTYPE_F16();
+      default -> throw new AssertionError("not a type of attention: " + type);
+    };
   }
 
   private static int code(Causal causal) {

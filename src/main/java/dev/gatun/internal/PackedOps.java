@@ -192,7 +192,14 @@ public final class PackedOps implements AutoCloseable {
     return pack;
   }
 
-  /** What the header of a packed weight says. */
+  /**
+   * What the header of a packed weight says.
+   *
+   * @param format of the weights
+   * @param in rows of the matrix
+   * @param out columns of the matrix
+   * @param bytes header included
+   */
   public record Header(WeightFormat format, long in, long out, long bytes) {}
 
   /** Checks the header of a packed weight, whose bytes may come from anywhere. */

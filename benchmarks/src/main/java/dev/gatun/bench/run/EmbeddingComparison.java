@@ -110,7 +110,9 @@ public final class EmbeddingComparison {
           new Way(
               "onnxruntime-q 1.28.0", "onnxruntime-q", "onnxruntime-", List.of(NEWER, QUANTIZED)),
           new Way("langchain4j", "langchain4j", null, List.of()),
-          new Way("langchain4j-q", "langchain4j-q", null, List.of(QUANTIZED)));
+          new Way("langchain4j-q", "langchain4j-q", null, List.of(QUANTIZED)),
+          new Way("llama.cpp", "llama.cpp", null, List.of()),
+          new Way("llama.cpp Q8_0", "llama.cpp Q8_0", null, List.of()));
 
   // ---- rows ----------------------------------------------------------------------------------
 

@@ -513,16 +513,22 @@ typedef struct gatun_activation_desc {
 GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x,
     const float *bias, const float *gate, float *out);
 
+#define GATUN_DTYPE_U8 7 /* uint8_t: of tables, with a scale and a zero point */
+
 typedef struct gatun_embedding_desc {
     uint32_t struct_size;
     uint32_t flags; /* 0 */
     int64_t rows;   /* 0 .. 2^31 - 1 */
     int64_t dim;
     int64_t out_row;
-    int64_t table_rows[3]; /* 1 .. 2^31 - 1, read where there is a table */
-    float scale;           /* of the rows of table0, finite; 0 means 1 */
-    int32_t max_threads;   /* as in gatun_attention_desc */
-    int64_t reserved[8];   /* 0 */
+    int64_t table_rows[3];  /* 1 .. 2^31 - 1, read where there is a table, as are the other members of tables */
+    float scale;            /* of the rows of table0, finite; 0 means 1 */
+    int32_t max_threads;    /* as in gatun_attention_desc */
+    int32_t table_dtype[3]; /* GATUN_DTYPE_F32, which 0 means as well, or GATUN_DTYPE_U8 */
+    float table_scale[3];   /* of a table of U8: finite, > 0; otherwise 0 */
+    int32_t table_zero[3];  /* of a table of U8: which number is 0.0, 0 .. 255; otherwise 0 */
+    int32_t reserved0;      /* 0 */
+    int64_t reserved[3];    /* 0 */
 } gatun_embedding_desc;
 
 /**
@@ -530,10 +536,11 @@ typedef struct gatun_embedding_desc {
  * [table_rows[t]][dim], contiguous; table1 and table2 may be NULL; ids_t NULL means row 0 of its table for every r. An
  * id outside its table is GATUN_E_INDEX, and nothing is written. scale is for models that multiply embeddings by
  * sqrt(dim) before they add positions (Vaswani et al. 2017, section 3.4).
+ * A table is of float, or of uint8_t: a number u of that is the float (u - table_zero[t]) * table_scale[t], rounded
+ * once, as ONNX's DequantizeLinear has it. Results have the same bits on every tier.
  */
 GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0,
-    const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2,
-    float *out);
+    const void *table0, const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out);
 
 #define GATUN_POOL_MEAN      0
 #define GATUN_POOL_FIRST     1

@@ -139,6 +139,18 @@ typedef struct gatun__rows_task {
     int rms, pool_first, normalize, logarithm;
 } gatun__rows_task;
 
+/* Rows begin .. end - 1 of one call of gatun_embedding. Tables behind the last are NULL. */
+typedef struct gatun__embedding_task {
+    const int32_t *ids[3]; /* NULL: row 0 */
+    const void *table[3];  /* float, or uint8_t where it is quantized */
+    int64_t last[3];       /* rows of the tables */
+    int quantized[3];
+    float table_scale[3], table_zero[3];
+    float scale; /* of the first table */
+    float *out;
+    int64_t begin, end, dim, out_row;
+} gatun__embedding_task;
+
 /* Rows begin .. end - 1 of one call of gatun_rotary. */
 typedef struct gatun__rotary_task {
     const float *x, *cosines, *sines;
@@ -177,6 +189,7 @@ typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
 typedef void gatun__attention_tiny_kernel(gatun__attention_task *task);
 typedef void gatun__norm_kernel(const gatun__rows_task *task);
 typedef void gatun__activation_kernel(const gatun__rows_task *task);
+typedef void gatun__embedding_kernel(const gatun__embedding_task *task);
 typedef void gatun__pool_kernel(const gatun__rows_task *task);
 typedef void gatun__softmax_kernel(const gatun__rows_task *task);
 typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
@@ -220,6 +233,7 @@ typedef struct gatun__kernels {
     gatun__activation_kernel *activation_f32;
     gatun__pool_kernel *pool_f32;
     gatun__softmax_kernel *softmax_f32;
+    gatun__embedding_kernel *embedding_f32;
     gatun__rotary_kernel *rotary_f32;
     gatun__peak_kernel *peak_f32;
     gatun__peak_kernel *peak_bf16; /* NULL without GATUN_FEATURE_BF16: products of bf16 are those of floats */

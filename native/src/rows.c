@@ -2,7 +2,6 @@
 #include "internal.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Work of one task, in elements: some ten microseconds, the least that is worth handing to another thread. */
 enum { TASK_ELEMENTS = 32768, TASK_NS = 10000 };
@@ -167,76 +166,84 @@ static int32_t check_indices(const int32_t *indices, int64_t rows, int64_t entri
     return GATUN_OK;
 }
 
-typedef struct embedding {
-    const int32_t *ids[3];
-    const float *table[3];
-    int64_t last[3]; /* rows of the tables */
-    float *out;
-    float scale; /* of the first table */
-    int64_t rows, dim, out_row, rows_per_task;
-} embedding;
+typedef struct embedding_call {
+    gatun__embedding_task task;
+    void (*function)(const gatun__embedding_task *task);
+    int64_t rows, rows_per_task;
+} embedding_call;
 
-static void embed(void *argument, const gatun__turn *turn) {
-    const embedding *e = argument;
-    int64_t begin = turn->index * e->rows_per_task,
-            end = begin + e->rows_per_task < e->rows ? begin + e->rows_per_task : e->rows;
-    for (int64_t r = begin; r < end; r++) {
-        float *out = e->out + r * e->out_row;
-        for (int t = 0; t < 3 && e->table[t] != NULL; t++) {
-            const int64_t id = e->ids[t] == NULL ? 0 : gatun__load_within(&e->ids[t][r], 0, e->last[t]);
-            const float *row = e->table[t] + id * e->dim;
-            if (t == 0 && e->scale == 1)
-                memcpy(out, row, (size_t)e->dim * sizeof *out);
-            else if (t == 0)
-                for (int64_t i = 0; i < e->dim; i++)
-                    out[i] = e->scale * row[i];
-            else
-                for (int64_t i = 0; i < e->dim; i++)
-                    out[i] += row[i];
-        }
+static void run_embedding(void *argument, const gatun__turn *turn) {
+    const embedding_call *c = argument;
+    gatun__embedding_task task = c->task;
+    task.begin = turn->index * c->rows_per_task;
+    task.end = c->rows - task.begin < c->rows_per_task ? c->rows : task.begin + c->rows_per_task;
+    c->function(&task);
+}
+
+/* Of a table that is there. */
+static int32_t check_table_type(const gatun_embedding_desc *d, int t) {
+    const float scale = d->table_scale[t];
+    const int32_t zero = d->table_zero[t];
+    switch (d->table_dtype[t]) {
+    case 0:
+    case GATUN_DTYPE_F32:
+        return scale == 0 && zero == 0 ? GATUN_OK : GATUN_E_INVALID;
+    case GATUN_DTYPE_U8:
+        return isfinite(scale) && scale > 0 && zero >= 0 && zero <= UINT8_MAX ? GATUN_OK : GATUN_E_INVALID;
+    default:
+        return GATUN_E_INVALID;
     }
 }
 
-int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *d, const int32_t *ids0, const float *table0,
-    const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out) {
+int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *d, const int32_t *ids0, const void *table0,
+    const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out) {
     CHECK_DESC(context, d, d->rows, 0);
+    if (d->reserved0 != 0)
+        return GATUN_E_VERSION;
     if (!isfinite(d->scale))
         return GATUN_E_INVALID;
     TRY(check_row(d->out_row, d->dim, d->rows));
-    embedding e = {.ids = {ids0, ids1, ids2},
-        .table = {table0, table1, table2},
-        .out = out,
-        .scale = d->scale == 0 ? 1 : d->scale,
+    embedding_call c = {.task = {.ids = {ids0, ids1, ids2},
+                            .table = {table0, table1, table2},
+                            .out = out,
+                            .scale = d->scale == 0 ? 1 : d->scale,
+                            .dim = d->dim,
+                            .out_row = d->out_row},
+        .function = context->kernels->embedding_f32,
         .rows = d->rows,
-        .dim = d->dim,
-        .out_row = d->out_row};
+        .rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->dim)};
+    gatun__embedding_task *e = &c.task;
     TRY(check_pointer(out, d->rows > 0));
-    TRY(check_pointer(table0, d->rows > 0));
+    TRY(gatun__pointer_check(table0, d->rows > 0, 1));
     for (int t = 0; t < 3; t++) {
-        TRY(check_pointer(e.ids[t], 0));
-        TRY(check_pointer(e.table[t], 0));
-        if (e.table[t] == NULL) {
-            if (e.ids[t] != NULL || (t == 1 && table2 != NULL))
+        TRY(check_pointer(e->ids[t], 0));
+        if (e->table[t] == NULL) {
+            if (e->ids[t] != NULL || (t == 1 && table2 != NULL))
                 return GATUN_E_NULL;
             continue;
         }
+        TRY(check_table_type(d, t));
+        e->quantized[t] = d->table_dtype[t] == GATUN_DTYPE_U8;
+        e->table_scale[t] = d->table_scale[t];
+        e->table_zero[t] = (float)d->table_zero[t];
+        const int64_t element_bytes = e->quantized[t] ? 1 : sizeof(float);
+        TRY(gatun__pointer_check(e->table[t], 0, (size_t)element_bytes));
         int64_t entries = d->table_rows[t];
         if (entries < 1 || entries > INT32_MAX || !gatun__fits(entries, d->dim))
             return GATUN_E_INVALID;
-        e.last[t] = entries - 1;
-        if (e.ids[t] != NULL)
-            TRY(check_indices(e.ids[t], d->rows, entries));
+        e->last[t] = entries - 1;
+        if (e->ids[t] != NULL)
+            TRY(check_indices(e->ids[t], d->rows, entries));
         const gatun__view to = gatun__matrix_view(out, sizeof *out, d->rows, d->out_row, d->dim);
-        const gatun__view from = gatun__matrix_view(e.table[t], sizeof *table0, entries, d->dim, d->dim);
-        const gatun__view ids = gatun__matrix_view(e.ids[t], sizeof *ids0, 1, d->rows, d->rows);
-        if (gatun__views_overlap(&to, &from) || (e.ids[t] != NULL && gatun__views_overlap(&to, &ids)))
+        const gatun__view from = gatun__matrix_view(e->table[t], element_bytes, entries, d->dim, d->dim);
+        const gatun__view ids = gatun__matrix_view(e->ids[t], sizeof *ids0, 1, d->rows, d->rows);
+        if (gatun__views_overlap(&to, &from) || (e->ids[t] != NULL && gatun__views_overlap(&to, &ids)))
             return GATUN_E_OVERLAP;
     }
     if (d->rows == 0)
         return GATUN_OK;
-    e.rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->dim);
-    int64_t tasks = gatun__divide_up(d->rows, e.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, d->dim), embed, &e);
+    int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
+    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, d->dim), run_embedding, &c);
     return GATUN_OK;
 }
 

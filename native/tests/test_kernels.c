@@ -158,6 +158,32 @@ static void test_softmax_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+static void test_embedding_f32(gatun_context *context) {
+    enum { ENTRIES = 4, ZERO = 119 };
+    rows_case c = new_rows();
+    gatun_embedding_desc desc = embedding_desc(ROWS, DIM);
+    desc.out_row = c.out.row;
+    desc.table_rows[0] = desc.table_rows[1] = ENTRIES;
+    desc.table_dtype[1] = GATUN_DTYPE_U8;
+    desc.table_scale[1] = 0.25f;
+    desc.table_zero[1] = ZERO;
+    float table[ENTRIES * DIM];
+    uint8_t numbers[ENTRIES * DIM];
+    for (int i = 0; i < ENTRIES * DIM; i++) {
+        table[i] = 0.5f * (float)i;
+        numbers[i] = (uint8_t)(7 * i);
+    }
+    static const int32_t ids[ROWS] = {3, 0, 1, 3, 2}, others[ROWS] = {0, 3, 3, 1, 2};
+    CHECK_STATUS(gatun_embedding(context, &desc, ids, table, others, numbers, NULL, NULL, c.out.data), GATUN_OK);
+    for (int64_t r = 0; r < ROWS; r++) {
+        for (int64_t i = 0; i < DIM; i++) {
+            const double number = numbers[others[r] * DIM + i];
+            check_element(&c.out, r, i, (double)table[ids[r] * DIM + i] + (number - ZERO) * 0.25, 0);
+        }
+    }
+    free_rows(&c);
+}
+
 static void test_rotary_f32(gatun_context *context) {
     enum { HALF = DIM / 2 };
     rows_case c = new_rows();
@@ -346,6 +372,7 @@ TASK_OF(norm, const gatun__rows_task)
 TASK_OF(activation, const gatun__rows_task)
 TASK_OF(pool, const gatun__rows_task)
 TASK_OF(softmax, const gatun__rows_task)
+TASK_OF(embedding, const gatun__embedding_task)
 TASK_OF(rotary, const gatun__rotary_task)
 TASK_OF(linear, const gatun__linear_task)
 static gatun__peak_kernel *real_peak;
@@ -387,8 +414,8 @@ static void complete(void) {
     for (int t = 0; t < count; t++) {
         const gatun__kernels *k = shared_context(tiers[t])->kernels;
         CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
-                  k->pool_f32 && k->softmax_f32 && k->rotary_f32 && k->peak_f32 && k->peak_i8 && k->linear_f32 &&
-                  k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 && k->linear_q4_0,
+                  k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->peak_f32 && k->peak_i8 &&
+                  k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 && k->linear_q4_0,
             "%s lacks a kernel", gatun_tier_name(tiers[t]));
         problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
         const gatun_attention_desc desc = default_desc(&p);

@@ -165,6 +165,11 @@ static const bad_member bad_members[] = {
     BAD(EMBEDDING, gatun_embedding_desc, out_row, INT64_MAX, GATUN_E_INVALID),
     BAD(EMBEDDING, gatun_embedding_desc, max_threads, -1, GATUN_E_INVALID),
     BAD(EMBEDDING, gatun_embedding_desc, reserved, 1, GATUN_E_VERSION),
+    BAD(EMBEDDING, gatun_embedding_desc, reserved0, 1, GATUN_E_VERSION),
+    BAD(EMBEDDING, gatun_embedding_desc, table_dtype[0], GATUN_DTYPE_I8, GATUN_E_INVALID),
+    BAD(EMBEDDING, gatun_embedding_desc, table_dtype[0], GATUN_DTYPE_U8, GATUN_E_INVALID), /* without a scale */
+    BAD(EMBEDDING, gatun_embedding_desc, table_scale[0], 0x3f800000, GATUN_E_INVALID),
+    BAD(EMBEDDING, gatun_embedding_desc, table_zero[0], 1, GATUN_E_INVALID),
     BAD(EMBEDDING, gatun_embedding_desc, flags, 1, GATUN_E_INVALID),
     BAD(EMBEDDING, gatun_embedding_desc, scale, 0x7f800000, GATUN_E_INVALID),
     BAD(EMBEDDING, gatun_embedding_desc, scale, 0x7fc00000, GATUN_E_INVALID),

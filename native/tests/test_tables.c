@@ -11,35 +11,82 @@
 
 /* ---- embedding ---- */
 
-static void check_embedding(
-    int32_t tier, int64_t rows, int64_t dim, int64_t gap, int tables, unsigned with_ids, float scale) {
+typedef struct any_table {
+    matrix floats;
+    guarded numbers; /* uint8_t [entries][dim], where it is quantized */
+    bool quantized;
+    float scale;
+    int32_t zero;
+} any_table;
+
+static any_table new_table(int64_t entries, int64_t dim, bool quantized, rng *random) {
+    static const int32_t zeros[] = {128, 0, 255, 119};
+    any_table t = {.floats = matrix_random("table", entries, dim, 0, GUARD_AFTER, 0, random), .quantized = quantized};
+    guarded_create(&t.numbers, "numbers", entries * dim, 0, GUARD_AFTER);
+    for (int64_t i = 0; i < entries * dim; i++) {
+        t.numbers.data[i] = (uint8_t)rng_below(random, 256);
+    }
+    t.numbers.data[0] = 0;
+    t.numbers.data[entries * dim - 1] = 255;
+    if (quantized) {
+        t.scale = 0.001f + 0.01f * (float)rng_below(random, 100);
+        t.zero = zeros[rng_below(random, 4)];
+    }
+    guarded_protect(&t.floats.memory, true);
+    guarded_protect(&t.numbers, true);
+    return t;
+}
+
+static void free_table(any_table *t) {
+    guarded_destroy(&t->floats.memory);
+    guarded_destroy(&t->numbers);
+}
+
+static const void *table_data(const any_table *t) {
+    return t->quantized ? (const void *)t->numbers.data : t->floats.data;
+}
+
+/* A number of a quantized table in double, where it is exact, rounded once. */
+static float table_at(const any_table *t, int64_t row, int64_t i) {
+    if (!t->quantized) {
+        return *at(&t->floats, row, i);
+    }
+    const int number = t->numbers.data[row * t->floats.dim + i];
+    return (float)((double)(number - t->zero) * (double)t->scale);
+}
+
+/* quantized: a bit for each table. */
+static void check_embedding(int32_t tier, int64_t rows, int64_t dim, int64_t gap, int tables, unsigned with_ids,
+    float scale, unsigned quantized) {
     enum { MOST_ENTRIES = 9 };
     char what[128];
-    snprintf(what, sizeof what, "%lld x %lld, gap %lld, %d tables, ids %u, scale %g, %s", (long long)rows,
-        (long long)dim, (long long)gap, tables, with_ids, (double)scale, gatun_tier_name(tier));
+    snprintf(what, sizeof what, "%lld x %lld, gap %lld, %d tables, ids %u, scale %g, quantized %u, %s", (long long)rows,
+        (long long)dim, (long long)gap, tables, with_ids, (double)scale, quantized, gatun_tier_name(tier));
     test_note("%s", what);
     rng random = rng_make(test_seed(), (uint64_t)(rows * 1009 + dim));
     gatun_embedding_desc desc = embedding_desc(rows, dim);
     desc.out_row = dim + gap;
     desc.scale = scale;
-    matrix table[3];
+    any_table all[3];
     guarded ids[3];
-    const float *tables_given[3] = {NULL};
+    const void *tables_given[3] = {NULL};
     const int32_t *ids_given[3] = {NULL};
     for (int t = 0; t < 3; t++) {
         int64_t entries = MOST_ENTRIES - 2 * t;
-        table[t] = matrix_random("table", entries, dim, 0, GUARD_AFTER, 0, &random);
+        all[t] = new_table(entries, dim, (quantized >> t & 1) != 0, &random);
         guarded_create(&ids[t], "ids", rows * (int64_t)sizeof(int32_t), 0, GUARD_AFTER);
         for (int64_t r = 0; r < rows; r++) {
             /* the first and the last entry of each */
             int64_t id = r == 0 ? entries - 1 : r == 1 ? 0 : rng_below(&random, entries);
             ((int32_t *)(void *)ids[t].data)[r] = (int32_t)id;
         }
-        guarded_protect(&table[t].memory, true);
         guarded_protect(&ids[t], true);
         if (t < tables) {
             desc.table_rows[t] = entries;
-            tables_given[t] = table[t].data;
+            desc.table_dtype[t] = all[t].quantized ? GATUN_DTYPE_U8 : t == 1 ? GATUN_DTYPE_F32 : 0;
+            desc.table_scale[t] = all[t].scale;
+            desc.table_zero[t] = all[t].zero;
+            tables_given[t] = table_data(&all[t]);
             ids_given[t] = (with_ids >> t & 1) != 0 ? (const int32_t *)(const void *)ids[t].data : NULL;
         }
     }
@@ -57,7 +104,7 @@ static void check_embedding(
             for (int64_t i = 0; i < dim && good; i++) {
                 float want = 0;
                 for (int t = 0; t < tables; t++) {
-                    float part = *at(&table[t], ids_given[t] != NULL ? ids_given[t][r] : 0, i);
+                    float part = table_at(&all[t], ids_given[t] != NULL ? ids_given[t][r] : 0, i);
                     want = t == 0 ? (scale == 0 ? part : scale * part) : want + part;
                 }
                 good = memcmp(&want, at(&out, r, i), sizeof want) == 0;
@@ -69,7 +116,7 @@ static void check_embedding(
     free(before);
     guarded_destroy(&out.memory);
     for (int t = 0; t < 3; t++) {
-        guarded_destroy(&table[t].memory);
+        free_table(&all[t]);
         guarded_destroy(&ids[t]);
     }
 }
@@ -82,12 +129,18 @@ static void embedding(void) {
             for (unsigned ids = 0; ids < 8; ids++) {
                 static const float scales[] = {0, 1, 22.627417f, -0.1f, -0.0f}; /* sqrt(512) is the third */
                 check_embedding(tiers[t], 1 + ids, dims[(ids * 11 + (unsigned)tables) % DIMS], ids % 3, tables, ids,
-                    scales[(ids + (unsigned)tables) % 5]);
+                    scales[(ids + (unsigned)tables) % 5], 0);
+                check_embedding(tiers[t], 1 + ids, dims[(ids * 13 + (unsigned)tables) % DIMS], ids % 3, tables, ids,
+                    scales[(ids + (unsigned)tables) % 5], 1 + (ids + (unsigned)tables) % 7);
             }
         }
-        check_embedding(tiers[t], 700, 384, 0, 3, 7, 0);
-        check_embedding(tiers[t], 700, 384, 0, 2, 3, 19.595918f);
-        check_embedding(tiers[t], 0, 5, 0, 2, 3, 0);
+        for (int n = 0; n < DIMS; n++) {
+            check_embedding(tiers[t], 3, dims[n], 1, 3, 7, 0, 7);
+        }
+        check_embedding(tiers[t], 700, 384, 0, 3, 7, 0, 0);
+        check_embedding(tiers[t], 700, 384, 0, 3, 7, 0, 7);
+        check_embedding(tiers[t], 700, 384, 0, 2, 3, 19.595918f, 1);
+        check_embedding(tiers[t], 0, 5, 0, 2, 3, 0, 0);
     }
     test_note("%s", "");
 }
@@ -139,7 +192,33 @@ static void embedding_ids(void) {
     CHECK_STATUS(gatun_embedding(
                      context, &desc, (const int32_t *)(const void *)out.data, table, NULL, NULL, NULL, NULL, out.data),
         GATUN_E_INDEX); /* what out holds is no id, which is looked at first */
+    /* Of one of the tables, in turn: types and what belongs to them. */
+    static const struct {
+        int32_t dtype, zero;
+        float scale;
+    } bad_types[] = {{GATUN_DTYPE_BF16, 0, 0}, {GATUN_DTYPE_I8, 0, 1}, {-1, 0, 0}, {8, 0, 1}, {0, 0, 0.5f}, {0, 1, 0},
+        {GATUN_DTYPE_F32, 0, 0.5f}, {GATUN_DTYPE_F32, 128, 0}, {GATUN_DTYPE_U8, 128, 0}, {GATUN_DTYPE_U8, 128, -0.5f},
+        {GATUN_DTYPE_U8, 128, INFINITY}, {GATUN_DTYPE_U8, 128, NAN}, {GATUN_DTYPE_U8, -1, 1}, {GATUN_DTYPE_U8, 256, 1}};
+    for (int t = 0; t < 3; t++) {
+        for (size_t n = 0; n < sizeof bad_types / sizeof *bad_types; n++) {
+            gatun_embedding_desc broken = desc;
+            broken.table_dtype[t] = bad_types[n].dtype;
+            broken.table_scale[t] = bad_types[n].scale;
+            broken.table_zero[t] = bad_types[n].zero;
+            CHECK_STATUS(gatun_embedding(context, &broken, ids[0], table, ids[1], table, ids[2], table, out.data),
+                GATUN_E_INVALID);
+        }
+    }
+    const void *odd = (const uint8_t *)table + 1;
+    CHECK_STATUS(gatun_embedding(context, &desc, ids[0], odd, NULL, NULL, NULL, NULL, out.data), GATUN_E_ALIGNMENT);
     CHECK(guarded_unwritten(&out.memory), "refused embeddings: out was written");
+    gatun_embedding_desc bytes = desc;
+    bytes.table_dtype[0] = GATUN_DTYPE_U8;
+    bytes.table_scale[0] = 1;
+    const uint8_t *inside = (const uint8_t *)out.data + 3;
+    CHECK_STATUS(gatun_embedding(context, &bytes, NULL, inside, NULL, NULL, NULL, NULL, out.data), GATUN_E_OVERLAP);
+    CHECK(guarded_unwritten(&out.memory), "refused embeddings: out was written");
+    CHECK_STATUS(gatun_embedding(context, &bytes, ids[0], odd, NULL, NULL, NULL, NULL, out.data), GATUN_OK);
     guarded_destroy(&out.memory);
     free(table);
 }

@@ -1,5 +1,5 @@
 /*
- * Element loops over rows in float32, for every tier: normalization, activation, pooling, softmax, rotation. Included once by each
+ * Element loops over rows in float32, for every tier: normalization, activation, embedding, pooling, softmax, rotation. Included once by each
  * rows_f32_<tier>.c after its vectors. All are bound by memory or by the polynomials; registers do not run short.
  *
  * Axes: R rows, D dim. x, residual, gate, sum and out [R][D], bias, gamma and beta [D]; of rotation H heads and D head_dim, x and
@@ -110,6 +110,44 @@ void KERNEL(norm_f32)(const gatun__rows_task *t) {
             store_up_to(out + i, a, count);
         }
     }
+}
+
+/* quantized: whether any table is. VW elements of a row of a table, from i on, of which count are there: (u - zero) * scale, which is exact but for the product. */
+INLINE vec entry(
+    const int quantized, const gatun__embedding_task *t, int table, int64_t row, int64_t i, int64_t count) {
+    const int64_t at = row * t->dim + i;
+    if (!quantized || !t->quantized[table])
+        return load_up_to((const float *)t->table[table] + at, count);
+    const uint8_t *p = (const uint8_t *)t->table[table] + at;
+    uint8_t some[VW] = {0};
+    if (count < VW)
+        p = memcpy(some, p, (size_t)count);
+    return v_mul(v_sub(v_load_u8(p), v_set1(t->table_zero[table])), v_set1(t->table_scale[table]));
+}
+
+INLINE void embedding_rows(const int quantized, const gatun__embedding_task *t) {
+    for (int64_t r = t->begin; r < t->end; r++) {
+        float *out = t->out + r * t->out_row;
+        int64_t row[3] = {0};
+        for (int n = 0; n < 3 && t->table[n] != NULL; n++)
+            row[n] = t->ids[n] == NULL ? 0 : gatun__load_within(&t->ids[n][r], 0, t->last[n]);
+        for (int64_t i = 0; i < t->dim; i += VW) {
+            const int64_t count = t->dim - i;
+            vec a = entry(quantized, t, 0, row[0], i, count);
+            if (t->scale != 1)
+                a = v_mul(v_set1(t->scale), a);
+            for (int n = 1; n < 3 && t->table[n] != NULL; n++)
+                a = v_add(a, entry(quantized, t, n, row[n], i, count));
+            store_up_to(out + i, a, count);
+        }
+    }
+}
+
+void KERNEL(embedding_f32)(const gatun__embedding_task *t) {
+    if (t->quantized[0] || t->quantized[1] || t->quantized[2])
+        embedding_rows(1, t);
+    else
+        embedding_rows(0, t);
 }
 
 /* Column by column in groups that stay in registers; doubles, so that long sequences lose nothing. */

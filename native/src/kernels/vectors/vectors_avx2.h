@@ -22,6 +22,9 @@ V vec v_set1(float x) {
 V vec v_load(const float *p) {
     return _mm256_loadu_ps(p);
 }
+V vec v_load_u8(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
 V __m256i v_first(int32_t count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }

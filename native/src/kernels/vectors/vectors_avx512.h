@@ -22,6 +22,9 @@ V vec v_set1(float x) {
 V vec v_load(const float *p) {
     return _mm512_loadu_ps(p);
 }
+V vec v_load_u8(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
 V vec v_load_some(const float *p, int32_t count) {
     return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
 }

@@ -22,6 +22,10 @@ V vec v_set1(float x) {
 V vec v_load(const float *p) {
     return vld1q_f32(p);
 }
+V vec v_load_u8(const uint8_t *p) {
+    const uint16x4_t a = {p[0], p[1], p[2], p[3]};
+    return vcvtq_f32_u32(vmovl_u16(a));
+}
 V vec v_load_some(const float *p, int32_t count) {
     float t[4] = {0};
     for (int32_t i = 0; i < count; i++)

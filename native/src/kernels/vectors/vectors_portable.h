@@ -2,6 +2,7 @@
  * Vectors for kernel templates in plain C: the meaning of every operation, for the other vectors_<tier>.h as well.
  *
  *   v_load, v_store             VW floats at any 4-byte alignment; v_load_some, v_store_some touch the first count only
+ *   v_load_u8                   VW bytes as floats 0 .. 255
  *   v_fma(a, b, c)              a * b + c, rounded once where the tier has it; here product and sum are rounded one by one
  *   v_fma_where(m, a, b, c)     the same where m, c elsewhere: what a or b hold there, NaN included, does not matter
  *   v_max(a, b)                 one of the two may be returned where either is NaN
@@ -40,6 +41,9 @@ V vec v_load(const float *p) {
     vec a;
     memcpy(&a, p, sizeof a);
     return a;
+}
+V vec v_load_u8(const uint8_t *p) {
+    return (vec){p[0], p[1], p[2], p[3]};
 }
 V vec v_load_some(const float *p, int32_t count) {
     vec a = {0};

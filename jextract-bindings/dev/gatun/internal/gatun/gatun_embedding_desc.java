@@ -23,7 +23,11 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int64_t table_rows[3];
  *     float scale;
  *     int32_t max_threads;
- *     int64_t reserved[8];
+ *     int32_t table_dtype[3];
+ *     float table_scale[3];
+ *     int32_t table_zero[3];
+ *     int32_t reserved0;
+ *     int64_t reserved[3];
  * }
  * }
  */
@@ -42,7 +46,11 @@ public class gatun_embedding_desc {
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("table_rows"),
         gatun_h.C_FLOAT.withName("scale"),
         gatun_h.C_INT.withName("max_threads"),
-        MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
+        MemoryLayout.sequenceLayout(3, gatun_h.C_INT).withName("table_dtype"),
+        MemoryLayout.sequenceLayout(3, gatun_h.C_FLOAT).withName("table_scale"),
+        MemoryLayout.sequenceLayout(3, gatun_h.C_INT).withName("table_zero"),
+        gatun_h.C_INT.withName("reserved0"),
+        MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_embedding_desc");
 
     /**
@@ -437,12 +445,287 @@ public class gatun_embedding_desc {
         struct.set(max_threads$LAYOUT, max_threads$OFFSET, fieldValue);
     }
 
+    private static final SequenceLayout table_dtype$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("table_dtype"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static final SequenceLayout table_dtype$layout() {
+        return table_dtype$LAYOUT;
+    }
+
+    private static final long table_dtype$OFFSET = $LAYOUT.byteOffset(groupElement("table_dtype"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static final long table_dtype$offset() {
+        return table_dtype$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static MemorySegment table_dtype(MemorySegment struct) {
+        return struct.asSlice(table_dtype$OFFSET, table_dtype$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static void table_dtype(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, table_dtype$OFFSET, table_dtype$LAYOUT.byteSize());
+    }
+
+    private static long[] table_dtype$DIMS = { 3 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static long[] table_dtype$dimensions() {
+        return table_dtype$DIMS;
+    }
+    private static final VarHandle table_dtype$ELEM_HANDLE = table_dtype$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static int table_dtype(MemorySegment struct, long index0) {
+        return (int)table_dtype$ELEM_HANDLE.get(struct, table_dtype$OFFSET, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * int32_t table_dtype[3]
+     * }
+     */
+    public static void table_dtype(MemorySegment struct, long index0, int fieldValue) {
+        table_dtype$ELEM_HANDLE.set(struct, table_dtype$OFFSET, index0, fieldValue);
+    }
+
+    private static final SequenceLayout table_scale$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("table_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static final SequenceLayout table_scale$layout() {
+        return table_scale$LAYOUT;
+    }
+
+    private static final long table_scale$OFFSET = $LAYOUT.byteOffset(groupElement("table_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static final long table_scale$offset() {
+        return table_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static MemorySegment table_scale(MemorySegment struct) {
+        return struct.asSlice(table_scale$OFFSET, table_scale$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static void table_scale(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, table_scale$OFFSET, table_scale$LAYOUT.byteSize());
+    }
+
+    private static long[] table_scale$DIMS = { 3 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static long[] table_scale$dimensions() {
+        return table_scale$DIMS;
+    }
+    private static final VarHandle table_scale$ELEM_HANDLE = table_scale$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static float table_scale(MemorySegment struct, long index0) {
+        return (float)table_scale$ELEM_HANDLE.get(struct, table_scale$OFFSET, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * float table_scale[3]
+     * }
+     */
+    public static void table_scale(MemorySegment struct, long index0, float fieldValue) {
+        table_scale$ELEM_HANDLE.set(struct, table_scale$OFFSET, index0, fieldValue);
+    }
+
+    private static final SequenceLayout table_zero$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("table_zero"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static final SequenceLayout table_zero$layout() {
+        return table_zero$LAYOUT;
+    }
+
+    private static final long table_zero$OFFSET = $LAYOUT.byteOffset(groupElement("table_zero"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static final long table_zero$offset() {
+        return table_zero$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static MemorySegment table_zero(MemorySegment struct) {
+        return struct.asSlice(table_zero$OFFSET, table_zero$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static void table_zero(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, table_zero$OFFSET, table_zero$LAYOUT.byteSize());
+    }
+
+    private static long[] table_zero$DIMS = { 3 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static long[] table_zero$dimensions() {
+        return table_zero$DIMS;
+    }
+    private static final VarHandle table_zero$ELEM_HANDLE = table_zero$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static int table_zero(MemorySegment struct, long index0) {
+        return (int)table_zero$ELEM_HANDLE.get(struct, table_zero$OFFSET, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * int32_t table_zero[3]
+     * }
+     */
+    public static void table_zero(MemorySegment struct, long index0, int fieldValue) {
+        table_zero$ELEM_HANDLE.set(struct, table_zero$OFFSET, index0, fieldValue);
+    }
+
+    private static final OfInt reserved0$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved0"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t reserved0
+     * }
+     */
+    public static final OfInt reserved0$layout() {
+        return reserved0$LAYOUT;
+    }
+
+    private static final long reserved0$OFFSET = $LAYOUT.byteOffset(groupElement("reserved0"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t reserved0
+     * }
+     */
+    public static final long reserved0$offset() {
+        return reserved0$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t reserved0
+     * }
+     */
+    public static int reserved0(MemorySegment struct) {
+        return struct.get(reserved0$LAYOUT, reserved0$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t reserved0
+     * }
+     */
+    public static void reserved0(MemorySegment struct, int fieldValue) {
+        struct.set(reserved0$LAYOUT, reserved0$OFFSET, fieldValue);
+    }
+
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static final SequenceLayout reserved$layout() {
@@ -454,7 +737,7 @@ public class gatun_embedding_desc {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static final long reserved$offset() {
@@ -464,7 +747,7 @@ public class gatun_embedding_desc {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static MemorySegment reserved(MemorySegment struct) {
@@ -474,19 +757,19 @@ public class gatun_embedding_desc {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
-    private static long[] reserved$DIMS = { 8 };
+    private static long[] reserved$DIMS = { 3 };
 
     /**
      * Dimensions for array field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static long[] reserved$dimensions() {
@@ -497,7 +780,7 @@ public class gatun_embedding_desc {
     /**
      * Indexed getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static long reserved(MemorySegment struct, long index0) {
@@ -507,7 +790,7 @@ public class gatun_embedding_desc {
     /**
      * Indexed setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[3]
      * }
      */
     public static void reserved(MemorySegment struct, long index0, long fieldValue) {

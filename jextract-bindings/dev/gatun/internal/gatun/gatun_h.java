@@ -266,6 +266,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ACTIVATION_QUICK_GELU() {
         return GATUN_ACTIVATION_QUICK_GELU;
     }
+    private static final int GATUN_DTYPE_U8 = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_DTYPE_U8 7
+     * }
+     */
+    public static int GATUN_DTYPE_U8() {
+        return GATUN_DTYPE_U8;
+    }
     private static final int GATUN_POOL_MEAN = (int)0L;
     /**
      * {@snippet lang=c :
@@ -1594,7 +1603,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const void *table0, const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out)
      * }
      */
     public static FunctionDescriptor gatun_embedding$descriptor() {
@@ -1604,7 +1613,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const void *table0, const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out)
      * }
      */
     public static MethodHandle gatun_embedding$handle() {
@@ -1614,7 +1623,7 @@ public class gatun_h extends gatun_h$shared {
     /**
      * Address for:
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const void *table0, const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out)
      * }
      */
     public static MemorySegment gatun_embedding$address() {
@@ -1623,7 +1632,7 @@ public class gatun_h extends gatun_h$shared {
 
     /**
      * {@snippet lang=c :
-     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const float *table0, const int32_t *ids1, const float *table1, const int32_t *ids2, const float *table2, float *out)
+     * int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0, const void *table0, const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out)
      * }
      */
     public static int gatun_embedding(MemorySegment context, MemorySegment desc, MemorySegment ids0, MemorySegment table0, MemorySegment ids1, MemorySegment table1, MemorySegment ids2, MemorySegment table2, MemorySegment out) {

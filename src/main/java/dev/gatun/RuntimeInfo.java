@@ -13,6 +13,8 @@ import java.util.TreeSet;
  * @param tier the kernels in use
  * @param tierSource who chose them
  * @param tiers all tiers that this machine can run
+ * @param features instructions beyond the tier that kernels use, as Linux names them: {@code
+ *     avx512_vnni} for products of int8, {@code avx512_bf16} for those of bfloat16
  * @param threads threads that work on one call, the caller's included
  * @param threadsSource where their number comes from
  * @param cpus CPUs that this process may use: the least of its affinity and the CPU quota of its
@@ -32,6 +34,7 @@ public record RuntimeInfo(
     Tier tier,
     TierSource tierSource,
     Set<Tier> tiers,
+    Set<String> features,
     int threads,
     ThreadsSource threadsSource,
     int cpus,

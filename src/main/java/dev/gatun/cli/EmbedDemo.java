@@ -5,27 +5,19 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
-import dev.gatun.internal.Blas;
-import dev.gatun.internal.Messages;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
-import dev.gatun.model.Tokenized;
-import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
-import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 
-/** {@code gatun embed --demo}: real sentences, real weights, and what they cost. */
+/** {@code gatun embed --demo}: real sentences, real weights, and what they cost beside others. */
 final class EmbedDemo {
-  private static final String MODEL = "all-minilm-l6-v2.onnx";
-
   private static final List<String> SENTENCES =
       List.of(
           "A cat is sleeping in the sun.",
@@ -41,18 +33,13 @@ final class EmbedDemo {
               + " running maximum and a running sum, it never exists, and the time is that of the"
               + " arithmetic rather than that of the memory.");
 
-  private static final int ROUNDS = 15;
-
-  /** Before the timing, so that it does not meet the JVM's compiler at work. */
-  private static final long WARM_NANOS = 2_000_000_000L;
-
-  /** Longer than idle threads of either side look for work before they sleep. */
-  private static final long PAUSE_MILLIS = 20;
-
   /** Calls of each sentence in one round of the proof, and rounds until the JVM is warm. */
   private static final int CALLS = 50;
 
   private static final int MOST_ROUNDS = 8;
+
+  private static final List<WeightFormat> FORMATS =
+      List.of(WeightFormat.FP32, WeightFormat.BF16, WeightFormat.INT8);
 
   private final Streams streams;
   private final PrintWriter out;
@@ -64,45 +51,39 @@ final class EmbedDemo {
     this.quiet = quiet;
   }
 
-  private static final class Sentence {
-    final Tensor ids;
-    final Sequences text;
-    final Tensor vector;
-    final double[] ours = new double[ROUNDS];
-    final double[] theirs = new double[ROUNDS];
-    Map<String, Object> inputs;
-
-    Sentence(Arena arena, int[] tokens, Tensor vector) {
-      ids = Tensor.copyOf(arena, tokens, tokens.length);
-      text = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, tokens.length}, 2));
-      this.vector = vector;
-    }
-  }
-
   /** Returns whether the proof succeeded. */
   boolean run(ModelOptions options) {
     EmbeddingModelSpec spec = EmbeddingModelSpec.MINILM;
     try (Progress progress = new Progress(streams, !quiet, "loading " + spec);
-        GatunRuntime runtime = options.open()) {
+        GatunRuntime runtime = options.open();
+        Arena arena = Arena.ofShared()) {
       long begin = System.nanoTime();
       try (TextEmbedder model = options.load(runtime, spec);
-          Workspace workspace = runtime.newWorkspace();
-          Arena arena = Arena.ofShared()) {
+          Workspace workspace = runtime.newWorkspace()) {
         long loadNanos = System.nanoTime() - begin;
         progress.beside(() -> describe(runtime.info(), model, loadNanos));
-        Sentence[] sentences = new Sentence[SENTENCES.size()];
-        Tensor vectors = Tensor.allocate(arena, DType.FLOAT32, sentences.length, model.dimension());
-        for (int n = 0; n < sentences.length; n++) {
-          Tokenized tokens = model.tokenize(SENTENCES.get(n));
-          sentences[n] = new Sentence(arena, tokens.ids(), vectors.slice(0, n, n + 1));
+        List<int[]> texts =
+            SENTENCES.stream().map(sentence -> model.tokenize(sentence).ids()).toList();
+        for (int threads : runtime.threads() == 1 ? new int[] {1} : counts(runtime.threads())) {
+          progress.set("timing on %d thread%s".formatted(threads, threads == 1 ? "" : "s"));
+          EmbedTimes times = EmbedTimes.measure(texts, FORMATS, threads);
+          progress.beside(() -> print(times, texts, threads));
         }
-        progress.set("timing");
-        String missing = time(model, workspace, sentences, runtime.threads());
         progress.stop(); // what it draws would count
-        print(sentences, vectors, missing, runtime.threads());
-        return prove(model, workspace, sentences);
+        Tensor[] ids = new Tensor[texts.size()];
+        Tensor vectors = Tensor.allocate(arena, DType.FLOAT32, ids.length, model.dimension());
+        for (int n = 0; n < ids.length; n++) {
+          ids[n] = Tensor.copyOf(arena, texts.get(n), texts.get(n).length);
+          model.embed(workspace, ids[n], null, vectors.slice(0, n, n + 1));
+        }
+        printSimilarities(vectors);
+        return prove(model, workspace, ids, vectors);
       }
     }
+  }
+
+  private static int[] counts(int threads) {
+    return new int[] {1, threads};
   }
 
   private void describe(RuntimeInfo info, TextEmbedder model, long loadNanos) {
@@ -115,136 +96,63 @@ final class EmbedDemo {
         encoder.layers().getFirst().selfAttention().heads(),
         loadNanos / 1e9);
     out.printf(
-        "runs on    %s, kernels %s, OpenBLAS %s, %d thread%s%n",
-        info.cpu(), info.tier(), Blas.coreName(), info.threads(), info.threads() == 1 ? "" : "s");
-    OpenBlasEnvironment.forced()
-        .forEach(
-            (variable, effect) ->
-                out.printf("note       %s=%s%n", variable, Messages.line(effect)));
-    out.println();
+        "runs on    %s, kernels %s%s%n%n",
+        info.cpu(),
+        info.tier(),
+        info.features().isEmpty() ? "" : " with " + String.join(", ", info.features()));
     out.flush();
   }
 
-  /**
-   * Times ours and theirs in turn, so that both meet the same machine. After a change of sides
-   * there is a pause, since the other's threads may still spin, and a call that is not counted.
-   *
-   * @return why ONNX Runtime was not timed, or null
-   */
-  private String time(TextEmbedder model, Workspace workspace, Sentence[] sentences, int threads) {
-    String missing = null;
-    OnnxRuntimePeer peer = null;
-    if (OnnxRuntimePeer.isPresent()) {
-      try {
-        peer = OnnxRuntimePeer.load(MODEL, threads);
-        for (Sentence sentence : sentences) {
-          sentence.inputs = peer.inputs(toArray(sentence.ids));
-        }
-      } catch (Throwable e) {
-        missing = "onnxruntime cannot be used: " + e;
-        close(peer);
-        peer = null;
-      }
-    } else {
-      missing = "onnxruntime is absent: put its jar into target/lib/classpath";
-    }
-    try {
-      warm(model, workspace, sentences, peer);
-      for (int round = 0; round < ROUNDS; round++) {
-        Thread.sleep(PAUSE_MILLIS);
-        model.embed(workspace, sentences[0].ids, sentences[0].text, sentences[0].vector);
-        for (Sentence sentence : sentences) {
-          long begin = System.nanoTime();
-          model.embed(workspace, sentence.ids, sentence.text, sentence.vector);
-          sentence.ours[round] = System.nanoTime() - begin;
-        }
-        if (peer != null) {
-          Thread.sleep(PAUSE_MILLIS);
-          peer.run(sentences[0].inputs);
-          for (Sentence sentence : sentences) {
-            long begin = System.nanoTime();
-            peer.run(sentence.inputs);
-            sentence.theirs[round] = System.nanoTime() - begin;
-          }
-        }
-      }
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      missing = "interrupted";
-    } catch (Throwable e) {
-      missing = "onnxruntime failed: " + e;
-    } finally {
-      close(peer);
-    }
-    return missing;
-  }
+  // ---- times -----------------------------------------------------------------------------------
 
-  private static void warm(
-      TextEmbedder model, Workspace workspace, Sentence[] sentences, OnnxRuntimePeer peer)
-      throws Throwable {
-    long begin = System.nanoTime();
-    do {
-      for (Sentence sentence : sentences) {
-        model.embed(workspace, sentence.ids, sentence.text, sentence.vector);
-        if (peer != null) {
-          peer.run(sentence.inputs);
-        }
-      }
-    } while (System.nanoTime() - begin < WARM_NANOS);
-  }
-
-  private static void close(OnnxRuntimePeer peer) {
-    if (peer != null) {
-      peer.close();
-    }
-  }
-
-  private static int[] toArray(Tensor ids) {
-    return ids.segment().toArray(ValueLayout.JAVA_INT);
-  }
-
-  private static double medianMillis(double... nanos) {
-    double[] sorted = nanos.clone();
-    Arrays.sort(sorted);
-    return sorted[sorted.length / 2] / 1e6;
-  }
-
-  private void print(Sentence[] sentences, Tensor vectors, String missing, int threads) {
+  private void print(EmbedTimes times, List<int[]> texts, int threads) {
     out.printf(
-        "%-3s %-52s %6s %9s %12s %6s%n", "", "sentence", "tokens", "gatun", "onnxruntime", "ratio");
-    for (int n = 0; n < sentences.length; n++) {
-      String text = SENTENCES.get(n);
-      double ours = medianMillis(sentences[n].ours);
+        "%-18s %26s %22s   onnxruntime's time / gatun's%n",
+        threads == 1 ? "1 thread, ms" : threads + " threads, ms", "gatun", "onnxruntime");
+    out.printf(
+        "%-10s %7s %8s %8s %8s %10s %10s %8s %8s %10s%n",
+        "sentence", "tokens", "fp32", "bf16", "int8", "fp32", "int8", "fp32", "int8", "bf16/int8");
+    for (int n = 0; n < texts.size(); n++) {
+      double[] ours = times.ours(n);
+      double[] theirs = times.theirs(n);
+      out.printf(Locale.ROOT, "%-10s %7d", label(n), texts.get(n).length);
+      for (double millis : ours) {
+        out.printf(Locale.ROOT, " %8.3f", millis);
+      }
+      for (double millis : theirs) {
+        out.printf(" %10s", number("%.3f", millis));
+      }
       out.printf(
-          Locale.ROOT,
-          "%-3s %-52s %6d %6.2f ms",
-          label(n),
-          text.length() > 52 ? text.substring(0, 49) + "..." : text,
-          sentences[n].ids.elements(),
-          ours);
-      if (missing == null) {
-        double theirs = medianMillis(sentences[n].theirs);
-        out.printf(Locale.ROOT, " %9.2f ms %6.2f", theirs, ours / theirs);
-      }
-      out.println();
+          " %8s %8s %10s%n",
+          number("%.2f", theirs[0] / ours[0]),
+          number("%.2f", theirs[1] / ours[2]),
+          number("%.2f", theirs[1] / ours[1]));
     }
-    if (missing != null) {
-      out.println("    " + missing);
+    for (String missing : times.missing()) {
+      out.println("           " + missing);
     }
-    out.printf(
-        "    median of %d calls on %d thread%s; gatun: ids to vector, onnxruntime: ids to last"
-            + " hidden state%n%n",
-        ROUNDS, threads, threads == 1 ? "" : "s");
-    out.printf("%-4s", "");
-    for (int n = 0; n < sentences.length; n++) {
+    out.printf("           %s%n%n", times.how());
+    out.flush();
+  }
+
+  private static String number(String format, double value) {
+    return Double.isNaN(value) ? "-" : format.formatted(value);
+  }
+
+  private void printSimilarities(Tensor vectors) {
+    int count = SENTENCES.size();
+    for (int n = 0; n < count; n++) {
+      String text = SENTENCES.get(n);
+      out.printf("%-3s %s%n", label(n), text.length() > 76 ? text.substring(0, 73) + "..." : text);
+    }
+    out.printf("%n%-4s", "");
+    for (int n = 0; n < count; n++) {
       out.printf("%6s", label(n));
     }
     out.println();
-    for (int n = 0; n < sentences.length; n++) {
+    for (int n = 0; n < count; n++) {
       out.printf("%-4s", label(n));
-      for (int other = 0; other < sentences.length; other++) {
+      for (int other = 0; other < count; other++) {
         out.printf(Locale.ROOT, "%6.2f", dot(vectors, n, other));
       }
       out.println();
@@ -267,9 +175,13 @@ final class EmbedDemo {
 
   // ---- the proof -----------------------------------------------------------------------------
 
-  private boolean prove(TextEmbedder model, Workspace workspace, Sentence[] sentences) {
+  private boolean prove(TextEmbedder model, Workspace workspace, Tensor[] ids, Tensor vectors) {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-    int calls = CALLS * sentences.length;
+    Tensor[] rows = new Tensor[ids.length];
+    for (int n = 0; n < rows.length; n++) {
+      rows[n] = vectors.slice(0, n, n + 1);
+    }
+    int calls = CALLS * ids.length;
     long bytes = 0;
     long collections = 0;
     long warmBytes = 0;
@@ -280,8 +192,8 @@ final class EmbedDemo {
       threads.getTotalThreadAllocatedBytes();
       long before = threads.getTotalThreadAllocatedBytes();
       for (int n = 0; n < CALLS; n++) {
-        for (Sentence sentence : sentences) {
-          model.embed(workspace, sentence.ids, sentence.text, sentence.vector);
+        for (int i = 0; i < ids.length; i++) {
+          model.embed(workspace, ids[i], null, rows[i]);
         }
       }
       bytes = threads.getTotalThreadAllocatedBytes() - before;

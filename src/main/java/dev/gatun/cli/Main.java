@@ -34,6 +34,7 @@ import picocli.CommandLine.Spec;
       ExplainCommand.class,
       EmbedCommand.class,
       SimilarCommand.class,
+      PackCommand.class,
       VerifyCommand.class,
       HelpCommand.class
     },

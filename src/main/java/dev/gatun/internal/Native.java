@@ -23,7 +23,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
+import java.util.Collections;
 import java.util.EnumSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Supplier;
@@ -308,6 +310,7 @@ public final class Native {
           tier(gatun_info.tier(info)),
           tierSource(gatun_info.tier_source(info)),
           tiers,
+          features(gatun_info.features(info)),
           gatun_info.threads(info),
           threadsSource,
           gatun_info.cpus(info),
@@ -319,6 +322,17 @@ public final class Native {
           library.origin(),
           System.getProperty("java.vendor") + " " + Runtime.version());
     }
+  }
+
+  private static Set<String> features(long bits) {
+    Set<String> features = new LinkedHashSet<>();
+    if ((bits & gatun_h.GATUN_FEATURE_VNNI()) != 0) {
+      features.add("avx512_vnni");
+    }
+    if ((bits & gatun_h.GATUN_FEATURE_BF16()) != 0) {
+      features.add("avx512_bf16");
+    }
+    return Collections.unmodifiableSet(features);
   }
 
   public static Counters counters(long context) {

@@ -306,10 +306,35 @@ public final class RowOps implements AutoCloseable {
       MemorySegment ids2,
       Matrix table2,
       Matrix out) {
+    embedding(factor, ids0, table0, 0, 0, ids1, table1, ids2, table2, out);
+  }
+
+  /**
+   * The same with a first table that may be quantized.
+   *
+   * @param scale0 if table0 is uint8, above 0: an element is its number less zeroPoint0, times
+   *     that; 0 if it is float32
+   * @param zeroPoint0 0 .. 255, 0 if table0 is float32
+   */
+  public void embedding(
+      float factor,
+      MemorySegment ids0,
+      Matrix table0,
+      float scale0,
+      int zeroPoint0,
+      MemorySegment ids1,
+      Matrix table1,
+      MemorySegment ids2,
+      Matrix table2,
+      Matrix out) {
     gatun_embedding_desc.rows(embedding, out.rows());
     gatun_embedding_desc.dim(embedding, out.columns());
     gatun_embedding_desc.out_row(embedding, out.stride());
     gatun_embedding_desc.scale(embedding, factor);
+    int dtype = scale0 == 0 ? gatun_h.GATUN_DTYPE_F32() : gatun_h.GATUN_DTYPE_U8();
+    gatun_embedding_desc.table_dtype(embedding, 0, dtype);
+    gatun_embedding_desc.table_scale(embedding, 0, scale0);
+    gatun_embedding_desc.table_zero(embedding, 0, zeroPoint0);
     gatun_embedding_desc.table_rows(embedding, 0, table0.rows());
     gatun_embedding_desc.table_rows(embedding, 1, table1 == null ? 0 : table1.rows());
     gatun_embedding_desc.table_rows(embedding, 2, table2 == null ? 0 : table2.rows());

@@ -27,9 +27,9 @@ import java.util.Objects;
  * The nodes and initializers of an ONNX model, read where they lie. Opening a file reads names and
  * sizes only; the numbers of an initializer become a {@link Tensor} when it is asked for.
  *
- * <p>Read are FLOAT, INT32 and INT64 data, as raw bytes or as lists of numbers, inside the file.
- * Other types and external data are refused when they are asked for, and do no harm before. Sub
- * graphs, functions and attributes other than those below are passed over.
+ * <p>Read are FLOAT, INT8, UINT8, INT32 and INT64 data, as raw bytes or as lists of numbers, inside
+ * the file. Other types and external data are refused when they are asked for, and do no harm
+ * before. Sub graphs, functions and attributes other than those below are passed over.
  *
  * <p>Whatever the bytes are, reading ends and throws nothing but {@link OnnxException}. Memory is
  * only taken for what is really in the file: a name may have 4096 bytes, a tensor 64 dimensions,
@@ -272,7 +272,7 @@ public final class OnnxFile {
    * as long as the arena, and is the same one at every call.
    *
    * @param name as in the file
-   * @return a read-only tensor: FLOAT32, INT32 or INT64
+   * @return a read-only tensor: FLOAT32, INT8, UINT8, INT32 or INT64
    * @throws OnnxException if there is none of that name, it is of another type, or its data do not
    *     fit its shape
    */

@@ -13,6 +13,8 @@ final class OnnxNumbers {
   /** TensorProto.DataType. */
   private static final int FLOAT = 1;
 
+  private static final int UINT8 = 2;
+  private static final int INT8 = 3;
   private static final int INT32 = 6;
   private static final int INT64 = 7;
   private static final int DOUBLE = 11;
@@ -41,9 +43,12 @@ final class OnnxNumbers {
     DType dtype =
         switch (initializer.dataType) {
           case FLOAT -> DType.FLOAT32;
+          case UINT8 -> DType.UINT8;
+          case INT8 -> DType.INT8;
           case INT32 -> DType.INT32;
           case INT64 -> DType.INT64;
-          default -> throw error(initializer, "expected the type FLOAT, INT32 or INT64");
+          default ->
+              throw error(initializer, "expected the type FLOAT, INT8, UINT8, INT32 or INT64");
         };
     long bytes = byteSize(initializer, dtype);
     MemorySegment numbers;
@@ -123,9 +128,9 @@ final class OnnxNumbers {
     int field =
         switch (dtype) {
           case FLOAT32 -> 4;
-          case INT32 -> 5;
+          case INT32, INT8, UINT8 -> 5;
           case INT64 -> 7;
-          case BFLOAT16, FLOAT16, INT8, UINT8 -> throw new AssertionError(dtype);
+          case BFLOAT16, FLOAT16 -> throw new AssertionError(dtype);
         };
     // Counted before memory is taken: the shape may promise anything.
     long count = 0;
@@ -150,10 +155,10 @@ final class OnnxNumbers {
         MemorySegment.copy(data, wire.start, numbers, index * Float.BYTES, wire.length);
         index += wire.length / Float.BYTES;
       } else if (wire.type == Wire.VARINT) {
-        set(numbers, dtype, index++, wire.number);
+        set(initializer, numbers, dtype, index++, wire.number);
       } else {
         for (Wire list = wire.message(); list.hasMore(); ) {
-          set(numbers, dtype, index++, list.varint());
+          set(initializer, numbers, dtype, index++, list.varint());
         }
       }
     }
@@ -181,11 +186,22 @@ final class OnnxNumbers {
     return count;
   }
 
-  private static void set(MemorySegment numbers, DType dtype, long index, long value) {
-    if (dtype == DType.INT32) {
-      numbers.setAtIndex(ValueLayout.JAVA_INT, index, (int) value);
-    } else {
-      numbers.setAtIndex(ValueLayout.JAVA_LONG, index, value);
+  private void set(
+      Initializer initializer, MemorySegment numbers, DType dtype, long index, long value)
+      throws OnnxException {
+    switch (dtype) {
+      case INT32 -> numbers.setAtIndex(ValueLayout.JAVA_INT, index, (int) value);
+      case INT64 -> numbers.setAtIndex(ValueLayout.JAVA_LONG, index, value);
+      case INT8, UINT8 -> {
+        int least = dtype == DType.INT8 ? Byte.MIN_VALUE : 0;
+        if (value < least || value > least + 255) {
+          throw error(
+              initializer,
+              "expected numbers of %d .. %d, got %d".formatted(least, least + 255, value));
+        }
+        numbers.set(ValueLayout.JAVA_BYTE, index, (byte) value);
+      }
+      case FLOAT32, BFLOAT16, FLOAT16 -> throw new AssertionError(dtype);
     }
   }
 

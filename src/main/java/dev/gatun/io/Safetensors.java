@@ -55,6 +55,8 @@ public final class Safetensors {
   /** Of the data in the file, when written. */
   private static final int ALIGNMENT = 8;
 
+  private static final int MOST_ALIGNMENT = 4096;
+
   static {
     Json.allowClassPath();
   }
@@ -203,7 +205,7 @@ public final class Safetensors {
    * may be the file that is replaced.
    *
    * @param file where to; its directory exists
-   * @param tensors what to write, by name; FLOAT32 becomes F32, INT32 I32 and INT64 I64
+   * @param tensors what to write, by name; FLOAT32 becomes F32, INT32 I32, INT64 I64 and so on
    * @param metadata texts to write beside them; may be empty
    * @throws IllegalArgumentException if a name is {@code __metadata__}, or is longer than {@link
    *     #map} reads or not Unicode, or if there are more of them
@@ -213,13 +215,36 @@ public final class Safetensors {
    */
   public static void write(Path file, Map<String, Tensor> tensors, Map<String, String> metadata)
       throws IOException {
+    write(file, tensors, metadata, ALIGNMENT);
+  }
+
+  /**
+   * The same, with blanks behind the header up to a multiple of more bytes than 8, for data that
+   * are used where they are mapped.
+   *
+   * @param file where to; its directory exists
+   * @param tensors what to write, by name
+   * @param metadata texts to write beside them; may be empty
+   * @param alignment of the first tensor in the file, in bytes: a multiple of 8, at most 4096
+   * @throws IllegalArgumentException also if the alignment is none
+   * @throws IOException if the file cannot be written
+   */
+  public static void write(
+      Path file, Map<String, Tensor> tensors, Map<String, String> metadata, int alignment)
+      throws IOException {
     Objects.requireNonNull(file, "file");
-    writeOnce(
-        file, new HashMap<>(tensors), new HashMap<>(metadata)); // header and data of one state
+    if (alignment < ALIGNMENT || alignment > MOST_ALIGNMENT || alignment % ALIGNMENT != 0) {
+      throw new IllegalArgumentException(
+          "alignment: expected a multiple of %d up to %d, got %d"
+              .formatted(ALIGNMENT, MOST_ALIGNMENT, alignment));
+    }
+    // header and data of one state
+    writeOnce(file, new HashMap<>(tensors), new HashMap<>(metadata), alignment);
   }
 
   private static void writeOnce(
-      Path file, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
+      Path file, Map<String, Tensor> tensors, Map<String, String> metadata, int alignment)
+      throws IOException {
     if ((long) tensors.size() + metadata.size() > SafetensorsHeader.MAX_ENTRIES) {
       throw new IllegalArgumentException(
           "tensors, metadata: expected at most %d together, got %d and %d"
@@ -231,7 +256,7 @@ public final class Safetensors {
           checkText("metadata", key, value, SafetensorsHeader.MAX_VALUE_LENGTH);
         });
     List<Entry> entries = arrange(tensors);
-    byte[] header = header(entries, new TreeMap<>(metadata));
+    byte[] header = header(entries, new TreeMap<>(metadata), alignment);
     try (TemporaryFile output = TemporaryFile.create(file)) {
       output.fill(
           () -> {
@@ -277,7 +302,7 @@ public final class Safetensors {
     return entries;
   }
 
-  private static byte[] header(List<Entry> entries, Map<String, String> metadata) {
+  private static byte[] header(List<Entry> entries, Map<String, String> metadata, int alignment) {
     byte[] text;
     Json.load("a safetensors file");
     try {
@@ -285,7 +310,7 @@ public final class Safetensors {
     } catch (LinkageError e) {
       throw Json.missing("a safetensors file", e);
     }
-    int length = Math.ceilDiv(text.length, ALIGNMENT) * ALIGNMENT;
+    int length = Math.ceilDiv(LENGTH_BYTES + text.length, alignment) * alignment - LENGTH_BYTES;
     if (length > SafetensorsHeader.MAX_LENGTH) {
       throw new IllegalArgumentException(
           "tensors, metadata: expected a header of at most %d bytes, got %d"

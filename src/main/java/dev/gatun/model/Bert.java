@@ -2,13 +2,17 @@ package dev.gatun.model;
 
 import dev.gatun.Activation;
 import dev.gatun.Causal;
+import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
+import dev.gatun.internal.Messages;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
+import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.QuantizedTable;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
@@ -73,23 +77,68 @@ public final class Bert {
     PositionalEncoding positions =
         PositionalEncoding.learned(loader.table(scope + POSITIONS, encoder.dim()));
     return new TextEncoder(
-        name, runtime, embedding(runtime, loader, scope, positions, encoder.dim()), encoder);
+        name,
+        runtime,
+        embedding(runtime, weights, null, loader, scope, positions, encoder.dim()),
+        encoder);
   }
 
-  /** Token types if the family has them, and the norm. */
+  /**
+   * Token types if the family has them, and the norm.
+   *
+   * @param arena gets a copy of a table that is quantized; null if it is used where it lies
+   */
   private static Embedding embedding(
       GatunRuntime runtime,
+      Weights weights,
+      Arena arena,
       LayerLoader loader,
       String scope,
       PositionalEncoding positions,
       long dim) {
+    String words = scope + WORDS;
+    if (weights.scales(words) != null) {
+      QuantizedTable table = quantized(weights, words, dim, arena);
+      Tensor types = types(loader, scope, dim);
+      LayerNorm norm = loader.layerNorm(scope + NORM, dim);
+      return new Embedding(runtime, table, 1, positions, types, norm);
+    }
     return new Embedding(
         runtime,
-        loader.table(scope + WORDS, dim),
+        loader.table(words, dim),
         1,
         positions,
-        loader.knows(scope + TYPES) ? loader.table(scope + TYPES, dim) : null,
+        types(loader, scope, dim),
         loader.layerNorm(scope + NORM, dim));
+  }
+
+  private static Tensor types(LayerLoader loader, String scope, long dim) {
+    return loader.knows(scope + TYPES) ? loader.table(scope + TYPES, dim) : null;
+  }
+
+  private static QuantizedTable quantized(Weights weights, String name, long dim, Arena arena) {
+    Tensor table = weights.get(name);
+    Tensor scale = weights.scales(name);
+    if (table.dtype() != DType.UINT8 || table.rank() != 2 || table.size(1) != dim) {
+      throw new IllegalArgumentException(
+          "%s: expected [rows, %d] uint8 for a table with a scale, got %s %s"
+              .formatted(name, dim, Messages.sizes(table.shape()), table.dtype()));
+    }
+    if (scale.dtype() != DType.FLOAT32 || scale.elements() != 1) {
+      throw new IllegalArgumentException(
+          "%s: expected one scale as float32, got %s %s"
+              .formatted(name, Messages.sizes(scale.shape()), scale.dtype()));
+    }
+    Tensor numbers = table;
+    if (arena != null) {
+      numbers = Tensor.allocate(arena, DType.UINT8, table.shape());
+      numbers.copyFrom(table);
+    }
+    try {
+      return new QuantizedTable(numbers, scale.toFloatArray()[0], weights.zeroPoint(name));
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(name + ": " + e.getMessage(), e);
+    }
   }
 
   /** It has the same names, but counts positions from behind that of padding. */
@@ -143,9 +192,13 @@ public final class Bert {
             Activation.GELU,
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
+    // What is mapped stays where it is.
+    boolean mapped = weights.weights() instanceof PackedFile;
     LayerLoader loader =
-        new LayerLoader(runtime, weights.weights().packed(arena, format), names, config)
-            .copyTo(arena);
+        new LayerLoader(runtime, weights.weights().packed(arena, format), names, config);
+    if (!mapped) {
+      loader.copyTo(arena);
+    }
     TransformerEncoder encoder = loader.encoder();
     int width = sizes.hidden();
     requireRows(weights, WORDS, sizes.vocabulary());
@@ -155,11 +208,17 @@ public final class Bert {
     PositionalEncoding positions =
         PositionalEncoding.learned(table, sizes.firstPosition(), sizes.paddingId());
     return new TextEncoder(
-        name, runtime, embedding(runtime, loader, "", positions, width), encoder);
+        name,
+        runtime,
+        embedding(runtime, weights.weights(), mapped ? null : arena, loader, "", positions, width),
+        encoder);
   }
 
   private static void requireRows(BertWeights weights, String name, long rows) {
-    Tensor table = LayerLoader.table(weights.weights(), name, weights.config().hidden());
+    Tensor table =
+        weights.weights().scales(name) == null
+            ? LayerLoader.table(weights.weights(), name, weights.config().hidden())
+            : weights.weights().matrix(name);
     if (table.size(0) < rows) {
       throw new IllegalArgumentException(
           "%s: expected %d rows or more, got %d".formatted(name, rows, table.size(0)));

@@ -4,6 +4,7 @@ import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile.Node;
+import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
@@ -23,7 +24,12 @@ final class BertEmbeddings {
   /** In names of nodes. */
   private final String scope;
 
+  /** FLOAT32, or the UINT8 numbers of {@link #quantizedWords}. */
   final Tensor words;
+
+  /** The words' table if it is quantized, else null. The others are small, and made floats. */
+  final OnnxQuantized.Table quantizedWords;
+
   final Tensor positions;
 
   /** Null in DistilBERT. */
@@ -41,17 +47,31 @@ final class BertEmbeddings {
   /** What {@link #sum} has to add up. */
   private final Set<String> rows = new HashSet<>();
 
-  BertEmbeddings(OnnxGraph graph, String scope, boolean typed, ModelConfig config)
+  BertEmbeddings(
+      OnnxGraph graph,
+      OnnxQuantized quantized,
+      Arena arena,
+      String scope,
+      boolean typed,
+      ModelConfig config)
       throws OnnxException {
     this.graph = graph;
     this.scope = scope + "/embeddings/";
     Node word = gather("word_embeddings");
     Node position = gather("position_embeddings");
     Node type = typed ? gather("token_type_embeddings") : null;
-    words = graph.weight(Bert.WORDS, graph.input(word, 0), -1, -1);
+    if (quantized.isQuantized(word)) {
+      quantizedWords = quantized.table(Bert.WORDS, word, -1);
+      words = quantizedWords.numbers();
+      rows.add(quantizedWords.value());
+    } else {
+      quantizedWords = null;
+      words = graph.weight(Bert.WORDS, graph.input(word, 0), -1, -1);
+      rows.add(graph.output(word));
+    }
     int hidden = (int) words.size(1);
-    positions = graph.weight(Bert.POSITIONS, graph.input(position, 0), -1, hidden);
-    tokenTypes = typed ? graph.weight(Bert.TYPES, graph.input(type, 0), -1, hidden) : null;
+    positions = floats(quantized, arena, Bert.POSITIONS, position, hidden);
+    tokenTypes = typed ? floats(quantized, arena, Bert.TYPES, type, hidden) : null;
     String ids = graph.input(word, 1);
     if (graph.producer(behindCopies(ids)) != null || graph.isConstant(behindCopies(ids))) {
       throw graph.error("%s: expected token ids as they are given to the graph".formatted(word));
@@ -81,8 +101,18 @@ final class BertEmbeddings {
           "no node %s%s/Gather, which looks up the weight embeddings.%s.weight"
               .formatted(scope, table, table));
     }
-    rows.add(graph.output(node));
     return node;
+  }
+
+  private Tensor floats(OnnxQuantized quantized, Arena arena, String name, Node gather, int columns)
+      throws OnnxException {
+    if (quantized.isQuantized(gather)) {
+      OnnxQuantized.Table table = quantized.table(name, gather, columns);
+      rows.add(table.value());
+      return table.dequantized(arena);
+    }
+    rows.add(graph.output(gather));
+    return graph.weight(name, graph.input(gather, 0), -1, columns);
   }
 
   /** The sum of the tables' rows, which the first norm takes; nothing else is added. */

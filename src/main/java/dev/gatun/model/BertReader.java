@@ -57,6 +57,11 @@ final class BertReader {
   /** The numbers of x/2 · (1 + erf(x/√2)). */
   private static final double[] NUMBERS_OF_GELU = {Math.sqrt(2), Math.sqrt(0.5), 1, 0.5};
 
+  /** What products are called in their modules, as PyTorch exports them and once quantized. */
+  private static final String PRODUCT = "MatMul";
+
+  private static final String QUANTIZED_PRODUCT = "MatMul_quant";
+
   private final OnnxGraph graph;
   private final Arena arena;
   private final ModelConfig config;
@@ -74,6 +79,12 @@ final class BertReader {
   /** What has been read, by Hugging Face's names. */
   private final Map<String, Tensor> weights = new LinkedHashMap<>();
 
+  /** Of those that are quantized. */
+  private final Map<String, Tensor> scales = new LinkedHashMap<>();
+
+  private final Map<String, Integer> zeroPoints = new LinkedHashMap<>();
+  private final OnnxQuantized quantized;
+
   /**
    * Prepares to read.
    *
@@ -83,6 +94,7 @@ final class BertReader {
    */
   BertReader(OnnxFile file, Arena arena, ModelConfig config) throws OnnxException {
     this.graph = new OnnxGraph(file);
+    this.quantized = new OnnxQuantized(graph, arena);
     this.arena = arena;
     this.config = config;
     findEncoder();
@@ -91,15 +103,17 @@ final class BertReader {
   private void findEncoder() throws OnnxException {
     List<String> queries = new ArrayList<>();
     for (WeightNames family : FAMILIES) {
-      String query = "/" + path(family.module(Part.QUERY, 0)) + "/MatMul";
+      String query = "/" + path(family.module(Part.QUERY, 0)) + "/";
       for (Node node : graph.file.nodes()) {
-        if (node.name().endsWith(query)) {
-          scope = node.name().substring(0, node.name().length() - query.length());
-          names = family;
-          return;
+        for (String product : List.of(PRODUCT, QUANTIZED_PRODUCT)) {
+          if (node.name().endsWith(query + product)) {
+            scope = node.name().substring(0, node.name().lastIndexOf(query));
+            names = family;
+            return;
+          }
         }
       }
-      queries.add(query);
+      queries.add(query + PRODUCT);
     }
     throw graph.error(
         "expected a BERT encoder as PyTorch exports it, found no node "
@@ -107,9 +121,15 @@ final class BertReader {
   }
 
   BertWeights read() throws OnnxException {
-    BertEmbeddings embeddings = new BertEmbeddings(graph, scope, names.knows(Bert.TYPES), config);
+    BertEmbeddings embeddings =
+        new BertEmbeddings(graph, quantized, arena, scope, names.knows(Bert.TYPES), config);
     hidden = (int) embeddings.words.size(1);
     weights.put(Bert.WORDS, embeddings.words);
+    if (embeddings.quantizedWords != null) {
+      scales.put(
+          Bert.WORDS, Tensor.copyOf(arena, new float[] {embeddings.quantizedWords.scale()}, 1));
+      zeroPoints.put(Bert.WORDS, embeddings.quantizedWords.zeroPoint());
+    }
     weights.put(Bert.POSITIONS, embeddings.positions);
     if (embeddings.tokenTypes != null) {
       weights.put(Bert.TYPES, embeddings.tokenTypes);
@@ -118,7 +138,7 @@ final class BertReader {
     embeddings.requireSum(normalized(Bert.NORM));
     Set<String> states = new HashSet<>(Set.of(x));
     int layers = 0;
-    while (node(names.module(Part.QUERY, layers), "MatMul") != null) {
+    while (product(names.module(Part.QUERY, layers)) != null) {
       x = readLayer(layers++, x);
       states.add(x);
     }
@@ -140,7 +160,7 @@ final class BertReader {
     if (config != null) {
       config.require(sizes, embeddings.positions.size(0));
     }
-    return new BertWeights(sizes, Weights.of(weights));
+    return new BertWeights(sizes, new QuantizedWeights(weights, scales, zeroPoints));
   }
 
   /** Returns the value that the layer computes. */
@@ -165,61 +185,83 @@ final class BertReader {
 
   // ---- linear layers and norms ---------------------------------------------------------------
 
-  private Node product(String name) throws OnnxException {
-    Node product = node(name, "MatMul");
+  /** A product of a module, be it quantized or not; null if there is none. */
+  private Node product(String name) {
+    Node product = node(name, PRODUCT);
+    return product != null ? product : node(name, QUANTIZED_PRODUCT);
+  }
+
+  private Node requireProduct(String name) throws OnnxException {
+    Node product = product(name);
     if (product == null) {
       throw graph.error(
           "no node %s, whose second input is the weight %s"
-              .formatted(nodeName(name, "MatMul"), name));
+              .formatted(nodeName(name, PRODUCT), name));
     }
-    if (product.inputs().size() != 2) {
+    if (!isQuantized(product) && !product.opType().equals(PRODUCT)) {
+      throw graph.error("%s: expected MatMul or MatMulInteger".formatted(product));
+    }
+    if (!isQuantized(product) && product.inputs().size() != 2) {
       throw graph.error("%s: expected 2 inputs, got %s".formatted(product, product.inputs()));
     }
     return product;
   }
 
+  private static boolean isQuantized(Node product) {
+    return product.opType().equals("MatMulInteger");
+  }
+
   private String inputOf(String name) throws OnnxException {
-    return graph.input(product(name), 0);
+    Node product = requireProduct(name);
+    return isQuantized(product) ? quantized.inputOf(product) : graph.input(product, 0);
   }
 
   /** Reads a layer of x, and returns the value that it computes. */
   private String linear(String name, String x, int in, int out) throws OnnxException {
-    Node product = product(name);
-    require(product, graph.input(product, 0), x);
-    String input = graph.input(product, 1);
-    Node transpose = graph.producer(input);
+    Node product = requireProduct(name);
+    require(product, inputOf(name), x);
     Tensor weight;
-    if (transpose != null && transpose.opType().equals("Transpose")) {
-      long[] order = transpose.longsAttribute("perm");
-      if (order != null && !Arrays.equals(order, new long[] {1, 0})) {
-        throw graph.error(
-            "%s: expected the order [1, 0], got %s".formatted(transpose, Arrays.toString(order)));
-      }
-      Tensor turned = graph.weight(name + ".weight", graph.input(transpose, 0), out, in);
-      weight = Tensor.allocate(arena, DType.FLOAT32, turned.size(1), turned.size(0));
-      weight.copyFrom(turned.transpose(0, 1));
-      weight = weight.asReadOnly();
+    String value;
+    if (isQuantized(product)) {
+      OnnxQuantized.Product read = quantized.product(name + ".weight", product, in, out);
+      scales.put(name + ".weight", read.scales());
+      weight = read.weight();
+      value = read.value();
     } else {
-      weight = graph.weight(name + ".weight", input, in, out);
+      weight = floats(name, graph.input(product, 1), in, out);
+      value = graph.output(product);
     }
     Node add = node(name, "Add");
     if (add == null) {
       throw graph.error(
           "no node %s, which adds the weight %s.bias".formatted(nodeName(name, "Add"), name));
     }
-    String bias = graph.other(add, graph.output(product));
+    String bias = graph.other(add, value);
     weights.put(name + ".weight", weight.transpose(0, 1));
     weights.put(name + ".bias", graph.weight(name + ".bias", bias, (int) weight.size(1)));
     return graph.output(add);
   }
 
+  /** A matrix {@code [in, out]}, which the graph may transpose. */
+  private Tensor floats(String name, String value, int in, int out) throws OnnxException {
+    Node transpose = graph.producer(value);
+    if (transpose == null || !transpose.opType().equals("Transpose")) {
+      return graph.weight(name + ".weight", value, in, out);
+    }
+    long[] order = transpose.longsAttribute("perm");
+    if (order != null && !Arrays.equals(order, new long[] {1, 0})) {
+      throw graph.error(
+          "%s: expected the order [1, 0], got %s".formatted(transpose, Arrays.toString(order)));
+    }
+    Tensor turned = graph.weight(name + ".weight", graph.input(transpose, 0), out, in);
+    Tensor weight = Tensor.allocate(arena, DType.FLOAT32, turned.size(1), turned.size(0));
+    weight.copyFrom(turned.transpose(0, 1));
+    return weight.asReadOnly();
+  }
+
   /** The value that adds x to the output of a layer, which nothing else uses. */
   private String residual(String layer, String x) throws OnnxException {
-    Set<Node> nodes = graph.consumers(layer);
-    if (nodes.size() != 1 || !nodes.iterator().next().opType().equals("Add")) {
-      throw graph.error("expected the value '%s' in one Add, got %s".formatted(layer, nodes));
-    }
-    Node add = nodes.iterator().next();
+    Node add = graph.consumer(layer, "Add");
     require(add, graph.other(add, layer), x);
     return graph.output(add);
   }

@@ -11,7 +11,8 @@ import java.util.Objects;
  *
  * @param config the sizes
  * @param weights FLOAT32, with their {@link Weights#names names}; matrices are {@code [out, in]},
- *     as PyTorch's Linear has them
+ *     as PyTorch's Linear has them. Of a quantized file matrices are INT8 and the table of words is
+ *     UINT8, with their {@link Weights#scales scales}
  */
 public record BertWeights(BertConfig config, Weights weights) {
 
@@ -29,13 +30,20 @@ public record BertWeights(BertConfig config, Weights weights) {
    * /encoder/layer.0/attention/self/query/MatMul}, behind Identity nodes as well. Where positions
    * begin is read from how the graph makes position ids.
    *
+   * <p>Products may be those of ONNX Runtime's dynamic quantization: INT8 weights with the zero
+   * point 0 and a scale for each output or one for all, tables of UINT8 with one scale and zero
+   * point. The weights are read as they are. How the graph quantizes what they are multiplied with,
+   * by one scale for a whole tensor, padding included, is not followed: Gatun has one for each row,
+   * which is closer to the model before it was quantized.
+   *
    * <p>A weight that nothing uses, a node behind the last layer and an output that is something
    * else than the last hidden state are refused. Left alone are the pooler, the heads of
    * pretraining ({@code cls}, {@code lm_head}, DistilBERT's {@code vocab_projector}), and constants
    * that are whole numbers or a single number.
    *
    * @param file the model
-   * @param arena gets copies of matrices that the file transposes when it runs
+   * @param arena gets copies of matrices that the file transposes when it runs, scales, and tables
+   *     of positions and token types that are quantized
    * @return the weights, for the most part views of the file
    * @throws OnnxException if a weight is missing, is left over or has another shape or type, or the
    *     graph computes something else than {@link BertConfig} describes; the message names it

@@ -36,7 +36,32 @@ public final class EmbeddingModelSpec {
   public static final EmbeddingModelSpec E5_SMALL =
       inJar("e5-small", "e5-small-v2", "e5-small-v2:0.36.2", Pooling.MEAN, "query: ", "passage: ");
 
-  private static final List<EmbeddingModelSpec> NAMED = List.of(MINILM, BGE_SMALL, E5_SMALL);
+  /** {@link #MINILM} with weights of 8 bits, by ONNX Runtime's dynamic quantization: 23 MB. */
+  public static final EmbeddingModelSpec MINILM_Q =
+      inJar(
+          "minilm-q",
+          "all-minilm-l6-v2-q",
+          "all-minilm-l6-v2-q:1.20.0-beta30",
+          Pooling.MEAN,
+          "",
+          "");
+
+  /** {@link #BGE_SMALL} with weights of 8 bits: 34 MB. */
+  public static final EmbeddingModelSpec BGE_SMALL_Q =
+      inJar("bge-small-q", "bge-small-en-v1.5-q", "bge-small-en-v15-q:0.36.2", Pooling.CLS, "", "");
+
+  /** {@link #E5_SMALL} with weights of 8 bits: 34 MB; texts need a prefix. */
+  public static final EmbeddingModelSpec E5_SMALL_Q =
+      inJar(
+          "e5-small-q",
+          "e5-small-v2-q",
+          "e5-small-v2-q:0.36.2",
+          Pooling.MEAN,
+          "query: ",
+          "passage: ");
+
+  private static final List<EmbeddingModelSpec> NAMED =
+      List.of(MINILM, BGE_SMALL, E5_SMALL, MINILM_Q, BGE_SMALL_Q, E5_SMALL_Q);
 
   private static final String MODEL = "model.onnx";
   private static final String TOKENIZER = "tokenizer.json";
@@ -113,28 +138,33 @@ public final class EmbeddingModelSpec {
    *       is refused, as texts are embedded as they are given.
    * </ul>
    *
+   * <p>A folder that {@link TextEmbedder#pack} has written has {@code model.gatun.safetensors}
+   * instead of {@code model.onnx}; where both are, the packed one is used.
+   *
    * @param folder with {@code model.onnx} and {@code tokenizer.json}
    * @return its description
    * @throws IOException if one of the two is missing, or a file asks for what Gatun does not do;
    *     the message names file and key
    */
   public static EmbeddingModelSpec folder(Path folder) throws IOException {
-    for (String file : List.of(MODEL, TOKENIZER)) {
+    String model = Files.exists(folder.resolve(PackedFile.NAME)) ? PackedFile.NAME : MODEL;
+    for (String file : List.of(model, TOKENIZER)) {
       if (!Files.exists(folder.resolve(file))) {
         throw new NoSuchFileException(
             folder.resolve(file).toString(), null, "a model's folder has to have it");
       }
     }
     return new EmbeddingModelSpec(
-        folder.toString(), folder, MODEL, TOKENIZER, null, ModelFolder.read(folder), "", "");
+        folder.toString(), folder, model, TOKENIZER, null, ModelFolder.read(folder), "", "");
   }
 
   /**
    * Finds a model. Its name on Hugging Face's Hub does as well, in any case of letters and with or
    * without who has put it there ({@code sentence-transformers/all-MiniLM-L6-v2}, {@code
-   * bge-small-en-v1.5}), where no folder is called so.
+   * bge-small-en-v1.5}), where no folder is called so; those that are quantized have none.
    *
-   * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, or a folder
+   * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, the same with {@code
+   *     -q}, or a folder
    * @return its description
    * @throws IOException as of {@link #folder}, or if it is neither
    */
@@ -148,8 +178,9 @@ public final class EmbeddingModelSpec {
     if (!Files.isDirectory(folder)) {
       for (EmbeddingModelSpec spec : NAMED) {
         String hub = spec.hubName();
-        if (nameOrFolder.equalsIgnoreCase(hub)
-            || nameOrFolder.equalsIgnoreCase(hub.substring(hub.indexOf('/') + 1))) {
+        if (hub != null
+            && (nameOrFolder.equalsIgnoreCase(hub)
+                || nameOrFolder.equalsIgnoreCase(hub.substring(hub.indexOf('/') + 1)))) {
           return spec;
         }
       }
@@ -159,18 +190,19 @@ public final class EmbeddingModelSpec {
           "expected a folder, or one of the models "
               + NAMED
               + " (on the Hub "
-              + NAMED.stream().map(EmbeddingModelSpec::hubName).toList()
+              + NAMED.stream().map(EmbeddingModelSpec::hubName).filter(Objects::nonNull).toList()
               + ")");
     }
     return folder(folder);
   }
 
+  /** Null of a quantized model. */
   private String hubName() {
     return switch (name) {
       case "minilm" -> "sentence-transformers/all-MiniLM-L6-v2";
       case "bge-small" -> "BAAI/bge-small-en-v1.5";
       case "e5-small" -> "intfloat/e5-small-v2";
-      default -> throw new AssertionError(name);
+      default -> null;
     };
   }
 
@@ -234,6 +266,10 @@ public final class EmbeddingModelSpec {
    */
   public OnnxFile openModel(Arena arena) throws IOException {
     Objects.requireNonNull(arena, "arena");
+    if (isPacked()) {
+      throw new NoSuchFileException(
+          folder.resolve(MODEL).toString(), null, "the folder has packed weights instead");
+    }
     if (folder != null) {
       return OnnxFile.map(folder.resolve(model), arena);
     }
@@ -242,6 +278,39 @@ public final class EmbeddingModelSpec {
     try (InputStream in = connection.getInputStream()) {
       long size = connection.getContentLengthLong();
       return OnnxFile.read(in, size >= 0 ? size : count(url), url.toString(), arena);
+    }
+  }
+
+  private boolean isPacked() {
+    return model.equals(PackedFile.NAME);
+  }
+
+  /**
+   * Reads sizes and weights, as views where they can be.
+   *
+   * @param arena gets what is mapped and used where it lies
+   * @param reading gets what is copied, and may be closed after that
+   */
+  BertWeights weights(Arena arena, Arena reading) throws IOException {
+    if (!isPacked()) {
+      return BertWeights.from(openModel(reading), reading, described.config());
+    }
+    BertWeights weights = PackedFile.map(folder.resolve(model), arena);
+    if (described.config() != null) {
+      described.config().require(weights.config(), weights.config().positionRows());
+    }
+    return weights;
+  }
+
+  /** The folder of the model; null if it is in a jar. */
+  Path folder() {
+    return folder;
+  }
+
+  /** Copies tokenizer.json. */
+  void copyTokenizer(Path to) throws IOException {
+    try (InputStream in = Resources.open(resource(tokenizer)).getInputStream()) {
+      Files.copy(in, to);
     }
   }
 

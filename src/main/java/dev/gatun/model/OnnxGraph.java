@@ -95,6 +95,15 @@ final class OnnxGraph {
     throw error("%s: expected '%s' as one of 2 inputs".formatted(node, value));
   }
 
+  /** The only node that uses a value, which must be an operator. */
+  Node consumer(String value, String operator) throws OnnxException {
+    Set<Node> nodes = consumers(value);
+    if (nodes.size() != 1 || !nodes.iterator().next().opType().equals(operator)) {
+      throw error("expected the value '%s' in one %s, got %s".formatted(value, operator, nodes));
+    }
+    return nodes.iterator().next();
+  }
+
   /** The producer of a value, which must have one of some operators. */
   Node producer(String value, String... operators) throws OnnxException {
     Node node = producer(value);
@@ -144,21 +153,26 @@ final class OnnxGraph {
    * @param shape a size of -1 may be anything from 1 on
    */
   Tensor weight(String name, String value, int... shape) throws OnnxException {
+    return weight(name, value, DType.FLOAT32, shape);
+  }
+
+  /** The same, of a type. */
+  Tensor weight(String name, String value, DType dtype, int... shape) throws OnnxException {
     Initializer known = file.describe(value);
     if (known == null) {
       throw error(
           "no weight %s: the value '%s' is no constant".formatted(name, file.origin(value)));
     }
     Tensor weight = file.constant(value);
-    boolean fits = weight.dtype() == DType.FLOAT32 && weight.rank() == shape.length;
+    boolean fits = weight.dtype() == dtype && weight.rank() == shape.length;
     for (int dim = 0; fits && dim < shape.length; dim++) {
       long size = weight.size(dim);
       fits = shape[dim] < 0 ? size > 0 && size <= Integer.MAX_VALUE : size == shape[dim];
     }
     if (!fits) {
       throw error(
-          "weight %s: expected %s float32, got %s"
-              .formatted(name, Arrays.toString(shape).replace("-1", "any"), known));
+          "weight %s: expected %s %s, got %s"
+              .formatted(name, Arrays.toString(shape).replace("-1", "any"), dtype, known));
     }
     markRead(value);
     return weight;
@@ -221,8 +235,10 @@ final class OnnxGraph {
     return wholes(file.constant(value));
   }
 
+  /** The elements of INT32 or INT64; null if they are of another type, or too many. */
   static long[] wholes(Tensor tensor) {
-    if (tensor.elements() > Integer.MAX_VALUE - 8) {
+    if (tensor.dtype() != DType.INT64 && tensor.dtype() != DType.INT32
+        || tensor.elements() > Integer.MAX_VALUE - 8) {
       return null;
     }
     Tensor flat = tensor.reshape(tensor.elements());

@@ -7,6 +7,7 @@ import dev.gatun.WeightFormat;
 import dev.gatun.nn.PackedWeight;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -21,6 +22,9 @@ final class PackedWeights implements Weights {
   private final WeightSlab memory;
   private final WeightFormat format;
 
+  /** What is packed, by the names of its matrices, where somebody wants to know; or null. */
+  private Map<String, PackedWeight> made;
+
   PackedWeights(Weights weights, WeightSlab memory, WeightFormat format) {
     this.weights = weights;
     this.memory = memory;
@@ -30,6 +34,11 @@ final class PackedWeights implements Weights {
   /** The same with other weights. */
   PackedWeights with(Weights others) {
     return new PackedWeights(others, memory, format);
+  }
+
+  /** Has what is packed put into a map, under the names of its matrices. */
+  void record(Map<String, PackedWeight> map) {
+    made = map;
   }
 
   /** What is packed here. */
@@ -54,6 +63,11 @@ final class PackedWeights implements Weights {
   }
 
   @Override
+  public Weights packed(Arena arena, WeightFormat other) {
+    return this;
+  }
+
+  @Override
   public Tensor stored(String name) {
     return weights.stored(name);
   }
@@ -61,6 +75,11 @@ final class PackedWeights implements Weights {
   @Override
   public Tensor scales(String name) {
     return weights.scales(name);
+  }
+
+  @Override
+  public int zeroPoint(String name) {
+    return weights.zeroPoint(name);
   }
 
   @Override
@@ -73,8 +92,28 @@ final class PackedWeights implements Weights {
     return pack(runtime, new String[] {name}, new Tensor[] {matrix});
   }
 
-  /** Packs matrices {@code [in, …]} of one type, side by side. */
+  /** Packs matrices {@code [in, …]} of one type, side by side; or finds them packed. */
   PackedWeight pack(GatunRuntime runtime, String[] names, Tensor[] matrices) {
+    String key = String.join("+", names);
+    PackedWeight weight;
+    if (weights instanceof PackedFile file) {
+      long out = Arrays.stream(matrices).mapToLong(matrix -> matrix.size(1)).sum();
+      weight = file.packed(key, matrices[0].size(0), out);
+      if (format != WeightFormat.AUTO && format != weight.format()) {
+        throw new IllegalArgumentException(
+            "%s: expected the format AUTO or %s, which it is packed in, got %s"
+                .formatted(names[0], weight.format(), format));
+      }
+    } else {
+      weight = packAnew(runtime, names, matrices);
+    }
+    if (made != null) {
+      made.put(key, weight);
+    }
+    return weight;
+  }
+
+  private PackedWeight packAnew(GatunRuntime runtime, String[] names, Tensor[] matrices) {
     try (Arena arena = Arena.ofConfined()) {
       WeightSlab copies = new WeightSlab(arena);
       Tensor matrix = matrices.length == 1 ? matrices[0] : sideBySide(copies, matrices);

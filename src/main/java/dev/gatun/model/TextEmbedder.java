@@ -6,13 +6,13 @@ import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Gate;
-import dev.gatun.io.OnnxFile;
 import dev.gatun.nn.SentenceEncoder;
 import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.FileSystemException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
@@ -79,8 +79,7 @@ public final class TextEmbedder implements AutoCloseable {
     this.gate = new Gate("the model " + spec.name());
     ModelFolder described = spec.described();
     try (Arena reading = Arena.ofConfined()) {
-      OnnxFile file = spec.openModel(reading);
-      BertWeights weights = BertWeights.from(file, reading, described.config());
+      BertWeights weights = spec.weights(arena, reading);
       requireIds(weights.config().vocabulary());
       TextEncoder text = Bert.of(spec.name(), runtime, weights, arena, format);
       this.encoder = VectorHead.load(text, described, arena, format);
@@ -146,6 +145,31 @@ public final class TextEmbedder implements AutoCloseable {
       arena.close();
       throw e;
     }
+  }
+
+  /**
+   * Writes a model with packed weights into a folder of its own: {@code model.gatun.safetensors},
+   * tokenizer.json, and what the model's folder says about pooling and lengths. It is loaded by
+   * {@link EmbeddingModelSpec#folder}: the file is mapped and used where it lies, so that a process
+   * starts without packing, and all that have it mapped share its pages. The same file serves every
+   * CPU.
+   *
+   * @param runtime whose threads pack
+   * @param spec which model
+   * @param format of its matrices; not VIEW
+   * @param folder does not exist yet, or is empty
+   * @throws IOException if something cannot be read or written, or the folder is not empty; then a
+   *     part of the folder may be there
+   * @throws IllegalArgumentException if the format does not fit the model
+   */
+  public static void pack(
+      GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format, Path folder)
+      throws IOException {
+    Objects.requireNonNull(runtime, "runtime");
+    Objects.requireNonNull(spec, "spec");
+    Objects.requireNonNull(format, "format");
+    Objects.requireNonNull(folder, "folder");
+    ModelPacker.pack(runtime, spec, format, folder);
   }
 
   /** {@return what the model was loaded from} */

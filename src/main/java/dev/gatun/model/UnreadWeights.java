@@ -99,6 +99,11 @@ final class UnreadWeights {
     }
 
     @Override
+    public int zeroPoint(String name) {
+      return others.containsKey(name) ? 0 : weights.zeroPoint(name);
+    }
+
+    @Override
     public Set<String> names() {
       return weights.names();
     }

@@ -6,16 +6,28 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SegmentAllocator;
 
-/** Weights side by side in few pieces of memory, with huge pages where there are some. */
+/**
+ * Weights side by side in few pieces of memory: large ones with huge pages where there are some,
+ * small ones, which would take a whole huge page, elsewhere.
+ */
 final class WeightSlab implements SegmentAllocator {
   private static final long ALIGNMENT = 64;
+  private static final long LARGE_BYTES = 64 << 10;
 
-  /** Of a piece. What is not used of it is never touched, and takes no memory but addresses. */
-  private static final long PIECE_BYTES = 32L << 20;
+  /** Of pieces. What is not used of one is never touched, and takes no memory but addresses. */
+  private static final long LARGE_PIECE_BYTES = 32L << 20;
+
+  private static final long SMALL_PIECE_BYTES = 256L << 10;
+
+  /** Memory that is given away from its beginning. */
+  private static final class Piece {
+    MemorySegment memory = MemorySegment.NULL;
+    long used;
+  }
 
   private final Arena arena;
-  private MemorySegment memory = MemorySegment.NULL;
-  private long used;
+  private final Piece large = new Piece();
+  private final Piece small = new Piece();
 
   WeightSlab(Arena arena) {
     this.arena = arena;
@@ -29,12 +41,14 @@ final class WeightSlab implements SegmentAllocator {
           "alignment: expected at most %d, got %d".formatted(ALIGNMENT, alignment));
     }
     long taken = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
-    if (taken > memory.byteSize() - used) {
-      memory = Tensor.allocate(arena, DType.INT8, Math.max(taken, PIECE_BYTES)).segment();
-      used = 0;
+    Piece piece = taken >= LARGE_BYTES ? large : small;
+    if (taken > piece.memory.byteSize() - piece.used) {
+      long size = Math.max(taken, piece == large ? LARGE_PIECE_BYTES : SMALL_PIECE_BYTES);
+      piece.memory = Tensor.allocate(arena, DType.INT8, size).segment();
+      piece.used = 0;
     }
-    MemorySegment segment = memory.asSlice(used, bytes);
-    used += taken;
+    MemorySegment segment = piece.memory.asSlice(piece.used, bytes);
+    piece.used += taken;
     return segment;
   }
 

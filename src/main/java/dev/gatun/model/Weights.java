@@ -36,17 +36,6 @@ public interface Weights {
   }
 
   /**
-   * Finds the scales of a matrix of integers.
-   *
-   * @param name of the matrix, as the file has it
-   * @return {@code [out]} FLOAT32 if the matrix is INT8: a weight is its number times the scale of
-   *     its output; null if there are none
-   */
-  default Tensor scales(String name) {
-    return null;
-  }
-
-  /**
    * The same weights, of which loaders pack the matrices of layers. Tables, norms and biases are
    * used where they lie, as without this.
    *
@@ -70,6 +59,29 @@ public interface Weights {
    */
   default Set<String> names() {
     return Set.of();
+  }
+
+  /**
+   * Finds the scales of a quantized weight.
+   *
+   * @param name as the file has it
+   * @return of an INT8 matrix {@code [outputs]} FLOAT32: a weight is its number times its output's
+   *     scale. Of a UINT8 table {@code [1]} FLOAT32: an element is its number less the {@link
+   *     #zeroPoint}, times that. Finite and above 0. Null, as here, for a weight of any other type,
+   *     or if there is none of that name
+   */
+  default Tensor scales(String name) {
+    return null;
+  }
+
+  /**
+   * Returns which number of a UINT8 table stands for 0.
+   *
+   * @param name as the file has it
+   * @return 0 .. 255; 0, as here, for a weight of any other type, or if there is none of that name
+   */
+  default int zeroPoint(String name) {
+    return 0;
   }
 
   /**

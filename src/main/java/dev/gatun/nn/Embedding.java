@@ -27,6 +27,11 @@ public final class Embedding {
 
   private final GatunRuntime runtime;
   private final Tensor table;
+
+  /** Of a table of uint8; 0 if it is float32. */
+  private final float scale;
+
+  private final int zeroPoint;
   private final float factor;
   private final Tensor positions;
   private final int firstPosition;
@@ -68,14 +73,47 @@ public final class Embedding {
       PositionalEncoding encoding,
       Tensor types,
       Norm norm) {
+    this(runtime, checked(table), 0, 0, factor, encoding, types, norm);
+  }
+
+  /**
+   * Makes an embedding whose table is quantized, which has no {@link #output}.
+   *
+   * @param runtime where it runs
+   * @param table a row for each token
+   * @param factor of the table's rows, finite and not 0
+   * @param encoding its table is added if it has one
+   * @param types {@code [types, dim]} float32, contiguous, or null: row 0 is added to every token
+   * @param norm applied last, or null
+   */
+  public Embedding(
+      GatunRuntime runtime,
+      QuantizedTable table,
+      float factor,
+      PositionalEncoding encoding,
+      Tensor types,
+      Norm norm) {
+    this(runtime, table.numbers(), table.scale(), table.zeroPoint(), factor, encoding, types, norm);
+  }
+
+  private Embedding(
+      GatunRuntime runtime,
+      Tensor table,
+      float scale,
+      int zeroPoint,
+      float factor,
+      PositionalEncoding encoding,
+      Tensor types,
+      Norm norm) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
-    Rows.checkTable("table", table, "[vocabulary, dim]", -1);
     Objects.requireNonNull(encoding, "encoding");
     if (!Float.isFinite(factor) || factor == 0) {
       throw new IllegalArgumentException(
           "factor: expected a finite number that is not 0, got " + factor);
     }
     this.table = table;
+    this.scale = scale;
+    this.zeroPoint = zeroPoint;
     this.factor = factor;
     this.positions = encoding.table();
     this.firstPosition = encoding.firstPosition();
@@ -95,9 +133,19 @@ public final class Embedding {
     this.tableRows = matrix(table);
     this.positionRows = matrix(positions);
     this.typeRows = matrix(types);
-    Parameters.Builder all = new Parameters.Builder().add("table", table);
+    Parameters.Builder all = new Parameters.Builder();
+    if (scale == 0) {
+      all.add("table", table);
+    } else {
+      all.add("table", table.segment()); // whose elements are no floats
+    }
     all.add("encoding", positions).add("types", types);
     this.parameters = all.add("norm", norm).build();
+  }
+
+  private static Tensor checked(Tensor table) {
+    Rows.checkTable("table", table, "[vocabulary, dim]", -1);
+    return table;
   }
 
   /**
@@ -140,8 +188,14 @@ public final class Embedding {
   /**
    * {@return the projection of hidden states to logits by the same table (Press and Wolf 2017):
    * {@code logits = hidden · tableᵀ}}
+   *
+   * @throws UnsupportedOperationException if the table is quantized
    */
   public Linear output() {
+    if (scale != 0) {
+      throw new UnsupportedOperationException(
+          "table: expected float32 for a projection to logits, got " + table.dtype());
+    }
     return new Linear(runtime, table.transpose(0, 1), null, Activation.NONE);
   }
 
@@ -256,6 +310,8 @@ public final class Embedding {
             factor,
             ids,
             tableRows,
+            scale,
+            zeroPoint,
             placed ? positionIds(call, rows, ids) : MemorySegment.NULL,
             placed ? positionRows : typeRows,
             MemorySegment.NULL,

@@ -569,6 +569,8 @@ class CliTest {
             "tier",
             "tierReason",
             "tiers",
+            "features",
+            "weights",
             "cacheBytes",
             "openblas"),
         facts.keySet());

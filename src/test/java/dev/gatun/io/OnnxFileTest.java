@@ -312,6 +312,43 @@ class OnnxFileTest {
     assertEquals(9, file.initializer("dims").getFloat(1, 0));
   }
 
+  private static byte[] bytes(Tensor tensor) {
+    return tensor.segment().toArray(ValueLayout.JAVA_BYTE);
+  }
+
+  @Test
+  void bytesRawAndInLists() throws OnnxException {
+    byte[] numbers = {0, 127, -128, -1};
+    OnnxWriter negative = new OnnxWriter().varint(0).varint(127).varint(-128).varint(-1);
+    OnnxWriter positive = new OnnxWriter().varint(0).varint(127).varint(128).varint(255);
+    OnnxFile file =
+        open(
+            model(
+                new OnnxWriter()
+                    .message(5, tensor("i", 3, 4).bytes(9, numbers))
+                    .message(5, tensor("u", 2, 2, 2).bytes(9, numbers))
+                    .message(5, tensor("i list", 3, 4).message(5, negative))
+                    .message(5, tensor("u list", 2, 4).message(5, positive))
+                    .message(5, tensor("one", 2).number(5, 128))
+                    .message(5, tensor("small", 3, 1).number(5, -129))
+                    .message(5, tensor("large", 3, 1).number(5, 128))
+                    .message(5, tensor("below", 2, 1).number(5, -1))
+                    .message(5, tensor("above", 2, 1).number(5, 256))
+                    .message(5, tensor("short", 3, 4).bytes(9, new byte[3]))));
+    for (String name : new String[] {"i", "u", "i list", "u list"}) {
+      Tensor tensor = file.initializer(name);
+      assertEquals(name.startsWith("i") ? DType.INT8 : DType.UINT8, tensor.dtype());
+      assertArrayEquals(numbers, bytes(tensor), name);
+    }
+    assertArrayEquals(new long[] {2, 2}, file.initializer("u").shape());
+    assertArrayEquals(new byte[] {-128}, bytes(file.initializer("one")));
+    assertMessage("expected numbers of -128 .. 127, got -129", () -> file.initializer("small"));
+    assertMessage("expected numbers of -128 .. 127, got 128", () -> file.initializer("large"));
+    assertMessage("expected numbers of 0 .. 255, got -1", () -> file.initializer("below"));
+    assertMessage("expected numbers of 0 .. 255, got 256", () -> file.initializer("above"));
+    assertMessage("expected 4 bytes, got 3", () -> file.initializer("short"));
+  }
+
   // ---- refusals
 
   @Test
@@ -320,12 +357,12 @@ class OnnxFileTest {
         open(
             model(
                 new OnnxWriter()
-                    .message(5, tensor("q", 3, 4).bytes(9, new byte[4]))
+                    .message(5, tensor("q", 10, 4).bytes(9, new byte[8]))
                     .message(5, tensor("new", 99, 1))
                     .message(5, tensor("far", 1, 4).number(14, 1))
                     .message(5, floatTensor("f", new float[] {1}, 1))));
     assertEquals(1, file.initializer("f").getFloat(0));
-    assertMessage("'q' [4] INT8", () -> file.initializer("q"));
+    assertMessage("'q' [4] FLOAT16", () -> file.initializer("q"));
     assertMessage("'new' [1] type 99", () -> file.initializer("new"));
     assertMessage("another file", () -> file.initializer("far"));
     assertMessage("no initializer 'w'", () -> file.initializer("w"));

@@ -98,6 +98,18 @@ class EmbedderFormatsTest {
     }
   }
 
+  @Test
+  void example() throws IOException {
+    float[] vector;
+    // example: weights
+    try (TextEmbedder model =
+        TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM, WeightFormat.INT8)) {
+      vector = model.embed("A cat is sleeping in the sun.");
+    }
+    // end
+    assertTrue(cosine(floats.embed(TEXTS[0]), vector) > 0.99);
+  }
+
   /** The bits of a text are its own: alone, in any batch, on one thread or more. */
   @ParameterizedTest
   @EnumSource(names = {"FP32", "BF16", "INT8"})

@@ -24,7 +24,9 @@ class EmbeddingModelSpecTest {
 
   @Test
   void namedModels() throws IOException {
-    assertEquals("[minilm, bge-small, e5-small]", EmbeddingModelSpec.named().toString());
+    assertEquals(
+        "[minilm, bge-small, e5-small, minilm-q, bge-small-q, e5-small-q]",
+        EmbeddingModelSpec.named().toString());
     for (EmbeddingModelSpec spec : EmbeddingModelSpec.named()) {
       assertSame(spec, EmbeddingModelSpec.of(spec.name()));
     }
@@ -34,6 +36,9 @@ class EmbeddingModelSpecTest {
     assertEquals("query: ", EmbeddingModelSpec.E5_SMALL.queryPrefix());
     assertEquals("passage: ", EmbeddingModelSpec.E5_SMALL.passagePrefix());
     assertEquals("", EmbeddingModelSpec.BGE_SMALL.queryPrefix());
+    assertEquals(Pooling.MEAN, EmbeddingModelSpec.MINILM_Q.pooling());
+    assertEquals(Pooling.CLS, EmbeddingModelSpec.BGE_SMALL_Q.pooling());
+    assertEquals("passage: ", EmbeddingModelSpec.E5_SMALL_Q.passagePrefix());
   }
 
   @Test

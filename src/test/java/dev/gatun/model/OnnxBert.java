@@ -23,7 +23,8 @@ final class OnnxBert implements AutoCloseable {
       Map.of(
           "minilm", "all-minilm-l6-v2.onnx",
           "bge-small", "bge-small-en-v1.5.onnx",
-          "e5-small", "e5-small-v2.onnx");
+          "e5-small", "e5-small-v2.onnx",
+          "minilm-q", "all-minilm-l6-v2-q.onnx");
 
   private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
   private final OrtSession session;
@@ -49,13 +50,18 @@ final class OnnxBert implements AutoCloseable {
   /** Compares what both compute of one text, ONNX Runtime running the bytes of the model. */
   static void check(byte[] model, ReferenceBert ours, int... ids) throws OrtException {
     double[][] expected = ours.forward(ids);
+    float[] hidden = hidden(model, ids);
+    int row = hidden.length / ids.length;
+    for (int i = 0; i < hidden.length; i++) {
+      String place = "token %d, %d".formatted(i / row, i % row);
+      assertEquals(hidden[i], expected[i / row][i % row], 1e-5, place);
+    }
+  }
+
+  /** The last hidden state of one text, of the bytes of a model. */
+  static float[] hidden(byte[] model, int... ids) throws OrtException {
     try (OnnxBert theirs = new OnnxBert(model, 1)) {
-      float[] hidden = theirs.hidden(ids)[0];
-      int row = hidden.length / ids.length;
-      for (int i = 0; i < hidden.length; i++) {
-        String place = "token %d, %d".formatted(i / row, i % row);
-        assertEquals(hidden[i], expected[i / row][i % row], 1e-5, place);
-      }
+      return theirs.hidden(ids)[0];
     }
   }
 

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.Activation;
 import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.io.Safetensors;
@@ -178,6 +179,21 @@ class PackedFamiliesTest {
       view.forward(ids, want);
       auto.forward(ids, got);
       assertArrayEquals(want.toFloatArray(), got.toFloatArray(), NEAR);
+    }
+  }
+
+  @Test
+  void example(@TempDir Path folder) throws IOException {
+    try (Arena arena = Arena.ofShared()) {
+      SmallModels models = new SmallModels(arena);
+      Path file = folder.resolve("model.safetensors");
+      Safetensors.write(file, models.bert(), Map.of());
+      GatunRuntime runtime = models.runtime;
+      // example: packed-family
+      Weights weights = Weights.of(Safetensors.map(file, arena), arena);
+      TextEncoder model = Bert.of(runtime, weights.packed(arena, WeightFormat.BF16), 2, 2);
+      // end
+      assertEquals(SmallModels.DIM, model.dim());
     }
   }
 

@@ -11,6 +11,7 @@ import dev.gatun.Workspace;
 import dev.gatun.support.Placement;
 import dev.gatun.support.Run;
 import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -182,6 +183,74 @@ class EmbeddingTest {
     Tensor alone = parts.zeros(4, DIM);
     embedding.forward(null, ids.select(0, 1), null, alone);
     Run.checkSameBits(out.select(0, 1).toFloatArray(), alone.toFloatArray(), "[tokens]");
+  }
+
+  private Tensor numbers() {
+    Tensor numbers = Tensor.allocate(arena, DType.UINT8, VOCABULARY, DIM);
+    for (int i = 0; i < VOCABULARY * DIM; i++) {
+      numbers.segment().set(ValueLayout.JAVA_BYTE, i, (byte) (i * 37));
+    }
+    return numbers;
+  }
+
+  /** The same bits as with the floats that its numbers stand for. */
+  @Test
+  void quantizedTable() {
+    Tensor numbers = numbers();
+    float scale = 0.0173f;
+    int zero = 119;
+    Tensor floats = parts.zeros(VOCABULARY, DIM);
+    for (int i = 0; i < VOCABULARY * DIM; i++) {
+      int number = Byte.toUnsignedInt(numbers.segment().get(ValueLayout.JAVA_BYTE, i));
+      floats.setFloat((number - zero) * scale, i / DIM, i % DIM);
+    }
+    QuantizedTable quantized = new QuantizedTable(numbers, scale, zero);
+    PositionalEncoding positions = PositionalEncoding.sinusoidal(arena, 4, DIM);
+    Tensor types = parts.normal(2, DIM);
+    Norm norm = parts.norm(DIM);
+    for (float factor : new float[] {1, -2.5f}) {
+      Embedding bytes = new Embedding(parts.runtime, quantized, factor, positions, types, norm);
+      Tensor want = parts.zeros(2, 4, DIM);
+      new Embedding(parts.runtime, floats, factor, positions, types, norm)
+          .forward(null, ids, null, want);
+      Tensor got = parts.zeros(2, 4, DIM);
+      bytes.forward(null, ids, null, got);
+      Run.checkSameBits(want.toFloatArray(), got.toFloatArray(), "quantized");
+      assertEquals(VOCABULARY, bytes.vocabulary());
+      assertEquals(DIM, bytes.dim());
+      assertEquals(
+          "table: expected float32 for a projection to logits, got uint8",
+          assertThrows(UnsupportedOperationException.class, bytes::output).getMessage());
+    }
+  }
+
+  @Test
+  void quantizedTablesThatAreRefused() {
+    Tensor numbers = numbers();
+    refused(
+        "numbers: expected [vocabulary, dim] uint8, contiguous, got [7, 10] float32",
+        () -> new QuantizedTable(table, 1, 0));
+    refused("numbers:", () -> new QuantizedTable(numbers.transpose(0, 1), 1, 0));
+    refused("numbers:", () -> new QuantizedTable(numbers.reshape(70), 1, 0));
+    refused(
+        "numbers:",
+        () -> new QuantizedTable(Tensor.allocate(arena, DType.INT8, VOCABULARY, DIM), 1, 0));
+    for (float bad : new float[] {0, -1, Float.NaN, Float.POSITIVE_INFINITY}) {
+      refused("scale: expected", () -> new QuantizedTable(numbers, bad, 0));
+    }
+    refused("zeroPoint: expected 0 .. 255, got -1", () -> new QuantizedTable(numbers, 1, -1));
+    refused("zeroPoint: expected 0 .. 255, got 256", () -> new QuantizedTable(numbers, 1, 256));
+    QuantizedTable quantized = new QuantizedTable(numbers, 1, 0);
+    PositionalEncoding none = PositionalEncoding.none();
+    refused(
+        "norm: expected 10, got 4",
+        () -> new Embedding(parts.runtime, quantized, 1, none, null, parts.norm(4)));
+    Tensor out = Tensor.of(numbers.segment(), DType.FLOAT32, 1, DIM);
+    refused(
+        "out:",
+        () ->
+            new Embedding(parts.runtime, quantized, 1, none, null, null)
+                .forward(null, ids.select(0, 0).slice(0, 0, 1), null, out));
   }
 
   private void refusedTable(String start, Tensor bad) {

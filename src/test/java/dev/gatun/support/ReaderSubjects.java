@@ -3,6 +3,7 @@ package dev.gatun.support;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.Json;
 import dev.gatun.io.Npy;
 import dev.gatun.io.OnnxException;
@@ -280,8 +281,12 @@ public final class ReaderSubjects {
 
   // ---- ONNX ----------------------------------------------------------------------------------
 
-  /** ONNX files: all tensors, and an encoder of them. */
+  /**
+   * ONNX files: all tensors, and an encoder of them, of which quantized matrices are made floats.
+   */
   public static final class OnnxFiles extends Reader {
+    private static final String WORDS = "embeddings.word_embeddings.weight";
+
     private final GatunRuntime runtime = GatunRuntime.builder().threads(1).build();
 
     @Override
@@ -309,11 +314,15 @@ public final class ReaderSubjects {
               new OnnxWriter()
                   .message(5, OnnxWriter.tensor("list", 1, 3).bytes(4, OnnxWriter.floats(1, 2, 3)))
                   .message(5, OnnxWriter.tensor("ints", 6, 2).number(5, -1).number(5, 1))
+                  .message(5, OnnxWriter.tensor("bytes", 3, 2).number(5, -1).number(5, 1))
+                  .message(5, OnnxWriter.tensor("raw", 2, 2).bytes(9, new byte[] {-1, 1}))
                   .message(5, OnnxWriter.tensor("longs", 7, 2).bytes(7, new byte[] {1, 2})));
       return List.of(
           TinyBert.bert("", 7, 6).bytes(),
           TinyBert.roberta(7, 6).bytes(),
           TinyBert.distilBert("", 7, 6).bytes(),
+          TinyBert.quantizedBert("", 7, 6).bytes(),
+          TinyBert.quantizedDistilBert("/distilbert", 7, 6).bytes(),
           shared.bytes(),
           lists);
     }
@@ -337,7 +346,8 @@ public final class ReaderSubjects {
           // Types that are not read, data that do not fit.
         }
       }
-      Bert.of("mutated", runtime, BertWeights.from(file, arena), arena);
+      BertWeights weights = BertWeights.from(file, arena);
+      Bert.of("mutated", runtime, weights, arena, WeightFormat.AUTO);
     }
   }
 

@@ -42,10 +42,13 @@ public final class TinyBert {
   private final int vocabulary;
   private final int positions;
   private final boolean distilled;
+  private final boolean quantized;
 
-  private TinyBert(String scope, int vocabulary, int positions, boolean distilled) {
+  private TinyBert(
+      String scope, int vocabulary, int positions, boolean distilled, boolean quantized) {
     this.scope = scope;
     this.distilled = distilled;
+    this.quantized = quantized;
     this.vocabulary = vocabulary;
     this.positions = positions;
   }
@@ -56,14 +59,32 @@ public final class TinyBert {
    * @param scope what it is called inside a bigger model: "", or "/bert"
    */
   public static TinyBert bert(String scope, int vocabulary, int positions) {
-    TinyBert model = new TinyBert(scope, vocabulary, positions, false);
+    TinyBert model = new TinyBert(scope, vocabulary, positions, false, false);
     model.embeddings(2, model.placesFrom(0));
+    return model.layers();
+  }
+
+  /**
+   * The same as ONNX Runtime's dynamic quantization leaves it. Matrices and tables have their names
+   * in {@link #numbers}, dequantized, and with {@code _quantized}, {@code _scale} and {@code
+   * _zero_point} in {@link #weights}.
+   */
+  public static TinyBert quantizedBert(String scope, int vocabulary, int positions) {
+    TinyBert model = new TinyBert(scope, vocabulary, positions, false, true);
+    model.embeddings(2, model.placesFrom(0));
+    return model.layers();
+  }
+
+  /** The same of {@link #distilBert}. */
+  public static TinyBert quantizedDistilBert(String scope, int vocabulary, int positions) {
+    TinyBert model = new TinyBert(scope, vocabulary, positions, true, true);
+    model.embeddings(0, model.placesFrom(0));
     return model.layers();
   }
 
   /** An encoder whose positions count from behind those of padding, which has the id 1. */
   public static TinyBert roberta(int vocabulary, int positions) {
-    TinyBert model = new TinyBert("", vocabulary, positions, false);
+    TinyBert model = new TinyBert("", vocabulary, positions, false, false);
     model.embeddings(1, model.countedPlaces(1));
     return model.layers();
   }
@@ -75,7 +96,7 @@ public final class TinyBert {
    * @param scope what it is called inside a bigger model: "", or "/distilbert"
    */
   public static TinyBert distilBert(String scope, int vocabulary, int positions) {
-    TinyBert model = new TinyBert(scope, vocabulary, positions, true);
+    TinyBert model = new TinyBert(scope, vocabulary, positions, true, false);
     model.embeddings(0, model.placesFrom(0));
     return model.layers();
   }
@@ -202,30 +223,67 @@ public final class TinyBert {
   }
 
   private void embeddings(int types, String places) {
-    String table = "embeddings.%s_embeddings.weight";
-    String gather = "/embeddings/%s_embeddings/Gather";
-    String word =
-        add(
-            gather.formatted("word"),
-            "Gather",
-            weight(table.formatted("word"), vocabulary, HIDDEN),
-            "input_ids");
-    String type =
-        types == 0
-            ? null
-            : add(
-                gather.formatted("token_type"),
-                "Gather",
-                weight(table.formatted("token_type"), types, HIDDEN),
-                "token_type_ids");
-    String position =
-        add(
-            gather.formatted("position"),
-            "Gather",
-            weight(table.formatted("position"), positions, HIDDEN),
-            places);
+    String word = lookUp("word", vocabulary, "input_ids");
+    String type = types == 0 ? null : lookUp("token_type", types, "token_type_ids");
+    String position = lookUp("position", positions, places);
     String both = types == 0 ? word : add("/embeddings/Add_1", "Add", word, type);
     norm("embeddings.LayerNorm", add("/embeddings/Add_2", "Add", both, position));
+  }
+
+  private String lookUp(String kind, int rows, String ids) {
+    String gather = "/embeddings/%s_embeddings/Gather".formatted(kind);
+    String name = "embeddings.%s_embeddings.weight".formatted(kind);
+    if (!quantized) {
+      return add(gather, "Gather", weight(name, rows, HIDDEN), ids);
+    }
+    String table = scope.isEmpty() ? name : scope.substring(1) + "." + name;
+    quantizedWeight(table, true, rows, HIDDEN);
+    return add(
+        gather + "_output_0_DequantizeLinear",
+        "DequantizeLinear",
+        add(gather, "Gather", table + "_quantized", ids),
+        table + "_scale",
+        table + "_zero_point");
+  }
+
+  /** INT8 with a scale for each column, or UINT8 with one scale and zero point. */
+  private void quantizedWeight(String name, boolean table, int rows, int columns) {
+    int zero = table ? 119 : 0;
+    float[] scales = new float[table ? 1 : columns];
+    for (int i = 0; i < scales.length; i++) {
+      scales[i] = 0.01f + 0.005f * random.nextFloat();
+    }
+    byte[] bytes = new byte[rows * columns];
+    float[] values = new float[bytes.length];
+    for (int i = 0; i < bytes.length; i++) {
+      int number = zero + random.nextInt(-64, 65);
+      bytes[i] = (byte) number;
+      values[i] = (number - zero) * scales[table ? 0 : i % columns];
+    }
+    numbers.put(name, values);
+    int type = table ? 2 : 3;
+    String suffixed = name + "_quantized";
+    weights.put(suffixed, OnnxWriter.tensor(suffixed, type, rows, columns).bytes(9, bytes));
+    weights.put(name + "_scale", scales(name, scales, table));
+    weights.put(name + "_zero_point", zeroPoint(name, zero, table ? -1 : columns));
+  }
+
+  private static OnnxWriter scales(String name, float[] scales, boolean one) {
+    return one
+        ? floatTensor(name + "_scale", scales)
+        : floatTensor(name + "_scale", scales, scales.length);
+  }
+
+  /** Of each column of INT8, or of all of UINT8 if the columns are -1: a list, as it is written. */
+  public static OnnxWriter zeroPoint(String name, int zero, int columns) {
+    OnnxWriter list = new OnnxWriter();
+    for (int i = 0; i < Math.abs(columns); i++) {
+      list.varint(zero);
+    }
+    String suffixed = name + "_zero_point";
+    OnnxWriter tensor =
+        columns < 0 ? OnnxWriter.tensor(suffixed, 2) : OnnxWriter.tensor(suffixed, 3, columns);
+    return tensor.message(5, list);
   }
 
   private static String path(String name) {
@@ -248,13 +306,32 @@ public final class TinyBert {
   private String linear(String module, String x, int in, int out) {
     String name = module(module);
     String bias = weight(name + ".bias", out);
+    String matrix = "onnx::MatMul_" + weights.size();
+    String product =
+        quantized
+            ? quantizedProduct(path(name), x, matrix, in, out)
+            : add(path(name) + "/MatMul", "MatMul", x, anonymous(matrix, in, out));
+    return add(path(name) + "/Add", "Add", bias, product);
+  }
+
+  private String quantizedProduct(String path, String x, String matrix, int in, int out) {
+    quantizedWeight(matrix, false, in, out);
+    String node = x + "_QuantizeLinear";
+    if (!nodes.containsKey(node)) {
+      List<String> outputs = List.of(x + "_quantized", x + "_scale", x + "_zero_point");
+      nodes.put(node, OnnxWriter.node(node, "DynamicQuantizeLinear", List.of(x), outputs));
+    }
+    String scales = add(path + "/MatMul_quant_scales_mul", "Mul", x + "_scale", matrix + "_scale");
     String product =
         add(
-            path(name) + "/MatMul",
-            "MatMul",
-            x,
-            anonymous("onnx::MatMul_" + weights.size(), in, out));
-    return add(path(name) + "/Add", "Add", bias, product);
+            path + "/MatMul_quant",
+            "MatMulInteger",
+            x + "_quantized",
+            matrix + "_quantized",
+            x + "_zero_point",
+            matrix + "_zero_point");
+    String cast = add(attribute("to", 1), path + "/MatMul_quant_cast", "Cast", product);
+    return add(path + "/MatMul_quant_output_scale_mul", "Mul", cast, scales);
   }
 
   private String mask() {

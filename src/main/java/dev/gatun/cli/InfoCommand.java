@@ -67,8 +67,7 @@ final class InfoCommand implements Callable<Integer> {
   /** What {@link dev.gatun.WeightFormat} means here. */
   private static Map<String, Object> weights(RuntimeInfo info) {
     Map<String, Object> weights = new LinkedHashMap<>();
-    weights.put(
-        "auto", "float32 as fp32, bfloat16 as bf16, half precision as fp16, int8 as int8");
+    weights.put("auto", "float32 as fp32, bfloat16 as bf16, half precision as fp16, int8 as int8");
     weights.put(
         "bf16",
         info.features().contains("avx512_bf16")

@@ -23,6 +23,12 @@ import java.util.concurrent.Executors;
 
 /** all-MiniLM-L6-v2 loaded in one way: it makes the peers of batches, and vectors of texts. */
 public abstract class EmbeddingEngine implements AutoCloseable {
+  private static final double SHORT_SECONDS = 0.3;
+
+  /** llama.cpp with the model's matrices in float32 or Q8_0. */
+  public static EmbeddingEngine llamaCpp(boolean quantized, int threads) throws IOException {
+    return new LlamaCppEngine(quantized, threads);
+  }
 
   /** Calls that embed a batch once each. */
   public abstract EmbeddingPeer peer(List<EmbeddingTexts.Text> batch) throws IOException;
@@ -38,6 +44,19 @@ public abstract class EmbeddingEngine implements AutoCloseable {
   @Override
   public void close() {}
 
+  /** The shortest of a few calls. */
+  static double seconds(Peer peer) {
+    peer.calls(1);
+    long least = Long.MAX_VALUE;
+    long begin = System.nanoTime();
+    do {
+      long since = System.nanoTime();
+      peer.calls(1);
+      least = Math.min(least, System.nanoTime() - since);
+    } while (System.nanoTime() - begin < SHORT_SECONDS * 1e9);
+    return least * 1e-9;
+  }
+
   private static List<int[]> ids(List<EmbeddingTexts.Text> batch) {
     return batch.stream().map(EmbeddingTexts.Text::ids).toList();
   }
@@ -49,10 +68,10 @@ public abstract class EmbeddingEngine implements AutoCloseable {
     private final GatunRuntime runtime;
     private final TextEmbedder embedder;
 
-    public Gatun(WeightFormat format, int threads) throws IOException {
+    public Gatun(EmbeddingModelSpec spec, WeightFormat format, int threads) throws IOException {
       runtime = GatunRuntime.builder().threads(threads).build();
       try {
-        embedder = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM, format);
+        embedder = TextEmbedder.load(runtime, spec, format);
       } catch (IOException | RuntimeException e) {
         runtime.close();
         throw e;
@@ -82,8 +101,6 @@ public abstract class EmbeddingEngine implements AutoCloseable {
 
   /** ONNX Runtime of whatever version is on the class path. */
   public static final class Onnx extends EmbeddingEngine {
-    private static final double SHORT_SECONDS = 0.3;
-
     private final OrtSession session;
     private String note = "";
 
@@ -119,19 +136,6 @@ public abstract class EmbeddingEngine implements AutoCloseable {
       note = together ? "one padded batch" : "one by one";
       (together ? single : padded).close();
       return together ? padded : single;
-    }
-
-    /** The shortest of a few calls. */
-    private static double seconds(Peer peer) {
-      peer.calls(1);
-      long least = Long.MAX_VALUE;
-      long begin = System.nanoTime();
-      do {
-        long since = System.nanoTime();
-        peer.calls(1);
-        least = Math.min(least, System.nanoTime() - since);
-      } while (System.nanoTime() - begin < SHORT_SECONDS * 1e9);
-      return least * 1e-9;
     }
 
     @Override

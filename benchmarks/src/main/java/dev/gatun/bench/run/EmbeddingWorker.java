@@ -39,9 +39,15 @@ public final class EmbeddingWorker implements BlockServer.Work {
       case "onnxruntime-q" -> new EmbeddingEngine.Onnx("all-minilm-l6-v2-q.onnx", threads);
       case "langchain4j" -> new EmbeddingEngine.LangChain4j("all-minilm-l6-v2", threads);
       case "langchain4j-q" -> new EmbeddingEngine.LangChain4j("all-minilm-l6-v2-q", threads);
+      case "llama.cpp" -> EmbeddingEngine.llamaCpp(false, threads);
+      case "llama.cpp Q8_0" -> EmbeddingEngine.llamaCpp(true, threads);
+      case "gatun -q" ->
+          new EmbeddingEngine.Gatun(EmbeddingModelSpec.MINILM_Q, WeightFormat.AUTO, threads);
       default ->
           new EmbeddingEngine.Gatun(
-              WeightFormat.valueOf(name.substring("gatun ".length())), threads);
+              EmbeddingModelSpec.MINILM,
+              WeightFormat.valueOf(name.substring("gatun ".length())),
+              threads);
     };
   }
 

@@ -63,12 +63,20 @@ class EmbeddingWorkerTest {
     float[] expected = null;
     for (String name :
         List.of(
-            "onnxruntime", "langchain4j", "gatun VIEW", "gatun FP32", "gatun BF16", "gatun INT8")) {
+            "onnxruntime",
+            "onnxruntime-q",
+            "langchain4j",
+            "langchain4j-q",
+            "gatun VIEW",
+            "gatun FP32",
+            "gatun BF16",
+            "gatun INT8",
+            "gatun -q")) {
       try (EmbeddingEngine engine = EmbeddingWorker.engine(name, 1)) {
         EmbeddingWorker worker = new EmbeddingWorker(engine, 2);
         worker.prepare("16").peer().close();
         BlockServer.Ready batch = worker.prepare("32x16");
-        assertEquals(name.equals("onnxruntime"), !batch.note().isEmpty());
+        assertEquals(name.startsWith("onnxruntime"), !batch.note().isEmpty());
         batch.peer().close();
         Path file = folder.resolve("vectors.json");
         worker.other(EmbeddingWorker.VECTORS + file);
@@ -79,15 +87,10 @@ class EmbeddingWorkerTest {
         expected = expected == null ? vector : expected;
         assertNotNull(expected);
         double cosine = Accuracy.cosine(vector, expected);
-        assertTrue(cosine > (name.endsWith("INT8") ? 0.99 : 0.9999), name + ": " + cosine);
+        assertTrue(
+            cosine > (name.endsWith("-q") ? 0.95 : name.endsWith("INT8") ? 0.99 : 0.9999),
+            name + ": " + cosine);
       }
     }
-  }
-
-  @Test
-  void anEngineThatIsNotThereSaysSo() {
-    IOException e =
-        assertThrows(IOException.class, () -> EmbeddingWorker.engine("langchain4j-q", 1));
-    assertEquals("all-minilm-l6-v2-q.onnx: not on the class path", e.getMessage());
   }
 }

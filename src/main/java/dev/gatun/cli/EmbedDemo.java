@@ -10,6 +10,7 @@ import dev.gatun.Workspace;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import dev.gatun.nn.TextEncoder;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
 import java.lang.management.ManagementFactory;
@@ -66,7 +67,12 @@ final class EmbedDemo {
             SENTENCES.stream().map(sentence -> model.tokenize(sentence).ids()).toList();
         for (int threads : runtime.threads() == 1 ? new int[] {1} : counts(runtime.threads())) {
           progress.set("timing on %d thread%s".formatted(threads, threads == 1 ? "" : "s"));
-          EmbedTimes times = EmbedTimes.measure(texts, FORMATS, threads);
+          EmbedTimes times;
+          try (ModelJars _ = options.jars()) {
+            times = EmbedTimes.measure(texts, FORMATS, threads);
+          } catch (IOException e) {
+            throw ModelChoice.refused(e);
+          }
           progress.beside(() -> print(times, texts, threads));
         }
         progress.stop(); // what it draws would count

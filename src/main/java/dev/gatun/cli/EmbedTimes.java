@@ -61,7 +61,8 @@ final class EmbedTimes {
    * @param formats of Gatun's weights
    * @param threads of each system
    */
-  static EmbedTimes measure(List<int[]> texts, List<WeightFormat> formats, int threads) {
+  static EmbedTimes measure(List<int[]> texts, List<WeightFormat> formats, int threads)
+      throws IOException {
     EmbedTimes times = new EmbedTimes(texts.size(), formats.size(), threads);
     Subject[] subjects = new Subject[formats.size() + THEIR_MODELS.size()];
     try {
@@ -77,8 +78,6 @@ final class EmbedTimes {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       times.missing.add("interrupted");
-    } catch (IOException e) {
-      throw ModelChoice.refused(e);
     } finally {
       for (Subject system : subjects) {
         if (system != null) {
@@ -199,7 +198,13 @@ final class EmbedTimes {
 
     Ours(List<int[]> texts, WeightFormat format, int threads) throws IOException {
       runtime = GatunRuntime.builder().threads(threads).build();
-      model = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM, format);
+      try {
+        model = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM, format);
+      } catch (IOException | RuntimeException e) {
+        runtime.close();
+        arena.close();
+        throw e;
+      }
       workspace = runtime.newWorkspace();
       vector = Tensor.allocate(arena, DType.FLOAT32, 1, model.dimension());
       ids =

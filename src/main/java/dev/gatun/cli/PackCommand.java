@@ -4,6 +4,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -59,16 +60,24 @@ final class PackCommand implements Callable<Integer> {
                       "%s: %s as %s, %.1f MB%n",
                       out,
                       chosen,
-                      model.weights,
+                      model.weights.name().toLowerCase(Locale.ROOT),
                       bytes() / 1e6));
-    } catch (NoSuchFileException e) {
-      throw chosen.artifact() == null ? ModelChoice.refused(e) : ModelJars.missing(chosen, e);
     } catch (IllegalArgumentException e) {
       throw new CliException("--weights: " + e.getMessage(), e);
     } catch (IOException e) {
-      throw CliException.of("--out " + out, e);
+      throw failure(chosen, e);
     }
     return Main.OK;
+  }
+
+  /** Says whether the model or the new folder is at fault. */
+  private CliException failure(EmbeddingModelSpec chosen, IOException e) {
+    if (e instanceof FileSystemException f && out.toString().equals(f.getFile())) {
+      return CliException.of("--out " + out, e);
+    }
+    return e instanceof NoSuchFileException && chosen.artifact() != null
+        ? ModelJars.missing(chosen, e)
+        : ModelChoice.refused(e);
   }
 
   private long bytes() {

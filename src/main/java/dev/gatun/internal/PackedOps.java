@@ -167,6 +167,10 @@ public final class PackedOps implements AutoCloseable {
       int status =
           gatun_h.gatun_pack(
               context, pack, source, scales, packed, packed.byteSize(), message, MESSAGE_BYTES);
+      if (status == Native.Abi.OVERLAP) {
+        throw new IllegalArgumentException(
+            "memory: expected memory of its own, got memory shared with the weight or its scales");
+      }
       if (status != Native.Abi.OK) {
         throw Native.failure(status, message.getString(0));
       }

@@ -200,9 +200,9 @@ public final class Safetensors {
    * the disk.
    *
    * <p>The data lie as the format's own library puts them, so that equal tensors give equal files:
-   * I64 first, then F32, then I32, and by name among each. Behind a header that blanks fill up to a
-   * multiple of 8 bytes, all are aligned to their element size. The mapped file a tensor comes from
-   * may be the file that is replaced.
+   * types of more bytes first (I64, F32, I32, BF16, F16, I8, U8), and by name among each. Behind a
+   * header that blanks fill up to a multiple of 8 bytes, all are aligned to their element size. The
+   * mapped file a tensor comes from may be the file that is replaced.
    *
    * @param file where to; its directory exists
    * @param tensors what to write, by name; FLOAT32 becomes F32, INT32 I32, INT64 I64 and so on

@@ -17,10 +17,11 @@ import java.util.Set;
  * The tensors of a safetensors file that {@link Safetensors#map} has mapped. Names, types, shapes
  * and offsets have been read and checked; the numbers are read when they are touched.
  *
- * <p>There are two ways to the numbers. {@link #tensor(String)} is a view of the file: nothing is
+ * <p>There are three ways to the numbers. {@link #tensor(String)} is a view of the file: nothing is
  * copied, and it is valid as long as the arena of the mapping. {@link #tensor(String, Arena)} is a
- * copy in another arena, in a type that Gatun computes with. {@link #isView} says whether the first
- * one is possible, so that this takes memory only where it has to:
+ * copy in another arena, in a type that Gatun computes with. {@link #stored} is a view in the type
+ * of the file, for weights that are packed. {@link #isView} says whether the first one is possible,
+ * so that this takes memory only where it has to:
  *
  * {@snippet :
  * Tensor weight = file.isView(name) ? file.tensor(name) : file.tensor(name, arena);

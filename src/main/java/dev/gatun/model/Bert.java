@@ -196,6 +196,7 @@ public final class Bert {
     boolean mapped = weights.weights() instanceof PackedFile;
     LayerLoader loader =
         new LayerLoader(runtime, weights.weights().packed(arena, format), names, config);
+    loader.requireBiases();
     if (!mapped) {
       loader.copyTo(arena);
     }

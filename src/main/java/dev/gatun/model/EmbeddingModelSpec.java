@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import dev.gatun.Tensor;
 import dev.gatun.internal.Resources;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.nn.Pooling;
@@ -135,7 +136,8 @@ public final class EmbeddingModelSpec {
    *       tokenizer.json does. It is read, and compared with them, when it is loaded.
    *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
    *   <li>{@code config_sentence_transformers.json}: a prompt that the authors put before each text
-   *       is refused, as texts are embedded as they are given.
+   *       is refused, as texts are embedded as they are given; those named query, passage and
+   *       document are {@link #queryPrefix} and {@link #passagePrefix}.
    * </ul>
    *
    * <p>A folder that {@link TextEmbedder#pack} has written has {@code model.gatun.safetensors}
@@ -151,11 +153,23 @@ public final class EmbeddingModelSpec {
     for (String file : List.of(model, TOKENIZER)) {
       if (!Files.exists(folder.resolve(file))) {
         throw new NoSuchFileException(
-            folder.resolve(file).toString(), null, "a model's folder has to have it");
+            folder.resolve(file).toString(),
+            null,
+            file.equals(MODEL)
+                ? "a model's folder has to have it, or %s".formatted(PackedFile.NAME)
+                : "a model's folder has to have it");
       }
     }
+    ModelFolder described = ModelFolder.read(folder);
     return new EmbeddingModelSpec(
-        folder.toString(), folder, model, TOKENIZER, null, ModelFolder.read(folder), "", "");
+        folder.toString(),
+        folder,
+        model,
+        TOKENIZER,
+        null,
+        described,
+        described.prompt("query"),
+        described.prompt("passage", "document"));
   }
 
   /**
@@ -297,9 +311,15 @@ public final class EmbeddingModelSpec {
     }
     BertWeights weights = PackedFile.map(folder.resolve(model), arena);
     if (described.config() != null) {
-      described.config().require(weights.config(), weights.config().positionRows());
+      Tensor positions = weights.weights().find(Bert.POSITIONS);
+      described.config().require(weights.config(), positions == null ? -1 : positions.size(0));
     }
     return weights;
+  }
+
+  /** The file with packed weights, or null if they are not. */
+  Path packedFile() {
+    return isPacked() ? folder.resolve(model) : null;
   }
 
   /** The folder of the model; null if it is in a jar. */

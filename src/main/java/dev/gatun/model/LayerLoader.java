@@ -66,6 +66,18 @@ public final class LayerLoader {
     return this;
   }
 
+  /** Refuses weights of a family that has every bias, of which one is missing. */
+  LayerLoader requireBiases() {
+    for (int n = 0; n < config.layers(); n++) {
+      for (Part part : Part.values()) {
+        if (names.has(part) && part != Part.FINAL_NORM) {
+          require(weights, names.name(part, n, "bias"));
+        }
+      }
+    }
+    return this;
+  }
+
   private Tensor placed(Tensor weight) {
     return slab == null ? weight : slab.copy(weight);
   }
@@ -351,24 +363,31 @@ public final class LayerLoader {
   /** The projection to logits by the table of the embedding (Press and Wolf 2017). */
   static Linear tied(GatunRuntime runtime, Weights weights, String table, Embedding embedding) {
     return weights instanceof PackedWeights packed
-        ? new Linear(
-            runtime,
-            packed.pack(runtime, table, requireMatrix(weights, table).transpose(0, 1)),
-            null,
-            Activation.NONE)
+        ? named(
+            table,
+            () ->
+                new Linear(
+                    runtime,
+                    packed.pack(runtime, table, requireMatrix(weights, table).transpose(0, 1)),
+                    null,
+                    Activation.NONE))
         : embedding.output();
   }
 
   /** A table of embeddings or positions, with rows of a size that is known. */
   static Tensor table(Weights weights, String name, long dim) {
-    Tensor table =
-        require(weights instanceof PackedWeights packed ? packed.weights() : weights, name);
+    Tensor table = require(floats(weights), name);
     if (table.dtype() != DType.FLOAT32 || table.rank() != 2 || table.size(1) != dim) {
       throw new IllegalArgumentException(
           "%s: expected [rows, %d] float32, got %s %s"
               .formatted(name, dim, Messages.sizes(table.shape()), table.dtype()));
     }
     return table;
+  }
+
+  /** Where matrices are found as they are used unpacked. */
+  private static Weights floats(Weights weights) {
+    return weights instanceof PackedWeights packed ? packed.weights() : weights;
   }
 
   Tensor table(String name, long dim) {
@@ -392,19 +411,19 @@ public final class LayerLoader {
       String classToken,
       String positions,
       Norm norm) {
-    Tensor weight = require(weights, projection + ".weight");
+    Tensor weight = require(floats(weights), projection + ".weight");
     Arguments.check(projection + ".weight", weight, DType.FLOAT32, dim, -1, -1, -1);
     Tensor bias = weights.find(projection + ".bias");
     if (bias != null) {
       LayerShapes.checkVector(projection + ".bias", bias, dim);
     }
-    Tensor token = require(weights, classToken);
+    Tensor token = require(floats(weights), classToken);
     if (token.dtype() != DType.FLOAT32 || token.elements() != dim) {
       throw new IllegalArgumentException(
           "%s: expected %d elements float32, got %s %s"
               .formatted(classToken, dim, Messages.sizes(token.shape()), token.dtype()));
     }
-    Tensor positionTable = require(weights, positions);
+    Tensor positionTable = require(floats(weights), positions);
     PatchEmbedding patches =
         named(
             projection + ".weight, " + positions,

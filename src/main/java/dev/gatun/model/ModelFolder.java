@@ -7,6 +7,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -21,9 +22,17 @@ import java.util.stream.Stream;
  * @param pooling how rows become one
  * @param width that pooling expects of a row, or -1
  * @param steps what follows, in this order
+ * @param modules folders of modules that were read, apart from the encoder's
+ * @param prompts what its authors put before queries and passages, by those names
  */
 record ModelFolder(
-    ModelConfig config, TokenizerConfig tokenizer, Pooling pooling, int width, List<Step> steps) {
+    ModelConfig config,
+    TokenizerConfig tokenizer,
+    Pooling pooling,
+    int width,
+    List<Step> steps,
+    List<Path> modules,
+    Map<String, String> prompts) {
 
   /** What is done with a pooled vector. */
   sealed interface Step {}
@@ -64,17 +73,19 @@ record ModelFolder(
 
   /** What is known about a model in a jar. */
   static ModelFolder known(Pooling pooling) {
-    return new ModelFolder(null, TokenizerConfig.NONE, pooling, -1, List.of(new Normalize()));
+    return new ModelFolder(
+        null, TokenizerConfig.NONE, pooling, -1, List.of(new Normalize()), List.of(), Map.of());
   }
 
   /** Reads what is there. Throws IOException with the name of a file that says what is not done. */
   static ModelFolder read(Path folder) throws IOException {
     ModelConfig config = ModelConfig.read(folder);
     TokenizerConfig tokenizer = TokenizerConfig.read(folder);
-    requireNoPrompt(folder);
+    Map<String, String> prompts = prompts(folder);
     Path modules = folder.resolve(MODULES);
     if (Files.exists(modules)) {
-      return Descriptions.read(modules, json -> described(folder, config, tokenizer, json));
+      return Descriptions.read(
+          modules, json -> described(folder, config, tokenizer, prompts, json));
     }
     refuseUnnamedModules(folder);
     Path pooling = folder.resolve(POOLING).resolve(CONFIG);
@@ -83,16 +94,28 @@ record ModelFolder(
             ? Descriptions.read(pooling, PoolingConfig::read)
             : new PoolingConfig(Pooling.MEAN, -1);
     return new ModelFolder(
-        config, tokenizer, pooled.pooling, pooled.width, List.of(new Normalize()));
+        config,
+        tokenizer,
+        pooled.pooling,
+        pooled.width,
+        List.of(new Normalize()),
+        List.of(pooling.getParent()),
+        prompts);
   }
 
   // ---- modules -------------------------------------------------------------------------------
 
   private static ModelFolder described(
-      Path folder, ModelConfig config, TokenizerConfig tokenizer, Json modules) throws IOException {
+      Path folder,
+      ModelConfig config,
+      TokenizerConfig tokenizer,
+      Map<String, String> prompts,
+      Json modules)
+      throws IOException {
     List<Json> all = modules.elements();
     PoolingConfig pooling = null;
     List<Step> steps = new ArrayList<>();
+    List<Path> folders = new ArrayList<>();
     for (int i = 0; i < all.size(); i++) {
       Json module = all.get(i);
       module.only(Set.of("idx", "name", "path", "type"));
@@ -118,11 +141,15 @@ record ModelFolder(
         String expected = i == 0 ? "Transformer" : i == 1 ? "Pooling" : "Dense or Normalize";
         throw module.get("type").expected(TYPES + expected + " in place %d".formatted(i));
       }
+      if (i > 0) {
+        folders.add(path);
+      }
     }
     if (pooling == null) {
       throw modules.expected("a Transformer and a Pooling");
     }
-    return new ModelFolder(config, tokenizer, pooling.pooling, pooling.width, steps);
+    return new ModelFolder(
+        config, tokenizer, pooling.pooling, pooling.width, steps, folders, prompts);
   }
 
   private static Path path(Path folder, Json path) {
@@ -215,9 +242,13 @@ record ModelFolder(
 
   // ---- prompts -------------------------------------------------------------------------------
 
-  /** Texts are embedded as they are given: nothing is put before them. */
-  private static void requireNoPrompt(Path folder) throws IOException {
+  /**
+   * Texts are embedded as they are given: a prompt that is put before each of them is refused.
+   * Returns those that have a name.
+   */
+  private static Map<String, String> prompts(Path folder) throws IOException {
     Path file = folder.resolve(SENTENCE_TRANSFORMERS);
+    Map<String, String> prompts = new LinkedHashMap<>();
     if (Files.exists(file)) {
       Descriptions.read(
           file,
@@ -240,8 +271,24 @@ record ModelFolder(
                 throw name.expected("null: Gatun puts no prompt before texts");
               }
             }
+            Json named = json.find("prompts");
+            if (!named.isNull()) {
+              named.forEach((key, prompt) -> prompts.put(key, prompt.string()));
+            }
             return null;
           });
     }
+    return prompts;
+  }
+
+  /** The first prompt that has one of some names, or none. */
+  String prompt(String... names) {
+    for (String name : names) {
+      String prompt = prompts.get(name);
+      if (prompt != null) {
+        return prompt;
+      }
+    }
+    return "";
   }
 }

@@ -6,14 +6,21 @@ import dev.gatun.nn.Pooling;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.FileSystemException;
-import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.SimpleFileVisitor;
-import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.StandardCopyOption;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Stream;
 
-/** Writes the folder of a model with packed weights. */
+/**
+ * Writes the folder of a model with packed weights: beside its place, under a name of its own, and
+ * when it is whole and has been loaded once it is renamed. Until then nothing is in its place, and
+ * the end of the JVM, by a signal too, deletes it.
+ */
 final class ModelPacker {
 
   /** What a folder in a jar's place says, as sentence-transformers writes it. */
@@ -35,22 +42,68 @@ final class ModelPacker {
       }
       """;
 
+  private static final String PROMPTS =
+      """
+      {
+        "prompts": {"query": "%s", "passage": "%s"},
+        "default_prompt_name": null
+      }
+      """;
+
+  /** What the folder of a module has. */
+  private static final List<String> OF_MODULES = List.of("config.json", "model.safetensors");
+
   private ModelPacker() {}
 
-  static void pack(GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format, Path folder)
+  static void pack(GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format, Path to)
       throws IOException {
-    requireEmpty(folder);
+    Path folder = to.toAbsolutePath();
+    requireEmpty(to);
     try (Arena arena = Arena.ofShared();
         Arena reading = Arena.ofShared()) {
       BertWeights weights = spec.weights(arena, reading);
-      Files.createDirectories(folder);
-      if (spec.folder() == null) {
-        describe(spec, weights.config(), folder);
-      } else {
-        copyDescription(spec.folder(), folder);
+      PackedFile.requireFormat(weights.weights(), format);
+      byte[] name = new byte[8];
+      ThreadLocalRandom.current().nextBytes(name);
+      Path temporary =
+          folder.resolveSibling(
+              ".%s-%s".formatted(folder.getFileName(), HexFormat.of().formatHex(name)));
+      Thread hook = new Thread(() -> delete(temporary), "gatun-temporary-folder");
+      Runtime.getRuntime().addShutdownHook(hook);
+      try {
+        write(runtime, spec, weights, format, temporary);
+        TextEmbedder.load(runtime, EmbeddingModelSpec.folder(temporary)).close();
+        Files.move(temporary, folder, StandardCopyOption.REPLACE_EXISTING);
+      } catch (IOException e) {
+        throw said(e, to, temporary);
+      } finally {
+        delete(temporary);
+        forget(hook);
       }
-      // Last, so that a folder that is not whole is no model.
-      PackedFile.write(runtime, weights, format, folder.resolve(PackedFile.NAME));
+    }
+  }
+
+  /** What went wrong, under the name that the folder would have had. */
+  private static IOException said(IOException e, Path to, Path temporary) {
+    if (!(e instanceof FileSystemException f) || f.getFile() == null) {
+      return e;
+    }
+    String reason =
+        f.getReason() != null
+            ? f.getReason()
+            : f instanceof NoSuchFileException ? "no such folder" : f.getClass().getSimpleName();
+    String file = f.getFile();
+    boolean ours = file.startsWith(temporary.toString());
+    return ours || file.equals(to.toAbsolutePath().toString())
+        ? new FileSystemException(to.toString(), null, reason)
+        : e;
+  }
+
+  private static void forget(Thread hook) {
+    try {
+      Runtime.getRuntime().removeShutdownHook(hook);
+    } catch (IllegalStateException e) {
+      // The JVM is shutting down, and the hook finds nothing left to do.
     }
   }
 
@@ -69,6 +122,22 @@ final class ModelPacker {
     }
   }
 
+  private static void write(
+      GatunRuntime runtime,
+      EmbeddingModelSpec spec,
+      BertWeights weights,
+      WeightFormat format,
+      Path folder)
+      throws IOException {
+    Files.createDirectories(folder);
+    if (spec.folder() == null) {
+      describe(spec, weights.config(), folder);
+    } else {
+      copyDescription(spec, folder);
+    }
+    PackedFile.write(runtime, weights, format, folder.resolve(PackedFile.NAME));
+  }
+
   private static void describe(EmbeddingModelSpec spec, BertConfig config, Path folder)
       throws IOException {
     boolean cls = spec.pooling() == Pooling.CLS;
@@ -76,36 +145,44 @@ final class ModelPacker {
     Path pooling = Files.createDirectory(folder.resolve("1_Pooling"));
     Files.writeString(
         pooling.resolve("config.json"), POOLING.formatted(config.hidden(), cls, !cls));
+    if (!spec.queryPrefix().isEmpty() || !spec.passagePrefix().isEmpty()) {
+      Files.writeString(
+          folder.resolve("config_sentence_transformers.json"),
+          PROMPTS.formatted(spec.queryPrefix(), spec.passagePrefix()));
+    }
     spec.copyTokenizer(folder.resolve("tokenizer.json"));
   }
 
-  /** All that is there, but for the encoder's own weights in any of their formats. */
-  private static void copyDescription(Path from, Path to) throws IOException {
-    Files.walkFileTree(
-        from,
-        new SimpleFileVisitor<>() {
-          @Override
-          public FileVisitResult preVisitDirectory(Path directory, BasicFileAttributes attributes)
-              throws IOException {
-            String name = directory.getFileName().toString();
-            boolean module = name.matches("\\d+_\\w+");
-            if (!directory.equals(from) && !module) {
-              return FileVisitResult.SKIP_SUBTREE;
-            }
-            Files.createDirectories(to.resolve(from.relativize(directory).toString()));
-            return FileVisitResult.CONTINUE;
-          }
+  /** The descriptions beside the encoder's weights, and what the folders of modules have. */
+  private static void copyDescription(EmbeddingModelSpec spec, Path to) throws IOException {
+    Path from = spec.folder().toAbsolutePath();
+    try (Stream<Path> files = Files.list(from)) {
+      for (Path file : files.toList()) {
+        if (file.getFileName().toString().endsWith(".json") && Files.isRegularFile(file)) {
+          Files.copy(file, to.resolve(file.getFileName()));
+        }
+      }
+    }
+    for (Path module : spec.described().modules()) {
+      Path path = module.toAbsolutePath();
+      Path copy = to.resolve(path.getFileName());
+      for (String name : OF_MODULES) {
+        if (Files.exists(path.resolve(name))) {
+          Files.createDirectories(copy);
+          Files.copy(path.resolve(name), copy.resolve(name));
+        }
+      }
+    }
+  }
 
-          @Override
-          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
-              throws IOException {
-            boolean described = file.toString().endsWith(".json");
-            boolean dense = !file.getParent().equals(from) && file.endsWith("model.safetensors");
-            if (described || dense) {
-              Files.copy(file, to.resolve(from.relativize(file).toString()));
-            }
-            return FileVisitResult.CONTINUE;
-          }
-        });
+  private static void delete(Path folder) {
+    if (!Files.exists(folder)) {
+      return;
+    }
+    try (Stream<Path> files = Files.walk(folder)) {
+      files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
+    } catch (IOException e) {
+      // What cannot be deleted stays, under a name that says what it is.
+    }
   }
 }

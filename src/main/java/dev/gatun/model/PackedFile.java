@@ -46,6 +46,7 @@ final class PackedFile implements Weights {
   private final Path file;
   private final SafetensorsFile tensors;
   private final Map<String, String> metadata;
+  private final Set<String> taken = new TreeSet<>();
 
   /** One element that stands for a whole matrix, of which only the shape is asked. */
   private final MemorySegment phantom;
@@ -105,8 +106,9 @@ final class PackedFile implements Weights {
     return new FileSystemException(file.toString(), null, reason);
   }
 
-  private IllegalArgumentException refused(String name, String reason) {
-    return new IllegalArgumentException("%s: %s: %s".formatted(file, name, reason));
+  /** {@link TextEmbedder} says the file. */
+  private static IllegalArgumentException refused(String name, String reason) {
+    return new IllegalArgumentException("%s: %s".formatted(name, reason));
   }
 
   /** A matrix by its shape alone, whose one element is 0 and means nothing. */
@@ -116,6 +118,9 @@ final class PackedFile implements Weights {
     if (shape != null) {
       String[] sizes = shape.split(",", -1);
       try {
+        if (sizes.length != 2) {
+          throw new IndexOutOfBoundsException();
+        }
         return Tensor.ofStrided(
             phantom,
             DType.FLOAT32,
@@ -136,14 +141,32 @@ final class PackedFile implements Weights {
     return tensors.dtype(name).equals("I64");
   }
 
-  @Override
-  public Weights packed(Arena arena, WeightFormat format) {
-    if (format == WeightFormat.VIEW) {
-      throw new IllegalArgumentException(
-          "%s: expected the format AUTO or that of the file, whose weights are packed, got VIEW"
-              .formatted(file));
+  /**
+   * Refuses a format that weights cannot be had in: packed ones and integers are what they are.
+   *
+   * @throws IllegalArgumentException naming it
+   */
+  static void requireFormat(Weights weights, WeightFormat format) throws IOException {
+    if (weights instanceof PackedFile file) {
+      for (String name : file.tensors.names()) {
+        if (file.isPacked(name)) {
+          WeightFormat own = PackedWeight.of(file.tensors.tensor(name).segment()).format();
+          if (format != WeightFormat.AUTO && format != own) {
+            throw new IllegalArgumentException(
+                "format: expected AUTO or %s, which the weights are packed in, got %s"
+                    .formatted(own, format));
+          }
+          return;
+        }
+      }
+    } else if (format != WeightFormat.AUTO && format != WeightFormat.INT8) {
+      for (String name : weights.names()) {
+        if (weights.stored(name).dtype() == DType.INT8) {
+          throw new IllegalArgumentException(
+              "format: expected AUTO or INT8, as the file has int8 weights, got " + format);
+        }
+      }
     }
-    return Weights.super.packed(arena, format);
   }
 
   @Override
@@ -157,7 +180,11 @@ final class PackedFile implements Weights {
   @Override
   public int zeroPoint(String name) {
     String text = metadata.get(ZERO + name);
-    return text == null ? 0 : (int) number(ZERO + name, text);
+    double zero = text == null ? 0 : number(ZERO + name, text);
+    if (zero != (int) zero || zero < 0 || zero > 255) {
+      throw refused(ZERO + name, "expected 0 .. 255, got " + Messages.quoted(text));
+    }
+    return (int) zero;
   }
 
   private double number(String key, String text) {
@@ -172,9 +199,18 @@ final class PackedFile implements Weights {
   public Set<String> names() {
     Set<String> names = new TreeSet<>();
     for (String name : tensors.names()) {
-      names.addAll(Arrays.asList(name.split("\\+")));
+      names.addAll(Arrays.asList(name.split("\\+", -1)));
     }
     return names;
+  }
+
+  /** Refuses packed weights that no layer has taken. */
+  void refuseUntaken() throws IOException {
+    for (String name : tensors.names()) {
+      if (isPacked(name) && !taken.contains(name)) {
+        throw refused(name, "expected packed weights that the model reads, got others");
+      }
+    }
   }
 
   /** A weight that was packed under these names, whose sizes have been asked here. */
@@ -188,6 +224,7 @@ final class PackedFile implements Weights {
     } catch (IOException | IllegalArgumentException e) {
       throw refused(key, e.getMessage());
     }
+    taken.add(key);
     if (weight.in() != in || weight.out() != out) {
       throw refused(key, "expected [in, out] = [%d, %d], got %s".formatted(in, out, weight));
     }
@@ -213,11 +250,8 @@ final class PackedFile implements Weights {
   static void write(GatunRuntime runtime, BertWeights weights, WeightFormat format, Path file)
       throws IOException {
     try (Arena arena = Arena.ofShared()) {
-      Weights packing = weights.weights().packed(arena, format);
       Map<String, PackedWeight> made = new LinkedHashMap<>();
-      if (!(packing instanceof PackedWeights packed)) {
-        throw new IllegalArgumentException("format: expected one that is packed, got " + format);
-      }
+      PackedWeights packed = new PackedWeights(weights.weights(), new WeightSlab(arena), format);
       packed.record(made);
       Bert.of("packed", runtime, new BertWeights(weights.config(), packed), arena, format);
       Map<String, Tensor> tensors = new TreeMap<>();

@@ -8,6 +8,7 @@ import dev.gatun.nn.PackedWeight;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -64,6 +65,11 @@ final class PackedWeights implements Weights {
 
   @Override
   public Weights packed(Arena arena, WeightFormat other) {
+    if (Objects.requireNonNull(other, "format") != format) {
+      throw new IllegalArgumentException(
+          "format: expected %s, as the weights are packed already, got %s"
+              .formatted(format, other));
+    }
     return this;
   }
 
@@ -101,8 +107,8 @@ final class PackedWeights implements Weights {
       weight = file.packed(key, matrices[0].size(0), out);
       if (format != WeightFormat.AUTO && format != weight.format()) {
         throw new IllegalArgumentException(
-            "%s: expected the format AUTO or %s, which it is packed in, got %s"
-                .formatted(names[0], weight.format(), format));
+            "expected the format AUTO or %s, which it is packed in, got %s"
+                .formatted(weight.format(), format));
       }
     } else {
       weight = packAnew(runtime, names, matrices);
@@ -122,8 +128,7 @@ final class PackedWeights implements Weights {
       }
       if (format != WeightFormat.AUTO && format != WeightFormat.INT8) {
         throw new IllegalArgumentException(
-            "%s: expected the format AUTO or INT8, as the weight is int8, got %s"
-                .formatted(names[0], format));
+            "expected the format AUTO or INT8, as the weight is int8, got " + format);
       }
       Tensor[] scales = Arrays.stream(names).map(this::requireScales).toArray(Tensor[]::new);
       return PackedWeight.pack(runtime, memory, matrix, copies.sideBySide(scales));
@@ -134,7 +139,7 @@ final class PackedWeights implements Weights {
     Tensor scales = weights.scales(name);
     if (scales == null) {
       throw new IllegalArgumentException(
-          name + ": expected scales of its outputs, as the weight is int8, got none");
+          "expected scales of its outputs, as the weight is int8, got none");
     }
     return scales;
   }

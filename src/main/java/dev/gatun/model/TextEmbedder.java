@@ -81,7 +81,8 @@ public final class TextEmbedder implements AutoCloseable {
     try (Arena reading = Arena.ofConfined()) {
       BertWeights weights = spec.weights(arena, reading);
       requireIds(weights.config().vocabulary());
-      TextEncoder text = Bert.of(spec.name(), runtime, weights, arena, format);
+      PackedFile.requireFormat(weights.weights(), format);
+      TextEncoder text = encoder(runtime, spec, weights, format, arena);
       this.encoder = VectorHead.load(text, described, arena, format);
     }
     int length = described.tokenizer().maxTokens();
@@ -91,6 +92,25 @@ public final class TextEmbedder implements AutoCloseable {
     } catch (IllegalArgumentException e) {
       throw new FileSystemException(
           spec.name(), null, "max_seq_length or positions: " + e.getMessage());
+    }
+  }
+
+  private static TextEncoder encoder(
+      GatunRuntime runtime,
+      EmbeddingModelSpec spec,
+      BertWeights weights,
+      WeightFormat format,
+      Arena arena)
+      throws IOException {
+    if (!(weights.weights() instanceof PackedFile packed)) {
+      return Bert.of(spec.name(), runtime, weights, arena, format);
+    }
+    try {
+      TextEncoder text = Bert.of(spec.name(), runtime, weights, arena, format);
+      packed.refuseUntaken();
+      return text;
+    } catch (IllegalArgumentException e) {
+      throw new FileSystemException(spec.packedFile().toString(), null, e.getMessage());
     }
   }
 
@@ -158,8 +178,8 @@ public final class TextEmbedder implements AutoCloseable {
    * @param spec which model
    * @param format of its matrices; not VIEW
    * @param folder does not exist yet, or is empty
-   * @throws IOException if something cannot be read or written, or the folder is not empty; then a
-   *     part of the folder may be there
+   * @throws IOException if something cannot be read or written, or the folder is not empty; then
+   *     nothing is in its place
    * @throws IllegalArgumentException if the format does not fit the model
    */
   public static void pack(

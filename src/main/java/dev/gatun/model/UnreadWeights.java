@@ -115,6 +115,7 @@ final class UnreadWeights {
       case FoundWeights found -> found.toString();
       case Replaced replaced -> source(replaced.weights);
       case PackedWeights packed -> source(packed.weights());
+      case PackedFile file -> file.toString();
       default -> "weights";
     };
   }

@@ -24,6 +24,7 @@ import java.util.Objects;
 public final class FeedForward {
 
   private final GatunRuntime runtime;
+  private final String firstName;
   private final Linear first;
   private final Linear gate;
   private final Activation gated;
@@ -69,6 +70,7 @@ public final class FeedForward {
       Tensor w2,
       Tensor b2) {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
+    this.firstName = "w1";
     this.gated = Objects.requireNonNull(activation, "activation");
     // With a gate the activation waits for it, so that both are one pass.
     this.first = new Linear(runtime, "w1", w1, "b1", b1, v == null ? activation : Activation.NONE);
@@ -148,11 +150,16 @@ public final class FeedForward {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
     Objects.requireNonNull(first, "first");
     Objects.requireNonNull(second, "second");
+    this.firstName = "first";
     this.gated = first.activation();
     this.first = gate != null && !first.isPacked() ? first.with(Activation.NONE) : first;
     this.gate = gate;
     this.second = second;
     if (gate != null) {
+      if (gate.activation() != Activation.NONE) {
+        throw new IllegalArgumentException(
+            "gate: expected the activation NONE, got " + gate.activation());
+      }
       Rows.same("gate.in", first.in(), gate.in());
       Rows.same("gate.out", first.out(), gate.out());
     }
@@ -198,7 +205,7 @@ public final class FeedForward {
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
   public void forward(Workspace workspace, Tensor x, Tensor out) {
-    first.checkRow("x", "w1", x);
+    first.checkRow("x", firstName, x);
     long rows = Rows.count("x", x, first.in());
     Rows.checkOutput("out", out, rows, second.out());
     SharedMemory.refuseUnlessSame("out", out, "x", x);

@@ -188,8 +188,15 @@ public final class Linear {
     int rank = x.rank();
     if (in != out && rank > 0 && x.size(rank - 1) == out) {
       throw new IllegalArgumentException(
-          "%s: expected [..., %d] float32, as %s is [in, out] = [%d, %d], got %s; if the weight is [out, in], give its transpose(0, 1)"
-              .formatted(name, in, weightName, in, out, Arrays.toString(x.shape())));
+          "%s: expected [..., %d] float32, as %s is [in, out] = [%d, %d], got %s%s"
+              .formatted(
+                  name,
+                  in,
+                  weightName,
+                  in,
+                  out,
+                  Arrays.toString(x.shape()),
+                  packed != null ? "" : "; if the weight is [out, in], give its transpose(0, 1)"));
     }
   }
 

@@ -23,6 +23,9 @@ public final class PackedWeight {
 
   private static final long ALIGNMENT = 64;
 
+  /** More could overflow a sum of 32 bits. */
+  private static final long MOST_INT8_INPUTS = 65536;
+
   private final MemorySegment segment;
   private final WeightFormat format;
   private final long in;
@@ -95,7 +98,10 @@ public final class PackedWeight {
             : asked;
     long in = weight.size(0);
     long out = weight.size(1);
-    MemorySegment packed = memory.allocate(PackedOps.packedBytes(format, in, out), ALIGNMENT);
+    if (format == WeightFormat.INT8 && in > MOST_INT8_INPUTS) {
+      throw Rows.bad("weight", "at most %d inputs for INT8".formatted(MOST_INT8_INPUTS), weight);
+    }
+    MemorySegment packed = allocate(memory, PackedOps.packedBytes(format, in, out));
     try (LayerCall call = LayerCalls.begin(runtime, null)) {
       call.rows()
           .packed()
@@ -111,6 +117,20 @@ public final class PackedWeight {
               packed);
     }
     return new PackedWeight(packed.asReadOnly(), format, in, out);
+  }
+
+  /** What an allocator has given: anyone may implement that interface. */
+  private static MemorySegment allocate(SegmentAllocator memory, long bytes) {
+    MemorySegment given = Objects.requireNonNull(memory.allocate(bytes, ALIGNMENT), "memory");
+    if (!given.isNative()
+        || given.isReadOnly()
+        || given.byteSize() < bytes
+        || given.address() % ALIGNMENT != 0) {
+      throw new IllegalArgumentException(
+          "memory: expected %d bytes of native memory that can be written, at a multiple of %d, got %s"
+              .formatted(bytes, ALIGNMENT, given));
+    }
+    return given.asSlice(0, bytes);
   }
 
   /** {@link WeightFormat#AUTO}'s rule. */
@@ -133,7 +153,7 @@ public final class PackedWeight {
    */
   public static PackedWeight of(MemorySegment packed) {
     Objects.requireNonNull(packed, "packed");
-    if (!packed.isNative() || packed.address() % ALIGNMENT != 0) {
+    if (!packed.isNative() || packed.address() == 0 || packed.address() % ALIGNMENT != 0) {
       throw new IllegalArgumentException(
           "packed: expected native memory at a multiple of %d bytes, got %s"
               .formatted(ALIGNMENT, packed));

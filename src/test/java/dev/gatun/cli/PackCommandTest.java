@@ -35,7 +35,7 @@ class PackCommandTest {
     String folder = directory.resolve("packed").toString();
     Result packed = run("pack", "--weights", "int8", "--out", folder, "--quiet");
     assertEquals(0, packed.code, packed.err);
-    assertEquals(folder + ": minilm as INT8, 59.3 MB\n", packed.out);
+    assertEquals(folder + ": minilm as int8, 59.3 MB\n", packed.out);
     Result want = run("embed", "--weights", "int8", "--quiet", "A cat.");
     Result got = run("embed", "--model", folder, "--quiet", "A cat.");
     assertEquals(0, got.code, got.err);
@@ -59,6 +59,11 @@ class PackCommandTest {
         folder);
     refused("--model", "pack", "--model", directory.resolve("none").toString(), "--out", folder);
     Path file = Files.writeString(directory.resolve("file"), "x");
-    refused("expected a folder, got a file", "pack", "--out", file.toString());
+    refused("--out " + file + ": expected a folder, got a file", "pack", "--out", file.toString());
+    refused("--out /proc/none", "pack", "--out", "/proc/none");
+    Path broken = Files.createDirectory(directory.resolve("broken"));
+    Files.writeString(broken.resolve("model.onnx"), "no model");
+    Files.writeString(broken.resolve("tokenizer.json"), "{}");
+    refused("--model " + broken, "pack", "--model", broken.toString(), "--out", folder);
   }
 }

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -24,6 +25,8 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Each family with packed weights computes what it computes with views. */
 class PackedFamiliesTest {
@@ -164,7 +167,7 @@ class PackedFamiliesTest {
     try (Arena arena = Arena.ofShared()) {
       SmallModels models = new SmallModels(arena);
       Map<String, Tensor> weights = new TreeMap<>();
-      models.bert().forEach((name, tensor) -> weights.put(name, halved(arena, tensor)));
+      models.bert().forEach((name, tensor) -> weights.put(name, as(DType.BFLOAT16, arena, tensor)));
       Path file = folder.resolve("model.safetensors");
       Safetensors.write(file, weights, Map.of());
       Weights mapped = Weights.of(Safetensors.map(file, arena), arena);
@@ -197,13 +200,63 @@ class PackedFamiliesTest {
     }
   }
 
-  private static Tensor halved(Arena arena, Tensor tensor) {
-    Tensor half = Tensor.allocate(arena, DType.BFLOAT16, tensor.shape());
+  /** Every family, from a file of 16-bit floats. */
+  @ParameterizedTest
+  @ValueSource(strings = {"BFLOAT16", "FLOAT16"})
+  void filesOf16Bits(DType dtype, @TempDir Path folder) throws IOException {
+    try (Arena arena = Arena.ofShared()) {
+      SmallModels models = new SmallModels(arena);
+      Map<String, Map<String, Tensor>> families = new TreeMap<>();
+      families.put("bert", models.bert());
+      families.put("distilbert", models.distilBert());
+      families.put("gpt2", models.gpt2());
+      families.put("llama", models.llama());
+      families.put("t5", models.t5());
+      families.put("vit", models.vit());
+      families.put("clip", models.clip());
+      for (Map.Entry<String, Map<String, Tensor>> family : families.entrySet()) {
+        Map<String, Tensor> halves = new TreeMap<>();
+        family.getValue().forEach((name, tensor) -> halves.put(name, as(dtype, arena, tensor)));
+        Path file = folder.resolve(family.getKey());
+        Safetensors.write(file, halves, Map.of());
+        Weights mapped = Weights.of(Safetensors.map(file, arena), arena);
+        for (WeightFormat format : WeightFormat.values()) {
+          Weights weights = mapped.packed(arena, format);
+          switch (family.getKey()) {
+            case "bert" -> Bert.of(models.runtime, weights, 2, 2);
+            case "distilbert" -> DistilBert.of(models.runtime, weights, 2, 2);
+            case "gpt2" -> Gpt2.of(models.runtime, weights, 2, 2);
+            case "llama" -> models.llama(weights);
+            case "t5" -> T5.of(models.runtime, arena, weights, 2, 2);
+            case "vit" -> Vit.of(models.runtime, arena, weights, 2, 2, 8, 8);
+            default -> Clip.of(models.runtime, arena, weights, 2, 2, 2, 2, 8);
+          }
+        }
+      }
+    }
+  }
+
+  private static Tensor as(DType dtype, Arena arena, Tensor tensor) {
+    Tensor half = Tensor.allocate(arena, dtype, tensor.shape());
     for (long n = 0; n < tensor.elements(); n++) {
-      int bits = tensor.segment().getAtIndex(ValueLayout.JAVA_INT, n);
-      half.segment().setAtIndex(ValueLayout.JAVA_SHORT, n, (short) (bits >>> 16));
+      float value = tensor.segment().getAtIndex(ValueLayout.JAVA_FLOAT, n);
+      short bits =
+          dtype == DType.FLOAT16
+              ? Float.floatToFloat16(value)
+              : (short) (Float.floatToRawIntBits(value) >>> 16);
+      half.segment().setAtIndex(ValueLayout.JAVA_SHORT, n, bits);
     }
     return half;
+  }
+
+  @Test
+  void packedTwice() {
+    try (Arena arena = Arena.ofShared()) {
+      Weights weights = Weights.of(new SmallModels(arena).bert()).packed(arena, WeightFormat.BF16);
+      assertSame(weights, weights.packed(arena, WeightFormat.BF16));
+      assertThrows(IllegalArgumentException.class, () -> weights.packed(arena, WeightFormat.INT8));
+      assertThrows(NullPointerException.class, () -> weights.packed(arena, null));
+    }
   }
 
   @Test

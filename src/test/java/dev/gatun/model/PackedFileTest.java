@@ -20,6 +20,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 import java.util.function.BiConsumer;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -95,9 +96,13 @@ class PackedFileTest {
 
   @Test
   void formats() throws IOException {
-    refused("expected the format AUTO or INT8", () -> embed(packed(), WeightFormat.BF16));
     refused(
-        "expected the format AUTO or that of the file", () -> embed(packed(), WeightFormat.VIEW));
+        "format: expected AUTO or INT8, which the weights are packed in",
+        () -> embed(packed(), WeightFormat.BF16));
+    refused(
+        "format: expected AUTO or INT8, as the file has int8 weights",
+        () -> embed(EmbeddingModelSpec.MINILM_Q, WeightFormat.BF16));
+    refused("format: expected AUTO or INT8", () -> embed(packed(), WeightFormat.VIEW));
     refused(
         "format: expected one that is packed, got VIEW",
         () ->
@@ -118,6 +123,83 @@ class PackedFileTest {
     refused("expected no folder or an empty one", () -> packInto(folder));
     refused("expected a folder, got a file", () -> packInto(folder.resolve("a file")));
     assertArrayEquals(new byte[0], Files.readAllBytes(folder.resolve("a file")));
+  }
+
+  /** Whatever goes wrong, there is nothing in the folder's place, and nothing beside it. */
+  @Test
+  void nothingIsLeftBehind() throws IOException {
+    Path to = folder.resolve("new");
+    for (WeightFormat format : new WeightFormat[] {WeightFormat.VIEW, WeightFormat.BF16}) {
+      refused(
+          "format: expected AUTO or INT8",
+          () -> TextEmbedder.pack(runtime, EmbeddingModelSpec.MINILM_Q, format, to));
+    }
+    refused(
+        "format: expected one that is packed",
+        () -> TextEmbedder.pack(runtime, EmbeddingModelSpec.MINILM, WeightFormat.VIEW, to));
+    GatunRuntime closed = GatunRuntime.builder().threads(1).build();
+    closed.close();
+    assertThrows(
+        IllegalStateException.class,
+        () -> TextEmbedder.pack(closed, EmbeddingModelSpec.MINILM_Q, WeightFormat.AUTO, to));
+    Path broken = copyOf("broken");
+    Files.writeString(broken.resolve("tokenizer.json"), "{}");
+    refused(
+        "",
+        () -> TextEmbedder.pack(runtime, EmbeddingModelSpec.folder(broken), WeightFormat.AUTO, to));
+    Path file = Files.writeString(folder.resolve("file"), "");
+    refused("x", () -> packInto(file.resolve("x")));
+    try (Stream<Path> left = Files.list(folder)) {
+      assertEquals(2, left.count());
+    }
+    Files.createDirectory(to);
+    packInto(to);
+    assertArrayEquals(
+        embed(packed(), WeightFormat.AUTO),
+        embed(EmbeddingModelSpec.folder(to), WeightFormat.AUTO));
+  }
+
+  /** Links are followed, and what is packed may lie inside of the model. */
+  @Test
+  void linksAndFoldersInside() throws IOException {
+    Path model = copyOf("model");
+    Path pooling = folder.resolve("elsewhere");
+    Files.move(model.resolve("1_Pooling"), pooling);
+    Files.createSymbolicLink(model.resolve("1_Pooling"), pooling);
+    Files.delete(model.resolve("modules.json"));
+    Files.writeString(
+        pooling.resolve("config.json"),
+        Files.readString(pooling.resolve("config.json"))
+            .replace("\"pooling_mode_cls_token\": false", "\"pooling_mode_cls_token\": true")
+            .replace("\"pooling_mode_mean_tokens\": true", "\"pooling_mode_mean_tokens\": false"));
+    Path link = Files.createSymbolicLink(folder.resolve("link"), model);
+    EmbeddingModelSpec spec = EmbeddingModelSpec.folder(link);
+    assertEquals(Pooling.CLS, spec.pooling());
+    Path inside = model.resolve("9_inside");
+    TextEmbedder.pack(runtime, spec, WeightFormat.AUTO, folder.resolve("new"));
+    TextEmbedder.pack(runtime, spec, WeightFormat.AUTO, inside);
+    for (Path made : new Path[] {folder.resolve("new"), inside}) {
+      assertArrayEquals(
+          embed(spec, WeightFormat.AUTO),
+          embed(EmbeddingModelSpec.folder(made), WeightFormat.AUTO));
+    }
+  }
+
+  @Test
+  void prefixesAreKept() throws IOException {
+    Path to = folder.resolve("e5");
+    TextEmbedder.pack(runtime, EmbeddingModelSpec.E5_SMALL_Q, WeightFormat.AUTO, to);
+    EmbeddingModelSpec read = EmbeddingModelSpec.folder(to);
+    assertEquals("query: ", read.queryPrefix());
+    assertEquals("passage: ", read.passagePrefix());
+    assertEquals("", packed().queryPrefix());
+  }
+
+  private Path copyOf(String name) throws IOException {
+    Path to = folder.resolve(name);
+    copyFolder(to);
+    Files.copy(shared.resolve("model").resolve(PackedFile.NAME), to.resolve(PackedFile.NAME));
+    return to;
   }
 
   private static void packInto(Path to) throws IOException {
@@ -160,6 +242,23 @@ class PackedFileTest {
         "embeddings.word_embeddings.weight",
         (_, texts) -> texts.remove("scale:embeddings.word_embeddings.weight"));
     change(
+        "encoder.layer.2.attention.self.key.bias",
+        (tensors, _) -> tensors.remove("encoder.layer.2.attention.self.key.bias"));
+    change(
+        "encoder.layer.2.output.LayerNorm.bias",
+        (tensors, _) -> tensors.remove("encoder.layer.2.output.LayerNorm.bias"));
+    change(
+        "zero:embeddings.word_embeddings.weight: expected 0 .. 255, got '3.7'",
+        (_, texts) -> texts.put("zero:embeddings.word_embeddings.weight", "3.7"));
+    change(
+        "expected two sizes, got '384,384,1'",
+        (_, texts) -> texts.put("shape:" + QUERY, "384,384,1"));
+    for (String stray : new String[] {"+", QUERY}) {
+      change(
+          stray,
+          (tensors, _) -> tensors.put(stray, tensors.get("encoder.layer.0.output.dense.weight")));
+    }
+    change(
         "encoder.layer.9.output.dense.weight",
         (tensors, _) ->
             tensors.put(
@@ -182,7 +281,12 @@ class PackedFileTest {
       change.accept(tensors, texts);
       Safetensors.write(to.resolve(PackedFile.NAME), tensors, texts, 64);
     }
-    refused(expected, () -> embed(EmbeddingModelSpec.folder(to), WeightFormat.AUTO));
+    FileSystemException e =
+        assertThrows(
+            FileSystemException.class,
+            () -> embed(EmbeddingModelSpec.folder(to), WeightFormat.AUTO));
+    assertEquals(to.resolve(PackedFile.NAME).toString(), e.getFile());
+    assertTrue(e.getReason().contains(expected), e.getReason());
   }
 
   private static void copyFolder(Path to) throws IOException {

@@ -117,9 +117,13 @@ final class SmallModels {
   }
 
   LanguageModel llama(Map<String, Tensor> weights) {
+    return llama(weights(weights));
+  }
+
+  LanguageModel llama(Weights weights) {
     Rotary rotary =
         Rotary.of(arena, 16, DIM / HEADS, 10_000, Rotary.Pairing.HALVES, RotaryScaling.none());
-    return Llama.of(runtime, weights(weights), LAYERS, HEADS, 1, rotary, 1e-5f);
+    return Llama.of(runtime, weights, LAYERS, HEADS, 1, rotary, 1e-5f);
   }
 
   Map<String, Tensor> gpt2() {

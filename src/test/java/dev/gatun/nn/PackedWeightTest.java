@@ -17,6 +17,7 @@ import dev.gatun.WeightFormat;
 import dev.gatun.support.Placement;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
@@ -471,6 +472,34 @@ class PackedWeightTest {
           "out: expected memory of its own, got memory shared with weight",
           () -> new Linear(runtime, fp32, null, Activation.NONE).forward(x, inside));
       assertTrue(fp32.segment().isReadOnly());
+      MemorySegment readOnly = arena.allocate(8192, 64).asReadOnly();
+      for (SegmentAllocator bad :
+          List.<SegmentAllocator>of(
+              (_, _) -> readOnly,
+              (_, _) -> arena.allocate(64, 64),
+              (_, _) -> arena.allocate(8192, 64).asSlice(4),
+              (_, _) -> MemorySegment.ofArray(new long[1024]))) {
+        refused(
+            "memory: expected", () -> PackedWeight.pack(runtime, bad, WeightFormat.FP32, weight));
+      }
+      assertEquals(
+          fp32.segment().byteSize(),
+          PackedWeight.pack(runtime, (_, _) -> arena.allocate(9000, 64), WeightFormat.FP32, weight)
+              .segment()
+              .byteSize());
+      refused(
+          "weight: expected at most 65536 inputs for INT8",
+          () ->
+              PackedWeight.pack(
+                  runtime,
+                  arena,
+                  WeightFormat.INT8,
+                  Tensor.allocate(arena, DType.FLOAT32, 65537, 1)));
+      refused(
+          "gate: expected the activation NONE, got RELU",
+          () ->
+              new FeedForward(
+                  runtime, view, new Linear(runtime, weight, null, Activation.RELU), view));
     }
   }
 

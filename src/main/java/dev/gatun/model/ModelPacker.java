@@ -62,6 +62,9 @@ final class ModelPacker {
     try (Arena arena = Arena.ofShared();
         Arena reading = Arena.ofShared()) {
       BertWeights weights = spec.weights(arena, reading);
+      if (format == WeightFormat.VIEW) {
+        throw new IllegalArgumentException("format: expected one that is packed, got VIEW");
+      }
       PackedFile.requireFormat(weights.weights(), format);
       byte[] name = new byte[8];
       ThreadLocalRandom.current().nextBytes(name);

@@ -41,7 +41,13 @@ class PackCommandTest {
     assertEquals(0, got.code, got.err);
     assertEquals(want.out, got.out);
     refused(
-        "expected the format AUTO or INT8", "embed", "--model", folder, "--weights", "fp32", "x");
+        "--weights: format: expected AUTO or INT8",
+        "embed",
+        "--model",
+        folder,
+        "--weights",
+        "fp32",
+        "x");
     refused("expected no folder or an empty one", "pack", "--out", folder);
   }
 

@@ -739,7 +739,7 @@ GATUN_API int32_t gatun_packed_linear_check(
 
 /**
  * Stores in *bytes the size of the workspace that a call with this descriptor needs: >= 64, for each thread some 12 KiB and,
- * but for formats that read x where it lies, space for at most 64 rows of it in the format's own type. More rows never need
+ * but for formats that read x where it lies, 9 KiB and space for at most 64 rows of it in the format's own type. More rows never need
  * less, and more than 64 no more.
  */
 GATUN_API int32_t gatun_packed_linear_workspace_size(
@@ -769,6 +769,10 @@ GATUN_API int32_t gatun_packed_linear_workspace_size(
  *     one scale (half of one but for the ends); sums of (q - zero) * w are exact integers, and sum * (scale * scale of the output) is
  *     rounded once and once again. x W has the same bits on every tier. A row with NaN or Inf in it is NaN throughout; a
  *     row whose elements differ by less than 1e-36 counts as zeros.
+ *     Outliers of a row do not make its scale coarse: they are elements beyond +-rest, at most 8, whose q is what it is, while
+ *     the others alone, and +-rest, make the scale. With the largest |x| of each 16th element of the row, from the first 16 on
+ *     and in whole sixteens, rest is the third-largest of these 16 numbers (equal ones count once), but not less than
+ *     max|x| / 128. There are outliers if max|x| >= 2 * rest, no more than 8 elements are beyond, and in_features <= 65000.
  *   - GATUN_WEIGHTS_Q8_0 and Q4_0: each 32 inputs of a row of x are q * scale with scale = max|x| / 127 and q -127 .. 127, off by at most
  *     half a scale; the sum of a block is an exact integer, and the blocks' sums, times both scales, are one chain of multiply-adds.
  *     NaN and Inf as for int8.

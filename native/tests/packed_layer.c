@@ -293,6 +293,10 @@ static void quantize(const layer *l, int64_t r, bytes_of_row *row) {
         high = fmaxf(high, fminf(*at(&l->x, r, k), rest));
     }
     const double range = (double)high - (double)low;
+    if (range < 1e-36) {
+        memset(row, 0, sizeof *row);
+        return;
+    }
     const float inverse = (float)(255 / range);
     row->scale = (double)(float)(range / 255);
     row->zero = (int)rintf(-low * inverse);

@@ -425,8 +425,8 @@ static void deepest_sums(void) {
             char *packed = gatun_memory_allocate(bytes), *workspace = gatun_memory_allocate(workspace_bytes);
             float out = 0;
             CHECK_STATUS(gatun_pack(sets[i].context, &d, w, NULL, packed, bytes, NULL, 0), GATUN_OK);
-            CHECK_STATUS(gatun_packed_linear(sets[i].context, &l, workspace, workspace_bytes, packed, bytes, x, NULL,
-                             NULL, NULL, &out),
+            CHECK_STATUS(gatun_packed_linear(
+                             sets[i].context, &l, workspace, workspace_bytes, packed, bytes, x, NULL, NULL, NULL, &out),
                 GATUN_OK);
             const double want = (double)(in - 8) + 7 * 128 + 127;
             /* With outliers the scale is 1 / 255, otherwise 128 / 255. */
@@ -538,5 +538,4 @@ static void activations(void) {
 
 const test_case packed_linear_tests[] = {{"tails", tails}, {"depths", depths}, {"alone", alone}, {"strides", strides},
     {"special", special}, {"same_on_all_tiers", same_on_all_tiers}, {"outliers", outliers},
-    {"deepest_sums", deepest_sums}, {"extreme_rows", extreme_rows},
-    {"activations", activations}, {NULL, NULL}};
+    {"deepest_sums", deepest_sums}, {"extreme_rows", extreme_rows}, {"activations", activations}, {NULL, NULL}};

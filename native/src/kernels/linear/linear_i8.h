@@ -29,8 +29,8 @@ enum { I8_STEP = 8 };
 /* Rows whose elements differ by less are taken as zeros: the inverse of their scale would overflow. */
 #define I8_LEAST_RANGE 1e-36
 
-/* An outlier is at least so many times as large as the rest; beyond the other number the rest is taken as larger than it is. */
-#define I8_OUTLIER_RATIO     2
+/* The largest outlier is at least so many times as large as the rest, and at most 2^7 times: what is left of it is a byte. */
+#define I8_OUTLIER_RATIO      2
 #define I8_MOST_RATIO_INVERSE 0x1p-7f
 
 enum {
@@ -57,14 +57,14 @@ INLINE uint32_t magnitude_bits(float x) {
 
 /* What a row's elements are like; as integers, in whose order floats are but for the sign. */
 typedef struct i8_range {
-    uint32_t high, low;             /* the greatest element and the least without its sign, or 0 */
-    int64_t whole;                  /* elements that are in classes */
-    uint32_t rest;                  /* the third of the classes' largest magnitudes, of equal ones one; or that of all */
-    int32_t largest[I8_CLASSES];    /* of each class, if rest is less */
+    uint32_t high, low;          /* the greatest element and the least without its sign, or 0 */
+    int64_t whole;               /* elements that are in classes */
+    uint32_t rest;               /* the third of the classes' largest magnitudes, of equal ones one; or that of all */
+    int32_t largest[I8_CLASSES]; /* of each class, if rest is less */
 } i8_range;
 
-/* The greatest lane that is less than `than` of vectors whose lanes are not negative, none of them between it and `than`; or `than`:
- * as unsigned integers, differences that are negative are beyond all others. */
+/* The greatest lane below `than`, or `than` if there is none. No lane is negative, so that among differences as unsigned integers
+ * the negative ones are beyond all others. */
 INLINE uint32_t i8_next(const vint lanes[I8_CLASS_VECTORS], uint32_t than) {
     vint most = i_zero();
     for (int v = 0; v < I8_CLASS_VECTORS; v++)
@@ -143,8 +143,8 @@ static void i8_place_outlier(gatun__outliers *outliers, int32_t at, int32_t q, c
     const int32_t high = (q - (q & 255)) / 256;
     if (high == 0)
         return;
-    gatun__outlier *o = high > 0 ? &outliers->each[outliers->above++]
-                                 : &outliers->each[GATUN__MOST_OUTLIERS - ++outliers->below];
+    gatun__outlier *o =
+        high > 0 ? &outliers->each[outliers->above++] : &outliers->each[GATUN__MOST_OUTLIERS - ++outliers->below];
     *o = (gatun__outlier){.four = at / 4};
     o->x[i8_at(at % 4) * I8_BYTES] = (char)(high > 0 ? high : -high);
 }

@@ -754,8 +754,8 @@ GATUN_API int32_t gatun_packed_linear_check(
 
 /**
  * Stores in *bytes the size of the workspace that a call with this descriptor needs: >= 64, for each thread some 12 KiB and,
- * but for formats that read x where it lies, space for at most 64 rows of it in the format's own type. More rows never need
- * less, and more than 64 no more.
+ * but for formats that read x where it lies, 9 KiB more and space for at most 64 rows of it in the format's own type. More
+ * rows never need less, and more than 64 no more.
  */
 GATUN_API int32_t gatun_packed_linear_workspace_size(
     const gatun_context *context, const gatun_packed_linear_desc *desc, int64_t *bytes);
@@ -784,6 +784,10 @@ GATUN_API int32_t gatun_packed_linear_workspace_size(
  *     one scale (half of one but for the ends); sums of (q - zero) * w are exact integers, and sum * (scale * scale of the output) is
  *     rounded once and once again. x W has the same bits on every tier. A row with NaN or Inf in it is NaN throughout; a
  *     row whose elements differ by less than 1e-36 counts as zeros.
+ *     Outliers of a row, at most 8 elements, stay out of its scale: x in the formula for scale is limited to +-rest, and q of an
+ *     element beyond +-rest is any integer. The elements i < in_features / 16 * 16 with the same i % 16 are a class; rest is
+ *     the third-largest of the 16 classes' max|x|, where equal ones count once, but not less than max|x| / 128. A row has
+ *     outliers if max|x| >= 2 * rest, no more than 8 elements are beyond +-rest, and in_features <= 65000.
  *   - GATUN_WEIGHTS_Q8_0 and Q4_0: each 32 inputs of a row of x are q * scale with scale = max|x| / 127 and q -127 .. 127, off by at most
  *     half a scale; the sum of a block is an exact integer, and the blocks' sums, times both scales, are one chain of multiply-adds.
  *     NaN and Inf as for int8.

@@ -193,15 +193,29 @@ typedef struct gatun__linear_task {
     int64_t depth, columns;
     int64_t row_begin, row_end, panel_begin, panel_end;
     int32_t activation;
-    /* Of this thread: sums float [GATUN__MOST_BLOCK_ROWS][GATUN__PANEL_COLUMNS], then scales float and zero points int32_t
-     * [GATUN__MOST_BLOCK_ROWS], then the rows of x as the kernel wants them, which are there already if converted is set. */
+    /* Of this thread: sums float [GATUN__MOST_BLOCK_ROWS][GATUN__PANEL_COLUMNS], then scales float, zero points int32_t and
+     * outliers [GATUN__MOST_BLOCK_ROWS], then the rows of x as the kernel wants them, which are there already if converted is set. */
     char *scratch;
     int converted;
 } gatun__linear_task;
 
+/* Elements of a row of x that are too large for the bytes of the others: see linear_i8.h. */
+enum { GATUN__MOST_OUTLIERS = 8 };
+
+typedef struct gatun__outlier {
+    int32_t four; /* of inputs, which it belongs to */
+    char x[8];    /* this four as the kernel reads it, with what is left of the outlier and three zeros */
+} gatun__outlier;
+
+typedef struct gatun__outliers {
+    int32_t above, below; /* those above the range of the others, the first ones, and those below it, the last ones */
+    gatun__outlier each[GATUN__MOST_OUTLIERS];
+    int32_t unused[6]; /* whole cache lines */
+} gatun__outliers;
+
 enum {
     GATUN__LINEAR_SUMS = GATUN__MOST_BLOCK_ROWS * GATUN__PANEL_COLUMNS * (int)sizeof(float),
-    GATUN__LINEAR_SCALES = GATUN__MOST_BLOCK_ROWS * 2 * (int)sizeof(float)
+    GATUN__LINEAR_SCALES = GATUN__MOST_BLOCK_ROWS * (2 * (int)sizeof(float) + (int)sizeof(gatun__outliers))
 };
 
 /* What a kernel of each operation is. */

@@ -246,29 +246,68 @@ static expected_sum float_sum(const layer *l, const double *column, int64_t r) {
     return (expected_sum){sum, bound};
 }
 
-/* A row as the header describes it: bytes, scale and zero point. */
+/* A row as the header describes it: integers, scale and zero point. */
 typedef struct bytes_of_row {
-    double scale, low, high;
+    double scale;
     int zero;
-    uint8_t q[4096];
+    int q[4096];
 } bytes_of_row;
 
+static int descending(const void *a, const void *b) {
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* What outliers are larger than, or the largest magnitude. */
+static float rest_of(const layer *l, int64_t r) {
+    float class[16] = {0}, most = 0;
+    for (int64_t k = 0; k < l->shape.in; k++) {
+        const float magnitude = fabsf(*at(&l->x, r, k));
+        most = fmaxf(most, magnitude);
+        if (k < l->shape.in / 16 * 16) {
+            class[k % 16] = fmaxf(class[k % 16], magnitude);
+        }
+    }
+    qsort(class, 16, sizeof class[0], descending);
+    int different = 0, third = 0;
+    for (int i = 1; i < 16 && different < 2; i++) {
+        different += class[i] < class[i - 1];
+        third = i;
+    }
+    if (different < 2 || most < 2 * class[third]) {
+        return most;
+    }
+    const float rest = fmaxf(class[third], most / 128);
+    int outliers = 0;
+    for (int64_t k = 0; k < l->shape.in; k++) {
+        outliers += fabsf(*at(&l->x, r, k)) > rest;
+    }
+    return outliers <= 8 ? rest : most;
+}
+
 static void quantize(const layer *l, int64_t r, bytes_of_row *row) {
+    const float rest = rest_of(l, r);
     float low = 0, high = 0;
     for (int64_t k = 0; k < l->shape.in; k++) {
-        low = fminf(low, *at(&l->x, r, k));
-        high = fmaxf(high, *at(&l->x, r, k));
+        low = fminf(low, fmaxf(*at(&l->x, r, k), -rest));
+        high = fmaxf(high, fminf(*at(&l->x, r, k), rest));
     }
     const double range = (double)high - (double)low;
+    if (range < 1e-36) {
+        memset(row, 0, sizeof *row);
+        return;
+    }
     const float inverse = (float)(255 / range);
     row->scale = (double)(float)(range / 255);
     row->zero = (int)rintf(-low * inverse);
     for (int64_t k = 0; k < l->shape.in; k++) {
-        const int q = (int)rintf(*at(&l->x, r, k) * inverse) + row->zero;
-        row->q[k] = (uint8_t)(q > 255 ? 255 : q);
-        const double back = (q - row->zero) * row->scale;
-        CHECK(q >= 0 && fabs(back - (double)*at(&l->x, r, k)) <= 1.001 * row->scale, "%s: x[%lld][%lld] = %g became %d",
-            l->name, (long long)r, (long long)k, (double)*at(&l->x, r, k), q);
+        const float x = *at(&l->x, r, k);
+        const int q = (int)rintf(x * inverse) + row->zero;
+        const bool outlier = fabsf(x) > rest;
+        row->q[k] = q > 255 && !outlier ? 255 : q;
+        const double back = (row->q[k] - row->zero) * row->scale;
+        CHECK((outlier || q >= 0) && fabs(back - (double)x) <= 1.001 * row->scale, "%s: x[%lld][%lld] = %g became %d",
+            l->name, (long long)r, (long long)k, (double)x, q);
     }
 }
 

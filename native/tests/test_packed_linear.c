@@ -313,6 +313,133 @@ static void same_on_all_tiers(void) {
     }
 }
 
+/* Rows with a few elements that are far larger than the rest, of which every eighth is of another kind. */
+static void put_outliers(layer *l, int64_t r) {
+    const int64_t in = l->shape.in, tail = in / 16 * 16;
+    const float sign = r / 8 % 2 == 0 ? 1 : -1;
+    switch (r % 8) {
+    case 0: /* one */
+        *at(&l->x, r, (5 * r + 2) % in) = sign * 300;
+        break;
+    case 1: /* the most there may be, of either sign, in two classes of 16 and behind the last whole one */
+        for (int64_t i = 0; i < 8; i++) {
+            const int64_t k = i < 6 ? (i / 2 * 16 + i % 2 * 9) % in : (2 * in - 1 - i % 2) % in;
+            *at(&l->x, r, k) = (i % 3 == 0 ? -sign : sign) * (float)(20 + i);
+        }
+        break;
+    case 2: /* one too many */
+        for (int64_t i = 0; i < 9; i++) {
+            *at(&l->x, r, (r + i * 16) % in) = sign * (float)(30 + i);
+        }
+        break;
+    case 3: /* the rest is next to nothing beside it, and beside the second nearly so */
+        *at(&l->x, r, r % in) = sign * 1e6f;
+        *at(&l->x, r, (r + 3) % in) = -sign * 1e5f;
+        break;
+    case 4: /* behind the last whole class alone */
+        *at(&l->x, r, tail < in ? tail : 0) = sign * 50;
+        break;
+    case 5: /* one side has outliers only */
+        for (int64_t k = 0; k < in; k++) {
+            *at(&l->x, r, k) = sign * (k == 7 % in ? -90.0f : fabsf(*at(&l->x, r, k)));
+        }
+        break;
+    case 6: /* all but one are equal, or 0 */
+        for (int64_t k = 0; k < in; k++) {
+            *at(&l->x, r, k) = k == 3 % in ? sign * 40 : r / 8 % 3 == 0 ? 0.5f : 0;
+        }
+        break;
+    default: /* none */
+        break;
+    }
+}
+
+static void outliers(void) {
+    kernel_set sets[MAX_KERNEL_SETS];
+    const int count = kernel_sets(sets);
+    static const int64_t sizes[][2] = {{384, 100}, {1536, 50}, {93, 49}, {150, 7}, {16, 48}, {15, 5}, {1, 2}};
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
+        float *first = NULL;
+        for (int i = 0; i < count; i++) {
+            layer l = layer_create(&(layer_shape){.format = GATUN_WEIGHTS_I8,
+                                       .rows = 83,
+                                       .in = sizes[n][0],
+                                       .out = sizes[n][1],
+                                       .biased = true,
+                                       .residual = true},
+                &sets[i]);
+            guarded_protect(&l.x.memory, false);
+            for (int64_t r = 0; r < l.x.rows; r++) {
+                put_outliers(&l, r);
+            }
+            REQUIRE_STATUS(layer_run(&l, 0), GATUN_OK);
+            layer_check(&l);
+            if (first == NULL) {
+                first = copy_of(&l.out);
+            }
+            CHECK(memcmp(first, l.out.data, (size_t)l.out.memory.bytes) == 0, "%s: other bits than %s", l.name,
+                sets[0].name);
+            for (int64_t r = 0; r < l.x.rows; r += 7) {
+                memset(l.out.data, 0xff, (size_t)l.out.memory.bytes);
+                REQUIRE_STATUS(run_rows(&l, r, 1, 1), GATUN_OK);
+                REQUIRE(memcmp(at(&l.out, r, 0), first + r * l.out.row, (size_t)sizes[n][1] * sizeof(float)) == 0,
+                    "%s: row %lld has other bits alone", l.name, (long long)r);
+            }
+            layer_destroy(&l);
+        }
+        free(first);
+    }
+}
+
+/* The largest integers that a sum may have, where outliers are allowed and where they are not. */
+static void deepest_sums(void) {
+    kernel_set sets[MAX_KERNEL_SETS];
+    const int count = kernel_sets(sets);
+    static const int64_t depths[] = {65000, 65001, 65536};
+    float *x = test_allocate(65536 * (int64_t)sizeof(float)), *w = test_allocate(65536 * (int64_t)sizeof(float));
+    for (size_t n = 0; n < sizeof depths / sizeof *depths; n++) {
+        const int64_t in = depths[n];
+        for (int64_t k = 0; k < in; k++) {
+            x[k] = k < 7 ? 128 : k == 7 ? 127 : 1;
+            w[k] = 1;
+        }
+        const gatun_pack_desc d = {.struct_size = sizeof d,
+            .format = GATUN_WEIGHTS_I8,
+            .dtype = GATUN_DTYPE_F32,
+            .in_features = in,
+            .out_features = 1,
+            .in_stride = 1,
+            .out_stride = in};
+        const gatun_packed_linear_desc l = {.struct_size = sizeof l,
+            .format = GATUN_WEIGHTS_I8,
+            .rows = 1,
+            .in_features = in,
+            .out_features = 1,
+            .x_row = in,
+            .out_row = 1};
+        int64_t bytes = 0;
+        CHECK_STATUS(gatun_pack_size(&d, &bytes, NULL, 0), GATUN_OK);
+        for (int i = 0; i < count; i++) {
+            int64_t workspace_bytes = 0;
+            CHECK_STATUS(gatun_packed_linear_workspace_size(sets[i].context, &l, &workspace_bytes), GATUN_OK);
+            char *packed = gatun_memory_allocate(bytes), *workspace = gatun_memory_allocate(workspace_bytes);
+            float out = 0;
+            CHECK_STATUS(gatun_pack(sets[i].context, &d, w, NULL, packed, bytes, NULL, 0), GATUN_OK);
+            CHECK_STATUS(gatun_packed_linear(
+                             sets[i].context, &l, workspace, workspace_bytes, packed, bytes, x, NULL, NULL, NULL, &out),
+                GATUN_OK);
+            const double want = (double)(in - 8) + 7 * 128 + 127;
+            /* With outliers the scale is 1 / 255, otherwise 128 / 255. */
+            CHECK(fabs((double)out - want) <= (in <= 65000 ? 1e-6 : 0.005) * want, "%s, %lld inputs: %g", sets[i].name,
+                (long long)in, (double)out);
+            gatun_memory_free(packed, bytes);
+            gatun_memory_free(workspace, workspace_bytes);
+        }
+    }
+    free(x);
+    free(w);
+}
+
 /* A constant row, zeros, rows too small to have a scale, rows next to the largest float. */
 static void extreme_rows_of(const kernel_set *set, int32_t format) {
     layer l = layer_create(&(layer_shape){.format = format, .rows = 12, .in = 40, .out = 50}, set);
@@ -410,5 +537,5 @@ static void activations(void) {
 }
 
 const test_case packed_linear_tests[] = {{"tails", tails}, {"depths", depths}, {"alone", alone}, {"strides", strides},
-    {"special", special}, {"same_on_all_tiers", same_on_all_tiers}, {"extreme_rows", extreme_rows},
-    {"activations", activations}, {NULL, NULL}};
+    {"special", special}, {"same_on_all_tiers", same_on_all_tiers}, {"outliers", outliers},
+    {"deepest_sums", deepest_sums}, {"extreme_rows", extreme_rows}, {"activations", activations}, {NULL, NULL}};

@@ -2,6 +2,10 @@
  * Products with packed int8 weights. Each row of x becomes uint8_t with a scale and a zero point of its own, then sums are of
  * integers and exact: no tier, block, batch or number of threads changes a bit of them.
  *
+ * A few elements that are much larger than the rest of their row would make its scale coarse for all others. The scale is the
+ * rest's then, and such an outlier is q = 256 * high + low: the low byte lies among the others, 256 * high * w is added to the sums
+ * of the tile afterwards, by the same instruction.
+ *
  * Axes: see linear_rows.h. Converted rows [R][K / 4][4], panel [K / 4][48][4]. The including file has
  *
  *   I8_VECTORS                 vectors of a panel that a tile has side by side
@@ -9,6 +13,7 @@
  *   i8_w, i8_x                 weights of VW columns for 4 inputs; 4 inputs of a row for all lanes
  *   i8_weights(p), i8_inputs(p)
  *   i8_place(to, q)            4 vectors of integers, those above 255 as 255, in the order that i8_inputs reads
+ *   i8_at(i)                   where of these element i is
  *   i8_dot(sum, w, x)          the sum and the 4 products of every lane
  */
 #include <math.h>
@@ -24,42 +29,154 @@ enum { I8_STEP = 8 };
 /* Rows whose elements differ by less are taken as zeros: the inverse of their scale would overflow. */
 #define I8_LEAST_RANGE 1e-36
 
+/* The largest outlier is at least so many times as large as the rest, and at most 2^7 times: what is left of it is a byte. */
+#define I8_OUTLIER_RATIO      2
+#define I8_MOST_RATIO_INVERSE 0x1p-7f
+
+enum {
+    /* Elements i of a row with the same i % I8_CLASSES are a class. */
+    I8_CLASSES = 16,
+    I8_CLASS_VECTORS = I8_CLASSES / VW,
+    /* Beyond it the sum of products with outliers might not fit into 32 bits. */
+    I8_OUTLIERS_MOST_DEPTH = 65000
+};
+
+_Static_assert(I8_OUTLIERS_MOST_DEPTH * 255LL * 127 + GATUN__MOST_OUTLIERS * (129LL * 256) * 127 <= INT32_MAX,
+    "sums with outliers are of 32 bits");
+
 INLINE float float_of(uint32_t bits) {
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+INLINE uint32_t magnitude_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffffu;
+}
+
+/* What a row's elements are like; as integers, in whose order floats are but for the sign. */
+typedef struct i8_range {
+    uint32_t high, low;          /* the greatest element and the least without its sign, or 0 */
+    int64_t whole;               /* elements that are in classes */
+    uint32_t rest;               /* the third of the classes' largest magnitudes, of equal ones one; or that of all */
+    int32_t largest[I8_CLASSES]; /* of each class, if rest is less */
+} i8_range;
+
+/* The greatest lane below `than`, or `than` if there is none. No lane is negative, so that among differences as unsigned integers
+ * the negative ones are beyond all others. */
+INLINE uint32_t i8_next(const vint lanes[I8_CLASS_VECTORS], uint32_t than) {
+    vint most = i_zero();
+    for (int v = 0; v < I8_CLASS_VECTORS; v++)
+        most = i_max_unsigned(most, i_sub(lanes[v], i_set1((int32_t)than)));
+    const uint32_t below = i_most_unsigned(most);
+    return (int32_t)below < 0 ? than + below : than;
+}
 
 /*
- * x = (q - zero) * scale, q = rint(x / scale) + zero in 0 .. 255, so that 0 is exact. Every step is rounded as written down, on
- * every tier: no fused operation, and rounding to nearest by adding 1.5 * 2^23. A row that is not finite has a scale of NaN.
- *
  * As integers floats have an order: the greatest is the greatest of them, the least the greatest of them without a sign, and what
  * is not finite is beyond 2^128 either way.
  */
-static void i8_convert(const float *x, int64_t depth, float *scale, int32_t *zero, char *to) {
-    vint most = i_zero(), least = i_zero(), more = i_zero(), less = i_zero();
+INLINE void i8_measure(const float *x, int64_t depth, i8_range *range) {
+    vint most[I8_CLASS_VECTORS], least[I8_CLASS_VECTORS], magnitude[I8_CLASS_VECTORS];
+    for (int v = 0; v < I8_CLASS_VECTORS; v++)
+        most[v] = least[v] = i_zero();
     int64_t whole = 0;
-    for (; whole + 2 * VW <= depth; whole += 2 * VW) {
-        const vint a = v_load_int((const int32_t *)(const void *)(x + whole));
-        const vint b = v_load_int((const int32_t *)(const void *)(x + whole + VW));
-        most = i_max(most, a);
-        more = i_max(more, b);
-        least = i_max_unsigned(least, a);
-        less = i_max_unsigned(less, b);
+    for (; whole + I8_CLASSES <= depth; whole += I8_CLASSES) {
+#pragma GCC unroll 4
+        for (int v = 0; v < I8_CLASS_VECTORS; v++) {
+            const vint a = v_load_int((const int32_t *)(const void *)(x + whole + v * VW));
+            most[v] = i_max(most[v], a);
+            least[v] = i_max_unsigned(least[v], a);
+        }
     }
-    uint32_t high = (uint32_t)i_most(i_max(most, more)), low = i_most_unsigned(i_max_unsigned(least, less));
-    for (; whole < depth; whole++) {
+    vint all_most = i_zero(), all_least = i_zero();
+    for (int v = 0; v < I8_CLASS_VECTORS; v++) {
+        all_most = i_max(all_most, most[v]);
+        all_least = i_max_unsigned(all_least, least[v]);
+        magnitude[v] = i_max(most[v], i_from_bits(v_magnitude(v_from_bits(least[v]))));
+    }
+    const uint32_t sign = 0x80000000u;
+    uint32_t high = (uint32_t)i_most(all_most), low = i_most_unsigned(all_least);
+    const uint32_t first = high > (low & ~sign) ? high : low & ~sign;
+    for (int64_t i = whole; i < depth; i++) {
         uint32_t bits;
-        memcpy(&bits, x + whole, sizeof bits);
+        memcpy(&bits, x + i, sizeof bits);
         high = (int32_t)bits > (int32_t)high ? bits : high;
         low = bits > low ? bits : low;
     }
-    const uint32_t sign = 0x80000000u, infinity = 0x7f800000u;
     low = (low & sign) != 0 ? low & ~sign : 0;
-    const double range = (double)float_of(high) + (double)float_of(low);
+    *range = (i8_range){.high = high, .low = low, .whole = whole, .rest = high > low ? high : low};
+    const uint32_t second = i8_next(magnitude, first), third = i8_next(magnitude, second);
+    if (third == second)
+        return;
+    range->rest = third;
+    for (int v = 0; v < I8_CLASS_VECTORS; v++)
+        i_store(range->largest + v * VW, magnitude[v]);
+}
+
+/* The elements beyond `rest`: where they are, and how many; of more than GATUN__MOST_OUTLIERS none. */
+static int i8_find_outliers(
+    const float *x, int64_t depth, const i8_range *range, uint32_t rest, int32_t at[GATUN__MOST_OUTLIERS]) {
+    int count = 0;
+    for (int c = 0; c <= I8_CLASSES; c++) {
+        const int in_class = c < I8_CLASSES;
+        if (in_class && (uint32_t)range->largest[c] <= rest)
+            continue;
+        const int64_t end = in_class ? range->whole : depth, step = in_class ? I8_CLASSES : 1;
+        for (int64_t i = in_class ? c : range->whole; i < end; i += step) {
+            if (magnitude_bits(x[i]) <= rest)
+                continue;
+            if (count == GATUN__MOST_OUTLIERS)
+                return 0;
+            at[count++] = (int32_t)i;
+        }
+    }
+    return count;
+}
+
+/* Puts the low byte of an outlier in its place, and what is left where i8_add_outliers finds it. */
+static void i8_place_outlier(gatun__outliers *outliers, int32_t at, int32_t q, char *to) {
+    char *place = to + i8_at(at) * I8_BYTES;
+    memset(place, 0, I8_BYTES);
+    *place = (char)(q & 255);
+    const int32_t high = (q - (q & 255)) / 256;
+    if (high == 0)
+        return;
+    gatun__outlier *o =
+        high > 0 ? &outliers->each[outliers->above++] : &outliers->each[GATUN__MOST_OUTLIERS - ++outliers->below];
+    *o = (gatun__outlier){.four = at / 4};
+    o->x[i8_at(at % 4) * I8_BYTES] = (char)(high > 0 ? high : -high);
+}
+
+/*
+ * x = (q - zero) * scale, q = rint(x / scale) + zero in 0 .. 255 but for outliers, so that 0 is exact. Every step is rounded as
+ * written down, on every tier: no fused operation, and rounding to nearest by adding 1.5 * 2^23. A row that is not finite has a
+ * scale of NaN.
+ */
+static void i8_convert(
+    const float *x, int64_t depth, float *scale, int32_t *zero, gatun__outliers *outliers, char *to) {
+    i8_range measured;
+    i8_measure(x, depth, &measured);
+    const uint32_t high = measured.high, low = measured.low, most = high > low ? high : low, infinity = 0x7f800000u;
     const int64_t fours = (depth + 3) / 4;
-    const int finite = high < infinity && low < infinity;
+    const int finite = most < infinity;
+    float above = float_of(high), below = float_of(low);
+    int32_t at[GATUN__MOST_OUTLIERS];
+    int count = 0;
+    outliers->above = outliers->below = 0;
+    if (finite && (double)float_of(most) >= I8_OUTLIER_RATIO * (double)float_of(measured.rest) &&
+        depth <= I8_OUTLIERS_MOST_DEPTH) {
+        const float least = float_of(most) * I8_MOST_RATIO_INVERSE,
+                    rest = float_of(measured.rest) > least ? float_of(measured.rest) : least;
+        if ((double)rest >= I8_LEAST_RANGE)
+            count = i8_find_outliers(x, depth, &measured, magnitude_bits(rest), at);
+        if (count > 0) {
+            above = above < rest ? above : rest;
+            below = below < rest ? below : rest;
+        }
+    }
+    const double range = (double)above + (double)below;
     if (!finite || range < I8_LEAST_RANGE) {
         *scale = finite ? 0 : NAN;
         *zero = 0;
@@ -68,10 +185,11 @@ static void i8_convert(const float *x, int64_t depth, float *scale, int32_t *zer
     }
     *scale = (float)(range / 255);
     const float inverse = (float)(255 / range), magic = 0x1.8p23f;
-    *zero = (int32_t)((float_of(low) * inverse + magic) - magic);
+    *zero = (int32_t)((below * inverse + magic) - magic);
     const vec factor = v_set1(inverse), shift = v_set1(magic);
     /* The low bits of x / scale + magic are an integer; that of the magic number goes, the zero point comes. */
-    const vint offset = i_set1(*zero - 0x4b400000);
+    const int32_t shifted_zero = *zero - 0x4b400000;
+    const vint offset = i_set1(shifted_zero);
     const int64_t step = 4 * VW;
     int64_t begin = 0;
     for (; begin + step <= depth; begin += step) {
@@ -90,6 +208,38 @@ static void i8_convert(const float *x, int64_t depth, float *scale, int32_t *zer
         i8_place(placed, q);
         memcpy(to + begin * I8_BYTES, placed, (size_t)((fours * 4 - begin) * I8_BYTES));
     }
+    for (int i = 0; i < count; i++) {
+        const float shifted = x[at[i]] * inverse + magic;
+        int32_t bits;
+        memcpy(&bits, &shifted, sizeof bits);
+        i8_place_outlier(outliers, at[i], bits + shifted_zero, to);
+    }
+}
+
+/* 256 * high * w of a row's outliers, into the sums of a panel. */
+static void i8_add_outliers(const gatun__outliers *outliers, const int8_t *w, int32_t *sums) {
+    vint acc[PANEL_VECTORS];
+    for (int c = 0; c < PANEL_VECTORS; c++)
+        acc[c] = i_zero();
+    const int first = GATUN__MOST_OUTLIERS - outliers->below;
+    for (int i = first; i < GATUN__MOST_OUTLIERS; i++) {
+        const i8_x x = i8_inputs(outliers->each[i].x);
+        const int8_t *four = w + (int64_t)outliers->each[i].four * GATUN__PANEL_COLUMNS * 4;
+        for (int c = 0; c < PANEL_VECTORS; c++)
+            acc[c] = i8_dot(acc[c], i8_weights(four + c * VW * 4), x);
+    }
+    if (outliers->below > 0)
+        for (int c = 0; c < PANEL_VECTORS; c++)
+            acc[c] = i_sub(i_zero(), acc[c]);
+    for (int i = 0; i < outliers->above; i++) {
+        const i8_x x = i8_inputs(outliers->each[i].x);
+        const int8_t *four = w + (int64_t)outliers->each[i].four * GATUN__PANEL_COLUMNS * 4;
+        for (int c = 0; c < PANEL_VECTORS; c++)
+            acc[c] = i8_dot(acc[c], i8_weights(four + c * VW * 4), x);
+    }
+    const vint byte = i_set1(256);
+    for (int c = 0; c < PANEL_VECTORS; c++)
+        i_store(sums + c * VW, i_add(v_load_int(sums + c * VW), i_mul(acc[c], byte)));
 }
 
 INLINE void i8_tile(const int rows, const int vectors, const char *x, int64_t x_row, const int8_t *w, int64_t fours,
@@ -146,8 +296,8 @@ void KERNEL(linear_i8)(const gatun__linear_task *t) {
     char *x = converted_rows(t);
     const int64_t x_row = gatun__converted_row(t->depth, I8_BYTES);
     for (int64_t r = 0; r < rows && !t->converted; r++)
-        i8_convert(
-            t->x + (t->row_begin + r) * t->x_row, t->depth, row_scales(t) + r, zero_points(t) + r, x + r * x_row);
+        i8_convert(t->x + (t->row_begin + r) * t->x_row, t->depth, row_scales(t) + r, zero_points(t) + r,
+            row_outliers(t) + r, x + r * x_row);
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
         const char *head = t->panels + panel * t->panel_bytes, *ahead = head + t->panel_bytes;
         const int8_t *w = (const int8_t *)head + GATUN__I8_PANEL_HEAD;
@@ -155,6 +305,11 @@ void KERNEL(linear_i8)(const gatun__linear_task *t) {
             const int64_t n = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
             i8_rows(n, x + r * x_row, x_row, w, fours, sums, ahead, ahead_bytes);
             ahead += (fours + I8_STEP - 1) / I8_STEP * ahead_bytes;
+            for (int64_t i = 0; i < n; i++) {
+                const gatun__outliers *outliers = row_outliers(t) + r + i;
+                if (outliers->above + outliers->below > 0)
+                    i8_add_outliers(outliers, w, (int32_t *)(void *)(sums + i * GATUN__PANEL_COLUMNS));
+            }
             const i8_scales scales = {.row_scale = row_scales(t) + r,
                 .zero_point = zero_points(t) + r,
                 .column_scale = (const float *)(const void *)head,

@@ -29,6 +29,9 @@ V i8_x i8_inputs(const char *p) {
     __builtin_memcpy(&four, p, sizeof four);
     return _mm512_set1_epi32(four);
 }
+V int32_t i8_at(int32_t i) {
+    return i;
+}
 /* Packing works within 128 bits, so that fours come out of order. */
 V void i8_place(char *to, const vint q[4]) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

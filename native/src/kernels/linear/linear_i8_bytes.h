@@ -21,6 +21,10 @@ INLINE i8_x i8_inputs(const char *p) {
     return (i8_x){{x[0], x[1], x[2], x[3]}};
 }
 
+INLINE int32_t i8_at(int32_t i) {
+    return i;
+}
+
 INLINE void i8_place(char *to, const vint q[4]) {
     int32_t x[4 * VW];
     for (int i = 0; i < 4; i++)

@@ -26,6 +26,10 @@ INLINE i8_x i8_inputs(const char *p) {
     return (i8_x){i_set1(pairs[0]), i_set1(pairs[1])};
 }
 
+INLINE int32_t i8_at(int32_t i) {
+    return i / 4 * 4 + i % 2 * 2 + i / 2 % 2;
+}
+
 /* 0, 2, 1, 3 of every four. */
 INLINE void i8_place(char *to, const vint q[4]) {
     int32_t x[4 * VW];

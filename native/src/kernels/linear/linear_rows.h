@@ -147,15 +147,18 @@ static inline void finish_rows(
 #error "TILE_ROWS: 4, 6 or 8"
 #endif
 
-/* Where the rows of x lie that a kernel has converted, behind the sums: scales and zero points first. */
+/* Where the rows of x lie that a kernel has converted, behind the sums: scales, zero points and outliers first. */
 INLINE float *row_scales(const gatun__linear_task *t) {
     return (float *)(void *)(t->scratch + GATUN__LINEAR_SUMS);
 }
 INLINE int32_t *zero_points(const gatun__linear_task *t) {
     return (int32_t *)(void *)(row_scales(t) + GATUN__MOST_BLOCK_ROWS);
 }
+INLINE gatun__outliers *row_outliers(const gatun__linear_task *t) {
+    return (gatun__outliers *)(void *)(zero_points(t) + GATUN__MOST_BLOCK_ROWS);
+}
 INLINE char *converted_rows(const gatun__linear_task *t) {
-    return (char *)(zero_points(t) + GATUN__MOST_BLOCK_ROWS);
+    return (char *)(row_outliers(t) + GATUN__MOST_BLOCK_ROWS);
 }
 
 #endif

@@ -30,7 +30,8 @@ public enum WeightFormat {
 
   /**
    * Packed as int8 with a scale for each output; rows become 8-bit numbers with a scale and a zero
-   * point of their own, and sums are exact integers: 1 byte a weight. Inputs: at most 65536.
+   * point of their own, but for a few elements of a row that are far larger than the rest and have
+   * more bits, and sums are exact integers: 1 byte a weight. Inputs: at most 65536.
    */
   INT8,
 

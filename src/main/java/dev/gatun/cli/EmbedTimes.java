@@ -30,7 +30,7 @@ final class EmbedTimes {
   private static final long WARM_NANOS = 600_000_000;
 
   /** Longer than idle threads of either side look for work before they sleep. */
-  private static final long PAUSE_MILLIS = 2;
+  private static final long PAUSE_MILLIS = 50;
 
   /** What is timed: a model that embeds one text after the other. */
   private interface Subject extends AutoCloseable {
@@ -72,9 +72,7 @@ final class EmbedTimes {
       for (int n = 0; n < THEIR_MODELS.size(); n++) {
         subjects[formats.size() + n] = times.theirs(THEIR_MODELS.get(n), texts, threads);
       }
-      for (int text = 0; text < texts.size(); text++) {
-        times.measure(subjects, text);
-      }
+      times.measure(subjects);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       times.missing.add("interrupted");
@@ -101,26 +99,27 @@ final class EmbedTimes {
     }
   }
 
-  private void measure(Subject[] subjects, int text) throws InterruptedException {
-    int[] calls = new int[subjects.length];
-    for (int n = 0; n < subjects.length; n++) {
-      if (subjects[n] != null) {
-        calls[n] = warm(subjects, n, text);
-      }
-    }
-    double[][] rounds = new double[subjects.length][ROUNDS];
-    for (int round = 0; round < ROUNDS; round++) {
+  /** In each round every subject has a turn, in which it embeds all texts. */
+  private void measure(Subject[] subjects) throws InterruptedException {
+    int texts = millis.length;
+    int[][] calls = new int[subjects.length][texts];
+    double[][][] rounds = new double[subjects.length][texts][ROUNDS];
+    for (int round = -1; round < ROUNDS; round++) {
       for (int n = 0; n < subjects.length; n++) {
-        if (subjects[n] != null) {
-          Thread.sleep(PAUSE_MILLIS);
-          rounds[n][round] = block(subjects, n, text, calls[n]);
+        Thread.sleep(threads > 1 ? PAUSE_MILLIS : 1);
+        for (int text = 0; text < texts && subjects[n] != null; text++) {
+          if (round < 0) {
+            calls[n][text] = warm(subjects, n, text);
+          } else {
+            rounds[n][text][round] = block(subjects, n, text, calls[n][text]);
+          }
         }
       }
     }
     for (int n = 0; n < subjects.length; n++) {
-      if (subjects[n] != null) {
-        Arrays.sort(rounds[n]);
-        millis[text][n] = rounds[n][ROUNDS / 2];
+      for (int text = 0; text < texts && subjects[n] != null; text++) {
+        Arrays.sort(rounds[n][text]);
+        millis[text][n] = rounds[n][text][ROUNDS / 2];
       }
     }
   }

@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "core_contention.h"
+#include "times.h"
 #include "workload.h"
 
 #include <getopt.h>
@@ -17,24 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct options {
     const char *only, *json;
     int pairs, bshd, causal, all, threads, pin, bf16;
     double window, limit;
 } options;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static int64_t bytes_of(int64_t elements) {
     return elements > 0 ? elements * 4 : 4;

@@ -9,6 +9,7 @@
 #include "core_contention.h"
 #include "gatun.h"
 #include "gatunbench.h"
+#include "times.h"
 
 #include <dlfcn.h>
 #include <getopt.h>
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct shape {
     int64_t in, out;
@@ -72,17 +72,6 @@ typedef struct bench {
     FILE *json;
     int written;
 } bench;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static void *memory(int64_t bytes) {
     void *x = gatun_memory_allocate(bytes);

@@ -6,6 +6,7 @@
  * faster than the plan's by more than the tolerance.
  */
 #include "core_contention.h"
+#include "times.h"
 #include "workload.h"
 
 #include "../src/internal.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOST_CHOICES = 16, MOST_ROUNDS = 198 };
 
@@ -24,17 +24,6 @@ typedef struct options {
     int rounds, pin;
     double window, tolerance;
 } options;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static double median(double *x, int count) {
     qsort(x, (size_t)count, sizeof *x, by_value);

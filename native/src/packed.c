@@ -130,17 +130,23 @@ int32_t gatun_packed_check(
     return GATUN_OK;
 }
 
+int32_t gatun__packed_members_check(int unknown, uint32_t flags, int32_t format, char *message, int64_t message_size) {
+    if (unknown)
+        return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
+    if (flags != 0)
+        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected 0, got 0x%x", (unsigned)flags);
+    if (!gatun__format_is_known(format))
+        return gatun__fail(
+            GATUN_E_INVALID, message, message_size, "format: expected a GATUN_WEIGHTS_* constant, got %d", (int)format);
+    return GATUN_OK;
+}
+
 static int32_t check_desc(const gatun_pack_desc *d, char *message, int64_t message_size) {
     if (d == NULL)
         return gatun__fail(GATUN_E_NULL, message, message_size, "desc: expected a descriptor, got NULL");
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_pack_desc", message, message_size));
-    if (d->reserved0 != 0 || gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
-        return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
-    if (d->flags != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected 0, got 0x%x", (unsigned)d->flags);
-    if (!gatun__format_is_known(d->format))
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "format: expected a GATUN_WEIGHTS_* constant, got %d", (int)d->format);
+    const int unknown = d->reserved0 != 0 || gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]);
+    TRY(gatun__packed_members_check(unknown, d->flags, d->format, message, message_size));
     if (d->dtype < GATUN_DTYPE_F32 || d->dtype > GATUN_DTYPE_Q4_0)
         return gatun__fail(
             GATUN_E_INVALID, message, message_size, "dtype: expected a GATUN_DTYPE_* constant, got %d", (int)d->dtype);

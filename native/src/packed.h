@@ -59,6 +59,8 @@ typedef struct gatun__packed_header {
 } gatun__packed_header;
 
 int gatun__format_is_known(int32_t format);
+/* What descriptors of packed weights have in common. unknown: whether a reserved member is set. */
+int32_t gatun__packed_members_check(int unknown, uint32_t flags, int32_t format, char *message, int64_t message_size);
 /* The bytes of one panel; in_features > 0. */
 int64_t gatun__panel_bytes(int32_t format, int64_t in_features);
 gatun__packed_header gatun__packed_header_of(int32_t format, int64_t in_features, int64_t out_features);

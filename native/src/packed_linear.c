@@ -106,13 +106,8 @@ int32_t gatun_packed_linear_check(
     if (d == NULL)
         return gatun__fail(GATUN_E_NULL, message, message_size, "desc: expected a descriptor, got NULL");
     TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_packed_linear_desc", message, message_size));
-    if (d->reserved0 != 0 || gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
-        return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
-    if (d->flags != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected 0, got 0x%x", (unsigned)d->flags);
-    if (!gatun__format_is_known(d->format))
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "format: expected a GATUN_WEIGHTS_* constant, got %d", (int)d->format);
+    const int unknown = d->reserved0 != 0 || gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]);
+    TRY(gatun__packed_members_check(unknown, d->flags, d->format, message, message_size));
     if (d->activation < GATUN_ACTIVATION_NONE || d->activation > GATUN_ACTIVATION_QUICK_GELU)
         return gatun__fail(GATUN_E_INVALID, message, message_size,
             "activation: expected a GATUN_ACTIVATION_* constant, got %d", (int)d->activation);

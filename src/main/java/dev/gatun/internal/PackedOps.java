@@ -27,11 +27,6 @@ public final class PackedOps implements AutoCloseable {
   /** Rows in the type of the weights. Grows, and never shrinks. */
   private MemorySegment scratch = MemorySegment.NULL;
 
-  /** What the scratch was found to suffice for: a call with no more rows is not asked again. */
-  private MemorySegment sizedFor = MemorySegment.NULL;
-
-  private long sizedRows;
-
   PackedOps(MemorySegment context, MemorySegment memory) {
     this.context = context;
     this.desc = memory.asSlice(0, gatun_packed_linear_desc.sizeof());
@@ -57,7 +52,6 @@ public final class PackedOps implements AutoCloseable {
   public void close() {
     MemorySegment old = scratch;
     scratch = MemorySegment.NULL;
-    sizedFor = MemorySegment.NULL;
     if (old.byteSize() > 0) {
       Native.free(old);
     }
@@ -93,9 +87,7 @@ public final class PackedOps implements AutoCloseable {
     gatun_packed_linear_desc.out_row(desc, out.stride());
     gatun_packed_linear_desc.gate_row(desc, RowOps.stride(gate));
     gatun_packed_linear_desc.residual_row(desc, RowOps.stride(residual));
-    if (weight != sizedFor || x.rows() > sizedRows) {
-      grow(weight, x.rows());
-    }
+    grow();
     RowOps.check(
         gatun_h.gatun_packed_linear(
             context,
@@ -111,15 +103,14 @@ public final class PackedOps implements AutoCloseable {
             out.segment()));
   }
 
-  private void grow(MemorySegment weight, long rows) {
+  /** A model's products take turns, so that what the last one needed tells nothing. */
+  private void grow() {
     RowOps.check(gatun_h.gatun_packed_linear_workspace_size(context, desc, size));
     long bytes = size.get(ValueLayout.JAVA_LONG, 0);
     if (bytes > scratch.byteSize()) {
       close();
       scratch = Native.allocate(Math.max(bytes, LEAST_SCRATCH));
     }
-    sizedFor = weight;
-    sizedRows = rows;
   }
 
   // ---- packing -------------------------------------------------------------------------------
@@ -130,10 +121,7 @@ public final class PackedOps implements AutoCloseable {
       MemorySegment pack = describe(arena, format, DType.FLOAT32, in, out, out, 1);
       MemorySegment bytes = arena.allocate(ValueLayout.JAVA_LONG);
       MemorySegment message = arena.allocate(MESSAGE_BYTES);
-      int status = gatun_h.gatun_pack_size(pack, bytes, message, MESSAGE_BYTES);
-      if (status != Native.Abi.OK) {
-        throw Native.failure(status, message.getString(0));
-      }
+      check(gatun_h.gatun_pack_size(pack, bytes, message, MESSAGE_BYTES), message);
       return bytes.get(ValueLayout.JAVA_LONG, 0);
     }
   }
@@ -171,9 +159,13 @@ public final class PackedOps implements AutoCloseable {
         throw new IllegalArgumentException(
             "memory: expected memory of its own, got memory shared with the weight or its scales");
       }
-      if (status != Native.Abi.OK) {
-        throw Native.failure(status, message.getString(0));
-      }
+      check(status, message);
+    }
+  }
+
+  private static void check(int status, MemorySegment message) {
+    if (status != Native.Abi.OK) {
+      throw Native.failure(status, message.getString(0));
     }
   }
 
@@ -212,11 +204,9 @@ public final class PackedOps implements AutoCloseable {
       MemorySegment info = gatun_packed_info.allocate(arena);
       gatun_packed_info.struct_size(info, (int) gatun_packed_info.sizeof());
       MemorySegment message = arena.allocate(MESSAGE_BYTES);
-      int status =
-          gatun_h.gatun_packed_check(packed, packed.byteSize(), info, message, MESSAGE_BYTES);
-      if (status != Native.Abi.OK) {
-        throw Native.failure(status, message.getString(0));
-      }
+      check(
+          gatun_h.gatun_packed_check(packed, packed.byteSize(), info, message, MESSAGE_BYTES),
+          message);
       return new Header(
           format(gatun_packed_info.format(info)),
           gatun_packed_info.in_features(info),

@@ -251,9 +251,20 @@ public final class LayerLoader {
   }
 
   private Linear linear(String name, Tensor weight, Tensor bias) {
+    return linear(runtime, weights, name, weight, bias, Activation.NONE);
+  }
+
+  /** A layer of a matrix {@code [in, out]}, which is packed if weights are, or a view. */
+  private static Linear linear(
+      GatunRuntime runtime,
+      Weights weights,
+      String name,
+      Tensor matrix,
+      Tensor bias,
+      Activation activation) {
     return weights instanceof PackedWeights packed
-        ? new Linear(runtime, packed.pack(runtime, name, weight), bias, Activation.NONE)
-        : new Linear(runtime, weight, bias, Activation.NONE);
+        ? new Linear(runtime, packed.pack(runtime, name, matrix), bias, activation)
+        : new Linear(runtime, matrix, bias, activation);
   }
 
   private static Tensor slice(Tensor bias, long from, long to) {
@@ -316,13 +327,7 @@ public final class LayerLoader {
   private Linear packed(Part part, int n, Activation activation) {
     String name = names.name(part, n, "weight");
     return named(
-        name,
-        () ->
-            new Linear(
-                runtime,
-                ((PackedWeights) weights).pack(runtime, name, matrix(part, n)),
-                bias(part, n),
-                activation));
+        name, () -> linear(runtime, weights, name, matrix(part, n), bias(part, n), activation));
   }
 
   /** What is wrong with a weight is said under its name in the file. */
@@ -348,30 +353,17 @@ public final class LayerLoader {
     if (vector != null) {
       LayerShapes.checkVector(bias, vector, out);
     }
-    return named(
-        weight,
-        () ->
-            weights instanceof PackedWeights packed
-                ? new Linear(
-                    runtime,
-                    packed.pack(runtime, weight, matrix.transpose(0, 1)),
-                    vector,
-                    Activation.NONE)
-                : new Linear(runtime, WeightOrder.OUT_IN, matrix, vector, Activation.NONE));
+    Tensor inOut = matrix.transpose(0, 1);
+    return named(weight, () -> linear(runtime, weights, weight, inOut, vector, Activation.NONE));
   }
 
   /** The projection to logits by the table of the embedding (Press and Wolf 2017). */
   static Linear tied(GatunRuntime runtime, Weights weights, String table, Embedding embedding) {
-    return weights instanceof PackedWeights packed
-        ? named(
-            table,
-            () ->
-                new Linear(
-                    runtime,
-                    packed.pack(runtime, table, requireMatrix(weights, table).transpose(0, 1)),
-                    null,
-                    Activation.NONE))
-        : embedding.output();
+    if (!(weights instanceof PackedWeights)) {
+      return embedding.output();
+    }
+    Tensor inOut = requireMatrix(weights, table).transpose(0, 1);
+    return named(table, () -> linear(runtime, weights, table, inOut, null, Activation.NONE));
   }
 
   /** A table of embeddings or positions, with rows of a size that is known. */

@@ -35,21 +35,20 @@ final class Cells {
   }
 
   static String quartiles(Quartiles ratio) {
-    String median = String.format(Locale.ROOT, "%.3f", ratio.median());
-    return String.format(
-        Locale.ROOT,
-        "%s (%.3f … %.3f)",
-        ratio.median() < 1 ? "**" + median + "**" : median,
-        ratio.q1(),
-        ratio.q3());
+    return quartiles(ratio, 3);
   }
 
   /** How many times as fast; in bold where it is slower. */
   static String fasterThan(Quartiles ratio) {
-    String median = String.format(Locale.ROOT, "%.2f", ratio.median());
+    return quartiles(ratio, 2);
+  }
+
+  private static String quartiles(Quartiles ratio, int digits) {
+    String number = "%." + digits + "f";
+    String median = String.format(Locale.ROOT, number, ratio.median());
     return String.format(
         Locale.ROOT,
-        "%s (%.2f … %.2f)",
+        "%s (" + number + " … " + number + ")",
         ratio.median() < 1 ? "**" + median + "**" : median,
         ratio.q1(),
         ratio.q3());

@@ -810,6 +810,92 @@ GATUN_API int32_t gatun_packed_linear(gatun_context *context, const gatun_packed
 GATUN_API int32_t gatun_packed_linear_peak(
     const gatun_context *context, int32_t format, int64_t nanoseconds, double *operations_per_second);
 
+/* ---- rows through several layers ------------------------------------------------------------------------------- */
+
+/*
+ * Linear layers with packed weights and norms that follow each other, as one call. Their rows do not depend on each other, so
+ * that a thread takes some of them through all steps: no barrier between two layers, and what lies between them stays in its
+ * cache.
+ */
+
+#define GATUN_ROW_STEP_LINEAR 1 /* gatun_packed_linear */
+#define GATUN_ROW_STEP_NORM   2 /* gatun_norm */
+
+#define GATUN_ROW_STEP_SCRATCH                                                                                         \
+    1u /* flag: what this step writes to out is not needed after the call, which may leave anything there */
+#define GATUN_ROW_STEP_RMS 2u /* flag of a norm: GATUN_NORM_RMS */
+
+#define GATUN_ROW_STEPS_MOST    12
+#define GATUN_ROW_OPERANDS_MOST 32
+
+/*
+ * One step. Its tensors are operands of the call: n is operand<n>, 0 is none. Row strides are in elements. What a step of its
+ * kind does not have is 0.
+ */
+typedef struct gatun_row_step {
+    uint32_t struct_size; /* the same in all steps */
+    uint32_t flags;       /* GATUN_ROW_STEP_SCRATCH, GATUN_ROW_STEP_RMS */
+    int32_t kind;         /* GATUN_ROW_STEP_LINEAR or GATUN_ROW_STEP_NORM */
+    int32_t format;       /* of the weights, GATUN_WEIGHTS_* */
+    int32_t activation;   /* GATUN_ACTIVATION_* */
+    float epsilon;        /* as in gatun_norm_desc */
+    int64_t in_features;  /* of the weights and x */
+    int64_t out_features; /* of the weights and out; of a norm in_features */
+    int64_t packed_size;  /* bytes */
+    int64_t x_row;
+    int64_t gate_row;
+    int64_t residual_row;
+    int64_t sum_row;
+    int64_t out_row;
+    int32_t x;
+    int32_t packed;
+    int32_t bias;
+    int32_t gate;
+    int32_t residual;
+    int32_t gamma;
+    int32_t beta;
+    int32_t sum;
+    int32_t out;
+    uint32_t reserved0;  /* 0 */
+    int64_t reserved[4]; /* 0 */
+} gatun_row_step;
+
+typedef struct gatun_row_steps_desc {
+    uint32_t struct_size;
+    uint32_t flags;      /* 0 */
+    int64_t rows;        /* of all tensors with rows, 0 .. 2^31 - 1 */
+    int32_t steps;       /* 1 .. GATUN_ROW_STEPS_MOST */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    int64_t reserved[8]; /* 0 */
+} gatun_row_steps_desc;
+
+/**
+ * Stores in *bytes the size of the workspace that a call with these steps needs, at least 64. GATUN_E_* for steps that
+ * gatun_row_steps refuses whatever its operands are.
+ */
+GATUN_API int32_t gatun_row_steps_workspace_size(
+    const gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, int64_t *bytes);
+
+/**
+ * Does what one call of gatun_packed_linear or gatun_norm for each step would, in their order and with the same bits. Nothing is
+ * written if any of them refused its arguments, with the same status; GATUN_E_INVALID for a member that its kind does not
+ * have and an operand that does not exist.
+ *
+ *   workspace  at least gatun_row_steps_workspace_size bytes, aligned to 64; shares no memory with an operand
+ *   operand1 ...  tensors and weights of the steps, or NULL. They are arguments, not members of a struct, so that who calls from a
+ *              managed language keeps their memory alive during the call
+ *
+ * Rows are divided among the threads where steps overlap in nothing but whole rows and there are enough rows; otherwise each step
+ * is divided by itself.
+ */
+GATUN_API int32_t gatun_row_steps(gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps,
+    void *workspace, int64_t workspace_size, void *operand1, void *operand2, void *operand3, void *operand4,
+    void *operand5, void *operand6, void *operand7, void *operand8, void *operand9, void *operand10, void *operand11,
+    void *operand12, void *operand13, void *operand14, void *operand15, void *operand16, void *operand17,
+    void *operand18, void *operand19, void *operand20, void *operand21, void *operand22, void *operand23,
+    void *operand24, void *operand25, void *operand26, void *operand27, void *operand28, void *operand29,
+    void *operand30, void *operand31, void *operand32);
+
 /* ---- version --------------------------------------------------------------------------------------------------- */
 
 #define GATUN_VERSION_MAJOR 0

@@ -250,6 +250,40 @@ void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attent
 double gatun__cycles(int32_t tier, double fmas, double bytes);
 int64_t gatun__cycles_ns(double cycles);
 
+/* ---- packed_linear.c ---- */
+
+/* How a product with packed weights is cut up. */
+typedef struct gatun__linear_plan {
+    gatun__linear_kernel *kernel;
+    int32_t threads;
+    int64_t tile_rows, block_rows, row_blocks;
+    int64_t panels, group_panels, groups;
+    int64_t scratch_bytes; /* of one thread */
+    double fmas, weight_bytes;
+    int64_t work_ns;
+} gatun__linear_plan;
+
+typedef struct gatun__product {
+    gatun__linear_task task;
+    gatun__linear_plan plan;
+    char *workspace;
+} gatun__product;
+
+/* Checks a call of gatun_packed_linear and describes it, without its workspace. */
+int32_t gatun__product_of(const gatun_context *context, const gatun_packed_linear_desc *d, const void *workspace,
+    int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias,
+    const float *gate, const float *residual, float *out, gatun__product *product);
+void gatun__product_run(gatun_context *context, gatun__product *product, void *workspace);
+
+/* ---- rows.c ---- */
+
+/* Checks a call of gatun_norm and describes it, without its rows. */
+int32_t gatun__norm_of(const gatun_context *context, const gatun_norm_desc *d, const float *x, const float *bias,
+    const float *residual, const float *gamma, const float *beta, float *sum, float *out, gatun__rows_task *task);
+int32_t gatun__norm_run(gatun_context *context, int32_t max_threads, int64_t rows, const gatun__rows_task *task);
+/* How long one thread takes for so many elements, about. */
+int64_t gatun__rows_ns(int64_t rows, int64_t elements_per_row);
+
 /* ---- predict.c ---- */
 
 /* Floating-point operations of the products that the causal mask leaves, 2 for each multiplication; desc has been

@@ -11,21 +11,6 @@
  * at least. */
 enum { TASKS_PER_THREAD = 4, LEAST_TASK_NS = 5000 };
 
-typedef struct linear_plan {
-    gatun__linear_kernel *kernel;
-    int32_t threads;
-    int64_t block_rows, row_blocks;
-    int64_t panels, group_panels, groups;
-    int64_t scratch_bytes; /* of one thread */
-    int64_t work_ns;
-} linear_plan;
-
-typedef struct product {
-    gatun__linear_task task;
-    linear_plan plan;
-    char *workspace;
-} product;
-
 /* The kernel of weights of a format, which is a known one. */
 static gatun__linear_kernel *kernel_of(const gatun__kernels *k, int32_t format, gatun__linear_traits *traits) {
     switch (format) {
@@ -54,9 +39,10 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static linear_plan plan_of(const gatun_context *context, const gatun_packed_linear_desc *d) {
+static gatun__linear_plan plan_of(const gatun_context *context, const gatun_packed_linear_desc *d) {
     gatun__linear_traits kernel;
-    linear_plan p = {.kernel = kernel_of(context->kernels, d->format, &kernel)};
+    gatun__linear_plan p = {.kernel = kernel_of(context->kernels, d->format, &kernel)};
+    p.tile_rows = kernel.tile_rows;
     p.threads = d->max_threads > 0 && d->max_threads < context->threads ? d->max_threads : context->threads;
     p.row_blocks = gatun__divide_up(d->rows, GATUN__MOST_BLOCK_ROWS);
     /* Equal blocks, of whole tiles. */
@@ -67,9 +53,10 @@ static linear_plan plan_of(const gatun_context *context, const gatun_packed_line
         p.row_blocks = gatun__divide_up(d->rows, p.block_rows);
     p.panels = gatun__divide_up(d->out_features, GATUN__PANEL_COLUMNS);
     const double rows = (double)d->rows, in = (double)d->in_features, out = (double)d->out_features;
-    const double bytes =
-        rows * (in + out) * sizeof(float) + (double)p.panels * (double)gatun__panel_bytes(d->format, d->in_features);
-    p.work_ns = gatun__cycles_ns(gatun__cycles(context->kernels->tier, rows * in * out / kernel.speed, bytes));
+    p.weight_bytes = (double)p.panels * (double)gatun__panel_bytes(d->format, d->in_features);
+    p.fmas = rows * in * out / kernel.speed;
+    p.work_ns = gatun__cycles_ns(
+        gatun__cycles(context->kernels->tier, p.fmas, rows * (in + out) * sizeof(float) + p.weight_bytes));
     p.groups = 1;
     if (p.threads > 1 && p.row_blocks > 0) {
         const int64_t wanted = least(gatun__divide_up(TASKS_PER_THREAD * (int64_t)p.threads, p.row_blocks),
@@ -89,7 +76,7 @@ static linear_plan plan_of(const gatun_context *context, const gatun_packed_line
 }
 
 static void run_task(void *argument, const gatun__turn *turn) {
-    const product *p = argument;
+    const gatun__product *p = argument;
     gatun__linear_task task = p->task;
     const int64_t block = turn->index / p->plan.groups, group = turn->index % p->plan.groups;
     task.row_begin = block * p->plan.block_rows;
@@ -137,7 +124,7 @@ int32_t gatun_packed_linear_check(
     return GATUN_OK;
 }
 
-static int64_t workspace_bytes(const linear_plan *p) {
+static int64_t workspace_bytes(const gatun__linear_plan *p) {
     return p->threads * p->scratch_bytes < 64 ? 64 : p->threads * p->scratch_bytes;
 }
 
@@ -146,7 +133,7 @@ int32_t gatun_packed_linear_workspace_size(
     if (context == NULL || bytes == NULL)
         return GATUN_E_NULL;
     TRY(gatun_packed_linear_check(context, d, NULL, 0));
-    const linear_plan p = plan_of(context, d);
+    const gatun__linear_plan p = plan_of(context, d);
     *bytes = workspace_bytes(&p);
     return GATUN_OK;
 }
@@ -189,23 +176,16 @@ static int32_t check_tensors(const gatun_packed_linear_desc *d, const void *work
                : GATUN_OK;
 }
 
-int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *d, void *workspace,
+int32_t gatun__product_of(const gatun_context *context, const gatun_packed_linear_desc *d, const void *workspace,
     int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias,
-    const float *gate, const float *residual, float *out) {
-    TRY(gatun__context_usable(context));
+    const float *gate, const float *residual, float *out, gatun__product *p) {
     TRY(gatun_packed_linear_check(context, d, NULL, 0));
     gatun__packed_header header;
     TRY(gatun__packed_header_to(&header, packed, packed_size, NULL, 0));
     if (header.format != d->format || header.in_features != d->in_features || header.out_features != d->out_features)
         return GATUN_E_INVALID;
-    if (d->rows == 0)
-        return GATUN_OK;
-    product p = {.plan = plan_of(context, d), .workspace = workspace};
-    const int64_t bytes = workspace_bytes(&p.plan);
-    TRY(check_tensors(d, workspace, bytes, packed, header.bytes, x, bias, gate, residual, out));
-    if (workspace_size < bytes)
-        return GATUN_E_WORKSPACE;
-    p.task = (gatun__linear_task){.x = x,
+    p->plan = plan_of(context, d);
+    p->task = (gatun__linear_task){.x = x,
         .bias = bias,
         .gate = gate,
         .residual = residual,
@@ -220,6 +200,27 @@ int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_de
         .columns = d->out_features,
         .row_end = d->rows,
         .activation = d->activation};
-    gatun__context_run(context, p.plan.threads, p.plan.row_blocks * p.plan.groups, p.plan.work_ns, run_task, &p);
+    if (d->rows == 0)
+        return GATUN_OK;
+    const int64_t bytes = workspace_bytes(&p->plan);
+    TRY(check_tensors(d, workspace, bytes, packed, header.bytes, x, bias, gate, residual, out));
+    return workspace_size < bytes ? GATUN_E_WORKSPACE : GATUN_OK;
+}
+
+void gatun__product_run(gatun_context *context, gatun__product *p, void *workspace) {
+    if (p->task.row_end == 0)
+        return;
+    p->workspace = workspace;
+    gatun__context_run(context, p->plan.threads, p->plan.row_blocks * p->plan.groups, p->plan.work_ns, run_task, p);
+}
+
+int32_t gatun_packed_linear(gatun_context *context, const gatun_packed_linear_desc *d, void *workspace,
+    int64_t workspace_size, const void *packed, int64_t packed_size, const float *x, const float *bias,
+    const float *gate, const float *residual, float *out) {
+    TRY(gatun__context_usable(context));
+    gatun__product p;
+    TRY(gatun__product_of(
+        context, d, workspace, workspace_size, packed, packed_size, x, bias, gate, residual, out, &p));
+    gatun__product_run(context, &p, workspace);
     return GATUN_OK;
 }

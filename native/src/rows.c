@@ -6,8 +6,7 @@
 /* Work of one task, in elements: some ten microseconds, the least that is worth handing to another thread. */
 enum { TASK_ELEMENTS = 32768, TASK_NS = 10000 };
 
-/* Of one thread, about. */
-static int64_t work_ns(int64_t rows, int64_t elements_per_row) {
+int64_t gatun__rows_ns(int64_t rows, int64_t elements_per_row) {
     const double ns = (double)rows * (double)elements_per_row * ((double)TASK_NS / TASK_ELEMENTS);
     return ns < 1e15 ? (int64_t)ns : INT64_MAX / 2;
 }
@@ -35,7 +34,7 @@ static int32_t run(gatun_context *context, int32_t max_threads, int64_t rows, co
     if (c.rows_per_task > rows)
         c.rows_per_task = rows;
     int64_t tasks = gatun__divide_up(rows, c.rows_per_task);
-    gatun__context_run(context, max_threads, tasks, work_ns(rows, elements_per_row), run_rows, &c);
+    gatun__context_run(context, max_threads, tasks, gatun__rows_ns(rows, elements_per_row), run_rows, &c);
     return GATUN_OK;
 }
 
@@ -81,8 +80,8 @@ static int clash(
     return gatun__views_overlap(&a, &b);
 }
 
-int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *d, const float *x, const float *bias,
-    const float *residual, const float *gamma, const float *beta, float *sum, float *out) {
+int32_t gatun__norm_of(const gatun_context *context, const gatun_norm_desc *d, const float *x, const float *bias,
+    const float *residual, const float *gamma, const float *beta, float *sum, float *out, gatun__rows_task *task) {
     CHECK_DESC(context, d, d->rows, GATUN_NORM_RMS);
     if (!(d->epsilon >= 0) || isinf(d->epsilon))
         return GATUN_E_INVALID;
@@ -111,7 +110,7 @@ int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *d, const float
         clash(sum, d->sum_row, residual, d->residual_row, d->rows, d->dim, 1) ||
         clash(out, d->out_row, sum, d->sum_row, d->rows, d->dim, 0))
         return GATUN_E_OVERLAP;
-    const gatun__rows_task task = {.x = x,
+    *task = (gatun__rows_task){.x = x,
         .residual = residual,
         .bias = bias,
         .gamma = gamma,
@@ -125,7 +124,18 @@ int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *d, const float
         .out_row = d->out_row,
         .epsilon = d->epsilon,
         .rms = (d->flags & GATUN_NORM_RMS) != 0};
-    return run(context, d->max_threads, d->rows, &task, context->kernels->norm_f32, d->dim);
+    return GATUN_OK;
+}
+
+int32_t gatun__norm_run(gatun_context *context, int32_t max_threads, int64_t rows, const gatun__rows_task *task) {
+    return run(context, max_threads, rows, task, context->kernels->norm_f32, task->dim);
+}
+
+int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *d, const float *x, const float *bias,
+    const float *residual, const float *gamma, const float *beta, float *sum, float *out) {
+    gatun__rows_task task;
+    TRY(gatun__norm_of(context, d, x, bias, residual, gamma, beta, sum, out, &task));
+    return gatun__norm_run(context, d->max_threads, d->rows, &task);
 }
 
 int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *d, const float *x, const float *bias,
@@ -243,7 +253,7 @@ int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *d, c
     if (d->rows == 0)
         return GATUN_OK;
     int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, d->dim), run_embedding, &c);
+    gatun__context_run(context, d->max_threads, tasks, gatun__rows_ns(d->rows, d->dim), run_embedding, &c);
     return GATUN_OK;
 }
 
@@ -392,6 +402,6 @@ int32_t gatun_rotary(gatun_context *context, const gatun_rotary_desc *d, const f
         .rows = d->rows,
         .rows_per_task = gatun__divide_up(TASK_ELEMENTS, d->heads * d->head_dim)};
     int64_t tasks = gatun__divide_up(d->rows, c.rows_per_task);
-    gatun__context_run(context, d->max_threads, tasks, work_ns(d->rows, d->heads * d->head_dim), run_rotary, &c);
+    gatun__context_run(context, d->max_threads, tasks, gatun__rows_ns(d->rows, d->heads * d->head_dim), run_rotary, &c);
     return GATUN_OK;
 }

@@ -21,6 +21,7 @@ extern const test_case sgemm_tests[];
 extern const test_case linear_tests[];
 extern const test_case packed_linear_tests[];
 extern const test_case packed_weights_tests[];
+extern const test_case row_steps_tests[];
 extern const test_case rows_tests[];
 extern const test_case rows_refused_tests[];
 extern const test_case tables_tests[];

@@ -401,6 +401,42 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_DTYPE_Q4_0() {
         return GATUN_DTYPE_Q4_0;
     }
+    private static final int GATUN_ROW_STEP_LINEAR = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROW_STEP_LINEAR 1
+     * }
+     */
+    public static int GATUN_ROW_STEP_LINEAR() {
+        return GATUN_ROW_STEP_LINEAR;
+    }
+    private static final int GATUN_ROW_STEP_NORM = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROW_STEP_NORM 2
+     * }
+     */
+    public static int GATUN_ROW_STEP_NORM() {
+        return GATUN_ROW_STEP_NORM;
+    }
+    private static final int GATUN_ROW_STEPS_MOST = (int)12L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROW_STEPS_MOST 12
+     * }
+     */
+    public static int GATUN_ROW_STEPS_MOST() {
+        return GATUN_ROW_STEPS_MOST;
+    }
+    private static final int GATUN_ROW_OPERANDS_MOST = (int)32L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROW_OPERANDS_MOST 32
+     * }
+     */
+    public static int GATUN_ROW_OPERANDS_MOST() {
+        return GATUN_ROW_OPERANDS_MOST;
+    }
     private static final int GATUN_VERSION_MAJOR = (int)0L;
     /**
      * {@snippet lang=c :
@@ -2303,6 +2339,165 @@ public class gatun_h extends gatun_h$shared {
         }
     }
 
+    private static class gatun_row_steps_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_row_steps_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps_workspace_size(const gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_row_steps_workspace_size$descriptor() {
+        return gatun_row_steps_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps_workspace_size(const gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_row_steps_workspace_size$handle() {
+        return gatun_row_steps_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps_workspace_size(const gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_row_steps_workspace_size$address() {
+        return gatun_row_steps_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps_workspace_size(const gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, int64_t *bytes)
+     * }
+     */
+    public static int gatun_row_steps_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment steps, MemorySegment bytes) {
+        var mh$ = gatun_row_steps_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_row_steps_workspace_size", context, desc, steps, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, steps, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_row_steps {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_row_steps");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps(gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, void *workspace, int64_t workspace_size, void *operand1, void *operand2, void *operand3, void *operand4, void *operand5, void *operand6, void *operand7, void *operand8, void *operand9, void *operand10, void *operand11, void *operand12, void *operand13, void *operand14, void *operand15, void *operand16, void *operand17, void *operand18, void *operand19, void *operand20, void *operand21, void *operand22, void *operand23, void *operand24, void *operand25, void *operand26, void *operand27, void *operand28, void *operand29, void *operand30, void *operand31, void *operand32)
+     * }
+     */
+    public static FunctionDescriptor gatun_row_steps$descriptor() {
+        return gatun_row_steps.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps(gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, void *workspace, int64_t workspace_size, void *operand1, void *operand2, void *operand3, void *operand4, void *operand5, void *operand6, void *operand7, void *operand8, void *operand9, void *operand10, void *operand11, void *operand12, void *operand13, void *operand14, void *operand15, void *operand16, void *operand17, void *operand18, void *operand19, void *operand20, void *operand21, void *operand22, void *operand23, void *operand24, void *operand25, void *operand26, void *operand27, void *operand28, void *operand29, void *operand30, void *operand31, void *operand32)
+     * }
+     */
+    public static MethodHandle gatun_row_steps$handle() {
+        return gatun_row_steps.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps(gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, void *workspace, int64_t workspace_size, void *operand1, void *operand2, void *operand3, void *operand4, void *operand5, void *operand6, void *operand7, void *operand8, void *operand9, void *operand10, void *operand11, void *operand12, void *operand13, void *operand14, void *operand15, void *operand16, void *operand17, void *operand18, void *operand19, void *operand20, void *operand21, void *operand22, void *operand23, void *operand24, void *operand25, void *operand26, void *operand27, void *operand28, void *operand29, void *operand30, void *operand31, void *operand32)
+     * }
+     */
+    public static MemorySegment gatun_row_steps$address() {
+        return gatun_row_steps.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_row_steps(gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, void *workspace, int64_t workspace_size, void *operand1, void *operand2, void *operand3, void *operand4, void *operand5, void *operand6, void *operand7, void *operand8, void *operand9, void *operand10, void *operand11, void *operand12, void *operand13, void *operand14, void *operand15, void *operand16, void *operand17, void *operand18, void *operand19, void *operand20, void *operand21, void *operand22, void *operand23, void *operand24, void *operand25, void *operand26, void *operand27, void *operand28, void *operand29, void *operand30, void *operand31, void *operand32)
+     * }
+     */
+    public static int gatun_row_steps(MemorySegment context, MemorySegment desc, MemorySegment steps, MemorySegment workspace, long workspace_size, MemorySegment operand1, MemorySegment operand2, MemorySegment operand3, MemorySegment operand4, MemorySegment operand5, MemorySegment operand6, MemorySegment operand7, MemorySegment operand8, MemorySegment operand9, MemorySegment operand10, MemorySegment operand11, MemorySegment operand12, MemorySegment operand13, MemorySegment operand14, MemorySegment operand15, MemorySegment operand16, MemorySegment operand17, MemorySegment operand18, MemorySegment operand19, MemorySegment operand20, MemorySegment operand21, MemorySegment operand22, MemorySegment operand23, MemorySegment operand24, MemorySegment operand25, MemorySegment operand26, MemorySegment operand27, MemorySegment operand28, MemorySegment operand29, MemorySegment operand30, MemorySegment operand31, MemorySegment operand32) {
+        var mh$ = gatun_row_steps.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_row_steps", context, desc, steps, workspace, workspace_size, operand1, operand2, operand3, operand4, operand5, operand6, operand7, operand8, operand9, operand10, operand11, operand12, operand13, operand14, operand15, operand16, operand17, operand18, operand19, operand20, operand21, operand22, operand23, operand24, operand25, operand26, operand27, operand28, operand29, operand30, operand31, operand32);
+            }
+            return (int)mh$.invokeExact(context, desc, steps, workspace, workspace_size, operand1, operand2, operand3, operand4, operand5, operand6, operand7, operand8, operand9, operand10, operand11, operand12, operand13, operand14, operand15, operand16, operand17, operand18, operand19, operand20, operand21, operand22, operand23, operand24, operand25, operand26, operand27, operand28, operand29, operand30, operand31, operand32);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class gatun_version {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             gatun_h.C_POINTER    );
@@ -2712,6 +2907,24 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ROTARY_INTERLEAVED() {
         return GATUN_ROTARY_INTERLEAVED;
+    }
+    private static final int GATUN_ROW_STEP_SCRATCH = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROW_STEP_SCRATCH 1
+     * }
+     */
+    public static int GATUN_ROW_STEP_SCRATCH() {
+        return GATUN_ROW_STEP_SCRATCH;
+    }
+    private static final int GATUN_ROW_STEP_RMS = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ROW_STEP_RMS 2
+     * }
+     */
+    public static int GATUN_ROW_STEP_RMS() {
+        return GATUN_ROW_STEP_RMS;
     }
 }
 

@@ -19,6 +19,8 @@ import dev.gatun.internal.gatun.gatun_packed_info;
 import dev.gatun.internal.gatun.gatun_packed_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
+import dev.gatun.internal.gatun.gatun_row_step;
+import dev.gatun.internal.gatun.gatun_row_steps_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import dev.gatun.internal.gatun.gatun_softmax_desc;
 import java.lang.foreign.AddressLayout;
@@ -48,7 +50,9 @@ class AbiLayoutTest {
           gatun_rotary_desc.layout(),
           gatun_pack_desc.layout(),
           gatun_packed_info.layout(),
-          gatun_packed_linear_desc.layout());
+          gatun_packed_linear_desc.layout(),
+          gatun_row_step.layout(),
+          gatun_row_steps_desc.layout());
 
   @Test
   void membersLieWhereCPutsThem() {

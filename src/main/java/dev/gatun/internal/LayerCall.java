@@ -30,6 +30,11 @@ public abstract class LayerCall implements AutoCloseable {
     return rows;
   }
 
+  /** Layers that wait until somebody needs their results; none when the call begins. */
+  public final RowSteps steps() {
+    return rows.steps();
+  }
+
   public final AttentionCall attention() {
     return attention;
   }

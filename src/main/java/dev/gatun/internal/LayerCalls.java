@@ -26,6 +26,7 @@ public abstract class LayerCalls {
   public static LayerCall begin(GatunRuntime runtime, Workspace workspace) {
     LayerCall call = instance.take(runtime, workspace);
     call.scratch().release(0); // what a call that failed had taken
+    call.steps().clear();
     return call;
   }
 

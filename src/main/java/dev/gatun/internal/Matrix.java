@@ -48,6 +48,12 @@ public final class Matrix {
     this.stride = stride;
   }
 
+  /** Has as many rows without gaps from here on, of no more columns than it was taken with. */
+  public Matrix narrow(long fewer) {
+    set(segment, rows, fewer, fewer);
+    return this;
+  }
+
   /** Some of the columns, as part 0, 1 or 2: another call with the same index overwrites it. */
   public Matrix part(int index, long first, long columns) {
     Matrix part = parts[index];

@@ -13,10 +13,10 @@ import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
 import dev.gatun.internal.gatun.gatun_linear_desc;
-import dev.gatun.internal.gatun.gatun_norm_desc;
-import dev.gatun.internal.gatun.gatun_packed_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
+import dev.gatun.internal.gatun.gatun_row_step;
+import dev.gatun.internal.gatun.gatun_row_steps_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import dev.gatun.internal.gatun.gatun_softmax_desc;
 import java.lang.foreign.Arena;
@@ -137,17 +137,18 @@ public final class Native {
             gatun_attention_plan_info.class,
             gatun_sgemm_desc.class,
             gatun_linear_desc.class,
-            gatun_norm_desc.class,
             gatun_activation_desc.class,
             gatun_embedding_desc.class,
             gatun_pool_desc.class,
             gatun_softmax_desc.class,
             gatun_rotary_desc.class,
-            gatun_packed_linear_desc.class,
+            gatun_row_step.class,
+            gatun_row_steps_desc.class,
             Native.class,
             AttentionCall.class,
             RowOps.class,
             PackedOps.class,
+            RowSteps.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,

@@ -1,119 +1,20 @@
 package dev.gatun.internal;
 
-import dev.gatun.Activation;
 import dev.gatun.DType;
 import dev.gatun.WeightFormat;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_pack_desc;
 import dev.gatun.internal.gatun.gatun_packed_info;
-import dev.gatun.internal.gatun.gatun_packed_linear_desc;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/**
- * Packed weights of {@code gatun.h}: making them, for any thread, and products with them, for one
- * thread at a time. Products take no BLAS and, once their scratch has grown, no memory.
- */
-public final class PackedOps implements AutoCloseable {
+/** Packed weights of {@code gatun.h}: making and checking them. Products are {@link RowSteps}. */
+public final class PackedOps {
 
   private static final int MESSAGE_BYTES = 256;
-  private static final int LEAST_SCRATCH = 1 << 14;
 
-  private final MemorySegment context;
-  private final MemorySegment desc;
-  private final MemorySegment size;
-
-  /** Rows in the type of the weights. Grows, and never shrinks. */
-  private MemorySegment scratch = MemorySegment.NULL;
-
-  PackedOps(MemorySegment context, MemorySegment memory) {
-    this.context = context;
-    this.desc = memory.asSlice(0, gatun_packed_linear_desc.sizeof());
-    this.size = memory.asSlice(memory.byteSize() - Long.BYTES, Long.BYTES);
-    gatun_packed_linear_desc.struct_size(desc, (int) gatun_packed_linear_desc.sizeof());
-  }
-
-  /** What the constructor wants of memory, zeroed. */
-  static long memoryBytes() {
-    return (gatun_packed_linear_desc.sizeof() + Long.BYTES + 63) & -64;
-  }
-
-  /** As {@link Native#load} says. */
-  static void initialize() {
-    code(WeightFormat.FP32);
-  }
-
-  long bytes() {
-    return scratch.byteSize();
-  }
-
-  @Override
-  public void close() {
-    MemorySegment old = scratch;
-    scratch = MemorySegment.NULL;
-    if (old.byteSize() > 0) {
-      Native.free(old);
-    }
-  }
-
-  /**
-   * {@code out = activation(x · W + bias) · gate + residual}.
-   *
-   * @param x {@code [rows, in]}
-   * @param weight packed
-   * @param format of the weight
-   * @param bias {@code [out]}, or NULL
-   * @param activation applied to the sum
-   * @param gate {@code [rows, out]}, or null
-   * @param residual {@code [rows, out]}, or null
-   * @param out receives {@code [rows, out]}; may be gate or residual
-   */
-  public void linear(
-      Matrix x,
-      MemorySegment weight,
-      WeightFormat format,
-      MemorySegment bias,
-      Activation activation,
-      Matrix gate,
-      Matrix residual,
-      Matrix out) {
-    gatun_packed_linear_desc.format(desc, code(format));
-    gatun_packed_linear_desc.activation(desc, RowOps.code(activation));
-    gatun_packed_linear_desc.rows(desc, x.rows());
-    gatun_packed_linear_desc.in_features(desc, x.columns());
-    gatun_packed_linear_desc.out_features(desc, out.columns());
-    gatun_packed_linear_desc.x_row(desc, x.stride());
-    gatun_packed_linear_desc.out_row(desc, out.stride());
-    gatun_packed_linear_desc.gate_row(desc, RowOps.stride(gate));
-    gatun_packed_linear_desc.residual_row(desc, RowOps.stride(residual));
-    grow();
-    RowOps.check(
-        gatun_h.gatun_packed_linear(
-            context,
-            desc,
-            scratch,
-            scratch.byteSize(),
-            weight,
-            weight.byteSize(),
-            x.segment(),
-            bias,
-            RowOps.segment(gate),
-            RowOps.segment(residual),
-            out.segment()));
-  }
-
-  /** A model's products take turns, so that what the last one needed tells nothing. */
-  private void grow() {
-    RowOps.check(gatun_h.gatun_packed_linear_workspace_size(context, desc, size));
-    long bytes = size.get(ValueLayout.JAVA_LONG, 0);
-    if (bytes > scratch.byteSize()) {
-      close();
-      scratch = Native.allocate(Math.max(bytes, LEAST_SCRATCH));
-    }
-  }
-
-  // ---- packing -------------------------------------------------------------------------------
+  private PackedOps() {}
 
   /** The size of a packed weight in bytes. */
   public static long packedBytes(WeightFormat format, long in, long out) {
@@ -129,6 +30,7 @@ public final class PackedOps implements AutoCloseable {
   /**
    * Packs a matrix.
    *
+   * @param context that does it
    * @param format what it becomes; not AUTO or VIEW
    * @param dtype of the source: FLOAT32, BFLOAT16, FLOAT16 or INT8
    * @param in rows of the matrix
@@ -139,7 +41,8 @@ public final class PackedOps implements AutoCloseable {
    * @param scales {@code [out]} of an INT8 source, else NULL
    * @param packed receives {@link #packedBytes}, aligned to 64
    */
-  public void pack(
+  static void pack(
+      MemorySegment context,
       WeightFormat format,
       DType dtype,
       long in,
@@ -215,7 +118,7 @@ public final class PackedOps implements AutoCloseable {
     }
   }
 
-  private static int code(WeightFormat format) {
+  static int code(WeightFormat format) {
     return switch (format) {
       case FP32 -> gatun_h.GATUN_WEIGHTS_F32();
       case BF16 -> gatun_h.GATUN_WEIGHTS_BF16();

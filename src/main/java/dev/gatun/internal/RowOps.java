@@ -1,11 +1,12 @@
 package dev.gatun.internal;
 
 import dev.gatun.Activation;
+import dev.gatun.DType;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.gatun.gatun_activation_desc;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_linear_desc;
-import dev.gatun.internal.gatun.gatun_norm_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
@@ -28,7 +29,6 @@ public final class RowOps implements AutoCloseable {
   private final MemorySegment memory;
   private final MemorySegment product;
   private final MemorySegment linear;
-  private final MemorySegment norm;
   private final MemorySegment activation;
   private final MemorySegment embedding;
   private final MemorySegment pool;
@@ -36,7 +36,7 @@ public final class RowOps implements AutoCloseable {
   private final MemorySegment rotary;
 
   private final Blas.User products;
-  private final PackedOps packed;
+  private final RowSteps steps;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -48,7 +48,6 @@ public final class RowOps implements AutoCloseable {
     long[] sizes = {
       gatun_sgemm_desc.sizeof(),
       gatun_linear_desc.sizeof(),
-      gatun_norm_desc.sizeof(),
       gatun_activation_desc.sizeof(),
       gatun_embedding_desc.sizeof(),
       gatun_pool_desc.sizeof(),
@@ -59,7 +58,7 @@ public final class RowOps implements AutoCloseable {
     for (long size : sizes) {
       bytes += align(size);
     }
-    memory = Native.allocate(bytes + PackedOps.memoryBytes());
+    memory = Native.allocate(bytes + RowSteps.memoryBytes());
     MemorySegment[] slices = new MemorySegment[sizes.length];
     long offset = 0;
     for (int i = 0; i < sizes.length; i++) {
@@ -69,19 +68,18 @@ public final class RowOps implements AutoCloseable {
     }
     product = slices[0];
     linear = slices[1];
-    norm = slices[2];
-    activation = slices[3];
-    embedding = slices[4];
-    pool = slices[5];
-    softmax = slices[6];
-    rotary = slices[7];
-    packed = new PackedOps(this.context, memory.asSlice(bytes));
+    activation = slices[2];
+    embedding = slices[3];
+    pool = slices[4];
+    softmax = slices[5];
+    rotary = slices[6];
+    steps = new RowSteps(this.context, memory.asSlice(bytes));
   }
 
   /** As {@link Native#load} says. */
   static void initialize() {
     code(Activation.NONE);
-    PackedOps.initialize();
+    RowSteps.initialize();
   }
 
   private static long align(long bytes) {
@@ -90,18 +88,32 @@ public final class RowOps implements AutoCloseable {
 
   @Override
   public void close() {
-    packed.close();
+    steps.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return packed.bytes();
+    return steps.bytes();
   }
 
-  /** Packed weights, and products with them. */
-  public PackedOps packed() {
-    return packed;
+  /** Layers that wait. */
+  RowSteps steps() {
+    return steps;
+  }
+
+  /** As {@link PackedOps#pack}. */
+  public void pack(
+      WeightFormat format,
+      DType dtype,
+      long in,
+      long out,
+      long inStride,
+      long outStride,
+      MemorySegment source,
+      MemorySegment scales,
+      MemorySegment packed) {
+    PackedOps.pack(context, format, dtype, in, out, inStride, outStride, source, scales, packed);
   }
 
   static void check(int status) {
@@ -219,50 +231,6 @@ public final class RowOps implements AutoCloseable {
   }
 
   // ---- rows ----------------------------------------------------------------------------------
-
-  /**
-   * {@code out = norm(x + bias + residual) · gamma + beta}.
-   *
-   * @param rms whether the mean is left alone
-   * @param epsilon added to the variance or mean square
-   * @param x {@code [rows, dim]}
-   * @param bias {@code [dim]}, or NULL
-   * @param residual {@code [rows, dim]}, or null
-   * @param gamma {@code [dim]}
-   * @param beta {@code [dim]}, or NULL
-   * @param sum receives {@code x + bias + residual}, or null
-   * @param out receives {@code [rows, dim]}; may be x or residual
-   */
-  public void norm(
-      boolean rms,
-      float epsilon,
-      Matrix x,
-      MemorySegment bias,
-      Matrix residual,
-      MemorySegment gamma,
-      MemorySegment beta,
-      Matrix sum,
-      Matrix out) {
-    gatun_norm_desc.flags(norm, rms ? gatun_h.GATUN_NORM_RMS() : 0);
-    gatun_norm_desc.rows(norm, x.rows());
-    gatun_norm_desc.dim(norm, x.columns());
-    gatun_norm_desc.x_row(norm, x.stride());
-    gatun_norm_desc.residual_row(norm, stride(residual));
-    gatun_norm_desc.sum_row(norm, stride(sum));
-    gatun_norm_desc.out_row(norm, out.stride());
-    gatun_norm_desc.epsilon(norm, epsilon);
-    check(
-        gatun_h.gatun_norm(
-            context,
-            norm,
-            x.segment(),
-            bias,
-            segment(residual),
-            gamma,
-            beta,
-            segment(sum),
-            out.segment()));
-  }
 
   /**
    * {@code out = activation(x + bias) · gate}.

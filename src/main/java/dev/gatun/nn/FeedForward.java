@@ -215,22 +215,40 @@ public final class FeedForward {
     }
   }
 
+  /** Columns of the rows between the two layers. */
+  long hidden() {
+    return first.out();
+  }
+
   void run(LayerCall call, Matrix x, Matrix to) {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
-    Matrix hidden = scratch.matrix(x.rows(), first.out());
-    if (gate == null) {
-      first.run(call, x, hidden);
-    } else if (first.isPacked()) {
-      gate.run(call, x, hidden);
-      first.runGated(call, x, hidden, hidden);
-    } else {
-      first.run(call, x, hidden);
-      Matrix factor = scratch.matrix(x.rows(), first.out());
-      gate.run(call, x, factor);
-      call.rows().activation(gated, hidden, MemorySegment.NULL, factor, hidden);
-    }
-    second.run(call, hidden, to);
+    append(call, x, scratch.matrix(x.rows(), first.out()), to, false);
+    call.steps().run();
     scratch.release(mark);
+  }
+
+  /**
+   * The same as some of the call's steps.
+   *
+   * @param hidden {@code [rows, hidden()]} for what is between the two layers
+   * @param passing whether nobody needs {@code to} after the steps
+   */
+  void append(LayerCall call, Matrix x, Matrix hidden, Matrix to, boolean passing) {
+    if (gate == null) {
+      first.append(call, x, hidden, true);
+    } else if (first.isPacked()) {
+      gate.append(call, x, hidden, true);
+      first.appendGated(call, x, hidden, hidden, true);
+    } else {
+      Scratch scratch = call.scratch();
+      long mark = scratch.mark();
+      Matrix factor = scratch.matrix(x.rows(), first.out());
+      gate.append(call, x, factor, false);
+      first.append(call, x, hidden, false); // a view: all that waits is done
+      call.rows().activation(gated, hidden, MemorySegment.NULL, factor, hidden);
+      scratch.release(mark);
+    }
+    second.append(call, hidden, to, passing);
   }
 }

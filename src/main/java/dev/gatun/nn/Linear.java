@@ -259,17 +259,27 @@ public final class Linear {
   }
 
   void run(LayerCall call, Matrix x, Matrix to) {
+    append(call, x, to, false);
+    call.steps().run();
+  }
+
+  /**
+   * The same as one of the call's steps, or at once after those that wait if the weight is a view.
+   *
+   * @param passing whether nobody needs {@code to} after the steps
+   */
+  void append(LayerCall call, Matrix x, Matrix to, boolean passing) {
     if (packed != null) {
-      runGated(call, x, null, to);
+      appendGated(call, x, null, to, passing);
     } else {
+      call.steps().runSoFar();
       call.rows().linear(x, weightRows, transposed, biasRow, activation, to);
     }
   }
 
   /** {@code to = activation(x · W + b) · gate} with a packed weight; the gate may be null. */
-  void runGated(LayerCall call, Matrix x, Matrix gate, Matrix to) {
-    call.rows()
-        .packed()
-        .linear(x, packed.segment(), packed.format(), biasRow, activation, gate, null, to);
+  void appendGated(LayerCall call, Matrix x, Matrix gate, Matrix to, boolean passing) {
+    call.steps()
+        .linear(x, packed.segment(), packed.format(), biasRow, activation, gate, to, passing);
   }
 }

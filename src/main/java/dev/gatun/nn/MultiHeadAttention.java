@@ -341,9 +341,12 @@ public final class MultiHeadAttention {
       Matrix v = call.scratch().matrix(keyRows.rows(), kvHeads * headDimV);
       project(call, remembered, k, v);
       rotate(call, k, keyRows);
-      Matrix q = queries(call, in);
+      Matrix q = appendQueries(call, in, call.scratch().matrix(in.rows(), projected()));
+      call.steps().run();
       rotate(call, q, rows);
-      attend(call, rows, q, keyRows, k, v, computed);
+      Matrix context = call.scratch().matrix(in.rows(), contextColumns());
+      attend(call, rows, q, keyRows, k, v, context);
+      output.run(call, context, computed);
       Sequences.scatter(rows, computed, to);
     }
   }
@@ -438,22 +441,36 @@ public final class MultiHeadAttention {
 
   // ---- computing -----------------------------------------------------------------------------
 
+  /** Columns of queries, keys and values side by side. */
+  long projected() {
+    return heads * headDim + kvHeads * (headDim + headDimV);
+  }
+
+  /** Columns of what the output's weight multiplies. */
+  long contextColumns() {
+    return heads * headDimV;
+  }
+
   /** Queries, keys and values of the same rows, side by side: parts 0, 1 and 2. */
-  private Matrix projectAll(LayerCall call, Matrix x) {
+  private void appendProjections(LayerCall call, Matrix x, Matrix all) {
     long keys = heads * headDim;
     long values = keys + kvHeads * headDim;
-    long columns = values + kvHeads * headDimV;
-    Matrix all = call.scratch().matrix(x.rows(), columns);
     Matrix q = all.part(0, 0, keys);
     Matrix k = all.part(1, keys, values - keys);
-    Matrix v = all.part(2, values, columns - values);
+    Matrix v = all.part(2, values, kvHeads * headDimV);
     if (fused != null) {
-      fused.run(call, x, all);
+      fused.append(call, x, all, false);
     } else {
-      query.run(call, x, q);
-      key.run(call, x, k);
-      value.run(call, x, v);
+      query.append(call, x, q, false);
+      key.append(call, x, k, false);
+      value.append(call, x, v, false);
     }
+  }
+
+  private Matrix projectAll(LayerCall call, Matrix x) {
+    Matrix all = call.scratch().matrix(x.rows(), projected());
+    appendProjections(call, x, all);
+    call.steps().run();
     return all;
   }
 
@@ -466,33 +483,62 @@ public final class MultiHeadAttention {
   void self(LayerCall call, SequenceRows rows, SequenceRows keys, Matrix x, Matrix out) {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
-    Matrix all = projectAll(call, x);
-    rotate(call, all.part(0), rows);
-    rotate(call, all.part(1), rows);
-    attend(call, rows, all.part(0), keys, all.part(1), all.part(2), out);
+    Matrix all = scratch.matrix(x.rows(), projected());
+    append(call, rows, keys, x, all, scratch.matrix(x.rows(), contextColumns()), out, false);
+    call.steps().run();
     scratch.release(mark);
   }
 
-  /** Self-attention of new rows over a layer's cache, which they are appended to. */
-  void cached(
-      LayerCall call, SequenceRows rows, Matrix x, DecoderState state, int layer, Matrix out) {
-    Scratch scratch = call.scratch();
-    long mark = scratch.mark();
-    Matrix all = projectAll(call, x);
+  /**
+   * Self-attention, whose projections are some of the call's steps: those of x are done with the
+   * ones that wait, that of the output waits.
+   *
+   * @param all {@code [rows, projected()]}
+   * @param context {@code [rows, contextColumns()]}
+   * @param passing whether nobody needs out after the steps
+   */
+  void append(
+      LayerCall call,
+      SequenceRows rows,
+      SequenceRows keys,
+      Matrix x,
+      Matrix all,
+      Matrix context,
+      Matrix out,
+      boolean passing) {
+    appendProjections(call, x, all);
+    call.steps().run();
+    rotate(call, all.part(0), rows);
+    rotate(call, all.part(1), rows);
+    attend(call, rows, all.part(0), keys, all.part(1), all.part(2), context);
+    output.append(call, context, out, passing);
+  }
+
+  /** The same of new rows over a layer's cache, which they are appended to. */
+  void appendCached(
+      LayerCall call,
+      SequenceRows rows,
+      Matrix x,
+      DecoderState state,
+      int layer,
+      Matrix all,
+      Matrix context,
+      Matrix out,
+      boolean passing) {
+    appendProjections(call, x, all);
+    call.steps().run();
     rotate(call, all.part(0), rows);
     rotate(call, all.part(1), rows);
     Tensor keys = state.keys(layer);
     Tensor values = state.values(layer);
     append(rows, all.part(1), state, keys);
     append(rows, all.part(2), state, values);
-    Matrix context = scratch.matrix(x.rows(), heads * headDimV);
     describe(call, rows, all.part(0), keys.size(1), context)
         .strideK(keys.stride(0), keys.stride(1), keys.stride(2))
         .strideV(values.stride(0), values.stride(1), values.stride(2))
         .lengths(state.ends(), MemorySegment.NULL);
     run(call, all.part(0), keys.segment(), values.segment(), context);
-    output.run(call, context, out);
-    scratch.release(mark);
+    output.append(call, context, out, passing);
   }
 
   /** Copies the new rows of each sequence behind those that its cache holds. */
@@ -526,13 +572,14 @@ public final class MultiHeadAttention {
     scratch.release(mark);
   }
 
-  /** Queries of x alone. */
-  private Matrix queries(LayerCall call, Matrix x) {
+  /** Queries of x alone; all is as wide as all projections. */
+  private Matrix appendQueries(LayerCall call, Matrix x, Matrix all) {
     if (query == null) {
-      return projectAll(call, x).part(0);
+      appendProjections(call, x, all);
+      return all.part(0);
     }
-    Matrix q = call.scratch().matrix(x.rows(), query.out());
-    query.run(call, x, q);
+    Matrix q = all.part(0, 0, query.out());
+    query.append(call, x, q, false);
     return q;
   }
 
@@ -547,8 +594,29 @@ public final class MultiHeadAttention {
       Matrix out) {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
-    attend(call, rows, queries(call, x), keys, k, v, out);
+    Matrix all = scratch.matrix(x.rows(), projected());
+    Matrix context = scratch.matrix(x.rows(), contextColumns());
+    appendCross(call, rows, x, keys, k, v, all, context, out, false);
+    call.steps().run();
     scratch.release(mark);
+  }
+
+  /** The same as {@link #append}. */
+  void appendCross(
+      LayerCall call,
+      SequenceRows rows,
+      Matrix x,
+      SequenceRows keys,
+      Matrix k,
+      Matrix v,
+      Matrix all,
+      Matrix context,
+      Matrix out,
+      boolean passing) {
+    Matrix q = appendQueries(call, x, all);
+    call.steps().run();
+    attend(call, rows, q, keys, k, v, context);
+    output.append(call, context, out, passing);
   }
 
   private void attend(
@@ -558,14 +626,9 @@ public final class MultiHeadAttention {
       SequenceRows keys,
       Matrix k,
       Matrix v,
-      Matrix out) {
-    Scratch scratch = call.scratch();
-    long mark = scratch.mark();
-    Matrix context = scratch.matrix(q.rows(), heads * headDimV);
+      Matrix context) {
     describeKeys(describe(call, rows, q, keys.longest(), context), keys, k, v);
     run(call, q, k.segment(), v.segment(), context);
-    output.run(call, context, out);
-    scratch.release(mark);
   }
 
   private AttentionCall describe(

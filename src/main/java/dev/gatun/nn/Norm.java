@@ -104,6 +104,12 @@ public abstract sealed class Norm permits LayerNorm, RMSNorm {
 
   /** Residual and sum may be null, sum and out may be residual. */
   void run(LayerCall call, Matrix x, Matrix residual, Matrix sum, Matrix out) {
-    call.rows().norm(rms, epsilon, x, MemorySegment.NULL, residual, gamma, beta, sum, out);
+    append(call, x, residual, sum, out, false);
+    call.steps().run();
+  }
+
+  /** The same as one of the call's steps; passing: nobody needs out after them. */
+  void append(LayerCall call, Matrix x, Matrix residual, Matrix sum, Matrix out, boolean passing) {
+    call.steps().norm(rms, epsilon, x, residual, gamma, beta, sum, out, passing);
   }
 }

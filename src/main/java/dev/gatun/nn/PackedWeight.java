@@ -104,7 +104,6 @@ public final class PackedWeight {
     MemorySegment packed = allocate(memory, PackedOps.packedBytes(format, in, out));
     try (LayerCall call = LayerCalls.begin(runtime, null)) {
       call.rows()
-          .packed()
           .pack(
               format,
               weight.dtype(),

@@ -2,6 +2,7 @@ package dev.gatun.nn;
 
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.Matrix;
+import dev.gatun.internal.RowSteps;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
 import java.util.List;
@@ -17,6 +18,9 @@ final class Stack {
   private final NormOrder order;
   private final Norm last;
   private final long dim;
+  private final long mostProjected;
+  private final long mostContext;
+  private final long mostHidden;
   private final Parameters parameters;
 
   Stack(List<TransformerLayer> layers, NormOrder order, Norm last, boolean crossAllowed) {
@@ -53,7 +57,26 @@ final class Stack {
     if (last != null) {
       Rows.same("finalNorm", dim, last.dim());
     }
+    long projected = 0;
+    long context = 0;
+    long hidden = 0;
+    for (TransformerLayer layer : this.layers) {
+      hidden = Math.max(hidden, layer.feedForward().hidden());
+      for (MultiHeadAttention attention : attentions(layer)) {
+        projected = Math.max(projected, attention.projected());
+        context = Math.max(context, attention.contextColumns());
+      }
+    }
+    this.mostProjected = projected;
+    this.mostContext = context;
+    this.mostHidden = hidden;
     this.parameters = collectParameters();
+  }
+
+  private static List<MultiHeadAttention> attentions(TransformerLayer layer) {
+    return layer.crossAttention() == null
+        ? List.of(layer.selfAttention())
+        : List.of(layer.selfAttention(), layer.crossAttention());
   }
 
   private Parameters collectParameters() {
@@ -107,7 +130,8 @@ final class Stack {
   }
 
   /**
-   * Computes the layers.
+   * Computes the layers. From an attention to the next everything is row by row, and waits as
+   * {@link RowSteps} for being done at once: what they use is taken once, not by each layer.
    *
    * @param rows how they are divided
    * @param state caches that self-attention appends to, and memory; null in an encoder
@@ -121,53 +145,64 @@ final class Stack {
     long mark = scratch.mark();
     Matrix x = scratch.matrix(in.rows(), dim);
     Matrix sublayerOut = scratch.matrix(in.rows(), dim);
+    Matrix projections = scratch.matrix(in.rows(), mostProjected);
+    Matrix contexts = scratch.matrix(in.rows(), mostContext);
+    Matrix hiddens = scratch.matrix(in.rows(), mostHidden);
     // Pre-norm sublayers read normalized rows, post-norm ones the rows themselves.
     boolean pre = order == NormOrder.PRE;
     Matrix normed = pre ? scratch.matrix(in.rows(), dim) : x;
     Matrix sum = pre ? x : null;
     SequenceRows memory = crosses() ? state.memoryRows(scratch) : null;
     if (pre) {
-      layers[0].selfNorm().run(call, in, null, null, normed);
+      layers[0].selfNorm().append(call, in, null, null, normed, true);
     }
     Matrix residual = in;
     Matrix input = pre ? normed : in;
     for (int n = 0; n < layers.length; n++) {
       TransformerLayer layer = layers[n];
+      MultiHeadAttention self = layer.selfAttention();
+      Matrix all = projections.narrow(self.projected());
+      Matrix context = contexts.narrow(self.contextColumns());
       if (state == null) {
-        layer.selfAttention().self(call, rows, input, sublayerOut);
+        self.append(call, rows, rows, input, all, context, sublayerOut, true);
       } else {
-        layer.selfAttention().cached(call, rows, input, state, n, sublayerOut);
+        self.appendCached(call, rows, input, state, n, all, context, sublayerOut, true);
       }
       Norm next = pre ? afterSelf(layer) : layer.selfNorm();
-      next.run(call, sublayerOut, residual, sum, normed);
+      next.append(call, sublayerOut, residual, sum, normed, pre);
       residual = x;
       input = normed;
       if (layer.crossAttention() != null) {
+        MultiHeadAttention cross = layer.crossAttention();
         long inner = scratch.mark();
         Matrix k = state.memoryKeys(scratch, n, state.memoryLength());
         Matrix v = state.memoryValues(scratch, n, state.memoryLength());
-        layer.crossAttention().cross(call, rows, input, memory, k, v, sublayerOut);
+        all = projections.narrow(cross.projected());
+        context = contexts.narrow(cross.contextColumns());
+        cross.appendCross(call, rows, input, memory, k, v, all, context, sublayerOut, true);
         scratch.release(inner);
         next = pre ? layer.feedForwardNorm() : layer.crossNorm();
-        next.run(call, sublayerOut, residual, sum, normed);
+        next.append(call, sublayerOut, residual, sum, normed, pre);
       }
-      layer.feedForward().run(call, input, sublayerOut);
+      FeedForward feedForward = layer.feedForward();
+      Matrix hidden = hiddens.narrow(feedForward.hidden());
+      feedForward.append(call, input, hidden, sublayerOut, true);
       boolean end = n + 1 == layers.length;
       if (!pre) {
-        layer
-            .feedForwardNorm()
-            .run(call, sublayerOut, residual, null, end && last == null ? out : x);
+        Matrix to = end && last == null ? out : x;
+        layer.feedForwardNorm().append(call, sublayerOut, residual, null, to, false);
       } else if (!end) {
-        layers[n + 1].selfNorm().run(call, sublayerOut, residual, x, normed);
+        layers[n + 1].selfNorm().append(call, sublayerOut, residual, x, normed, true);
       } else if (last != null) {
-        last.run(call, sublayerOut, residual, null, out);
+        last.append(call, sublayerOut, residual, null, out, false);
       } else { // only the sum is wanted; what the norm gives goes nowhere
-        layer.feedForwardNorm().run(call, sublayerOut, residual, out, normed);
+        layer.feedForwardNorm().append(call, sublayerOut, residual, out, normed, true);
       }
     }
     if (!pre && last != null) {
-      last.run(call, x, null, null, out);
+      last.append(call, x, null, null, out, false);
     }
+    call.steps().run();
     scratch.release(mark);
   }
 

@@ -1,0 +1,466 @@
+/*
+ * Rows through several layers. Where no step reads what another thread may write, which is nearly always, a task is a block of
+ * rows and takes it through all steps; bits are those of one step after another. Otherwise, and where there are so few rows that
+ * each thread would read all weights for next to nothing, that is what is done.
+ */
+#include "internal.h"
+
+#include <string.h>
+
+enum {
+    /* Blocks for each thread, at most, where blocks could be larger. */
+    BLOCKS_PER_THREAD = 4,
+    /* What threads lose at the end of a call of one step: it is divided, they begin and are waited for. */
+    BARRIER_NS = 3000,
+    /* Of L3, that the weights of some steps may take for all of a model to stay there. */
+    CACHED_SHARE = 8
+};
+
+/* Of weights that many threads read at the same time, in bytes a cycle: from L3, and from memory. */
+static const double CACHED_BYTES = 16, MEMORY_BYTES = 8;
+
+typedef struct step {
+    int32_t kind;
+    int scratch; /* out is not needed afterwards */
+    int64_t weights_bytes;
+    const void *weights;
+    union {
+        gatun__product product;
+        gatun__rows_task norm;
+    };
+} step;
+
+typedef struct call {
+    gatun__norm_kernel *norm;
+    char *workspace;
+    int64_t rows, block_rows, blocks;
+    int64_t scratch_bytes; /* of one thread */
+    int reuse;             /* each thread keeps scratch matrices in rows of its own */
+    /* Bits of the steps whose operand is such a matrix. */
+    uint32_t scratch_out, scratch_x, scratch_residual, scratch_gate;
+    int32_t count;
+    step steps[GATUN_ROW_STEPS_MOST];
+} call;
+
+/* ---- checks ---- */
+
+static const gatun_row_step *step_at(const gatun_row_step *steps, int32_t n) {
+    return (const gatun_row_step *)(const void *)((const char *)steps + (size_t)n * steps->struct_size);
+}
+
+static int32_t desc_check(const gatun_row_steps_desc *d, const gatun_row_step *steps) {
+    if (d == NULL || steps == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__struct_check(d, d->struct_size, sizeof *d, "gatun_row_steps_desc", NULL, 0));
+    if (d->flags != 0 || gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
+        return GATUN_E_VERSION;
+    if (d->steps < 1 || d->steps > GATUN_ROW_STEPS_MOST || d->max_threads < 0 || d->rows < 0 || d->rows > INT32_MAX)
+        return GATUN_E_INVALID;
+    if (steps->struct_size % _Alignof(gatun_row_step) != 0)
+        return GATUN_E_VERSION;
+    for (int32_t n = 0; n < d->steps; n++) {
+        const gatun_row_step *s = step_at(steps, n);
+        if (s->struct_size != steps->struct_size)
+            return GATUN_E_INVALID;
+        TRY(gatun__struct_check(s, s->struct_size, sizeof *s, "gatun_row_step", NULL, 0));
+        if (s->reserved0 != 0 || gatun__any_set(s->reserved, sizeof s->reserved / sizeof s->reserved[0]))
+            return GATUN_E_VERSION;
+        const uint32_t known = GATUN_ROW_STEP_SCRATCH | (s->kind == GATUN_ROW_STEP_NORM ? GATUN_ROW_STEP_RMS : 0);
+        if ((s->flags & ~known) != 0)
+            return GATUN_E_INVALID;
+        const int32_t operands[] = {s->x, s->packed, s->bias, s->gate, s->residual, s->gamma, s->beta, s->sum, s->out};
+        for (size_t i = 0; i < sizeof operands / sizeof operands[0]; i++)
+            if (operands[i] < 0 || operands[i] > GATUN_ROW_OPERANDS_MOST)
+                return GATUN_E_INVALID;
+        if (s->kind == GATUN_ROW_STEP_LINEAR) {
+            if (s->gamma != 0 || s->beta != 0 || s->sum != 0 || s->sum_row != 0 || s->epsilon != 0)
+                return GATUN_E_INVALID;
+        } else if (s->kind == GATUN_ROW_STEP_NORM) {
+            if (s->packed != 0 || s->gate != 0 || s->gate_row != 0 || s->packed_size != 0 || s->format != 0 ||
+                s->activation != 0 || s->in_features != s->out_features)
+                return GATUN_E_INVALID;
+        } else {
+            return GATUN_E_INVALID;
+        }
+    }
+    return GATUN_OK;
+}
+
+static gatun_packed_linear_desc linear_of(const gatun_row_steps_desc *d, const gatun_row_step *s) {
+    return (gatun_packed_linear_desc){.struct_size = sizeof(gatun_packed_linear_desc),
+        .format = s->format,
+        .activation = s->activation,
+        .rows = d->rows,
+        .in_features = s->in_features,
+        .out_features = s->out_features,
+        .x_row = s->x_row,
+        .out_row = s->out_row,
+        .gate_row = s->gate_row,
+        .residual_row = s->residual_row,
+        .max_threads = d->max_threads};
+}
+
+static gatun_norm_desc norm_of(const gatun_row_steps_desc *d, const gatun_row_step *s) {
+    return (gatun_norm_desc){.struct_size = sizeof(gatun_norm_desc),
+        .flags = (s->flags & GATUN_ROW_STEP_RMS) != 0 ? GATUN_NORM_RMS : 0,
+        .rows = d->rows,
+        .dim = s->in_features,
+        .x_row = s->x_row,
+        .residual_row = s->residual_row,
+        .sum_row = s->sum_row,
+        .out_row = s->out_row,
+        .epsilon = s->epsilon,
+        .max_threads = d->max_threads};
+}
+
+/* ---- what steps share ---- */
+
+typedef struct operand {
+    const float *base;
+    int64_t row, columns;
+} operand;
+
+static int same(const operand *a, const operand *b) {
+    return a->base == b->base && a->row == b->row;
+}
+
+/* Whether they share memory otherwise than row by row. */
+static int tangled(const operand *a, const operand *b, int64_t rows) {
+    if (a->base == NULL || b->base == NULL || same(a, b))
+        return 0;
+    const gatun__view first = gatun__matrix_view(a->base, sizeof(float), rows, a->row, a->columns),
+                      second = gatun__matrix_view(b->base, sizeof(float), rows, b->row, b->columns);
+    const gatun__range one = gatun__view_range(&first), other = gatun__view_range(&second);
+    return gatun__ranges_meet(&one, &other) && gatun__views_overlap(&first, &second);
+}
+
+enum { MATRICES = 3 };
+
+/* Written: out and sum; read: x, gate and residual. Vectors are matrices whose rows are all the same: of one row here. */
+static void operands_of(const step *s, operand out[2], operand in[MATRICES], operand vectors[3]) {
+    memset(vectors, 0, 3 * sizeof *vectors);
+    if (s->kind == GATUN_ROW_STEP_LINEAR) {
+        const gatun__linear_task *t = &s->product.task;
+        out[0] = (operand){t->out, t->out_row, t->columns};
+        out[1] = (operand){NULL, 0, 0};
+        in[0] = (operand){t->x, t->x_row, t->depth};
+        in[1] = (operand){t->residual, t->residual_row, t->columns};
+        in[2] = (operand){t->gate, t->gate_row, t->columns};
+        vectors[0] = (operand){t->bias, t->columns, t->columns};
+        return;
+    }
+    const gatun__rows_task *t = &s->norm;
+    out[0] = (operand){t->out, t->out_row, t->dim};
+    out[1] = (operand){t->sum, t->sum_row, t->dim};
+    in[0] = (operand){t->x, t->x_row, t->dim};
+    in[1] = (operand){t->residual, t->residual_row, t->dim};
+    in[2] = (operand){NULL, 0, 0};
+    vectors[0] = (operand){t->bias, t->dim, t->dim};
+    vectors[1] = (operand){t->gamma, t->dim, t->dim};
+    vectors[2] = (operand){t->beta, t->dim, t->dim};
+}
+
+/* Whether a block of rows may run ahead of the others: nothing that a step writes is anything but the same rows to another. */
+static int independent(const call *c) {
+    for (int32_t w = 0; w < c->count; w++) {
+        operand written[2], read[MATRICES], vectors[3];
+        operands_of(&c->steps[w], written, read, vectors);
+        for (int o = 0; o < 2; o++) {
+            if (written[o].base == NULL)
+                continue;
+            const gatun__view view =
+                gatun__matrix_view(written[o].base, sizeof(float), c->rows, written[o].row, written[o].columns);
+            const gatun__range range = gatun__view_range(&view);
+            for (int32_t n = 0; n < c->count; n++) {
+                operand out[2], in[MATRICES];
+                operands_of(&c->steps[n], out, in, vectors);
+                for (int i = 0; i < 2; i++)
+                    if (tangled(&written[o], &out[i], c->rows))
+                        return 0;
+                for (int i = 0; i < MATRICES; i++)
+                    if (tangled(&written[o], &in[i], c->rows))
+                        return 0;
+                for (int i = 0; i < 3; i++) {
+                    const gatun__range vector = {
+                        (uintptr_t)vectors[i].base, (uintptr_t)(vectors[i].base + vectors[i].columns)};
+                    if (vectors[i].base != NULL && gatun__ranges_meet(&range, &vector))
+                        return 0;
+                }
+                const gatun__range weights = {(uintptr_t)c->steps[n].weights,
+                    (uintptr_t)c->steps[n].weights + (uintptr_t)c->steps[n].weights_bytes};
+                if (gatun__ranges_meet(&range, &weights))
+                    return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+/* Whether nothing that a step writes or reads as weights is in the workspace. */
+static int clear_of_workspace(const call *c, const void *workspace, int64_t bytes) {
+    const gatun__range work = {(uintptr_t)workspace, (uintptr_t)workspace + (uintptr_t)bytes};
+    for (int32_t n = 0; n < c->count; n++) {
+        operand matrices[2 + MATRICES], vectors[3];
+        operands_of(&c->steps[n], matrices, matrices + 2, vectors);
+        for (int i = 0; i < 2 + MATRICES; i++) {
+            const gatun__view view =
+                gatun__matrix_view(matrices[i].base, sizeof(float), c->rows, matrices[i].row, matrices[i].columns);
+            const gatun__range range = gatun__view_range(&view);
+            if (gatun__ranges_meet(&range, &work))
+                return 0;
+        }
+        for (int i = 0; i < 3; i++) {
+            const gatun__range range = {
+                (uintptr_t)vectors[i].base, (uintptr_t)vectors[i].base + (uintptr_t)vectors[i].columns * sizeof(float)};
+            if (vectors[i].base != NULL && gatun__ranges_meet(&range, &work))
+                return 0;
+        }
+        const gatun__range weights = {
+            (uintptr_t)c->steps[n].weights, (uintptr_t)c->steps[n].weights + (uintptr_t)c->steps[n].weights_bytes};
+        if (gatun__ranges_meet(&weights, &work))
+            return 0;
+    }
+    return 1;
+}
+
+/* Matrices that a thread may keep in rows of its own: whatever writes them says so, and what reads them comes later. */
+static void find_scratch(call *c) {
+    for (int32_t w = 0; w < c->count; w++) {
+        operand written[2], read[MATRICES], vectors[3];
+        operands_of(&c->steps[w], written, read, vectors);
+        int scratch = c->steps[w].scratch, before = 1;
+        for (int32_t n = 0; n < c->count && scratch; n++) {
+            operand out[2], in[MATRICES];
+            operands_of(&c->steps[n], out, in, vectors);
+            for (int i = 0; i < MATRICES; i++)
+                if (before && in[i].base == written[0].base)
+                    scratch = 0;
+            for (int i = 0; i < 2; i++)
+                if (out[i].base == written[0].base) {
+                    before = 0;
+                    if (i == 1 || !c->steps[n].scratch || out[i].row != written[0].row)
+                        scratch = 0;
+                }
+        }
+        if (!scratch)
+            continue;
+        c->scratch_out |= 1u << w;
+        for (int32_t n = 0; n < c->count; n++) {
+            operand out[2], in[MATRICES];
+            operands_of(&c->steps[n], out, in, vectors);
+            if (in[0].base == written[0].base)
+                c->scratch_x |= 1u << n;
+            if (in[1].base == written[0].base)
+                c->scratch_residual |= 1u << n;
+            if (in[2].base == written[0].base)
+                c->scratch_gate |= 1u << n;
+        }
+    }
+}
+
+/* ---- a block of rows ---- */
+
+static const float *moved(const float *base, int64_t row, int64_t first) {
+    return base == NULL ? NULL : base + row * first;
+}
+
+static void run_block(void *argument, const gatun__turn *turn) {
+    const call *c = argument;
+    const int64_t begin = turn->index * c->block_rows;
+    const int64_t rows = c->rows - begin < c->block_rows ? c->rows - begin : c->block_rows;
+    /* Where scratch matrices have the rows of this block. */
+    const int64_t own = c->reuse ? turn->slot * c->block_rows : begin;
+    for (int32_t n = 0; n < c->count; n++) {
+        const step *s = &c->steps[n];
+        const uint32_t bit = 1u << n;
+        const int64_t x = (c->scratch_x & bit) != 0 ? own : begin, out = (c->scratch_out & bit) != 0 ? own : begin,
+                      residual = (c->scratch_residual & bit) != 0 ? own : begin,
+                      gate = (c->scratch_gate & bit) != 0 ? own : begin;
+        if (s->kind == GATUN_ROW_STEP_LINEAR) {
+            gatun__linear_task task = s->product.task;
+            task.x = moved(task.x, task.x_row, x);
+            task.residual = moved(task.residual, task.residual_row, residual);
+            task.gate = moved(task.gate, task.gate_row, gate);
+            task.out += task.out_row * out;
+            task.row_end = rows;
+            task.panel_end = s->product.plan.panels;
+            task.scratch = c->workspace + turn->slot * c->scratch_bytes;
+            s->product.plan.kernel(&task);
+        } else {
+            gatun__rows_task task = s->norm;
+            task.x = moved(task.x, task.x_row, x);
+            task.residual = moved(task.residual, task.residual_row, residual);
+            task.sum = task.sum == NULL ? NULL : task.sum + task.sum_row * begin;
+            task.out += task.out_row * out;
+            task.end = rows;
+            c->norm(&task);
+        }
+    }
+}
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Blocks of rows for so many threads; whole tiles where that costs no further round. */
+static void cut_rows(call *c, int32_t threads, int64_t tile_rows) {
+    int64_t blocks = gatun__divide_up(c->rows, GATUN__MOST_BLOCK_ROWS);
+    if (blocks < (int64_t)BLOCKS_PER_THREAD * threads)
+        blocks = gatun__divide_up(blocks, threads) * threads;
+    c->block_rows = gatun__divide_up(c->rows, blocks);
+    const int64_t whole = gatun__divide_up(c->block_rows, tile_rows) * tile_rows;
+    if (whole <= GATUN__MOST_BLOCK_ROWS && c->rows >= whole * (blocks - 1) + 1)
+        c->block_rows = whole;
+    c->blocks = gatun__divide_up(c->rows, c->block_rows);
+}
+
+/* Whether blocks of rows take less time than steps that are divided one by one, by a rough model of both. */
+static int blocks_are_quicker(const call *c, const gatun_context *context, int32_t threads) {
+    if (threads == 1)
+        return 1;
+    double weight_bytes = 0;
+    for (int32_t n = 0; n < c->count; n++)
+        if (c->steps[n].kind == GATUN_ROW_STEP_LINEAR)
+            weight_bytes += c->steps[n].product.plan.weight_bytes;
+    const double bytes_a_cycle = weight_bytes * CACHED_SHARE < (double)context->caches.l3 ? CACHED_BYTES : MEMORY_BYTES;
+    const double rounds = (double)gatun__divide_up(c->blocks, threads), share = (double)c->block_rows / (double)c->rows;
+    double together = BARRIER_NS, apart = 0;
+    for (int32_t n = 0; n < c->count; n++) {
+        const step *s = &c->steps[n];
+        if (s->kind == GATUN_ROW_STEP_NORM) {
+            const double ns = (double)gatun__rows_ns(c->rows, s->norm.dim);
+            together += rounds * share * ns;
+            apart += ns;
+            continue;
+        }
+        const gatun__linear_plan *p = &s->product.plan;
+        const double bytes = p->weight_bytes * 8 / bytes_a_cycle; /* as many of 8 a cycle take as long */
+        together += rounds * (double)gatun__cycles_ns(gatun__cycles(context->kernels->tier, p->fmas * share, bytes));
+        const double tasks = (double)least(threads, p->row_blocks * p->groups);
+        apart += (double)gatun__cycles_ns(gatun__cycles(context->kernels->tier, p->fmas, bytes)) / tasks +
+                 (tasks > 1 ? BARRIER_NS : 0);
+    }
+    return together <= apart;
+}
+
+/* ---- entry points ---- */
+
+static int32_t threads_of(const gatun_context *context, int32_t max_threads) {
+    return max_threads > 0 && max_threads < context->threads ? max_threads : context->threads;
+}
+
+int32_t gatun_row_steps_workspace_size(
+    const gatun_context *context, const gatun_row_steps_desc *d, const gatun_row_step *steps, int64_t *bytes) {
+    if (bytes == NULL)
+        return GATUN_E_NULL;
+    TRY(gatun__context_usable(context));
+    TRY(desc_check(d, steps));
+    int64_t most = 64;
+    for (int32_t n = 0; n < d->steps; n++) {
+        const gatun_row_step *s = step_at(steps, n);
+        if (s->kind != GATUN_ROW_STEP_LINEAR)
+            continue;
+        const gatun_packed_linear_desc linear = linear_of(d, s);
+        int64_t size = 0;
+        TRY(gatun_packed_linear_workspace_size(context, &linear, &size));
+        if (size > most)
+            most = size;
+    }
+    *bytes = most;
+    return GATUN_OK;
+}
+
+static int32_t prepare(const gatun_context *context, const gatun_row_steps_desc *d, const gatun_row_step *steps,
+    void *workspace, int64_t workspace_size, void *const *operands, call *c) {
+    for (int32_t n = 0; n < d->steps; n++) {
+        const gatun_row_step *s = step_at(steps, n);
+        step *to = &c->steps[n];
+        to->kind = s->kind;
+        to->scratch = (s->flags & GATUN_ROW_STEP_SCRATCH) != 0;
+        to->weights = operands[s->packed];
+        to->weights_bytes = s->packed_size;
+        const float *x = operands[s->x], *bias = operands[s->bias], *residual = operands[s->residual];
+        if (s->kind == GATUN_ROW_STEP_LINEAR) {
+            const gatun_packed_linear_desc linear = linear_of(d, s);
+            TRY(gatun__product_of(context, &linear, workspace, workspace_size, to->weights, s->packed_size, x, bias,
+                operands[s->gate], residual, operands[s->out], &to->product));
+            if (to->product.plan.scratch_bytes > c->scratch_bytes)
+                c->scratch_bytes = to->product.plan.scratch_bytes;
+        } else {
+            const gatun_norm_desc norm = norm_of(d, s);
+            TRY(gatun__norm_of(context, &norm, x, bias, residual, operands[s->gamma], operands[s->beta],
+                operands[s->sum], operands[s->out], &to->norm));
+        }
+    }
+    return GATUN_OK;
+}
+
+static int64_t work_ns(const call *c) {
+    int64_t ns = 0;
+    for (int32_t n = 0; n < c->count; n++)
+        ns += c->steps[n].kind == GATUN_ROW_STEP_LINEAR ? c->steps[n].product.plan.work_ns
+                                                        : gatun__rows_ns(c->rows, c->steps[n].norm.dim);
+    return ns;
+}
+
+static int64_t tile_rows_of(const call *c) {
+    int64_t most = 1;
+    for (int32_t n = 0; n < c->count; n++)
+        if (c->steps[n].kind == GATUN_ROW_STEP_LINEAR && c->steps[n].product.plan.tile_rows > most)
+            most = c->steps[n].product.plan.tile_rows;
+    return most;
+}
+
+static int32_t run(gatun_context *context, const gatun_row_steps_desc *d, const gatun_row_step *steps, void *workspace,
+    int64_t workspace_size, void *const *operands) {
+    TRY(gatun__context_usable(context));
+    TRY(desc_check(d, steps));
+    TRY(gatun__pointer_check(workspace, 1, 64));
+    if (workspace_size < 64)
+        return GATUN_E_WORKSPACE;
+    call c;
+    memset(&c, 0, offsetof(call, steps));
+    c.norm = context->kernels->norm_f32;
+    c.count = d->steps;
+    c.rows = d->rows;
+    c.workspace = workspace;
+    TRY(prepare(context, d, steps, workspace, workspace_size, operands, &c));
+    if (d->rows == 0)
+        return GATUN_OK;
+    const int32_t threads = threads_of(context, d->max_threads);
+    if (!clear_of_workspace(&c, workspace, threads * c.scratch_bytes))
+        return GATUN_E_OVERLAP;
+    if (c.count > 1 && independent(&c)) {
+        cut_rows(&c, threads, tile_rows_of(&c));
+        if (blocks_are_quicker(&c, context, threads)) {
+            /* With more blocks than threads the rows of the last thread are there, however short the last block is. */
+            c.reuse = c.blocks > threads;
+            find_scratch(&c);
+            gatun__context_run(context, d->max_threads, c.blocks, work_ns(&c), run_block, &c);
+            return GATUN_OK;
+        }
+    }
+    for (int32_t n = 0; n < c.count; n++) {
+        step *s = &c.steps[n];
+        if (s->kind == GATUN_ROW_STEP_LINEAR)
+            gatun__product_run(context, &s->product, workspace);
+        else
+            TRY(gatun__norm_run(context, d->max_threads, c.rows, &s->norm));
+    }
+    return GATUN_OK;
+}
+
+int32_t gatun_row_steps(gatun_context *context, const gatun_row_steps_desc *d, const gatun_row_step *steps,
+    void *workspace, int64_t workspace_size, void *operand1, void *operand2, void *operand3, void *operand4,
+    void *operand5, void *operand6, void *operand7, void *operand8, void *operand9, void *operand10, void *operand11,
+    void *operand12, void *operand13, void *operand14, void *operand15, void *operand16, void *operand17,
+    void *operand18, void *operand19, void *operand20, void *operand21, void *operand22, void *operand23,
+    void *operand24, void *operand25, void *operand26, void *operand27, void *operand28, void *operand29,
+    void *operand30, void *operand31, void *operand32) {
+    void *const operands[] = {NULL, operand1, operand2, operand3, operand4, operand5, operand6, operand7, operand8,
+        operand9, operand10, operand11, operand12, operand13, operand14, operand15, operand16, operand17, operand18,
+        operand19, operand20, operand21, operand22, operand23, operand24, operand25, operand26, operand27, operand28,
+        operand29, operand30, operand31, operand32};
+    _Static_assert(sizeof operands / sizeof operands[0] == GATUN_ROW_OPERANDS_MOST + 1, "operand 0 is none");
+    return run(context, d, steps, workspace, workspace_size, operands);
+}

@@ -20,7 +20,8 @@
  *
  *   I8_LEAST                   0, or -128 where products are of signed bytes: bytes of x and its zero point are less by 128, which
  *                              their difference is not
- *   I8_FEW_ROWS                so many rows or fewer take the whole panel, so that memory is read in order; 0
+ *   I8_VECTORS_OF(rows)        in place of I8_VECTORS, more of them for a tile of few rows: its chains are too few for the latency of
+ *                              a product, and memory is read in order where a tile takes the whole panel
  */
 #include <math.h>
 #include <string.h>
@@ -30,8 +31,8 @@
 #ifndef I8_LEAST
 #define I8_LEAST 0
 #endif
-#ifndef I8_FEW_ROWS
-#define I8_FEW_ROWS 0
+#ifndef I8_VECTORS_OF
+#define I8_VECTORS_OF(rows) I8_VECTORS
 #endif
 
 _Static_assert(TILE_ROWS == KERNEL(tile_rows_i8) && I8_BYTES == KERNEL(element_bytes_i8), "kernels.inc says otherwise");
@@ -291,9 +292,6 @@ INLINE void i8_tile(const int rows, const int vectors, const char *x, int64_t x_
         for (int c = 0; c < vectors; c++)
             i_store((int32_t *)(void *)(sums + r * GATUN__PANEL_COLUMNS + c * VW), acc[r][c]);
 }
-
-/* Vectors that a tile of so many rows has side by side. */
-#define I8_VECTORS_OF(rows) ((rows) <= I8_FEW_ROWS ? PANEL_VECTORS : I8_VECTORS)
 
 static void i8_rows(int64_t rows, const char *x, int64_t x_row, const int8_t *w, int64_t fours, float *sums,
     const char *ahead, int64_t ahead_bytes) {

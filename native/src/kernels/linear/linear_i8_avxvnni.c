@@ -1,7 +1,7 @@
 /*
- * AVX_VNNI, of CPUs with AVX2 and without AVX-512: vpdpbusd of linear_i8_avx512vnni.c with 8 sums in its VEX encoding, as assembly for the
- * same reason. Axes: see linear_i8.h. Tile of 6 rows x 2 ymm, a third of a panel: of 16 registers 12 accumulators, 2 weights and 1
- * of x. One or two rows take the whole panel: 6 or 12 accumulators, 2 of x, and weights as they come.
+ * AVX_VNNI, of CPUs with AVX2 and without AVX-512: vpdpbusd as in linear_i8_avx512vnni.c, with 8 sums, in its VEX encoding. Axes: see
+ * linear_i8.h. Tile of 6 rows x 2 ymm: of 16 registers 12 accumulators, 2 weights and 1 of x. Of few rows 4 x 3 or 2 x 6, the whole
+ * panel: 12 accumulators as well, and weights as they come. Assembly for the reason given there.
  *
  * GATUN_EVEX_VNNI: see test-avxvnni in tests/tests.mk.
  */
@@ -9,16 +9,13 @@
 /* after it */
 #include "../vectors/integers_avx2.h"
 
-#define TIER         avxvnni
-#define TILE_ROWS    6
-#define TILE_VECTORS 2
-#define FEW_ROWS     2
-#define AHEAD_TILES  2
-#define GATUN__AHEAD 2
-#define I8_VECTORS   TILE_VECTORS
-#define I8_FEW_ROWS  FEW_ROWS
-#define I8_BYTES     1
-#define PEAK_CHAINS  12
+#define TIER                avxvnni
+#define TILE_ROWS           6
+#define AHEAD_TILES         2
+#define GATUN__AHEAD        2
+#define I8_VECTORS_OF(rows) ((rows) <= 2 ? 6 : (rows) <= 4 ? 3 : 2)
+#define I8_BYTES            1
+#define PEAK_CHAINS         12
 
 #ifdef GATUN_EVEX_VNNI
 #define VPDPBUSD "vpdpbusd"

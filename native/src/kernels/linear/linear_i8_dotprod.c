@@ -1,7 +1,7 @@
 /*
  * AArch64 with DotProd: sdot adds 4 products of signed bytes to every sum of 32 bits, without saturation. Bytes of x lie 128 lower,
- * and so does the zero point. Axes: see linear_i8.h. Tile of 6 rows x 4 vectors, a third of a panel: of 32 registers 24 accumulators, 4 weights
- * and 1 of x, whose four is a lane, so that loading it takes no instruction of the vector unit. One row takes the whole panel.
+ * and so does the zero point. Axes: see linear_i8.h. Tile of 6 rows x 4 vectors: of 32 registers 24 accumulators, 4 weights and 1 of
+ * x, whose four is a lane, so that loading it takes no instruction of the vector unit. Of few rows 3 x 6 or 1 x 12, the whole panel.
  *
  * Volatile assembly keeps the order of rows: of the intrinsic gcc 12 makes a loop that loads all rows' x first and has no register
  * left for one of the sums.
@@ -10,17 +10,14 @@
 /* after it */
 #include "../vectors/integers_neon.h"
 
-#define TIER         dotprod
-#define TILE_ROWS    6
-#define TILE_VECTORS 4
-#define FEW_ROWS     1
-#define AHEAD_TILES  2
-#define GATUN__AHEAD 2
-#define I8_VECTORS   TILE_VECTORS
-#define I8_FEW_ROWS  FEW_ROWS
-#define I8_BYTES     1
-#define I8_LEAST     -128
-#define PEAK_CHAINS  16
+#define TIER                dotprod
+#define TILE_ROWS           6
+#define AHEAD_TILES         2
+#define GATUN__AHEAD        2
+#define I8_VECTORS_OF(rows) ((rows) == 1 ? 12 : (rows) <= 3 ? 6 : 4)
+#define I8_BYTES            1
+#define I8_LEAST            -128
+#define PEAK_CHAINS         16
 
 typedef int8x16_t i8_w;
 typedef int8x8_t i8_x;

@@ -8,16 +8,13 @@
 /* after it */
 #include "../vectors/integers_neon.h"
 
-#define TIER         i8mm
-#define TILE_ROWS    6
-#define TILE_VECTORS 4
-#define FEW_ROWS     1
-#define AHEAD_TILES  2
-#define GATUN__AHEAD 2
-#define I8_VECTORS   TILE_VECTORS
-#define I8_FEW_ROWS  FEW_ROWS
-#define I8_BYTES     1
-#define PEAK_CHAINS  16
+#define TIER                i8mm
+#define TILE_ROWS           6
+#define AHEAD_TILES         2
+#define GATUN__AHEAD        2
+#define I8_VECTORS_OF(rows) ((rows) == 1 ? 12 : (rows) <= 3 ? 6 : 4)
+#define I8_BYTES            1
+#define PEAK_CHAINS         16
 
 typedef int8x16_t i8_w;
 typedef uint8x8_t i8_x;

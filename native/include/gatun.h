@@ -227,10 +227,14 @@ GATUN_API int32_t gatun_tier_available(int32_t tier);
 
 /* ---- context: a tier and a pool of threads --------------------------------------------------------------------- */
 
-/* Instructions that a CPU of the avx512 tier may have or not: used where they are there. */
-#define GATUN_FEATURE_VNNI 1u /* AVX512_VNNI: int8 products with packed weights */
+/* Instructions that a CPU of a tier may have or not: used where they are there. Sums of int8 products are the same integers with
+ * them and without. */
+#define GATUN_FEATURE_VNNI 1u /* avx512, AVX512_VNNI: int8, Q8_0 and Q4_0 products with packed weights */
 #define GATUN_FEATURE_BF16                                                                                             \
-    2u /* AVX512_BF16: bf16 products with packed weights, and of attention with GATUN_ATTENTION_BF16 */
+    2u /* avx512, AVX512_BF16: bf16 products with packed weights, and of attention with GATUN_ATTENTION_BF16 */
+#define GATUN_FEATURE_AVX_VNNI 4u  /* avx2, AVX_VNNI: int8 products with packed weights */
+#define GATUN_FEATURE_DOTPROD  8u  /* neon, DotProd: the same, where I8MM is not used */
+#define GATUN_FEATURE_I8MM     16u /* neon, I8MM: the same */
 
 #define GATUN_CONFIG_TIER_ALONE 1u /* flag: without GATUN_FEATURE_* that the CPU has beyond the tier */
 

@@ -119,8 +119,8 @@ int32_t gatun_context_create(const gatun_config *config, gatun_context **result,
         free(context);
         return status;
     }
-    if (context->kernels->tier == GATUN_TIER_AVX512 && (config->flags & GATUN_CONFIG_TIER_ALONE) == 0)
-        context->features = gatun__cpu_features();
+    if ((config->flags & GATUN_CONFIG_TIER_ALONE) == 0)
+        context->features = gatun__cpu_features(context->kernels->tier);
     if (context->features != 0) {
         context->extended = *context->kernels;
         gatun__kernels_extend(&context->extended, context->features);

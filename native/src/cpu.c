@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -39,15 +40,22 @@ int gatun__cpu_has(int32_t tier) {
     return 0;
 }
 
-uint32_t gatun__cpu_features(void) {
-    uint32_t a, b, c, d;
-    if (!gatun__cpu_has(GATUN_TIER_AVX512) || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+uint32_t gatun__cpu_features(int32_t tier) {
+    uint32_t most, a = 0, b, c7, c, d;
+    if (!__get_cpuid_count(7, 0, &most, &b, &c7, &d))
         return 0;
-    const uint32_t vnni = 1u << 11, bf16 = 1u << 5; /* of leaf 7's ecx, and of its second part's eax */
-    uint32_t features = (c & vnni) != 0 ? GATUN_FEATURE_VNNI : 0;
-    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bf16) != 0)
-        features |= GATUN_FEATURE_BF16;
-    return features;
+    if (most >= 1)
+        __get_cpuid_count(7, 1, &a, &b, &c, &d);
+    const uint32_t avx512_vnni = 1u << 11, avx512_bf16 = 1u << 5; /* the one of c7, the other of a */
+    if (tier == GATUN_TIER_AVX512)
+        return ((c7 & avx512_vnni) != 0 ? GATUN_FEATURE_VNNI : 0) | ((a & avx512_bf16) != 0 ? GATUN_FEATURE_BF16 : 0);
+#ifdef GATUN_EVEX_VNNI
+    const int has_vnni = gatun__cpu_has(GATUN_TIER_AVX512) && (c7 & avx512_vnni) != 0;
+#else
+    const uint32_t avx_vnni = 1u << 4;
+    const int has_vnni = (a & avx_vnni) != 0;
+#endif
+    return tier == GATUN_TIER_AVX2 && has_vnni ? GATUN_FEATURE_AVX_VNNI : 0;
 }
 
 void gatun__cpu_name(char *name, size_t size) {
@@ -85,7 +93,15 @@ int gatun__cpu_has(int32_t tier) {
 #endif
 }
 
-uint32_t gatun__cpu_features(void) {
+uint32_t gatun__cpu_features(int32_t tier) {
+#if defined(__aarch64__)
+    const unsigned long asimddp = 1ul << 20, i8mm = 1ul << 13; /* of AT_HWCAP, and of AT_HWCAP2 */
+    if (tier == GATUN_TIER_NEON && (getauxval(AT_HWCAP2) & i8mm) != 0)
+        return GATUN_FEATURE_I8MM;
+    if (tier == GATUN_TIER_NEON && (getauxval(AT_HWCAP) & asimddp) != 0)
+        return GATUN_FEATURE_DOTPROD;
+#endif
+    (void)tier;
     return 0;
 }
 

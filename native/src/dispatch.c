@@ -39,10 +39,10 @@ const gatun__kernels *gatun__kernels_best(void) {
 }
 
 void gatun__kernels_extend(gatun__kernels *kernels, uint32_t features) {
-#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension)                                                     \
+#define GATUN_FEATURE_KERNEL(operation, dtype, TIER, FEATURE, extension)                                               \
     if ((features & GATUN_FEATURE_##FEATURE) != 0)                                                                     \
         kernels->operation##_##dtype = gatun__##operation##_##dtype##_##extension;
-#define GATUN_FEATURE_LINEAR(dtype, FEATURE, extension, rows, bytes, speed)                                            \
+#define GATUN_FEATURE_LINEAR(dtype, TIER, FEATURE, extension, rows, bytes, speed)                                      \
     if ((features & GATUN_FEATURE_##FEATURE) != 0) {                                                                   \
         kernels->linear_##dtype = gatun__linear_##dtype##_##extension;                                                 \
         kernels->traits_##dtype = (gatun__linear_traits){rows, bytes, speed};                                          \

@@ -33,8 +33,8 @@ typedef struct gatun__caches {
 } gatun__caches;
 
 int gatun__cpu_has(int32_t tier);
-/* GATUN_FEATURE_* that a CPU may or may not have beside its best tier. */
-uint32_t gatun__cpu_features(void);
+/* GATUN_FEATURE_* that the CPU has beside this tier, which it has. */
+uint32_t gatun__cpu_features(int32_t tier);
 void gatun__cpu_name(char *name, size_t size);
 gatun__caches gatun__cpu_caches(void);
 /* CPUs that this process may use: the least of its affinity and its control groups' quota. */
@@ -51,7 +51,7 @@ int32_t gatun__cpu_quota(const char *root);
 /* The kernels of a tier, or NULL if this build or this CPU has none. */
 const gatun__kernels *gatun__kernels_of(int32_t tier);
 const gatun__kernels *gatun__kernels_best(void);
-/* Puts the kernels for these GATUN_FEATURE_* in the place of those of their tier, avx512. */
+/* Puts the kernels for these GATUN_FEATURE_* in the place of those of their tier. */
 void gatun__kernels_extend(gatun__kernels *kernels, uint32_t features);
 /* The tier of that name, or -1. */
 int32_t gatun__tier_by_name(const char *name);

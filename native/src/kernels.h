@@ -234,7 +234,7 @@ typedef void gatun__linear_kernel(const gatun__linear_task *task);
 typedef double gatun__peak_kernel(int64_t steps, float io[2]);
 
 #define GATUN_KERNEL(operation, dtype, TIER, tier) gatun__##operation##_kernel gatun__##operation##_##dtype##_##tier;
-#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension)                                                     \
+#define GATUN_FEATURE_KERNEL(operation, dtype, TIER, FEATURE, extension)                                               \
     gatun__##operation##_kernel gatun__##operation##_##dtype##_##extension;
 #include "kernels.inc"
 
@@ -243,8 +243,8 @@ typedef double gatun__peak_kernel(int64_t steps, float io[2]);
 #define GATUN_TIER(TIER, tier, block_lanes) enum { gatun__block_lanes_##tier = block_lanes };
 #define GATUN_LINEAR(dtype, TIER, tier, tile_rows, element_bytes, speed)                                               \
     enum { gatun__tile_rows_##dtype##_##tier = tile_rows, gatun__element_bytes_##dtype##_##tier = element_bytes };
-#define GATUN_FEATURE_LINEAR(dtype, FEATURE, extension, tile_rows, element_bytes, speed)                               \
-    GATUN_LINEAR(dtype, FEATURE, extension, tile_rows, element_bytes, speed)
+#define GATUN_FEATURE_LINEAR(dtype, TIER, FEATURE, extension, tile_rows, element_bytes, speed)                         \
+    GATUN_LINEAR(dtype, TIER, extension, tile_rows, element_bytes, speed)
 #include "kernels.inc"
 
 /* The name of a function, or of a constant above, in a file that defines TIER as the tier's suffix. */

@@ -29,10 +29,14 @@ int32_t gatun_packed_linear_peak(
     TRY(gatun__context_usable(context));
     if (!gatun__format_is_known(format))
         return GATUN_E_INVALID;
-    gatun__peak_kernel *peak = context->kernels->peak_f32;
-    if (format == GATUN_WEIGHTS_BF16 && context->kernels->peak_bf16 != NULL)
-        peak = context->kernels->peak_bf16;
-    if (format >= GATUN_WEIGHTS_I8)
-        peak = context->kernels->peak_i8;
+    const gatun__kernels *kernels = context->kernels, *tier = gatun__kernels_of(kernels->tier);
+    gatun__peak_kernel *peak = kernels->peak_f32;
+    if (format == GATUN_WEIGHTS_BF16 && kernels->peak_bf16 != NULL)
+        peak = kernels->peak_bf16;
+    if (format == GATUN_WEIGHTS_I8)
+        peak = kernels->peak_i8;
+    /* Not every feature with a kernel of int8 has one of blocks. */
+    if (format == GATUN_WEIGHTS_Q8_0 || format == GATUN_WEIGHTS_Q4_0)
+        peak = kernels->linear_q8_0 == tier->linear_q8_0 ? tier->peak_i8 : kernels->peak_i8;
     return measure(peak, nanoseconds, operations_per_second);
 }

@@ -4,10 +4,11 @@
  *     gatun-tests [--list] [--full] [substring of a test's name ...]
  *
  * The last line of the output is "N passed, M failed"; the exit status is 1 if M > 0. Environment:
- *     GATUN_TEST_SEED   seed of all random data (printed with every failure)
- *     GATUN_TEST_CASE   of the numbered cases of a test run this one only (its number is in the failure's message)
- *     GATUN_TEST_LIGHT  1 = about a tenth of the cases, for runs under valgrind, an emulator or a sanitizer
- *     GATUN_ISA         test this tier only
+ *     GATUN_TEST_SEED      seed of all random data (printed with every failure)
+ *     GATUN_TEST_CASE      of the numbered cases of a test run this one only (its number is in the failure's message)
+ *     GATUN_TEST_LIGHT     1 = about a tenth of the cases, for runs under valgrind, an emulator or a sanitizer
+ *     GATUN_TEST_FEATURES  a sum of GATUN_FEATURE_* that the CPU is to have
+ *     GATUN_ISA            test this tier only
  */
 #ifndef GATUN_TESTS_HARNESS_H
 #define GATUN_TESTS_HARNESS_H

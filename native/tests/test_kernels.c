@@ -432,8 +432,8 @@ static double counted_peak(int64_t steps, float io[2]) {
         finish(context, #operation "_" #dtype "_" #tier);                                                              \
     }
 #define GATUN_KERNEL(operation, dtype, TIER, tier) RUN(operation, dtype, TIER, tier, 0)
-#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension)                                                     \
-    RUN(operation, dtype, AVX512, extension, GATUN_FEATURE_##FEATURE)
+#define GATUN_FEATURE_KERNEL(operation, dtype, TIER, FEATURE, extension)                                               \
+    RUN(operation, dtype, TIER, extension, GATUN_FEATURE_##FEATURE)
 #include "../src/kernels.inc"
 
 /* ---- the list itself ---- */
@@ -459,13 +459,28 @@ static void complete(void) {
     }
 }
 
+/* GATUN_TEST_FEATURES, a number: these GATUN_FEATURE_* are there, without which a row of the list tests nothing. */
+static void features(void) {
+    const char *set = getenv("GATUN_TEST_FEATURES");
+    const uint64_t want = set != NULL ? strtoull(set, NULL, 10) : 0;
+    uint64_t found = 0;
+    int32_t tiers[MAX_TIERS];
+    const int count = test_tiers(tiers);
+    for (int t = 0; t < count; t++) {
+        found |= shared_context(tiers[t])->features;
+    }
+    CHECK((found & want) == want, "expected features %llu, got %llu", (unsigned long long)want,
+        (unsigned long long)found);
+}
+
 static bool is_tier_or_extension(const char *text) {
     for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++) {
         if (strcmp(text, gatun_tier_name(tier)) == 0) {
             return true;
         }
     }
-    static const char *const extensions[] = {"avx512vnni", "avx512bf16"}; /* of the Makefile, of all architectures */
+    /* Of the Makefile, of all architectures. */
+    static const char *const extensions[] = {"avx512vnni", "avx512bf16", "avxvnni", "dotprod", "i8mm"};
     for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
         if (strcmp(text, extensions[i]) == 0) {
             return true;
@@ -508,9 +523,9 @@ static void files(void) {
     CHECK(sources > 0, "no kernel found in %s", root);
 }
 
-const test_case kernels_tests[] = {{"complete", complete}, {"files", files},
+const test_case kernels_tests[] = {{"complete", complete}, {"features", features}, {"files", files},
 #define GATUN_KERNEL(operation, dtype, TIER, tier)                                                                     \
     {#operation "_" #dtype "_" #tier, run_##operation##_##dtype##_##tier},
-#define GATUN_FEATURE_KERNEL(operation, dtype, FEATURE, extension) GATUN_KERNEL(operation, dtype, AVX512, extension)
+#define GATUN_FEATURE_KERNEL(operation, dtype, TIER, FEATURE, extension) GATUN_KERNEL(operation, dtype, TIER, extension)
 #include "../src/kernels.inc"
     {NULL, NULL}};

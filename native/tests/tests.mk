@@ -3,7 +3,7 @@
 #
 # TEST_RUNNER  a command that runs the programs: "valgrind --error-exitcode=1", "qemu-aarch64 -L /usr/aarch64-linux-gnu"
 # TESTS        substrings of the names of the tests to run: make test TESTS='numbers bits.groups'
-# Environment: GATUN_TEST_SEED, GATUN_TEST_CASE, GATUN_TEST_LIGHT, GATUN_ISA (see tests/harness.h)
+# Environment: GATUN_TEST_SEED, GATUN_TEST_CASE, GATUN_TEST_LIGHT, GATUN_TEST_FEATURES, GATUN_ISA (see tests/harness.h)
 TEST_RUNNER ?=
 TESTS ?=
 # Counting allocations needs the system's own malloc, which sanitizers and valgrind replace.
@@ -22,7 +22,7 @@ TEST_SUPPORT := harness guarded reference problem placement pairwise rows packed
 TEST_PROGRAM := main $(filter-out test_memory,$(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
 test_objects = $(patsubst %,$(TEST_OUT)/%.o,$(1))
 
-.PHONY: test test-build test-memory test-full fuzz-build fuzz-replay fuzz-random fuzz-corpus
+.PHONY: test test-build test-avxvnni test-memory test-full fuzz-build fuzz-replay fuzz-random fuzz-corpus
 
 TEST_PROGRAMS := $(addprefix $(TEST_OUT)/,gatun-tests gatun-memory-tests libmalloc_counter.so gatun-fuzz)
 
@@ -46,6 +46,25 @@ fuzz-build: $(TEST_OUT)/gatun-fuzz
 
 fuzz-replay: fuzz-build ## runs the fuzz target on its corpus
 	$(TEST_RUNNER) $(TEST_OUT)/gatun-fuzz fuzz/corpus
+
+# Kernels of AVX_VNNI on a CPU that has AVX512_VNNI: a library whose kernels have the same instruction in the encoding of AVX-512
+# (GATUN_EVEX_VNNI), and ask for that one.
+EVEX := $(BUILD)/evex
+EVEX_OBJ := $(EVEX)/cpu.o $(EVEX)/kernels/linear/linear_i8_avxvnni.o
+
+test-avxvnni: $(EVEX)/libgatun.so.$(ABI) test-build ## kernels of AVX_VNNI on a CPU with AVX512_VNNI instead
+	GATUN_TEST_FEATURES=4 LD_LIBRARY_PATH=$(abspath $(EVEX)) $(TEST_OUT)/gatun-tests kernels. packed_linear. packed_weights.
+
+$(EVEX_OBJ): $(EVEX)/%.o: src/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE) $(CPPFLAGS) $(CFLAGS) -DGATUN_EVEX_VNNI $(if $(filter kernels/%,$*),-O3 $(ISA_avxvnni)) -c $< -o $@
+
+$(EVEX)/libgatun.so.$(ABI): $(EVEX_OBJ) $(OBJ) gatun.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $(LDFLAGS_SO) $(filter-out $(EVEX_OBJ:$(EVEX)/%=$(BUILD)/obj/%),$(filter %.o,$^)) $(LDLIBS) -o $@
+
+-include $(EVEX_OBJ:.o=.d)
 
 FUZZ_COUNT ?= 20000
 FUZZ_SEED ?= 1

@@ -12,14 +12,28 @@
  *   I8_BYTES                   bytes of an element of x as the kernel reads it
  *   i8_w, i8_x                 weights of VW columns for 4 inputs; 4 inputs of a row for all lanes
  *   i8_weights(p), i8_inputs(p)
- *   i8_place(to, q)            4 vectors of integers, those above 255 as 255, in the order that i8_inputs reads
+ *   i8_place(to, q)            4 vectors of integers, those above 255 (+ I8_LEAST) as that, in the order that i8_inputs reads
  *   i8_at(i)                   where of these element i is
  *   i8_dot(sum, w, x)          the sum and the 4 products of every lane
+ *
+ * and may have
+ *
+ *   I8_LEAST                   0, or -128 where products are of signed bytes: bytes of x and its zero point are less by 128, which
+ *                              their difference is not
+ *   I8_VECTORS_OF(rows)        in place of I8_VECTORS, more of them for a tile of few rows: its chains are too few for the latency of
+ *                              a product, and memory is read in order where a tile takes the whole panel
  */
 #include <math.h>
 #include <string.h>
 
 #include "linear_rows.h"
+
+#ifndef I8_LEAST
+#define I8_LEAST 0
+#endif
+#ifndef I8_VECTORS_OF
+#define I8_VECTORS_OF(rows) I8_VECTORS
+#endif
 
 _Static_assert(TILE_ROWS == KERNEL(tile_rows_i8) && I8_BYTES == KERNEL(element_bytes_i8), "kernels.inc says otherwise");
 
@@ -38,10 +52,12 @@ enum {
     I8_CLASSES = 16,
     I8_CLASS_VECTORS = I8_CLASSES / VW,
     /* Beyond it the sum of products with outliers might not fit into 32 bits. */
-    I8_OUTLIERS_MOST_DEPTH = 65000
+    I8_OUTLIERS_MOST_DEPTH = 65000,
+    /* Of an outlier, q is at most 2^7 * 255, and at least -(2^7 - 1) * 255, since the zero point is on that side: as 256 * high + low. */
+    I8_MOST_HIGH = 127
 };
 
-_Static_assert(I8_OUTLIERS_MOST_DEPTH * 255LL * 127 + GATUN__MOST_OUTLIERS * (129LL * 256) * 127 <= INT32_MAX,
+_Static_assert(I8_OUTLIERS_MOST_DEPTH * 255LL * 127 + GATUN__MOST_OUTLIERS * (I8_MOST_HIGH * 256LL) * 127 <= INT32_MAX,
     "sums with outliers are of 32 bits");
 
 INLINE float float_of(uint32_t bits) {
@@ -135,12 +151,13 @@ static int i8_find_outliers(
     return count;
 }
 
-/* Puts the low byte of an outlier in its place, and what is left where i8_add_outliers finds it. */
+/* Puts the low byte of an outlier in its place, and what is left where i8_add_outliers finds it: at most I8_MOST_HIGH, so that it
+ * is the same as a signed byte. */
 static void i8_place_outlier(gatun__outliers *outliers, int32_t at, int32_t q, char *to) {
     char *place = to + i8_at(at) * I8_BYTES;
     memset(place, 0, I8_BYTES);
-    *place = (char)(q & 255);
-    const int32_t high = (q - (q & 255)) / 256;
+    const int32_t low = ((q - I8_LEAST) & 255) + I8_LEAST, high = (q - low) / 256;
+    *place = (char)low;
     if (high == 0)
         return;
     gatun__outlier *o =
@@ -150,7 +167,7 @@ static void i8_place_outlier(gatun__outliers *outliers, int32_t at, int32_t q, c
 }
 
 /*
- * x = (q - zero) * scale, q = rint(x / scale) + zero in 0 .. 255 but for outliers, so that 0 is exact. Every step is rounded as
+ * x = (q - zero) * scale, q = rint(x / scale) + zero in 0 .. 255 (+ I8_LEAST) but for outliers, so that 0 is exact. Every step is rounded as
  * written down, on every tier: no fused operation, and rounding to nearest by adding 1.5 * 2^23. A row that is not finite has a
  * scale of NaN.
  */
@@ -185,7 +202,7 @@ static void i8_convert(
     }
     *scale = (float)(range / 255);
     const float inverse = (float)(255 / range), magic = 0x1.8p23f;
-    *zero = (int32_t)((below * inverse + magic) - magic);
+    *zero = (int32_t)((below * inverse + magic) - magic) + I8_LEAST;
     const vec factor = v_set1(inverse), shift = v_set1(magic);
     /* The low bits of x / scale + magic are an integer; that of the magic number goes, the zero point comes. */
     const int32_t shifted_zero = *zero - 0x4b400000;
@@ -280,8 +297,8 @@ static void i8_rows(int64_t rows, const char *x, int64_t x_row, const int8_t *w,
     const char *ahead, int64_t ahead_bytes) {
     switch (rows) {
 #define TILE(n)                                                                                                        \
-    for (int c = 0; c < GATUN__PANEL_COLUMNS; c += I8_VECTORS * VW)                                                    \
-        i8_tile(n, I8_VECTORS, x, x_row, w + c * 4, fours, sums + c, ahead, c == 0 ? ahead_bytes : 0);
+    for (int c = 0; c < GATUN__PANEL_COLUMNS; c += I8_VECTORS_OF(n) * VW)                                              \
+        i8_tile(n, I8_VECTORS_OF(n), x, x_row, w + c * 4, fours, sums + c, ahead, c == 0 ? ahead_bytes : 0);
         GATUN__TILE_CASES(TILE)
 #undef TILE
     }

@@ -2845,6 +2845,33 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_FEATURE_BF16() {
         return GATUN_FEATURE_BF16;
     }
+    private static final int GATUN_FEATURE_AVX_VNNI = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_AVX_VNNI 4
+     * }
+     */
+    public static int GATUN_FEATURE_AVX_VNNI() {
+        return GATUN_FEATURE_AVX_VNNI;
+    }
+    private static final int GATUN_FEATURE_DOTPROD = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_DOTPROD 8
+     * }
+     */
+    public static int GATUN_FEATURE_DOTPROD() {
+        return GATUN_FEATURE_DOTPROD;
+    }
+    private static final int GATUN_FEATURE_I8MM = (int)16L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_I8MM 16
+     * }
+     */
+    public static int GATUN_FEATURE_I8MM() {
+        return GATUN_FEATURE_I8MM;
+    }
     private static final int GATUN_CONFIG_TIER_ALONE = (int)1L;
     /**
      * {@snippet lang=c :

@@ -76,7 +76,10 @@ final class InfoCommand implements Callable<Integer> {
     weights.put(
         "int8",
         "products of integers by "
-            + (info.features().contains("avx512_vnni") ? "avx512_vnni" : info.tier().toString()));
+            + info.features().stream()
+                .filter(feature -> !feature.equals("avx512_bf16"))
+                .findFirst()
+                .orElse(info.tier().toString()));
     return weights;
   }
 

@@ -333,6 +333,15 @@ public final class Native {
     if ((bits & gatun_h.GATUN_FEATURE_BF16()) != 0) {
       features.add("avx512_bf16");
     }
+    if ((bits & gatun_h.GATUN_FEATURE_AVX_VNNI()) != 0) {
+      features.add("avx_vnni");
+    }
+    if ((bits & gatun_h.GATUN_FEATURE_DOTPROD()) != 0) {
+      features.add("asimddp");
+    }
+    if ((bits & gatun_h.GATUN_FEATURE_I8MM()) != 0) {
+      features.add("i8mm");
+    }
     return Collections.unmodifiableSet(features);
   }
 

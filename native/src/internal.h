@@ -256,7 +256,7 @@ int64_t gatun__cycles_ns(double cycles);
 typedef struct gatun__linear_plan {
     gatun__linear_kernel *kernel;
     int32_t threads;
-    int64_t tile_rows, block_rows, row_blocks;
+    int64_t block_rows, row_blocks;
     int64_t panels, group_panels, groups;
     int64_t scratch_bytes; /* of one thread */
     double fmas, weight_bytes;

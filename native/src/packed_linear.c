@@ -42,7 +42,6 @@ static int64_t least(int64_t a, int64_t b) {
 static gatun__linear_plan plan_of(const gatun_context *context, const gatun_packed_linear_desc *d) {
     gatun__linear_traits kernel;
     gatun__linear_plan p = {.kernel = kernel_of(context->kernels, d->format, &kernel)};
-    p.tile_rows = kernel.tile_rows;
     p.threads = d->max_threads > 0 && d->max_threads < context->threads ? d->max_threads : context->threads;
     p.row_blocks = gatun__divide_up(d->rows, GATUN__MOST_BLOCK_ROWS);
     /* Equal blocks, of whole tiles. */

@@ -302,15 +302,12 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Blocks of rows for so many threads; whole tiles where that costs no further round. */
-static void cut_rows(call *c, int32_t threads, int64_t tile_rows) {
+/* Equal blocks of rows for so many threads. */
+static void cut_rows(call *c, int32_t threads) {
     int64_t blocks = gatun__divide_up(c->rows, GATUN__MOST_BLOCK_ROWS);
     if (blocks < (int64_t)BLOCKS_PER_THREAD * threads)
         blocks = gatun__divide_up(blocks, threads) * threads;
     c->block_rows = gatun__divide_up(c->rows, blocks);
-    const int64_t whole = gatun__divide_up(c->block_rows, tile_rows) * tile_rows;
-    if (whole <= GATUN__MOST_BLOCK_ROWS && c->rows >= whole * (blocks - 1) + 1)
-        c->block_rows = whole;
     c->blocks = gatun__divide_up(c->rows, c->block_rows);
 }
 
@@ -403,14 +400,6 @@ static int64_t work_ns(const call *c) {
     return ns;
 }
 
-static int64_t tile_rows_of(const call *c) {
-    int64_t most = 1;
-    for (int32_t n = 0; n < c->count; n++)
-        if (c->steps[n].kind == GATUN_ROW_STEP_LINEAR && c->steps[n].product.plan.tile_rows > most)
-            most = c->steps[n].product.plan.tile_rows;
-    return most;
-}
-
 static int32_t run(gatun_context *context, const gatun_row_steps_desc *d, const gatun_row_step *steps, void *workspace,
     int64_t workspace_size, void *const *operands) {
     TRY(gatun__context_usable(context));
@@ -431,7 +420,7 @@ static int32_t run(gatun_context *context, const gatun_row_steps_desc *d, const 
     if (!clear_of_workspace(&c, workspace, threads * c.scratch_bytes))
         return GATUN_E_OVERLAP;
     if (c.count > 1 && independent(&c)) {
-        cut_rows(&c, threads, tile_rows_of(&c));
+        cut_rows(&c, threads);
         if (blocks_are_quicker(&c, context, threads)) {
             /* With more blocks than threads the rows of the last thread are there, however short the last block is. */
             c.reuse = c.blocks > threads;

@@ -99,8 +99,8 @@ void KERNEL(linear_bf16)(const gatun__linear_task *t) {
         for (int64_t k = 0; k < all_pairs; k += chain) {
             const int64_t pairs = all_pairs - k < chain ? all_pairs - k : chain;
             const char *ahead = w + (k + pairs) * pair_bytes;
-            for (int64_t r = 0; r < rows; r += TILE_ROWS) {
-                const int64_t n = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
+            for (int64_t r = 0, n; r < rows; r += n) {
+                n = next_tile(rows - r, TILE_ROWS);
                 float *to = sums + r * GATUN__PANEL_COLUMNS;
                 bf16_rows(n, x + r * x_row + k * 4, x_row, w + k * pair_bytes, pairs, to, k == 0, ahead, ahead_bytes);
                 ahead += (pairs + STEP - 1) / STEP * ahead_bytes;

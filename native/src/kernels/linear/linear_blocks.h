@@ -129,8 +129,8 @@ INLINE void linear_blocks(const int four_bits, const gatun__linear_task *t) {
         }
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
         const char *w = t->panels + panel * t->panel_bytes;
-        for (int64_t r = 0; r < rows; r += BLOCKS_ROWS) {
-            const int64_t n = rows - r < BLOCKS_ROWS ? rows - r : BLOCKS_ROWS;
+        for (int64_t r = 0, n; r < rows; r += n) {
+            n = next_tile(rows - r, BLOCKS_ROWS);
             for (int c = 0; c < GATUN__PANEL_COLUMNS; c += BLOCKS_VECTORS * VW) {
                 if (n == 1)
                     blocks_tile(four_bits, 1, BLOCKS_VECTORS, x + r * x_row, x_row, w, c, blocks, sums + c);

@@ -111,8 +111,9 @@ INLINE void linear_float(const int format, const gatun__linear_task *t) {
         for (int64_t k = 0; k < t->depth; k += GATUN__CHAIN_DEPTH) {
             const int64_t depth = t->depth - k < GATUN__CHAIN_DEPTH ? t->depth - k : GATUN__CHAIN_DEPTH;
             const char *ahead = w + (k + depth) * float_bytes(format);
-            for (int64_t r = 0; r < rows; r += TILE_ROWS) {
-                const int64_t n = rows - r < TILE_ROWS ? rows - r : TILE_ROWS, row = t->row_begin + r;
+            for (int64_t r = 0, n; r < rows; r += n) {
+                n = next_tile(rows - r, TILE_ROWS);
+                const int64_t row = t->row_begin + r;
                 float *to = sums + r * GATUN__PANEL_COLUMNS;
                 float_rows(format, n, t->x + row * t->x_row + k, t->x_row, w + k * float_bytes(format), depth, to,
                     k == 0, ahead, ahead_bytes);

@@ -318,8 +318,8 @@ void KERNEL(linear_i8)(const gatun__linear_task *t) {
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
         const char *head = t->panels + panel * t->panel_bytes, *ahead = head + t->panel_bytes;
         const int8_t *w = (const int8_t *)head + GATUN__I8_PANEL_HEAD;
-        for (int64_t r = 0; r < rows; r += TILE_ROWS) {
-            const int64_t n = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
+        for (int64_t r = 0, n; r < rows; r += n) {
+            n = next_tile(rows - r, TILE_ROWS);
             i8_rows(n, x + r * x_row, x_row, w, fours, sums, ahead, ahead_bytes);
             ahead += (fours + I8_STEP - 1) / I8_STEP * ahead_bytes;
             for (int64_t i = 0; i < n; i++) {

@@ -114,6 +114,12 @@ static inline void finish_rows(
     finish_rows_from(NULL, t, sums, row, rows, column);
 }
 
+/* Rows of the next tile of so many rows that are left: tiles are equal, since one of a single row reads as many weights as any. */
+INLINE int64_t next_tile(int64_t rows, int64_t most) {
+    const int64_t tiles = (rows + most - 1) / most;
+    return (rows + tiles - 1) / tiles;
+}
+
 /* A case for each number of rows of a tile, which is a constant in it. */
 #define GATUN__TILE_CASE(n, tile)                                                                                      \
     case n:                                                                                                            \

@@ -1,9 +1,7 @@
 package dev.gatun.bench.report;
 
-import static dev.gatun.bench.report.PlotStyle.INK;
 import static dev.gatun.bench.report.PlotStyle.doublingAxis;
 import static dev.gatun.bench.report.PlotStyle.logAxis;
-import static dev.gatun.bench.report.PlotStyle.note;
 import static dev.gatun.bench.report.PlotStyle.style;
 import static dev.gatun.bench.report.PlotStyle.symbols;
 import static dev.gatun.bench.report.PlotStyle.timesAndRatios;
@@ -16,7 +14,6 @@ import org.jfree.chart.axis.NumberAxis;
 import org.jfree.chart.axis.NumberTickUnit;
 import org.jfree.chart.plot.XYPlot;
 import org.jfree.chart.renderer.xy.XYLineAndShapeRenderer;
-import org.jfree.chart.ui.TextAnchor;
 import org.jfree.data.xy.XYSeries;
 import org.jfree.data.xy.XYSeriesCollection;
 
@@ -114,10 +111,8 @@ final class RotationPlots {
     }
     LogAxis x = logAxis("milliseconds for a text of " + TOKENS + " tokens", "0.##");
     x.setBase(2);
-    x.setTickUnit(new NumberTickUnit(0.5));
-    x.setRange(data.getDomainLowerBound(false) / 1.1, data.getDomainUpperBound(false) * 1.35);
-    LogAxis y =
-        logAxis("1 − cosine to ONNX Runtime, fp32 (1e-8 or less at the foot)", "0.########");
+    x.setRange(data.getDomainLowerBound(false) / 1.1, data.getDomainUpperBound(false) * 1.1);
+    LogAxis y = logAxis("1 − cosine to ONNX Runtime, fp32 (1e-8 or less at the foot)", "0E0");
     y.setRange(LEAST_DISTANCE / 2, Math.max(0.1, data.getRangeUpperBound(false) * 2));
     XYPlot plot =
         new XYPlot(
@@ -133,15 +128,6 @@ final class RotationPlots {
                 },
                 data));
     style(plot);
-    for (int i = 0; i < data.getSeriesCount(); i++) {
-      note(
-          plot,
-          "  " + data.getSeriesKey(i),
-          data.getXValue(i, 0),
-          data.getYValue(i, 0),
-          TextAnchor.CENTER_LEFT,
-          INK);
-    }
     files.save(
         EMBEDDING_ACCURACY,
         "all-MiniLM-L6-v2, one thread: accuracy against speed (filled: median, hollow: worst text)",

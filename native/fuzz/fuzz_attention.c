@@ -24,7 +24,13 @@
 #include "../tests/reference.h"
 #include "fuzz_case.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* The bits of fuzz_build()'s first two bytes. */
+const fuzz_kind fuzz_kinds[] = {{"plain", {0, 0}}, {"many-rows", {1, 0}}, {"many-keys", {2, 0}}, {"wide", {4, 0}},
+    {"scaled", {8, 0}}, {"aliased", {16, 0}}, {"fused", {16 | 32, 0}}, {"hostile", {64, 0}}, {"biased", {128, 0}},
+    {"biased-hostile", {128 | 64 | 8, 0}}, {"bf16", {0, 2 | 2 << 2}}, {"f16", {4, 3 | 3 << 2}},
+    {"f16-to-float", {1, 3 | 3 << 2 | 16}}, {"float-q-bf16-kv", {2, 2 << 2}}, {"halves-aliased", {16, 2 | 3 << 2}},
+    {"halves-fused", {16 | 32, 3 | 3 << 2}}, {"halves-hostile", {64, 3 | 2 << 2}}, {"bf16-products", {1 | 2, 32}},
+    {"bf16-products-of-bf16", {2, 32 | 2 | 2 << 2}}, {"bf16-products-wide", {4 | 8, 32}}, {NULL, {0, 0}}};
 
 /* ---- what reference.c needs of a harness: here a failure is the end ---- */
 

@@ -7,19 +7,6 @@
 #include "../tests/half_float.h"
 #include "../tests/harness.h"
 
-static uint64_t take(stream *s, int bytes) {
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; i++) {
-        uint64_t byte = s->at < s->size ? s->data[s->at++] : 0;
-        value |= byte << (8 * i);
-    }
-    return value;
-}
-
-static int64_t below(stream *s, int64_t bound) {
-    return (int64_t)(take(s, bound > 256 ? 2 : 1) % (uint64_t)bound);
-}
-
 tensor tensor_of(const gatun_attention_desc *d, int which) {
     switch (which) {
     case Q:
@@ -159,11 +146,8 @@ void fuzz_build(fuzz_case *c, stream *s) {
         d->relative_span = c->biases & 2 ? below(s, 100) : 0;
     }
     if (mode & 64) { /* hostile words */
-        static const int64_t numbers[] = {0, -1, 1, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, INT64_C(1) << 31,
-            INT64_C(1) << 58, INT64_C(1) << 40, 512, 513, 3, INT64_MAX / 4};
         for (int64_t n = 1 + below(s, 3); n > 0; n--) {
-            int64_t kind = below(s, 16);
-            int64_t value = kind < 14 ? numbers[kind] : (int64_t)take(s, kind == 14 ? 8 : 1);
+            int64_t value = hostile(s);
             if (below(s, 4) == 0) {
                 int32_t word = (int32_t)value;
                 memcpy((uint8_t *)d + 4 * below(s, (int64_t)sizeof *d / 4), &word, sizeof word);

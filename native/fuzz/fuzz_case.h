@@ -7,12 +7,7 @@
 #include <stdint.h>
 
 #include "gatun.h"
-
-/* The input as a stream of numbers; 0 after its end. */
-typedef struct stream {
-    const uint8_t *data;
-    size_t size, at;
-} stream;
+#include "target.h"
 
 enum { TENSORS = 5, Q = 0, K, V, OUT, LSE };
 enum { MAX_ELEMENTS = 1 << 18, MAX_WORK = 1 << 23 };

@@ -19,11 +19,18 @@
 #include <string.h>
 
 #include "../tests/guarded.h"
+#include "../tests/half_float.h"
 #include "../tests/harness.h"
 #include "../tests/reference.h"
 #include "fuzz_case.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* The bits of fuzz_build()'s first two bytes. */
+const fuzz_kind fuzz_kinds[] = {{"plain", {0, 0}}, {"many-rows", {1, 0}}, {"many-keys", {2, 0}}, {"wide", {4, 0}},
+    {"scaled", {8, 0}}, {"aliased", {16, 0}}, {"fused", {16 | 32, 0}}, {"hostile", {64, 0}}, {"biased", {128, 0}},
+    {"biased-hostile", {128 | 64 | 8, 0}}, {"bf16", {0, 2 | 2 << 2}}, {"f16", {4, 3 | 3 << 2}},
+    {"f16-to-float", {1, 3 | 3 << 2 | 16}}, {"float-q-bf16-kv", {2, 2 << 2}}, {"halves-aliased", {16, 2 | 3 << 2}},
+    {"halves-fused", {16 | 32, 3 | 3 << 2}}, {"halves-hostile", {64, 3 | 2 << 2}}, {"bf16-products", {1 | 2, 32}},
+    {"bf16-products-of-bf16", {2, 32 | 2 | 2 << 2}}, {"bf16-products-wide", {4 | 8, 32}}, {NULL, {0, 0}}};
 
 /* ---- what reference.c needs of a harness: here a failure is the end ---- */
 
@@ -61,13 +68,16 @@ static gatun_context *context_of(int32_t tier) {
 
 typedef struct memory {
     guarded block[TENSORS];
-    float *before[TENSORS];
-    float *data[TENSORS];
+    uint8_t *before[TENSORS]; /* of the blocks */
+    uint8_t *data[TENSORS];
     guarded slopes, table; /* map is NULL where there are none */
 } memory;
 
 static int32_t forward(gatun_context *context, const fuzz_case *c, int32_t max_threads, const memory *m) {
-    float *const *data = m->data;
+    float *data[TENSORS];
+    for (int which = 0; which < TENSORS; which++) {
+        data[which] = (float *)(void *)m->data[which]; /* whatever its type is */
+    }
     gatun_attention_desc desc = c->desc;
     if (max_threads > 0) {
         desc.max_threads = max_threads;
@@ -127,21 +137,25 @@ static void run_refused(const fuzz_case *c, int32_t status) {
     }
 }
 
-static float *gather(const fuzz_case *c, int which, const float *data) {
+static float *gather(const fuzz_case *c, int which, const uint8_t *data) {
     tensor t = tensor_of(&c->desc, which);
+    const int32_t dtype = dtype_of(&c->desc, which);
     float *dense = test_allocate(rows_of(&t) * t.size[3] * (int64_t)sizeof(float));
     for (int64_t row = 0; row < rows_of(&t); row++) {
-        memcpy(dense + row * t.size[3], data + offset_of(&t, row), sizeof(float) * (size_t)t.size[3]);
+        for (int64_t d = 0; d < t.size[3]; d++) {
+            dense[row * t.size[3] + d] = load_float(dtype, data + (offset_of(&t, row) + d) * bytes_of(dtype));
+        }
     }
     return dense;
 }
 
 /* Gives the outputs' elements what they held before, so that all memory can be compared. */
-static void restore(const fuzz_case *c, int which, float *data, const float *before) {
+static void restore(const fuzz_case *c, int which, uint8_t *data, const uint8_t *before) {
     tensor t = tensor_of(&c->desc, which);
+    const int64_t bytes = bytes_of(dtype_of(&c->desc, which));
     for (int64_t row = 0; row < rows_of(&t); row++) {
-        int64_t at = offset_of(&t, row);
-        memcpy(data + at, before + at, sizeof(float) * (size_t)t.size[3]);
+        int64_t at = offset_of(&t, row) * bytes;
+        memcpy(data + at, before + at, (size_t)(t.size[3] * bytes));
     }
 }
 
@@ -163,6 +177,66 @@ static bool good_lengths(const fuzz_case *c) {
         }
     }
     return true;
+}
+
+static bool all_floats(const gatun_attention_desc *d) {
+    return d->dtype == GATUN_DTYPE_F32 && d->kv_dtype == GATUN_DTYPE_F32;
+}
+
+static void plain(int64_t *stride, int64_t seq, int64_t heads, int64_t dim) {
+    stride[2] = dim;
+    stride[1] = heads * dim;
+    stride[0] = seq * heads * dim;
+}
+
+/*
+ * 16-bit floats: results have the bits that dense float32 tensors with the same numbers have, rounded to the type of
+ * out; and those are compared with the reference.
+ */
+static void check_halves(
+    gatun_context *context, const fuzz_case *c, const memory *m, problem *p, expected *want, const outcome *got) {
+    fuzz_case twin = *c;
+    gatun_attention_desc *d = &twin.desc;
+    d->dtype = d->kv_dtype = GATUN_DTYPE_F32;
+    d->out_dtype = 0;
+    plain(d->q_stride, d->seq_q, d->heads, d->head_dim);
+    plain(d->k_stride, d->seq_k, d->kv_heads, d->head_dim);
+    plain(d->v_stride, d->seq_k, d->kv_heads, d->head_dim_v);
+    plain(d->out_stride, d->seq_q, d->heads, d->head_dim_v);
+    plain(d->lse_stride, d->seq_q, d->heads, 1);
+    const int64_t rows = p->batch * p->seq_q * p->heads;
+    outcome result = {test_allocate(rows * p->head_dim_v * (int64_t)sizeof(float)),
+        c->lse ? test_allocate(rows * (int64_t)sizeof(float)) : NULL};
+    memory floats = *m;
+    floats.data[Q] = (uint8_t *)p->q;
+    floats.data[K] = (uint8_t *)p->k;
+    floats.data[V] = (uint8_t *)p->v;
+    floats.data[OUT] = (uint8_t *)result.out;
+    floats.data[LSE] = (uint8_t *)result.lse;
+    const int32_t status = forward(context, &twin, 1, &floats);
+    if (status != GATUN_OK) {
+        test_fail(__FILE__, __LINE__, "the same numbers in float32 are refused: %s", gatun_status_string(status));
+    }
+    compare_outcome(p, want, &result, "float32 twin of 16-bit tensors");
+    const int32_t type = dtype_of(&c->desc, OUT);
+    for (int64_t i = 0; i < rows * p->head_dim_v; i++) {
+        float rounded = 0;
+        uint8_t bytes[sizeof rounded];
+        store_float(type, bytes, result.out[i]);
+        rounded = load_float(type, bytes);
+        if (!same_number(rounded, got->out[i])) {
+            test_fail(__FILE__, __LINE__, "out[%lld]: expected %.9g as of float32 tensors, got %.9g", (long long)i,
+                (double)rounded, (double)got->out[i]);
+        }
+    }
+    for (int64_t i = 0; c->lse && i < rows; i++) {
+        if (!same_number(result.lse[i], got->lse[i])) {
+            test_fail(__FILE__, __LINE__, "lse[%lld]: expected %.9g as of float32 tensors, got %.9g", (long long)i,
+                (double)result.lse[i], (double)got->lse[i]);
+        }
+    }
+    free(result.out);
+    free(result.lse);
 }
 
 static void run_tier(const fuzz_case *c, const memory *m, int32_t tier, problem *p, expected *want, bool may_overlap) {
@@ -191,11 +265,16 @@ static void run_tier(const fuzz_case *c, const memory *m, int32_t tier, problem 
         }
         outcome got = {gather(c, OUT, m->data[OUT]), c->lse ? gather(c, LSE, m->data[LSE]) : NULL};
         for (int which = OUT; which < TENSORS - !c->lse; which++) {
-            restore(c, which, m->data[which], c->aliased ? m->before[0] + c->offset[which] : m->before[which]);
+            restore(c, which, m->data[which],
+                c->aliased ? m->before[0] + c->offset[which] * (int64_t)sizeof(float) : m->before[which]);
         }
         check_memory(m, "a call");
         if (n == 0) {
-            compare_outcome(p, want, &got, gatun_tier_name(tier));
+            if (all_floats(&c->desc)) {
+                compare_outcome(p, want, &got, gatun_tier_name(tier));
+            } else {
+                check_halves(context, c, m, p, want, &got);
+            }
             first = got;
             continue;
         }
@@ -227,8 +306,11 @@ static void run_accepted(fuzz_case *c) {
         if (extent[which] < 0 || d->batch > 8) {
             return;
         }
-        total = c->offset[which] + extent[which] > total ? c->offset[which] + extent[which] : total;
+        const int64_t bytes = extent[which] * bytes_of(dtype_of(d, which)),
+                      end = c->offset[which] * (int64_t)sizeof(float) + bytes;
+        total = end > total ? end : total;
     }
+    total = (total + 3) / 4 * 4; /* so that floats are aligned, wherever the block ends */
     double work = (double)d->batch * (double)d->heads * (double)d->seq_q * (double)d->seq_k *
                   (double)(d->head_dim + d->head_dim_v);
     bool biased = (d->flags & GATUN_ATTENTION_BIASED) != 0;
@@ -245,10 +327,10 @@ static void run_accepted(fuzz_case *c) {
     }
     for (int which = 0; which < TENSORS; which++) {
         if (!c->aliased || which == 0) {
-            guarded_create(&m.block[which], "a tensor", (c->aliased ? total : extent[which]) * (int64_t)sizeof(float),
-                0, GUARD_AFTER);
+            guarded_create(&m.block[which], "a tensor",
+                c->aliased ? total : extent[which] * bytes_of(dtype_of(d, which)), 0, GUARD_AFTER);
         }
-        m.data[which] = c->aliased ? (float *)m.block[0].data + c->offset[which] : (float *)m.block[which].data;
+        m.data[which] = c->aliased ? m.block[0].data + c->offset[which] * (int64_t)sizeof(float) : m.block[which].data;
     }
     fuzz_values(c, m.data, extent);
     if (!c->lse) {
@@ -287,9 +369,10 @@ static void run_accepted(fuzz_case *c) {
         only_lse.offset[Q] = only_lse.offset[K] = only_lse.offset[V] = only_lse.offset[OUT] = 0;
         only_lse.desc.head_dim = 0;
         only_lse.desc.head_dim_v = 0;
-        shared = shares_elements(&only_lse, extent[LSE] > 0 ? extent[LSE] : 1);
+        shared = shares_elements(&only_lse, (extent[LSE] > 0 ? extent[LSE] : 1) * (int64_t)sizeof(float));
     }
     expected want = {NULL, NULL};
+    reference_of_bf16 = (d->flags & GATUN_ATTENTION_BF16) != 0;
     bool may_overlap = shared || (c->aliased && !equal_strides(d)) || (c->lse && !nested(d, LSE));
     for (int32_t tier = 0; tier < 8; tier++) {
         run_tier(c, &m, tier, &p, &want, may_overlap);

@@ -4,20 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../tests/half_float.h"
 #include "../tests/harness.h"
-
-static uint64_t take(stream *s, int bytes) {
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; i++) {
-        uint64_t byte = s->at < s->size ? s->data[s->at++] : 0;
-        value |= byte << (8 * i);
-    }
-    return value;
-}
-
-static int64_t below(stream *s, int64_t bound) {
-    return (int64_t)(take(s, bound > 256 ? 2 : 1) % (uint64_t)bound);
-}
 
 tensor tensor_of(const gatun_attention_desc *d, int which) {
     switch (which) {
@@ -31,6 +19,20 @@ tensor tensor_of(const gatun_attention_desc *d, int which) {
         return (tensor){{d->batch, d->seq_q, d->heads, d->head_dim_v}, d->out_stride};
     default:
         return (tensor){{d->batch, d->seq_q, d->heads, 1}, d->lse_stride};
+    }
+}
+
+int32_t dtype_of(const gatun_attention_desc *d, int which) {
+    switch (which) {
+    case Q:
+        return d->dtype;
+    case K:
+    case V:
+        return d->kv_dtype;
+    case OUT:
+        return d->out_dtype != 0 ? d->out_dtype : d->dtype;
+    default:
+        return GATUN_DTYPE_F32;
     }
 }
 
@@ -90,10 +92,12 @@ static void plain_strides(fuzz_case *c, stream *s) {
 void fuzz_build(fuzz_case *c, stream *s) {
     memset(c, 0, sizeof *c);
     gatun_attention_desc *d = &c->desc;
-    uint64_t mode = take(s, 1);
+    static const int32_t dtypes[] = {GATUN_DTYPE_F32, GATUN_DTYPE_F32, GATUN_DTYPE_BF16, GATUN_DTYPE_F16};
+    uint64_t mode = take(s, 1), types = take(s, 1);
     d->struct_size = sizeof *d;
-    d->dtype = GATUN_DTYPE_F32;
-    d->kv_dtype = GATUN_DTYPE_F32;
+    d->dtype = dtypes[types & 3];
+    d->kv_dtype = dtypes[types >> 2 & 3];
+    d->out_dtype = types & 16 ? GATUN_DTYPE_F32 : 0;
     d->batch = below(s, 4);
     d->kv_heads = 1 + below(s, 3);
     d->heads = d->kv_heads * (1 + below(s, 4));
@@ -113,9 +117,12 @@ void fuzz_build(fuzz_case *c, stream *s) {
             c->lengths[n][b] = kind == 3 ? (int32_t)(take(s, 2) - 100) : (int32_t)below(s, most + 1);
         }
     }
+    if (types & 32) {
+        d->flags |= GATUN_ATTENTION_BF16;
+    }
     if (mode & 8) {
         uint32_t bits = (uint32_t)take(s, 4);
-        d->flags = GATUN_ATTENTION_SCALE;
+        d->flags |= GATUN_ATTENTION_SCALE;
         memcpy(&d->scale, &bits, sizeof bits);
     }
     if (mode & 16) {
@@ -139,11 +146,8 @@ void fuzz_build(fuzz_case *c, stream *s) {
         d->relative_span = c->biases & 2 ? below(s, 100) : 0;
     }
     if (mode & 64) { /* hostile words */
-        static const int64_t numbers[] = {0, -1, 1, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, INT64_C(1) << 31,
-            INT64_C(1) << 58, INT64_C(1) << 40, 512, 513, 3, INT64_MAX / 4};
         for (int64_t n = 1 + below(s, 3); n > 0; n--) {
-            int64_t kind = below(s, 16);
-            int64_t value = kind < 14 ? numbers[kind] : (int64_t)take(s, kind == 14 ? 8 : 1);
+            int64_t value = hostile(s);
             if (below(s, 4) == 0) {
                 int32_t word = (int32_t)value;
                 memcpy((uint8_t *)d + 4 * below(s, (int64_t)sizeof *d / 4), &word, sizeof word);
@@ -157,13 +161,14 @@ void fuzz_build(fuzz_case *c, stream *s) {
     c->rest = *s;
 }
 
-void fuzz_values(const fuzz_case *c, float *const data[TENSORS], const int64_t extent[TENSORS]) {
+void fuzz_values(const fuzz_case *c, uint8_t *const data[TENSORS], const int64_t extent[TENSORS]) {
     stream s = c->rest;
     uint64_t seed = take(&s, 4);
     for (int which = Q; which <= V; which++) {
         rng random = rng_make(seed, (uint64_t)which);
+        const int32_t dtype = dtype_of(&c->desc, which);
         for (int64_t i = 0; i < extent[which]; i++) {
-            data[which][i] = rng_normal(&random);
+            store_float(dtype, data[which] + i * bytes_of(dtype), rng_normal(&random));
         }
     }
     static const uint32_t specials[] = {
@@ -174,7 +179,10 @@ void fuzz_values(const fuzz_case *c, float *const data[TENSORS], const int64_t e
         uint64_t kind = take(&s, 1);
         uint32_t bits = kind < 200 ? specials[kind % 8] : (uint32_t)take(&s, 4);
         if (extent[which] > 0) {
-            memcpy(&data[which][at % extent[which]], &bits, sizeof bits);
+            const int32_t dtype = dtype_of(&c->desc, which);
+            float x;
+            memcpy(&x, &bits, sizeof x);
+            store_float(dtype, data[which] + at % extent[which] * bytes_of(dtype), x);
         }
     }
 }
@@ -194,9 +202,10 @@ bool shares_elements(const fuzz_case *c, int64_t total) {
     bool shared = false;
     for (int which = 0; which < TENSORS - !c->lse; which++) {
         tensor t = tensor_of(&c->desc, which);
+        const int64_t bytes = bytes_of(dtype_of(&c->desc, which));
         for (int64_t row = 0; row < rows_of(&t); row++) {
-            for (int64_t d = 0; d < t.size[3]; d++) {
-                uint8_t *mark = &marks[c->offset[which] + offset_of(&t, row) + d];
+            for (int64_t d = 0; d < t.size[3] * bytes; d++) {
+                uint8_t *mark = &marks[c->offset[which] * (int64_t)sizeof(float) + offset_of(&t, row) * bytes + d];
                 shared = shared || (which >= OUT && *mark != 0);
                 *mark = which >= OUT ? 2 : *mark == 2 ? 2 : 1;
             }
@@ -230,6 +239,11 @@ bool nested(const gatun_attention_desc *d, int which) {
 
 bool equal_strides(const gatun_attention_desc *d) {
     size_t bytes = sizeof d->q_stride;
+    for (int which = 0; which < TENSORS; which++) {
+        if (dtype_of(d, which) != GATUN_DTYPE_F32) {
+            return false;
+        }
+    }
     return memcmp(d->q_stride, d->k_stride, bytes) == 0 && memcmp(d->q_stride, d->v_stride, bytes) == 0 &&
            memcmp(d->q_stride, d->out_stride, bytes) == 0 && memcmp(d->q_stride, d->lse_stride, bytes) == 0;
 }

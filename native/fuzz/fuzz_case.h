@@ -7,12 +7,7 @@
 #include <stdint.h>
 
 #include "gatun.h"
-
-/* The input as a stream of numbers; 0 after its end. */
-typedef struct stream {
-    const uint8_t *data;
-    size_t size, at;
-} stream;
+#include "target.h"
 
 enum { TENSORS = 5, Q = 0, K, V, OUT, LSE };
 enum { MAX_ELEMENTS = 1 << 18, MAX_WORK = 1 << 23 };
@@ -22,7 +17,7 @@ typedef struct fuzz_case {
     bool lse, aliased;
     bool has_lengths[2]; /* of keys, of queries */
     int32_t lengths[2][8];
-    int64_t offset[TENSORS]; /* within one buffer, if aliased */
+    int64_t offset[TENSORS]; /* within one buffer, if aliased; in floats */
     int biases;              /* 1 slopes, 2 a table, 3 both; where the descriptor says that there are any */
     stream rest;
 } fuzz_case;
@@ -34,13 +29,16 @@ typedef struct tensor {
 
 void fuzz_build(fuzz_case *c, stream *s);
 
-/* Random values, some of them NaN, infinite, huge or tiny, in the memory of q, k and v. */
-void fuzz_values(const fuzz_case *c, float *const data[TENSORS], const int64_t extent[TENSORS]);
+/* Random values, some of them NaN, infinite, huge or tiny, in the memory of q, k and v, each in its type. */
+void fuzz_values(const fuzz_case *c, uint8_t *const data[TENSORS], const int64_t extent[TENSORS]);
 
 /* The same for biases: slopes or a table, -inf among them at times. */
 void fuzz_biases(const fuzz_case *c, float *biases, int64_t count, uint64_t number);
 
 tensor tensor_of(const gatun_attention_desc *d, int which);
+
+/* GATUN_DTYPE_* of a tensor. */
+int32_t dtype_of(const gatun_attention_desc *d, int which);
 
 /* The first element of a row, counted in the order batch, sequence, head. */
 int64_t offset_of(const tensor *t, int64_t row);
@@ -52,13 +50,13 @@ int64_t rows_of(const tensor *t);
  */
 int64_t extent_of(const tensor *t);
 
-/* Whether an element of an output is an element of another tensor too, or twice of its own; by marking them all. */
+/* Whether a byte of an output is one of another tensor too, or twice of its own; by marking all of so many. */
 bool shares_elements(const fuzz_case *c, int64_t total);
 
 /* Every stride reaches past all that the smaller ones reach: what the library knows to be free of sharing. */
 bool nested(const gatun_attention_desc *d, int which);
 
-/* Sharing is then found out exactly. */
+/* In elements and in bytes: sharing is then found out exactly. */
 bool equal_strides(const gatun_attention_desc *d);
 
 #endif

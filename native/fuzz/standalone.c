@@ -1,9 +1,9 @@
 /*
- * Runs the fuzz target without libFuzzer.
+ * Runs a fuzz target without libFuzzer.
  *
- *     gatun-fuzz FILE|DIRECTORY ...        replays these inputs
- *     gatun-fuzz --random COUNT [SEED]     invents inputs; one that fails is in gatun-fuzz.input
- *     gatun-fuzz --make-corpus DIRECTORY   writes the seed corpus
+ *     gatun-fuzz[-packed] FILE|DIRECTORY ...        replays these inputs
+ *     gatun-fuzz[-packed] --random COUNT [SEED]     invents inputs; one that fails is in gatun-fuzz.input
+ *     gatun-fuzz[-packed] --make-corpus DIRECTORY   writes the seed corpus
  */
 #define _DEFAULT_SOURCE
 #include <dirent.h>
@@ -13,8 +13,7 @@
 #include <sys/stat.h>
 
 #include "../tests/random.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "target.h"
 
 enum { MOST = 1 << 16 };
 
@@ -95,21 +94,16 @@ static int run_random(int64_t count, uint64_t seed) {
     return 0;
 }
 
-/* For every way of building a case (the bits of the first byte, see fuzz_build()) a few inputs. */
+/* For every way of building a case a few inputs. */
 static int make_corpus(const char *directory) {
-    static const struct {
-        const char *name;
-        uint8_t mode;
-    } kinds[] = {{"plain", 0}, {"many-rows", 1}, {"many-keys", 2}, {"wide", 4}, {"scaled", 8}, {"aliased", 16},
-        {"fused", 16 | 32}, {"hostile", 64}, {"biased", 128}, {"biased-hostile", 128 | 64 | 8}};
-    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
+    for (size_t kind = 0; fuzz_kinds[kind].name != NULL; kind++) {
         for (uint64_t n = 0; n < 3; n++) {
             uint8_t data[160];
             char path[4096];
             rng random = rng_make(kind, n);
             size_t size = invent(data, sizeof data, &random);
-            data[0] = kinds[kind].mode;
-            snprintf(path, sizeof path, "%s/%s-%d", directory, kinds[kind].name, (int)n);
+            memcpy(data, fuzz_kinds[kind].first, sizeof fuzz_kinds[kind].first);
+            snprintf(path, sizeof path, "%s/%s-%d", directory, fuzz_kinds[kind].name, (int)n);
             if (write_file(path, data, size) != 0) {
                 return 1;
             }

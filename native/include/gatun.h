@@ -404,8 +404,8 @@ GATUN_API int32_t gatun_attention_plan(
  *     is set exactly where one of them is given: the workspace is larger then.
  *   - The position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
  *     last query has the position of the last key; under GATUN_CAUSAL_TOP_LEFT it is i.
- *   - A bias of -inf masks its entry as a score of -inf does; one of +inf or NaN makes the row NaN. Biases of masked
- *     keys reach nobody. A scale of 0 leaves the biases alone.
+ *   - A bias of -inf masks its entry as a score of -inf does (whether it masks a score of NaN or +inf is not promised);
+ *     one of +inf or NaN makes the row NaN. Biases of masked keys reach nobody. A scale of 0 leaves the biases alone.
  *   - The error bound holds with S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j|, over the keys of the row that
  *     no bias masks. Bits of a row depend on its biases and its position as well.
  */

@@ -106,7 +106,10 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
         double magnitude;
         score[j] = scale * dot(q, k + j * k_stride, p->head_dim, &magnitude);
         double bias = biased ? bias_of(p, b, h, i, j) : 0;
-        score[j] += bias;
+        if (bias == -HUGE_VAL && !(score[j] < HUGE_VAL)) {
+            row->product = HUGE_VAL; /* whether it masks NaN and +inf is not promised, see row_overflows() */
+        }
+        score[j] = bias == -HUGE_VAL ? bias : score[j] + bias;
         if (isnan(score[j]) || score[j] == HUGE_VAL) {
             row_is_nan(out, p->head_dim_v, row);
             return;
@@ -137,7 +140,8 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
         double largest = 0;
         sum += prob;
         for (int64_t d = 0; d < p->head_dim_v; d++) {
-            out[d] += prob * (double)value[d];
+            /* Inf times a probability of 0 may be Inf: it was more than 0 beside the keys before it */
+            out[d] += prob == 0 && isinf(value[d]) ? (double)value[d] : prob * (double)value[d];
             double size = fabs((double)value[d]);
             largest = size > largest && size <= (double)FLT_MAX ? size : largest;
         }

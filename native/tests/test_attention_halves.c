@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "half_float.h"
 #include "placement.h"
 #include "suites.h"
 
@@ -20,53 +21,13 @@ static const dtypes all_dtypes[] = {{GATUN_DTYPE_BF16, GATUN_DTYPE_BF16, GATUN_D
     {GATUN_DTYPE_F32, GATUN_DTYPE_F16, GATUN_DTYPE_F32}, {GATUN_DTYPE_F16, GATUN_DTYPE_F32, 0},
     {GATUN_DTYPE_BF16, GATUN_DTYPE_F16, GATUN_DTYPE_BF16}};
 
-static int64_t bytes_of(int32_t dtype) {
-    return dtype == GATUN_DTYPE_F32 ? 4 : 2;
-}
-
-static uint16_t half_of(int32_t dtype, float x) {
-    uint16_t half;
-    if (dtype == GATUN_DTYPE_F16) {
-        const _Float16 h = (_Float16)x;
-        memcpy(&half, &h, sizeof half);
-        return half;
-    }
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (isnan(x)) {
-        return (uint16_t)(bits >> 16 | 0x40);
-    }
-    const uint32_t low = bits & 0xffff, high = bits >> 16;
-    return (uint16_t)(low > 0x8000 || (low == 0x8000 && high % 2 == 1) ? high + 1 : high);
-}
-
-static float float_of(int32_t dtype, uint16_t half) {
-    if (dtype == GATUN_DTYPE_F16) {
-        _Float16 h;
-        memcpy(&h, &half, sizeof h);
-        return (float)h;
-    }
-    const uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* The tensor in guarded memory, as dtype; its floats become what it holds. */
 static void place_tensor(guarded *memory, const char *name, float *x, int64_t count, int32_t dtype) {
     guarded_create(memory, name, count * bytes_of(dtype), 0, GUARD_AFTER);
     for (int64_t i = 0; i < count; i++) {
-        if (dtype == GATUN_DTYPE_F32) {
-            ((float *)memory->data)[i] = x[i];
-        } else {
-            ((uint16_t *)memory->data)[i] = half_of(dtype, x[i]);
-            x[i] = float_of(dtype, ((uint16_t *)memory->data)[i]);
-        }
+        store_float(dtype, memory->data + i * bytes_of(dtype), x[i]);
+        x[i] = load_float(dtype, memory->data + i * bytes_of(dtype));
     }
-}
-
-static bool same_number(float a, float b) {
-    return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b));
 }
 
 /* p with these types on a context, of which the floats become what they hold; offsets of ragged sequences or NULL. */
@@ -110,7 +71,7 @@ static void compare(problem *p, gatun_context *context, dtypes types, int32_t th
     for (int64_t i = 0; i < outs; i++) {
         const bool is_half = out_type != GATUN_DTYPE_F32;
         const float wanted = is_half ? float_of(out_type, half_of(out_type, want.out[i])) : want.out[i];
-        const float is = is_half ? float_of(out_type, ((uint16_t *)out.data)[i]) : ((float *)out.data)[i];
+        const float is = load_float(out_type, out.data + i * bytes_of(out_type));
         if (!same_number(wanted, is)) {
             test_fail(__FILE__, __LINE__, "%s: out[%lld]: expected %.9g, got %.9g", what, (long long)i, (double)wanted,
                 (double)is);

@@ -24,7 +24,7 @@ test_objects = $(patsubst %,$(TEST_OUT)/%.o,$(1))
 
 .PHONY: test test-build test-avxvnni test-memory test-full fuzz-build fuzz-replay fuzz-random fuzz-corpus
 
-TEST_PROGRAMS := $(addprefix $(TEST_OUT)/,gatun-tests gatun-memory-tests libmalloc_counter.so gatun-fuzz)
+TEST_PROGRAMS := $(addprefix $(TEST_OUT)/,gatun-tests gatun-memory-tests libmalloc_counter.so gatun-fuzz gatun-fuzz-packed)
 
 test-build: $(TEST_PROGRAMS) ## all test programs
 
@@ -42,10 +42,11 @@ endif
 test-full: test-build ## the same with the full products of shapes, masks and layouts (takes long)
 	$(TEST_RUNNER) $(TEST_OUT)/gatun-tests --full $(TESTS)
 
-fuzz-build: $(TEST_OUT)/gatun-fuzz
+fuzz-build: $(TEST_OUT)/gatun-fuzz $(TEST_OUT)/gatun-fuzz-packed
 
-fuzz-replay: fuzz-build ## runs the fuzz target on its corpus
+fuzz-replay: fuzz-build ## runs the fuzz targets, attention and packed products, on their corpora
 	$(TEST_RUNNER) $(TEST_OUT)/gatun-fuzz fuzz/corpus
+	$(TEST_RUNNER) $(TEST_OUT)/gatun-fuzz-packed fuzz/corpus-packed
 
 # Kernels of AVX_VNNI on a CPU that has AVX512_VNNI: a library whose kernels have the same instruction in the encoding of AVX-512
 # (GATUN_EVEX_VNNI), and ask for that one.
@@ -68,12 +69,14 @@ $(EVEX)/libgatun.so.$(ABI): $(EVEX_OBJ) $(OBJ) gatun.map
 
 FUZZ_COUNT ?= 20000
 FUZZ_SEED ?= 1
-fuzz-random: fuzz-build ## runs the fuzz target on FUZZ_COUNT invented inputs of FUZZ_SEED
+fuzz-random: fuzz-build ## runs the fuzz targets on FUZZ_COUNT invented inputs of FUZZ_SEED
 	cd $(TEST_OUT) && $(TEST_RUNNER) ./gatun-fuzz --random $(FUZZ_COUNT) $(FUZZ_SEED)
+	cd $(TEST_OUT) && $(TEST_RUNNER) ./gatun-fuzz-packed --random $(FUZZ_COUNT) $(FUZZ_SEED)
 
-fuzz-corpus: fuzz-build ## writes the seed corpus again
-	mkdir -p fuzz/corpus
+fuzz-corpus: fuzz-build ## writes the seed corpora again
+	mkdir -p fuzz/corpus fuzz/corpus-packed
 	$(TEST_OUT)/gatun-fuzz --make-corpus fuzz/corpus
+	$(TEST_OUT)/gatun-fuzz-packed --make-corpus fuzz/corpus-packed
 
 $(TEST_OUT)/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -108,5 +111,9 @@ $(TEST_OUT)/libmalloc_counter.so: tests/malloc_counter.c tests/malloc_counter.h 
 $(TEST_OUT)/gatun-fuzz: $(call test_objects,fuzz_attention fuzz_case standalone reference guarded) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -o $@
+
+$(TEST_OUT)/gatun-fuzz-packed: $(call test_objects,fuzz_packed standalone harness reference guarded rows packed_layer) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -ldl -o $@
 
 -include $(wildcard $(TEST_OUT)/*.d)

@@ -42,5 +42,24 @@ public enum WeightFormat {
   Q8_0,
 
   /** The same with 4 bits and 16 levels: 4.5 bits a weight. */
-  Q4_0
+  Q4_0;
+
+  /**
+   * Returns what {@link #AUTO} is for a weight.
+   *
+   * @param dtype the type that the weight has where it comes from
+   * @return the format of the same precision
+   * @throws IllegalArgumentException if products have no weights of that type
+   */
+  public static WeightFormat of(DType dtype) {
+    return switch (dtype) {
+      case FLOAT32 -> FP32;
+      case BFLOAT16 -> BF16;
+      case FLOAT16 -> FP16;
+      case INT8 -> INT8;
+      default ->
+          throw new IllegalArgumentException(
+              "dtype: expected float32, bfloat16, float16 or int8, got " + dtype);
+    };
+  }
 }

@@ -4,9 +4,14 @@ import dev.gatun.AttentionPlan;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
+import dev.gatun.RuntimeInfo;
+import dev.gatun.WeightFormat;
+import dev.gatun.model.EmbeddingModelSpec;
+import dev.gatun.model.ModelProduct;
 import java.io.IOException;
 import java.math.BigDecimal;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -16,19 +21,24 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** {@code gatun explain}: the plan of an attention call, without the call. */
+/**
+ * {@code gatun explain}: the plan of an attention call, or the products of a model, without
+ * computing them.
+ */
 @Command(
     name = "explain",
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
-    header = "Shows how attention of a shape would be computed on this machine.",
+    header = "Shows how attention of a shape, or a model, would be computed on this machine.",
     sortOptions = false,
     description = {
       "",
-      "Prints the kernel, how the call is cut into tasks, blocks and tiles, its scratch memory, its"
-          + " floating-point operations (2 for each multiplication that the mask leaves) and the"
-          + " share of the FMA peak that one thread should reach, in 0 .. 1, where that is known."
-          + " Nothing is computed. What the words mean stands below.",
+      "With --shape: prints the kernel, how the call is cut into tasks, blocks and tiles, its"
+          + " scratch memory, its floating-point operations (2 for each multiplication that the"
+          + " mask leaves) and the share of the FMA peak that one thread should reach, in 0 .. 1,"
+          + " where that is known. Without it: prints in which format a model's weights would be"
+          + " multiplied, and why, and which instructions would do it. Nothing is computed. What"
+          + " the words mean stands below.",
       ""
     },
     footerHeading = "%nWhat is printed:%n",
@@ -72,7 +82,18 @@ import picocli.CommandLine.Spec;
       "                  mask leaves",
       "  predictedShare  the part of the FMA peak (the most that independent multiply-adds reach",
       "                  on one core) that one thread should reach, in 0 .. 1; unknown where",
-      "                  nobody has measured the tier"
+      "                  nobody has measured the tier",
+      "",
+      "  model           as --model has it",
+      "  weights         as --weights has it, and weightsReason: the rule by which formats follow",
+      "  attention       what multiplies queries, keys and values",
+      "  products        by what they are: queryKeyValue (one product makes all three), output (of",
+      "                  attention), first and second (of the feed-forward part), dense (behind"
+          + " the",
+      "                  pooling, one row a text). Of each: count, how many the model has; in and",
+      "                  out, the sizes of the weight; stored, its type in the file; format, what"
+          + " it",
+      "                  is multiplied as (see --weights); kernel, what multiplies it"
     })
 final class ExplainCommand implements Callable<Integer> {
   /** Sizes of one call; values have the dimension of keys. */
@@ -96,11 +117,10 @@ final class ExplainCommand implements Callable<Integer> {
 
   @Option(
       names = "--shape",
-      required = true,
       paramLabel = "B,H,KV,SQ,SK,D",
       description =
-          "Batch, heads of Q, heads of K and V (a divisor), seq of Q, seq of K and V, headDim (1 .."
-              + " 512).")
+          "Attention of this shape: batch, heads of Q, heads of K and V (a divisor), seq of Q, seq"
+              + " of K and V, headDim (1 .. 512).")
   private Shape shape;
 
   @Option(
@@ -116,6 +136,8 @@ final class ExplainCommand implements Callable<Integer> {
 
   @Mixin private KernelOptions kernels;
 
+  @Mixin private ModelChoice model;
+
   @Option(names = "--json", description = "Print a JSON object.")
   private boolean json;
 
@@ -123,12 +145,64 @@ final class ExplainCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    if (shape == null) {
+      refuse("without --shape", "--causal", "--layout");
+    } else {
+      refuse("with --shape", "--model", "--weights", ModelJars.OPTION);
+    }
     Map<String, Object> facts;
     try (GatunRuntime runtime = kernels.open()) {
-      facts = facts(plan(runtime), kernels.reason(runtime.info()));
+      facts =
+          shape == null
+              ? facts(runtime.info())
+              : facts(plan(runtime), kernels.reason(runtime.info()));
     }
     InfoCommand.print(spec.commandLine().getOut(), facts, json);
     return Main.OK;
+  }
+
+  private void refuse(String when, String... options) {
+    for (String option : options) {
+      if (spec.commandLine().getParseResult().hasMatchedOption(option)) {
+        throw new CliException("%s: expected none %s".formatted(option, when));
+      }
+    }
+  }
+
+  private Map<String, Object> facts(RuntimeInfo info) {
+    EmbeddingModelSpec chosen = model.spec();
+    List<ModelProduct> products = model.products(chosen);
+    Map<String, Object> facts = new LinkedHashMap<>();
+    facts.put("model", chosen.name());
+    facts.put("weights", WeightFacts.word(model.weights));
+    facts.put(
+        "weightsReason",
+        model.weights == WeightFormat.AUTO ? WeightFacts.auto() : "asked for by --weights");
+    facts.put("tier", info.tier().toString());
+    facts.put("tierReason", kernels.reason(info));
+    facts.put("threads", info.threads());
+    facts.put("attention", WeightFacts.attention(products.getFirst().format(), info));
+    Map<String, Object> each = new LinkedHashMap<>();
+    for (ModelProduct product : products) {
+      String name = product.name();
+      for (int n = 2; each.containsKey(name); n++) { // layers that are not all alike
+        name = product.name() + n;
+      }
+      each.put(name, facts(product, info));
+    }
+    facts.put("products", each);
+    return facts;
+  }
+
+  private static Map<String, Object> facts(ModelProduct product, RuntimeInfo info) {
+    Map<String, Object> facts = new LinkedHashMap<>();
+    facts.put("count", product.count());
+    facts.put("in", product.in());
+    facts.put("out", product.out());
+    facts.put("stored", product.stored());
+    facts.put("format", WeightFacts.word(product.format()));
+    facts.put("kernel", WeightFacts.products(product.format(), info));
+    return facts;
   }
 
   private AttentionPlan plan(GatunRuntime runtime) {

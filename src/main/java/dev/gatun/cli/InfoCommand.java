@@ -58,29 +58,10 @@ final class InfoCommand implements Callable<Integer> {
     facts.put("tierReason", reason(info));
     facts.put("tiers", tiers(info));
     facts.put("features", List.copyOf(info.features()));
-    facts.put("weights", weights(info));
+    facts.put("weights", WeightFacts.all(info));
     facts.put("cacheBytes", caches(info));
     facts.put("openblas", openBlas());
     return facts;
-  }
-
-  /** What {@link dev.gatun.WeightFormat} means here. */
-  private static Map<String, Object> weights(RuntimeInfo info) {
-    Map<String, Object> weights = new LinkedHashMap<>();
-    weights.put("auto", "float32 as fp32, bfloat16 as bf16, half precision as fp16, int8 as int8");
-    weights.put(
-        "bf16",
-        info.features().contains("avx512_bf16")
-            ? "products of bfloat16 by avx512_bf16"
-            : "products of floats by " + info.tier());
-    weights.put(
-        "int8",
-        "products of integers by "
-            + info.features().stream()
-                .filter(feature -> !feature.equals("avx512_bf16"))
-                .findFirst()
-                .orElse(info.tier().toString()));
-    return weights;
   }
 
   private static Map<String, Object> library(String file, String origin) {

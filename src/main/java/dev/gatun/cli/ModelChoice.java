@@ -2,16 +2,19 @@ package dev.gatun.cli;
 
 import dev.gatun.WeightFormat;
 import dev.gatun.model.EmbeddingModelSpec;
+import dev.gatun.model.ModelProduct;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.InvalidPathException;
+import java.nio.file.NoSuchFileException;
+import java.util.List;
 import java.util.Locale;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
 
 /** The options of commands that load a model. */
-class ModelChoice extends ThreadsOption {
+class ModelChoice {
   private static final String DEFAULT_MODEL = "minilm";
 
   /** A format by its name in lower case. */
@@ -70,6 +73,24 @@ class ModelChoice extends ThreadsOption {
     } catch (InvalidPathException e) {
       throw new CliException("--model: '" + name + "' is no file name here: " + e.getReason(), e);
     }
+  }
+
+  /** What a model would multiply; nothing is loaded for it. */
+  List<ModelProduct> products(EmbeddingModelSpec spec) {
+    try (ModelJars _ = jars()) {
+      return spec.products(weights);
+    } catch (NoSuchFileException e) {
+      throw missing(spec, e);
+    } catch (IOException e) {
+      throw refused(e);
+    } catch (IllegalArgumentException e) {
+      throw new CliException("--weights: " + e.getMessage(), e);
+    }
+  }
+
+  /** A jar that --class-path may name, or a file of a folder. */
+  static CliException missing(EmbeddingModelSpec spec, NoSuchFileException e) {
+    return spec.artifact() == null ? refused(e) : ModelJars.missing(spec, e);
   }
 
   static CliException refused(IOException e) {

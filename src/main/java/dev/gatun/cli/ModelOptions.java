@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
 
@@ -23,6 +24,8 @@ final class ModelOptions extends ModelChoice {
       throw new TypeConversionException("expected 1 .. 999999999, got '" + text + "'");
     }
   }
+
+  @Mixin private ThreadsOption threads;
 
   @Option(
       names = "--file",
@@ -41,13 +44,17 @@ final class ModelOptions extends ModelChoice {
               + " option (minilm: 128), or 512.")
   Integer maxTokens;
 
+  GatunRuntime open() {
+    return threads.open();
+  }
+
   /** Loads the model, and checks what texts are to be cut to. */
   TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
     TextEmbedder embedder;
     try (ModelJars _ = jars()) {
       embedder = TextEmbedder.load(runtime, spec, weights);
     } catch (NoSuchFileException e) {
-      throw spec.artifact() == null ? refused(e) : ModelJars.missing(spec, e);
+      throw missing(spec, e);
     } catch (IOException e) {
       throw refused(e);
     } catch (IllegalArgumentException e) {

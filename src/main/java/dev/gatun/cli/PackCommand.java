@@ -32,6 +32,8 @@ import picocli.CommandLine.ParentCommand;
 final class PackCommand implements Callable<Integer> {
   @Mixin private ModelChoice model;
 
+  @Mixin private ThreadsOption threads;
+
   @Option(
       names = "--out",
       paramLabel = "FOLDER",
@@ -48,7 +50,7 @@ final class PackCommand implements Callable<Integer> {
     Streams streams = main.streams();
     EmbeddingModelSpec chosen = model.spec();
     try (Progress progress = new Progress(streams, !verbosity.isQuiet(), "packing " + chosen);
-        GatunRuntime runtime = model.open();
+        GatunRuntime runtime = threads.open();
         ModelJars _ = model.jars()) {
       TextEmbedder.pack(runtime, chosen, model.weights, out);
       progress.beside(
@@ -60,7 +62,7 @@ final class PackCommand implements Callable<Integer> {
                       "%s: %s as %s, %.1f MB%n",
                       out,
                       chosen,
-                      model.weights.name().toLowerCase(Locale.ROOT),
+                      WeightFacts.word(model.weights),
                       bytes() / 1e6));
     } catch (IllegalArgumentException e) {
       throw new CliException("--weights: " + e.getMessage(), e);

@@ -1,6 +1,7 @@
 package dev.gatun.io;
 
 import dev.gatun.Tensor;
+import dev.gatun.internal.ExitHook;
 import dev.gatun.internal.Messages;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -41,7 +42,9 @@ final class TemporaryFile implements AutoCloseable {
   private final Path file;
   private final Path target;
   private final Path temporary;
-  private final Thread hook = new Thread(this::delete, "gatun-temporary-file");
+
+  /** Null until the file is about to exist. */
+  private ExitHook hook;
 
   /** Null until the file exists. */
   private FileChannel channel;
@@ -95,18 +98,14 @@ final class TemporaryFile implements AutoCloseable {
   }
 
   private void open() throws IOException {
-    try {
-      Runtime.getRuntime().addShutdownHook(hook);
-    } catch (IllegalStateException e) {
-      throw new IOException("the JVM is shutting down", e);
-    }
+    hook = ExitHook.add("gatun-temporary-file", this::delete);
     boolean opened = false;
     try {
       openUnlessDone();
       opened = true;
     } finally {
       if (!opened) {
-        forgetHook();
+        hook.close();
       }
     }
   }
@@ -117,14 +116,6 @@ final class TemporaryFile implements AutoCloseable {
       throw new IOException("the JVM is shutting down");
     }
     channel = FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-  }
-
-  private void forgetHook() {
-    try {
-      Runtime.getRuntime().removeShutdownHook(hook);
-    } catch (IllegalStateException e) {
-      // The JVM is shutting down, and the hook finds nothing left to do.
-    }
   }
 
   /**
@@ -209,7 +200,7 @@ final class TemporaryFile implements AutoCloseable {
    */
   void commit() throws IOException {
     putInPlace();
-    forgetHook();
+    hook.close();
   }
 
   private synchronized void putInPlace() throws IOException {
@@ -244,7 +235,7 @@ final class TemporaryFile implements AutoCloseable {
   @Override
   public void close() {
     delete();
-    forgetHook();
+    hook.close();
   }
 
   private synchronized void delete() {

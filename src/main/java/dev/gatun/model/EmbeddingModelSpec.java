@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.Resources;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.nn.Pooling;
@@ -315,6 +316,21 @@ public final class EmbeddingModelSpec {
       described.config().require(weights.config(), positions == null ? -1 : positions.size(0));
     }
     return weights;
+  }
+
+  /**
+   * Lists the products of the model, without packing or computing anything.
+   *
+   * @param format as of {@link TextEmbedder#load}: what weights were to become
+   * @return the products of its layers and behind them, alike ones counted
+   * @throws IOException if a file is missing, unreadable, or not what it should be
+   * @throws IllegalArgumentException if the weights cannot be had in that format
+   */
+  public List<ModelProduct> products(WeightFormat format) throws IOException {
+    Objects.requireNonNull(format, "format");
+    try (Arena arena = Arena.ofConfined()) {
+      return ModelProduct.of(weights(arena, arena), described.steps(), arena, format);
+    }
   }
 
   /** The file with packed weights, or null if they are not. */

@@ -6,6 +6,7 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.Messages;
 import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
@@ -391,6 +392,14 @@ public final class LayerLoader {
     return names.knows(name);
   }
 
+  /** What a weight becomes that was made float where it was read: AUTO asks the file. */
+  private static WeightFormat format(PackedWeights packed, String name) {
+    Tensor stored = packed.format() == WeightFormat.AUTO ? packed.stored(name) : null;
+    return stored != null && (stored.dtype() == DType.BFLOAT16 || stored.dtype() == DType.FLOAT16)
+        ? WeightFormat.of(stored.dtype())
+        : packed.format();
+  }
+
   /** Patches of images as rows of a known size; the bias may be missing. */
   static PatchEmbedding patches(
       GatunRuntime runtime,
@@ -423,7 +432,7 @@ public final class LayerLoader {
                 new PatchEmbedding(
                     runtime, arena, height, width, weight, bias, token, positionTable, norm));
     return weights instanceof PackedWeights packed
-        ? patches.packed(packed.memory(), packed.format())
+        ? patches.packed(packed.memory(), format(packed, projection + ".weight"))
         : patches;
   }
 

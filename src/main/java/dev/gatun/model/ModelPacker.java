@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.GatunRuntime;
 import dev.gatun.WeightFormat;
+import dev.gatun.internal.ExitHook;
 import dev.gatun.nn.Pooling;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -71,18 +72,28 @@ final class ModelPacker {
       Path temporary =
           folder.resolveSibling(
               ".%s-%s".formatted(folder.getFileName(), HexFormat.of().formatHex(name)));
-      Thread hook = new Thread(() -> delete(temporary), "gatun-temporary-folder");
-      Runtime.getRuntime().addShutdownHook(hook);
-      try {
-        write(runtime, spec, weights, format, temporary);
-        TextEmbedder.load(runtime, EmbeddingModelSpec.folder(temporary)).close();
-        Files.move(temporary, folder, StandardCopyOption.REPLACE_EXISTING);
+      try (ExitHook _ = ExitHook.add("gatun-temporary-folder", () -> delete(temporary))) {
+        place(runtime, spec, weights, format, temporary, folder);
       } catch (IOException e) {
         throw said(e, to, temporary);
-      } finally {
-        delete(temporary);
-        forget(hook);
       }
+    }
+  }
+
+  private static void place(
+      GatunRuntime runtime,
+      EmbeddingModelSpec spec,
+      BertWeights weights,
+      WeightFormat format,
+      Path temporary,
+      Path folder)
+      throws IOException {
+    try {
+      write(runtime, spec, weights, format, temporary);
+      TextEmbedder.load(runtime, EmbeddingModelSpec.folder(temporary)).close();
+      Files.move(temporary, folder, StandardCopyOption.REPLACE_EXISTING);
+    } finally {
+      delete(temporary);
     }
   }
 
@@ -100,14 +111,6 @@ final class ModelPacker {
     return ours || file.equals(to.toAbsolutePath().toString())
         ? new FileSystemException(to.toString(), null, reason)
         : e;
-  }
-
-  private static void forget(Thread hook) {
-    try {
-      Runtime.getRuntime().removeShutdownHook(hook);
-    } catch (IllegalStateException e) {
-      // The JVM is shutting down, and the hook finds nothing left to do.
-    }
   }
 
   private static void requireEmpty(Path folder) throws IOException {

@@ -22,9 +22,9 @@ import java.util.Set;
 
 /** Loads what stands between the last hidden state and a vector. */
 final class VectorHead {
-  private static final String WEIGHTS = "model.safetensors";
+  static final String WEIGHTS = "model.safetensors";
   private static final String PICKLE = "pytorch_model.bin";
-  private static final String WEIGHT = "linear.weight";
+  static final String WEIGHT = "linear.weight";
   private static final String BIAS = "linear.bias";
 
   private VectorHead() {}

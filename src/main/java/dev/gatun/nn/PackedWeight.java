@@ -94,7 +94,7 @@ public final class PackedWeight {
     }
     WeightFormat format =
         Objects.requireNonNull(asked, "format") == WeightFormat.AUTO
-            ? natural(weight.dtype())
+            ? WeightFormat.of(weight.dtype())
             : asked;
     long in = weight.size(0);
     long out = weight.size(1);
@@ -130,16 +130,6 @@ public final class PackedWeight {
               .formatted(bytes, ALIGNMENT, given));
     }
     return given.asSlice(0, bytes);
-  }
-
-  /** {@link WeightFormat#AUTO}'s rule. */
-  private static WeightFormat natural(DType dtype) {
-    return switch (dtype) {
-      case BFLOAT16 -> WeightFormat.BF16;
-      case FLOAT16 -> WeightFormat.FP16;
-      case INT8 -> WeightFormat.INT8;
-      default -> WeightFormat.FP32;
-    };
   }
 
   /**

@@ -13,11 +13,15 @@ import dev.gatun.Tier;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -93,10 +97,16 @@ class ExplainCommandTest {
 
   /** Every word that is printed is explained, on lines that a terminal does not wrap. */
   @Test
+  @SuppressWarnings("unchecked")
   void help_explainsWhatIsPrinted() throws IOException {
     String help = run("explain", "--help").out;
     String glossary = help.substring(help.indexOf("What is printed:"));
-    for (String fact : json(SHAPE).keySet()) {
+    Set<String> facts = new LinkedHashSet<>(json(SHAPE).keySet());
+    Map<String, Object> model = model();
+    facts.addAll(model.keySet());
+    facts.addAll(((Map<String, ?>) model.get("products")).keySet());
+    facts.addAll(product(model, "first").keySet());
+    for (String fact : facts) {
       assertTrue(glossary.matches("(?s).*\\b" + fact + "\\b.*"), fact);
     }
     for (AttentionPlan.Kernel kernel : AttentionPlan.Kernel.values()) {
@@ -163,6 +173,105 @@ class ExplainCommandTest {
     }
   }
 
+  // ---- models --------------------------------------------------------------------------------
+
+  private static Map<String, Object> model(String... options) throws IOException {
+    List<String> args = new ArrayList<>(List.of("explain", "--json"));
+    args.addAll(List.of(options));
+    Result result = run(args.toArray(String[]::new));
+    assertEquals(new Result(0, result.out, ""), result);
+    return JSON.std.mapFrom(result.out);
+  }
+
+  @SuppressWarnings("unchecked")
+  private static Map<String, Object> product(Map<String, Object> model, String name) {
+    return (Map<String, Object>) ((Map<String, Object>) model.get("products")).get(name);
+  }
+
+  @Test
+  void model_text() {
+    Result result = run("explain", "--tier", "portable", "--threads", "1");
+    assertEquals(
+        """
+        model             minilm
+        weights           auto
+        weightsReason     never less precise than the file: float32 as fp32, bfloat16 as bf16,\
+         float16 as fp16, int8 as int8
+        tier              portable
+        tierReason        --tier
+        threads           1
+        attention         products of floats by portable
+        products.queryKeyValue.count 6
+        products.queryKeyValue.in 384
+        products.queryKeyValue.out 1152
+        products.queryKeyValue.stored float32
+        products.queryKeyValue.format fp32
+        products.queryKeyValue.kernel products of floats by portable
+        """,
+        result.out.lines().limit(13).map(line -> line + "\n").reduce("", String::concat));
+    assertEquals(7 + 4 * 6, result.out.lines().count(), result.out);
+  }
+
+  /** The model's own format, and one that is asked for. */
+  @ParameterizedTest
+  @CsvSource({
+    "minilm, auto, float32, fp32",
+    "minilm, view, float32, view",
+    "minilm, bf16, float32, bf16",
+    "minilm, int8, float32, int8",
+    "minilm, q4_0, float32, q4_0",
+    "minilm-q, auto, int8, int8",
+    "minilm-q, int8, int8, int8"
+  })
+  void model_formats(String name, String weights, String stored, String format) throws IOException {
+    Map<String, Object> model = model("--model", name, "--weights", weights);
+    assertEquals(
+        List.of("queryKeyValue", "output", "first", "second"),
+        List.copyOf(((Map<?, ?>) model.get("products")).keySet()));
+    for (String each : List.of("queryKeyValue", "output", "first", "second")) {
+      Map<String, Object> product = product(model, each);
+      assertEquals(stored, product.get("stored"));
+      assertEquals(format, product.get("format"));
+      assertEquals(6, product.get("count"));
+    }
+    assertEquals(1536, product(model, "second").get("in"));
+    assertEquals(
+        weights.equals("auto"), model.get("weightsReason").toString().contains("than the file"));
+  }
+
+  /** The words are those of info, and follow the CPU. */
+  @Test
+  void model_kernels() throws IOException {
+    Map<?, ?> info = (Map<?, ?>) JSON.std.mapFrom(run("info", "--json").out).get("weights");
+    Map<String, Object> auto = model();
+    assertEquals(info.get("auto"), auto.get("weightsReason"));
+    Map<String, Object> bf16 = model("--weights", "bf16");
+    assertEquals(info.get("bf16"), product(bf16, "first").get("kernel"));
+    assertEquals(info.get("bf16"), bf16.get("attention"));
+    Map<String, Object> int8 = model("--weights", "int8");
+    assertEquals(info.get("int8"), product(int8, "first").get("kernel"));
+    assertEquals(info.get("bf16"), int8.get("attention"));
+    assertEquals(
+        "products of floats by OpenBLAS",
+        product(model("--weights", "view"), "output").get("kernel"));
+    Map<String, Object> portable = model("--weights", "int8", "--tier", "portable");
+    assertEquals("products of integers by portable", product(portable, "first").get("kernel"));
+  }
+
+  /** What packing made of a file is what is said of it before. */
+  @Test
+  void model_packed(@TempDir Path folder) throws IOException {
+    Path packed = folder.resolve("packed");
+    assertEquals(0, run("pack", "--weights", "bf16", "--out", packed.toString(), "--quiet").code);
+    Map<String, Object> model = model("--model", packed.toString());
+    assertEquals("packed", product(model, "first").get("stored"));
+    for (String each : List.of("queryKeyValue", "output", "first", "second")) {
+      Map<String, Object> before = product(model("--weights", "bf16"), each);
+      before.put("stored", "packed");
+      assertEquals(before, product(model, each));
+    }
+  }
+
   private static long number(Map<String, Object> facts, String name) {
     return ((Number) facts.get(name)).longValue();
   }
@@ -192,7 +301,16 @@ class ExplainCommandTest {
   static Stream<Arguments> refusals() {
     String option = "'--shape': ";
     return Stream.of(
-        refusal("Missing required option: '--shape=B,H,KV,SQ,SK,D'"),
+        refusal("--causal: expected none without --shape", "--causal"),
+        refusal("--layout: expected none without --shape", "--layout", "bhsd"),
+        refusal("--model: expected none with --shape", "--shape", SHAPE, "--model", "minilm"),
+        refusal("--weights: expected none with --shape", "--shape", SHAPE, "--weights", "auto"),
+        refusal(
+            "--class-path: expected none with --shape", "--shape", SHAPE, "--class-path", "models"),
+        refusal(
+            "--weights: format: expected AUTO or INT8", "--model", "minilm-q", "--weights", "bf16"),
+        refusal("--model /nowhere", "--model", "/nowhere"),
+        refusal("got 'int7'", "--weights", "int7"),
         refusal("--shape", "--shape"),
         refusal(option + "expected six whole numbers", "--shape", ""),
         refusal("got '1,2,3'", "--shape", "1,2,3"),

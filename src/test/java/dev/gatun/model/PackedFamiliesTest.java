@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -21,11 +22,15 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Each family with packed weights computes what it computes with views. */
@@ -182,6 +187,40 @@ class PackedFamiliesTest {
       view.forward(ids, want);
       auto.forward(ids, got);
       assertArrayEquals(want.toFloatArray(), got.toFloatArray(), NEAR);
+    }
+  }
+
+  /**
+   * Patches too, whose weight has four dimensions: as with the format that AUTO is for the file.
+   */
+  @ParameterizedTest
+  @CsvSource({"BFLOAT16, BF16", "FLOAT16, FP16"})
+  void patchesOfAFile(DType dtype, WeightFormat format, @TempDir Path folder) throws IOException {
+    try (Arena arena = Arena.ofShared()) {
+      SmallModels models = new SmallModels(arena);
+      Map<String, Tensor> weights = new TreeMap<>();
+      models.vit().forEach((name, tensor) -> weights.put(name, as(dtype, arena, tensor)));
+      Path file = folder.resolve("model.safetensors");
+      Safetensors.write(file, weights, Map.of());
+      Weights mapped = Weights.of(Safetensors.map(file, arena), arena);
+      Tensor images = models.draw(2, 3, 8, 8);
+      List<float[]> results = new ArrayList<>();
+      for (WeightFormat each : new WeightFormat[] {WeightFormat.AUTO, format, WeightFormat.INT8}) {
+        Vit model =
+            Vit.of(
+                models.runtime,
+                arena,
+                mapped.packed(arena, each),
+                SmallModels.LAYERS,
+                SmallModels.HEADS,
+                8,
+                8);
+        Tensor out = models.zeros(2, 7);
+        model.forward(images, out);
+        results.add(out.toFloatArray());
+      }
+      assertArrayEquals(results.get(1), results.get(0));
+      assertFalse(Arrays.equals(results.get(2), results.get(0)), "int8 is another format");
     }
   }
 

@@ -353,10 +353,8 @@ public abstract class EmbeddingPeer extends Peer {
    * tensor for each call is what it is slower with.
    */
   static final class Onnx extends EmbeddingPeer {
-    private static final String FILE = "all-minilm-l6-v2.onnx";
     private static final int HIDDEN = 384;
 
-    private final OrtSession owned;
     private final OrtSession session;
     private final List<Pass> passes = new ArrayList<>();
     private float[] rows = new float[0];
@@ -371,24 +369,14 @@ public abstract class EmbeddingPeer extends Peer {
         int[] lengths,
         int padded) {}
 
-    /** One text, one thread, with a session of its own. */
-    public Onnx(int[] tokens) throws IOException {
-      this(EmbeddingEngine.Onnx.open(FILE, 1), true, List.of(tokens), false);
-    }
-
     /**
      * A batch, with a session that the caller closes.
      *
      * @param together as one padded batch, or a run for each text
      */
     Onnx(OrtSession session, List<int[]> tokens, boolean together) {
-      this(session, false, tokens, together);
-    }
-
-    private Onnx(OrtSession session, boolean owns, List<int[]> tokens, boolean together) {
       super("onnxruntime");
       this.session = session;
-      this.owned = owns ? session : null;
       vectors = new float[tokens.size()][HIDDEN];
       try {
         if (together) {
@@ -491,30 +479,7 @@ public abstract class EmbeddingPeer extends Peer {
         pass.inputs.values().forEach(OnnxTensor::close);
         pass.outputs.values().forEach(OnnxTensor::close);
       }
-      if (owned != null) {
-        try {
-          owned.close();
-        } catch (OrtException e) {
-          throw OnnxPeer.failed(e);
-        }
-      }
     }
-  }
-
-  /** All three, for one text; each checked against the encoder in double precision. */
-  public static List<EmbeddingPeer> all(int[] ids, double[] exact) {
-    List<EmbeddingPeer> peers = new ArrayList<>();
-    try {
-      peers.add(new FromTensors(ids));
-      peers.add(new FromArrays(ids));
-      peers.add(new Onnx(ids));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    for (EmbeddingPeer peer : peers) {
-      check(peer.name, peer.vector(), exact);
-    }
-    return peers;
   }
 
   public static void check(String who, float[] vector, double[] exact) {

@@ -1,34 +1,26 @@
 package dev.gatun.bench.report;
 
 import static dev.gatun.bench.report.Cells.mark;
-import static dev.gatun.bench.report.Results.number;
 
 import dev.gatun.bench.measure.Quartiles;
 import dev.gatun.bench.measure.Series;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 
 /** A model in every format of its weights, and by its peers: speed and accuracy in one table. */
 final class EmbeddingSection {
 
   private final Markdown page;
   private final RotationRows rows;
-  private final List<Map<?, ?>> accuracies;
+  private final EmbeddingRows embedding;
+  private final List<Plots.Picture> pictures;
 
-  /**
-   * Takes rows of either kind.
-   *
-   * @param maps the rows of the step
-   */
-  EmbeddingSection(List<Map<?, ?>> maps, Markdown page) {
+  EmbeddingSection(EmbeddingRows embedding, List<Plots.Picture> pictures, Markdown page) {
     this.page = page;
-    rows =
-        new RotationRows(
-            maps.stream().filter(row -> row.containsKey("case")).toList(),
-            row -> row.get("case").toString());
-    accuracies = maps.stream().filter(row -> row.containsKey("topTen")).toList();
+    this.pictures = pictures;
+    this.embedding = embedding;
+    rows = embedding.times();
   }
 
   void formats() {
@@ -48,7 +40,9 @@ final class EmbeddingSection {
             + " ONNX Runtime 1.26.0 on the fp32 file (median, worst), and how many of the ten"
             + " nearest texts are the same. The texts: sentences of twelve languages, alone and two"
             + " or three together, and paragraphs of this project's documents.",
-        texts());
+        embedding.texts().isEmpty() ? "no texts" : embedding.texts().getAsInt() + " texts");
+    page.picture(pictures, RotationPlots.EMBEDDING_TIMES);
+    page.picture(pictures, RotationPlots.EMBEDDING_ACCURACY);
     for (int threads : rows.threads()) {
       page.line("### %s", threads == 1 ? "One thread" : threads + " threads");
       page.line("");
@@ -66,14 +60,6 @@ final class EmbeddingSection {
     }
   }
 
-  private String texts() {
-    return accuracies.stream()
-        .filter(row -> row.get("texts") != null)
-        .findFirst()
-        .map(row -> row.get("texts") + " texts")
-        .orElse("no texts");
-  }
-
   private void head(List<String> more) {
     List<String> titles = new ArrayList<>(more.subList(0, 1));
     titles.addAll(rows.cases());
@@ -84,10 +70,7 @@ final class EmbeddingSection {
   private void times(int threads) {
     head(List.of("", "cosine", "top-10"));
     for (String family : rows.families()) {
-      List<String> cells = new ArrayList<>(List.of(family));
-      for (String what : rows.cases()) {
-        cells.add(time(rows.best(family, what, threads)));
-      }
+      List<String> cells = rows.cells(family, threads, EmbeddingSection::time);
       cells.addAll(accuracy(family));
       page.line("| %s |", String.join(" | ", cells));
     }
@@ -106,20 +89,13 @@ final class EmbeddingSection {
             version.isEmpty() ? "" : " [" + version + "]");
   }
 
-  /** Of the version that comes first. */
   private List<String> accuracy(String family) {
-    for (Map<?, ?> row : accuracies) {
-      if (RotationRows.family(row.get("peer").toString()).equals(family)
-          && row.get("distanceMedian") != null) {
-        return List.of(
-            "%s / %s"
-                .formatted(
-                    cosine(number(row.get("distanceMedian"))),
-                    cosine(number(row.get("distanceWorst")))),
-            String.format(Locale.ROOT, "%.3f", number(row.get("topTen"))));
-      }
-    }
-    return List.of("–", "–");
+    EmbeddingRows.Accuracy of = embedding.accuracy(family);
+    return of == null
+        ? List.of("–", "–")
+        : List.of(
+            "%s / %s".formatted(cosine(of.median()), cosine(of.worst())),
+            String.format(Locale.ROOT, "%.3f", of.topTen()));
   }
 
   /** So many digits that two of them are not nines. */

@@ -1,5 +1,6 @@
 package dev.gatun.bench.report;
 
+import java.util.List;
 import java.util.Locale;
 
 /** A page of Markdown, written from its top to its foot. */
@@ -18,6 +19,16 @@ final class Markdown {
     if (!explanation.isEmpty()) {
       line(explanation, args);
       line("");
+    }
+  }
+
+  /** Shows a picture, if it was drawn. */
+  void picture(List<Plots.Picture> pictures, String name) {
+    for (Plots.Picture picture : pictures) {
+      if (picture.name().equals(name)) {
+        line("![%s](%s.svg)", picture.title(), name);
+        line("");
+      }
     }
   }
 

@@ -51,8 +51,10 @@ final class ModelSections {
     }
     page.heading(
         "Garbage collection",
-        "The same model, 128 tokens, while another thread allocates %d MB/s, and while it does not."
-            .formatted(GarbageLoad.MEGABYTES_A_SECOND));
+        "all-MiniLM-L6-v2, a text of 128 tokens, while another thread allocates %d MB/s, and while"
+            + " it"
+            + " does not. float[] is the same native code with an array between any two layers."
+                .formatted(GarbageLoad.MEGABYTES_A_SECOND));
     page.tableHead(
         "code",
         "load",

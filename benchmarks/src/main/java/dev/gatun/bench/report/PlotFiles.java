@@ -57,7 +57,20 @@ final class PlotFiles {
     return pictures;
   }
 
-  void save(String name, String title, Plot plot, boolean inReport) throws IOException {
+  /** A plot of the comparison of peers. */
+  void save(String name, String title, Plot plot, boolean atTop) throws IOException {
+    List<Results.Row> rows = results.peers();
+    long disturbed = rows.stream().filter(row -> row.isThere() && row.isDisturbed()).count();
+    save(name, title, plot, atTop, disturbed, rows.size());
+  }
+
+  /** A plot of contestants in turn, which its section shows. */
+  void save(String name, String title, Plot plot, RotationRows rows) throws IOException {
+    save(name, title, plot, false, rows.disturbed(), rows.count());
+  }
+
+  private void save(String name, String title, Plot plot, boolean atTop, long disturbed, long rows)
+      throws IOException {
     JFreeChart chart = new JFreeChart(title, font(Font.BOLD, 20), plot, true);
     chart.setBackgroundPaint(Color.WHITE);
     chart.setPadding(new RectangleInsets(12, 12, 12, 24));
@@ -65,7 +78,7 @@ final class PlotFiles {
     heading.setPaint(INK);
     heading.setHorizontalAlignment(HorizontalAlignment.LEFT);
     heading.setPadding(0, 8, 2, 0);
-    TextTitle where = new TextTitle(where(), font(Font.PLAIN, 14));
+    TextTitle where = new TextTitle(where(disturbed, rows), font(Font.PLAIN, 14));
     where.setPaint(GRAY);
     where.setHorizontalAlignment(HorizontalAlignment.LEFT);
     where.setPadding(0, 8, 10, 0);
@@ -78,11 +91,11 @@ final class PlotFiles {
     legend.setItemLabelPadding(new RectangleInsets(3, 3, 3, 10));
     png(chart, folder.resolve(name + ".png"));
     svg(chart, folder.resolve(name + ".svg"));
-    pictures.add(new Plots.Picture(name, title, inReport));
+    pictures.add(new Plots.Picture(name, title, atTop));
   }
 
   /** Machine, commit and day, as far as the results say. */
-  private String where() {
+  private String where(long disturbed, long rows) {
     Map<?, ?> environment = (Map<?, ?>) results.get("environment");
     List<String> parts = new ArrayList<>();
     for (String name : List.of("cpu", "tier", "commit", "date")) {
@@ -99,10 +112,8 @@ final class PlotFiles {
     if ("quick".equals(results.get("mode"))) {
       parts.add("quick run");
     }
-    long disturbed =
-        results.peers().stream().filter(row -> row.isThere() && row.isDisturbed()).count();
     if (disturbed > 0) {
-      parts.add("%d of %d rows disturbed".formatted(disturbed, results.peers().size()));
+      parts.add("%d of %d rows disturbed".formatted(disturbed, rows));
     }
     return String.join(", ", parts);
   }

@@ -10,14 +10,16 @@ import java.awt.geom.Ellipse2D;
 import java.awt.geom.Rectangle2D;
 import java.text.DecimalFormat;
 import java.text.DecimalFormatSymbols;
-import java.util.LinkedHashMap;
-import java.util.List;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 import org.jfree.chart.annotations.XYTextAnnotation;
 import org.jfree.chart.axis.LogAxis;
 import org.jfree.chart.axis.NumberTickUnit;
 import org.jfree.chart.axis.ValueAxis;
+import org.jfree.chart.plot.CombinedDomainXYPlot;
 import org.jfree.chart.plot.XYPlot;
 import org.jfree.chart.renderer.xy.XYLineAndShapeRenderer;
 import org.jfree.chart.ui.RectangleInsets;
@@ -34,19 +36,56 @@ final class PlotStyle {
       new BasicStroke(
           1.5f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, new float[] {6, 4}, 0);
 
+  private static final java.awt.Shape CIRCLE = new Ellipse2D.Double(-4, -4, 8, 8);
+  private static final java.awt.Shape BIG_CIRCLE = new Ellipse2D.Double(-7, -7, 14, 14);
+  private static final java.awt.Shape SQUARE = new Rectangle2D.Double(-5, -5, 10, 10);
+  private static final java.awt.Shape DIAMOND =
+      new Polygon(new int[] {0, 6, 0, -6}, new int[] {-7, 0, 7, 0}, 4);
+  private static final java.awt.Shape UP =
+      new Polygon(new int[] {0, 6, -6}, new int[] {-6, 5, 5}, 3);
+  private static final java.awt.Shape DOWN =
+      new Polygon(new int[] {0, 6, -6}, new int[] {6, -5, -5}, 3);
+
+  private record Look(Color color, java.awt.Shape symbol) {}
+
   /** Told apart by those who see few colors, too: lightness differs, and so do the symbols. */
-  private static final Map<String, Color> COLORS = new LinkedHashMap<>();
+  private static final Map<String, Look> LOOKS = new HashMap<>();
+
+  private static void look(String peer, int color, java.awt.Shape symbol) {
+    LOOKS.put(peer, new Look(new Color(color), symbol));
+  }
 
   static {
-    COLORS.put(PeerSpec.GATUN, new Color(0xc1121f));
-    COLORS.put("onnxruntime-mha", new Color(0x1f4e9c));
-    COLORS.put("onnxruntime-attention", new Color(0x4aa3df));
-    COLORS.put("onnxruntime-gqa", new Color(0x17becf));
-    COLORS.put("pytorch", new Color(0x1b7f4b));
-    COLORS.put("djl-pytorch", new Color(0x8ccf7e));
-    COLORS.put("openblas", new Color(0xe69f00));
-    COLORS.put("java-vector", new Color(0x8e5ea2));
-    COLORS.put("java-scalar", new Color(0x999999));
+    look(PeerSpec.GATUN, 0xc1121f, BIG_CIRCLE);
+    look("onnxruntime-mha", 0x1f4e9c, SQUARE);
+    look("onnxruntime-attention", 0x4aa3df, DIAMOND);
+    look("onnxruntime-gqa", 0x17becf, UP);
+    look("pytorch", 0x1b7f4b, SQUARE);
+    look("djl-pytorch", 0x8ccf7e, DIAMOND);
+    look("openblas", 0xe69f00, UP);
+    look("java-vector", 0x8e5ea2, DOWN);
+    look("java-scalar", 0x999999, CIRCLE);
+    // whole models, by formats of weights: a program has a hue, a format a symbol
+    look("gatun VIEW", 0x7f4a4a, DOWN);
+    look("gatun FP32", 0x8a0b16, BIG_CIRCLE);
+    look("gatun BF16", 0xc1121f, SQUARE);
+    look("gatun INT8", 0xff5a4d, DIAMOND);
+    look("gatun -q", 0xff9e80, UP);
+    look("onnxruntime", 0x1f4e9c, CIRCLE);
+    look("onnxruntime-q", 0x4aa3df, UP);
+    look("langchain4j", 0x1b7f4b, CIRCLE);
+    look("langchain4j-q", 0x8ccf7e, UP);
+    look("llama.cpp", 0xa36a00, CIRCLE);
+    look("llama.cpp Q8_0", 0xe6b800, DIAMOND);
+    // products, by their types
+    look("gatun F32", 0x8a0b16, BIG_CIRCLE);
+    look("openblas F32", 0xe69f00, CIRCLE);
+    look("mkl F32", 0x1f4e9c, CIRCLE);
+    look("mkl BF16", 0x3b82c4, SQUARE);
+    look("mkl INT8", 0x7fc4f0, DIAMOND);
+    look("onednn F32", 0x0f5c34, CIRCLE);
+    look("onednn BF16", 0x2f9e63, SQUARE);
+    look("onednn INT8", 0x8ccf7e, DIAMOND);
   }
 
   private PlotStyle() {}
@@ -56,35 +95,26 @@ final class PlotStyle {
   }
 
   static Color color(Comparable<?> peer) {
-    return COLORS.getOrDefault(peer.toString(), INK);
+    return look(peer).color;
   }
 
-  /** A symbol of a peer's own; Gatun's is the biggest. */
-  private static java.awt.Shape symbol(Comparable<?> peer) {
-    int place = List.copyOf(COLORS.keySet()).indexOf(peer.toString());
-    return switch (place) {
-      case 0 -> new Ellipse2D.Double(-7, -7, 14, 14);
-      case 1, 4 -> new Rectangle2D.Double(-5, -5, 10, 10);
-      case 2, 5 -> new Polygon(new int[] {0, 6, 0, -6}, new int[] {-7, 0, 7, 0}, 4);
-      case 3, 6 -> new Polygon(new int[] {0, 6, -6}, new int[] {-6, 5, 5}, 3);
-      case 7 -> new Polygon(new int[] {0, 6, -6}, new int[] {6, -5, -5}, 3);
-      default -> new Ellipse2D.Double(-4, -4, 8, 8);
-    };
-  }
-
-  /** Peers stand beside each other, so that equal ones are seen; Gatun is in the middle. */
-  static double aside(String peer) {
-    int place = List.copyOf(COLORS.keySet()).indexOf(peer);
-    return place <= 0 ? 1 : Math.pow(1.013, place - COLORS.size() / 2.0);
+  private static Look look(Comparable<?> peer) {
+    return LOOKS.getOrDefault(peer.toString(), new Look(INK, CIRCLE));
   }
 
   static XYLineAndShapeRenderer symbols(XYSeriesCollection data, boolean lines) {
-    XYLineAndShapeRenderer renderer = new XYLineAndShapeRenderer(lines, true);
+    return style(new XYLineAndShapeRenderer(lines, true), data);
+  }
+
+  /** Colors, symbols and lines by the names of the series; Gatun's lines are the thickest. */
+  static XYLineAndShapeRenderer style(XYLineAndShapeRenderer renderer, XYSeriesCollection data) {
     for (int i = 0; i < data.getSeriesCount(); i++) {
       Comparable<?> peer = data.getSeriesKey(i);
-      renderer.setSeriesPaint(i, color(peer));
-      renderer.setSeriesShape(i, symbol(peer));
-      renderer.setSeriesStroke(i, new BasicStroke(peer.equals(PeerSpec.GATUN) ? 3.5f : 2));
+      Look look = look(peer);
+      renderer.setSeriesPaint(i, look.color);
+      renderer.setSeriesShape(i, look.symbol);
+      boolean own = peer.toString().startsWith(PeerSpec.GATUN);
+      renderer.setSeriesStroke(i, new BasicStroke(own ? 3.5f : 2));
     }
     return renderer;
   }
@@ -106,6 +136,46 @@ final class PlotStyle {
     axis.setTickLabelPaint(INK);
     axis.setAxisLinePaint(GRAY);
     axis.setTickMarkPaint(GRAY);
+  }
+
+  /** An axis of lengths or of rows, from the first to the last. */
+  static LogAxis doublingAxis(String label, Collection<Integer> values) {
+    LogAxis axis = logAxis(label, "0");
+    axis.setBase(2);
+    axis.setRange(Collections.min(values) / 1.15, Collections.max(values) * 1.15);
+    return axis;
+  }
+
+  static void widen(LogAxis axis, XYSeriesCollection data, double factor) {
+    double least = data.getRangeLowerBound(false);
+    double most = data.getRangeUpperBound(false);
+    if (least > 0) {
+      axis.setRange(least / factor, most * factor);
+    }
+  }
+
+  /** Times, and below them how they compare, in a plot of so many parts of the height. */
+  static CombinedDomainXYPlot timesAndRatios(
+      LogAxis x, XYSeriesCollection times, XYSeriesCollection ratios, String label, int parts) {
+    LogAxis above = logAxis("milliseconds", "0.###");
+    LogAxis below = logAxis(label, "0.##");
+    below.setBase(2);
+    if (ratios.getRangeUpperBound(false) < 8) {
+      below.setTickUnit(new NumberTickUnit(0.5));
+    }
+    widen(above, times, 1.5);
+    widen(below, ratios, 1.3);
+    XYPlot upper = new XYPlot(times, null, above, symbols(times, true));
+    XYLineAndShapeRenderer lines = symbols(ratios, true);
+    lines.setDefaultSeriesVisibleInLegend(false);
+    XYPlot lower = new XYPlot(ratios, null, below, lines);
+    style(upper);
+    style(lower);
+    CombinedDomainXYPlot plot = new CombinedDomainXYPlot(x);
+    plot.setGap(18);
+    plot.add(upper, 5 - parts);
+    plot.add(lower, parts);
+    return plot;
   }
 
   static void style(XYPlot plot) {

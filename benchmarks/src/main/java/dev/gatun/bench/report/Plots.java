@@ -18,9 +18,9 @@ public final class Plots {
    *
    * @param name of its files, without .png and .svg
    * @param title what it shows
-   * @param inReport whether the report shows it
+   * @param atTop whether the report begins with it; otherwise its section shows it, or nobody
    */
-  record Picture(String name, String title, boolean inReport) {}
+  record Picture(String name, String title, boolean atTop) {}
 
   private final Results results;
   private final PlotFiles files;
@@ -90,6 +90,12 @@ public final class Plots {
     }
     if (!results.memoryLengths().isEmpty()) {
       lengths.memory();
+    }
+    RotationPlots rotations = new RotationPlots(files);
+    rotations.embedding(new EmbeddingRows(results.rows("embedding")));
+    for (Map.Entry<String, RotationRows> model :
+        ProductSection.models(results.rows("products")).entrySet()) {
+      rotations.products(model.getKey(), model.getValue());
     }
   }
 }

@@ -21,9 +21,24 @@ final class ProductSection {
   private final Markdown page;
   private final List<Map<?, ?>> maps;
 
-  ProductSection(List<Map<?, ?>> maps, Markdown page) {
+  private final List<Plots.Picture> pictures;
+
+  ProductSection(List<Map<?, ?>> maps, List<Plots.Picture> pictures, Markdown page) {
     this.page = page;
+    this.pictures = pictures;
     this.maps = maps;
+  }
+
+  /** The rows of each model. */
+  static Map<String, RotationRows> models(List<Map<?, ?>> maps) {
+    Map<String, List<Map<?, ?>>> models = new LinkedHashMap<>();
+    for (Map<?, ?> map : maps) {
+      models.computeIfAbsent(map.get("products").toString(), each -> new ArrayList<>()).add(map);
+    }
+    Map<String, RotationRows> rows = new LinkedHashMap<>();
+    models.forEach(
+        (model, own) -> rows.put(model, new RotationRows(own, map -> map.get("rows").toString())));
+    return rows;
   }
 
   void products() {
@@ -44,15 +59,11 @@ final class ProductSection {
             + " (matmul, weights in the format it asks for) have packed theirs, bf16 from inputs"
             + " that are bfloat16 already, int8 from inputs that are quantized already to sums of"
             + " integers that nobody scaled.");
-    Set<String> models = new LinkedHashSet<>();
-    maps.forEach(map -> models.add(map.get("products").toString()));
-    for (String model : models) {
-      RotationRows rows =
-          new RotationRows(
-              maps.stream().filter(map -> map.get("products").equals(model)).toList(),
-              map -> map.get("rows").toString());
-      page.line("### %s, rows", model);
+    for (Map.Entry<String, RotationRows> model : models(maps).entrySet()) {
+      RotationRows rows = model.getValue();
+      page.line("### %s, rows", model.getKey());
       page.line("");
+      page.picture(pictures, RotationPlots.PRODUCTS + model.getKey());
       table(rows);
       page.line("");
       page.line(
@@ -81,11 +92,7 @@ final class ProductSection {
   private void table(RotationRows rows) {
     head(rows);
     for (String peer : rows.families()) {
-      List<String> cells = new ArrayList<>(List.of(peer));
-      for (String what : rows.cases()) {
-        cells.add(cell(rows.best(peer, what, 1)));
-      }
-      page.line("| %s |", String.join(" | ", cells));
+      page.line("| %s |", String.join(" | ", rows.cells(peer, 1, ProductSection::cell)));
     }
   }
 

@@ -40,7 +40,7 @@ public final class Report {
             + " `make bench-report` writes this page from [results.json](results.json).",
         results.get("mode"));
     for (Plots.Picture picture : pictures) {
-      if (picture.inReport()) {
+      if (picture.atTop()) {
         page.line("");
         page.line("![%s](%s.svg)", picture.title(), picture.name());
       }
@@ -55,13 +55,8 @@ public final class Report {
     peers.memory();
     gatun.javaAndC();
     gatun.c(results.rows("c"));
-    models.model(
-        results.rows("embedding").stream().filter(row -> row.containsKey("ratio")).toList(),
-        "all-MiniLM-L6-v2, one text",
-        "From token ids to the normalized vector. float[] is the same native code with an array"
-            + " between any two layers.");
-    new EmbeddingSection(results.rows("embedding"), page).formats();
-    new ProductSection(results.rows("products"), page).products();
+    new EmbeddingSection(new EmbeddingRows(results.rows("embedding")), pictures, page).formats();
+    new ProductSection(results.rows("products"), pictures, page).products();
     models.model(
         results.rows("encoder"),
         "The base encoder of \"Attention Is All You Need\"",

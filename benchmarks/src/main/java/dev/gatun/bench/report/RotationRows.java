@@ -64,6 +64,15 @@ final class RotationRows {
     return rows.isEmpty();
   }
 
+  int count() {
+    return rows.size();
+  }
+
+  /** How many rows have too few undisturbed rounds. */
+  long disturbed() {
+    return rows.stream().filter(row -> row.series != null && row.series.isDisturbed()).count();
+  }
+
   Set<String> families() {
     Set<String> names = new LinkedHashSet<>();
     rows.forEach(row -> names.add(family(row.peer)));
@@ -94,11 +103,38 @@ final class RotationRows {
         .orElse(null);
   }
 
-  /** Why contestants were not timed, each reason once, with its cases. */
+  /** Why a contestant has no time at all with so many threads; null if it has one. */
+  String absent(String family, int threads) {
+    String reason = null;
+    for (Row row : rows) {
+      if (family(row.peer).equals(family) && row.threads == threads) {
+        if (row.missing == null) {
+          return null;
+        }
+        reason = reason == null ? row.missing : reason;
+      }
+    }
+    return reason;
+  }
+
+  /** The cells of a contestant: its name, and what it did in each case, or why in none. */
+  List<String> cells(String family, int threads, Function<Row, String> cell) {
+    String reason = absent(family, threads);
+    List<String> cells = new ArrayList<>(List.of(family));
+    for (String what : cases()) {
+      cells.add(reason == null ? cell.apply(best(family, what, threads)) : "–");
+    }
+    if (reason != null) {
+      cells.set(1, "not timed: " + reason.replace('|', '/'));
+    }
+    return cells;
+  }
+
+  /** Why contestants that were timed in other cases were not in some, each reason once. */
   List<String> reasons() {
     Map<String, Set<String>> reasons = new LinkedHashMap<>();
     for (Row row : rows) {
-      if (row.missing != null) {
+      if (row.missing != null && absent(family(row.peer), row.threads) == null) {
         reasons
             .computeIfAbsent(row.peer + ": " + row.missing, each -> new LinkedHashSet<>())
             .add(row.what);

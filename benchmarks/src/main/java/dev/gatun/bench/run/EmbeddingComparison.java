@@ -3,7 +3,6 @@ package dev.gatun.bench.run;
 import dev.gatun.bench.measure.Alternation;
 import dev.gatun.bench.measure.Json;
 import dev.gatun.bench.measure.Rotation;
-import dev.gatun.bench.peer.EmbeddingPeer;
 import dev.gatun.bench.peer.EmbeddingTexts;
 import dev.gatun.bench.peer.PeerJars;
 import java.io.IOException;
@@ -17,14 +16,11 @@ import java.util.Map;
 
 /**
  * all-MiniLM-L6-v2 by Gatun and by others. A process of its own: {@code EmbeddingComparison FILE
- * quick|full} writes a JSON array of rows, anew after every case, of three kinds: Gatun's {@code
- * float[]} variant and ONNX Runtime against Gatun in alternation ({@code ratio}); the vectors of
- * many texts ({@code topTen}); and batches of all lengths by Gatun with its weights in each format
- * and by the peers, all in turn, each in a process of its own ({@code case}).
+ * quick|full} writes a JSON array of rows, anew after every case, of two kinds: the vectors of many
+ * texts ({@code topTen}), and batches of all lengths ({@code case}), by Gatun with its weights in
+ * each format and by the peers, all in turn, each in a process of its own.
  */
 public final class EmbeddingComparison {
-  private static final int[] TOKENS = {16, 128};
-
   private static final List<String> QUICK_CASES = List.of("16", "128", "32x16");
 
   /** Whose vectors the others are compared with. */
@@ -43,18 +39,6 @@ public final class EmbeddingComparison {
     this.file = file;
     this.quick = quick;
     this.effort = quick ? Alternation.Effort.QUICK : Alternation.Effort.FULL;
-  }
-
-  static List<Map<String, Object>> run(int tokens, Alternation.Effort effort) {
-    int[] ids = EmbeddingPeer.ids(tokens);
-    List<EmbeddingPeer> peers = EmbeddingPeer.all(ids, EmbeddingPeer.exact(ids));
-    List<Map<String, Object>> rows = new ArrayList<>();
-    EmbeddingPeer gatun = peers.getFirst();
-    for (EmbeddingPeer peer : peers.subList(1, peers.size())) {
-      rows.add(ModelComparison.row("all-MiniLM-L6-v2", tokens, gatun, peer, effort));
-    }
-    peers.forEach(EmbeddingPeer::close);
-    return rows;
   }
 
   // ---- contestants ---------------------------------------------------------------------------
@@ -203,9 +187,6 @@ public final class EmbeddingComparison {
     Locale.setDefault(Locale.ROOT);
     EmbeddingComparison comparison =
         new EmbeddingComparison(Path.of(args[0]), args[1].equals("quick"));
-    for (int tokens : TOKENS) {
-      comparison.rows.addAll(run(tokens, comparison.effort));
-    }
     for (int threads : comparison.quick ? new int[] {1} : new int[] {1, 2}) {
       comparison.compare(threads);
     }

@@ -1,9 +1,11 @@
 package dev.gatun.bench.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.gatun.bench.measure.Products;
 import dev.gatun.bench.measure.Shape;
 import dev.gatun.bench.peer.PeerSpec;
 import java.awt.image.BufferedImage;
@@ -53,16 +55,20 @@ class ReportTest {
                 + " 80.0 %~ (79.2 % … 80.8 %) | 2 of 22 | 9.0e-08 |",
             "| onnxruntime-gqa | is always causal |",
             "| djl-pytorch | its process ended with exit code 134: terminate called |",
-            "| onnxruntime-q | 6.32 ms (6.31 ms … 6.33 ms) [1.28.0] | ",
-            "| gatun INT8 | 1.80 (1.80 … 1.80) | 1.80 (1.80 … 1.80) | onnxruntime-q |",
-            " | 0.99902 / 1.0000000 | 0.900 |",
-            "Not timed: langchain4j: no text has so few tokens (1).",
+            " | 6.32 ms (6.31 ms … 6.33 ms) [1.28.0] | ",
+            "| gatun INT8 | 1.80 (1.80 … 1.80) | 1.80 (1.80 … 1.80) | ",
+            " | 0.99902 / 0.9951 | 0.900 |",
+            " | 1.0000000 / 1.0000000 | 0.900 |",
+            "| llama.cpp Q8_0 | not timed: its jar is not there | – | – | – | – | – | – |",
+            "Not timed: langchain4j: no text has so few tokens (1); langchain4j-q: no text has so"
+                + " few tokens (1).",
+            "### 2 threads",
             "### llama1b, rows",
             "| gatun INT8 | 105.17 µs, 101 GB/s | 420.69 µs, 90 % (90 … 90) | ",
             "| gatun F32 | 1.20 (1.20 … 1.20) openblas | ",
             "| gatun BF16 | 1.20 (1.20 … 1.20) onednn | ",
             "- openblas F32: Cooperlake",
-            "Not timed: mkl F32: mkl-: its jar is not there; make bench fetches it; mkl BF16: ",
+            "| mkl BF16 | not timed: mkl-: its jar is not there; make bench fetches it | – | ",
             "| 16384 |",
             "java-scalar: not measured, its process was ended after 900 s (8192, 16384, 16384"
                 + " causal).")) {
@@ -75,7 +81,39 @@ class ReportTest {
     assertTrue(points.contains("~ |"), "marked");
     assertTrue(points.contains(" | 3 of 22 | 4.60 |"), "counted");
     assertTrue(points.contains(" | 15 of 15 | 5.90 |"), "counted");
+    assertFalse(report.contains("Not timed: mkl"), "said in its row");
     assumeTrue(Plots.hasFonts(), "the JDK finds no fonts");
+    for (String name : List.of("gatun VIEW", "gatun -q", "onnxruntime-q", "llama.cpp")) {
+      for (String plot : List.of(RotationPlots.EMBEDDING_TIMES, RotationPlots.EMBEDDING_ACCURACY)) {
+        String svg = Files.readString(folder.resolve(plot + ".svg"));
+        assertTrue(svg.contains(">" + name + "<"), plot + " " + name);
+        assertFalse(svg.contains(">llama.cpp Q8_0<"), plot);
+        assertFalse(svg.contains("rows disturbed"), "those of another step");
+      }
+    }
+    for (Products products : Products.ALL) {
+      String plot = RotationPlots.PRODUCTS + products.name();
+      String svg = Files.readString(folder.resolve(plot + ".svg"));
+      assertTrue(svg.contains(">onednn INT8<"), plot);
+      assertFalse(svg.contains(">mkl INT8<"), plot);
+    }
+    // each in its section
+    List<String> order =
+        List.of(
+            "(memory.svg)",
+            "## all-MiniLM-L6-v2 in each format",
+            "(embedding-time.svg)",
+            "(embedding-accuracy.svg)",
+            "### One thread",
+            "### minilm, rows",
+            "(products-minilm.svg)",
+            "### llama1b, rows",
+            "(products-llama1b.svg)");
+    int at = 0;
+    for (String part : order) {
+      assertTrue(report.indexOf(part, at) >= 0, part);
+      at = report.indexOf(part, at);
+    }
     for (String name :
         List.of(
             "roofline",

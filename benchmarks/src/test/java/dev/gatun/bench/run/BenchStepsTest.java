@@ -1,12 +1,10 @@
 package dev.gatun.bench.run;
 
-import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.gatun.bench.measure.Alternation;
-import dev.gatun.bench.peer.EmbeddingPeer;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -41,15 +39,6 @@ class BenchStepsTest {
     assertEquals(
         List.of("pytorch nn.TransformerEncoder", "pytorch functions"),
         rows.stream().map(row -> row.get("peer")).toList());
-  }
-
-  @Test
-  void embeddings() {
-    int[] ids = EmbeddingPeer.ids(7);
-    for (EmbeddingPeer peer : EmbeddingPeer.all(ids, EmbeddingPeer.exact(ids))) {
-      assertDoesNotThrow(() -> peer.calls(1));
-      peer.close();
-    }
   }
 
   @Test

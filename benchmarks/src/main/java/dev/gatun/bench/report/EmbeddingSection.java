@@ -55,6 +55,18 @@ final class EmbeddingSection {
       ratios(threads);
       page.line("");
     }
+    for (int threads : rows.threads()) {
+      if (threads > 1) {
+        page.line("### %d threads over one", threads);
+        page.line("");
+        page.line(
+            "How many times as fast as on one thread: medians of the two tables, of processes that"
+                + " ran one after the other.");
+        page.line("");
+        gain(threads);
+        page.line("");
+      }
+    }
     if (!rows.reasons().isEmpty()) {
       page.line("%s", "Not timed: " + String.join("; ", rows.reasons()) + ".");
     }
@@ -74,6 +86,27 @@ final class EmbeddingSection {
       cells.addAll(accuracy(family));
       page.line("| %s |", String.join(" | ", cells));
     }
+  }
+
+  private void gain(int threads) {
+    head(List.of(""));
+    for (String family : rows.families()) {
+      List<String> cells = new ArrayList<>(List.of(family));
+      for (String what : rows.cases()) {
+        cells.add(gain(rows.best(family, what, 1), rows.best(family, what, threads)));
+      }
+      page.line("| %s |", String.join(" | ", cells));
+    }
+  }
+
+  private static String gain(RotationRows.Row one, RotationRows.Row more) {
+    if (one == null || more == null || one.series() == null || more.series() == null) {
+      return "–";
+    }
+    double ratio = one.series().nanos().median() / more.series().nanos().median();
+    String text = String.format(Locale.ROOT, "%.2f", ratio);
+    return (ratio < 1 ? "**" + text + "**" : text)
+        + mark(one.series().isDisturbed() || more.series().isDisturbed());
   }
 
   private static String time(RotationRows.Row row) {

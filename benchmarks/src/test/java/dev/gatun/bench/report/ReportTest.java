@@ -63,6 +63,9 @@ class ReportTest {
             "Not timed: langchain4j: no text has so few tokens (1); langchain4j-q: no text has so"
                 + " few tokens (1).",
             "### 2 threads",
+            "### 2 threads over one",
+            "| gatun INT8 | – | – | 2.00 | – | – |",
+            "| llama.cpp Q8_0 | – | – | – | – | – |",
             "### llama1b, rows",
             "| gatun INT8 | 105.17 µs, 101 GB/s | 420.69 µs, 90 % (90 … 90) | ",
             "| gatun F32 | 1.20 (1.20 … 1.20) openblas | ",

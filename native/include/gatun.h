@@ -232,9 +232,9 @@ GATUN_API int32_t gatun_tier_available(int32_t tier);
 #define GATUN_FEATURE_VNNI 1u /* avx512, AVX512_VNNI: int8, Q8_0 and Q4_0 products with packed weights */
 #define GATUN_FEATURE_BF16                                                                                             \
     2u /* avx512, AVX512_BF16: bf16 products with packed weights, and of attention with GATUN_ATTENTION_BF16 */
-#define GATUN_FEATURE_AVX_VNNI 4u  /* avx2, AVX_VNNI: int8 products with packed weights */
-#define GATUN_FEATURE_DOTPROD  8u  /* neon, DotProd: the same, where I8MM is not used */
-#define GATUN_FEATURE_I8MM     16u /* neon, I8MM: the same */
+#define GATUN_FEATURE_AVX_VNNI 4u  /* avx2, AVX_VNNI: as VNNI */
+#define GATUN_FEATURE_DOTPROD  8u  /* neon, DotProd, where I8MM is not there: int8 products with packed weights */
+#define GATUN_FEATURE_I8MM     16u /* neon, I8MM: as VNNI */
 
 #define GATUN_CONFIG_TIER_ALONE 1u /* flag: without GATUN_FEATURE_* that the CPU has beyond the tier */
 
@@ -404,8 +404,7 @@ GATUN_API int32_t gatun_attention_plan(
  *     is set exactly where one of them is given: the workspace is larger then.
  *   - The position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
  *     last query has the position of the last key; under GATUN_CAUSAL_TOP_LEFT it is i.
- *   - A bias of -inf masks its entry as a score of -inf does (whether it masks a score of NaN or +inf is not promised);
- *     one of +inf or NaN makes the row NaN. Biases of masked keys reach nobody. A scale of 0 leaves the biases alone.
+ *   - A bias of -inf masks its entry whatever its score is, NaN and +inf included; one of +inf or NaN makes the row NaN. Biases of masked keys reach nobody. A scale of 0 leaves the biases alone.
  *   - The error bound holds with S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j|, over the keys of the row that
  *     no bias masks. Bits of a row depend on its biases and its position as well.
  */

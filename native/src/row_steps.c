@@ -115,147 +115,115 @@ static gatun_norm_desc norm_of(const gatun_row_steps_desc *d, const gatun_row_st
 
 /* ---- what steps share ---- */
 
+enum { OUT, SUM, X, RESIDUAL, GATE, BIAS, GAMMA, BETA, WEIGHTS, OPERANDS };
+
+/* Where a tensor of a step lies. row: of one with rows, in elements, 0 of others; begin == end: there is none. */
 typedef struct operand {
-    const float *base;
-    int64_t row, columns;
+    uintptr_t begin, end;
+    int64_t row;
 } operand;
 
-static int same(const operand *a, const operand *b) {
-    return a->base == b->base && a->row == b->row;
+static operand rows_at(const float *base, int64_t rows, int64_t row, int64_t columns) {
+    const uintptr_t begin = (uintptr_t)base;
+    return base == NULL ? (operand){0}
+                        : (operand){begin, begin + (uintptr_t)((rows - 1) * row + columns) * sizeof(float), row};
+}
+
+static operand bytes_at(const void *base, int64_t bytes) {
+    return (operand){(uintptr_t)base, (uintptr_t)base + (base == NULL ? 0 : (uintptr_t)bytes), 0};
+}
+
+static void operands_of(const step *s, int64_t rows, operand to[OPERANDS]) {
+    memset(to, 0, OPERANDS * sizeof *to);
+    if (s->kind == GATUN_ROW_STEP_LINEAR) {
+        const gatun__linear_task *t = &s->product.task;
+        to[OUT] = rows_at(t->out, rows, t->out_row, t->columns);
+        to[X] = rows_at(t->x, rows, t->x_row, t->depth);
+        to[RESIDUAL] = rows_at(t->residual, rows, t->residual_row, t->columns);
+        to[GATE] = rows_at(t->gate, rows, t->gate_row, t->columns);
+        to[BIAS] = bytes_at(t->bias, t->columns * (int64_t)sizeof(float));
+        to[WEIGHTS] = bytes_at(s->weights, s->weights_bytes);
+        return;
+    }
+    const gatun__rows_task *t = &s->norm;
+    const int64_t bytes = t->dim * (int64_t)sizeof(float);
+    to[OUT] = rows_at(t->out, rows, t->out_row, t->dim);
+    to[SUM] = rows_at(t->sum, rows, t->sum_row, t->dim);
+    to[X] = rows_at(t->x, rows, t->x_row, t->dim);
+    to[RESIDUAL] = rows_at(t->residual, rows, t->residual_row, t->dim);
+    to[BIAS] = bytes_at(t->bias, bytes);
+    to[GAMMA] = bytes_at(t->gamma, bytes);
+    to[BETA] = bytes_at(t->beta, bytes);
+}
+
+static int meet(const operand *a, const operand *b) {
+    return a->begin < b->end && b->begin < a->end && a->begin < a->end && b->begin < b->end;
 }
 
 /* Whether they share memory otherwise than row by row. */
 static int tangled(const operand *a, const operand *b, int64_t rows) {
-    if (a->base == NULL || b->base == NULL || same(a, b))
+    if (!meet(a, b) || (a->begin == b->begin && a->row == b->row && a->row > 0))
         return 0;
-    const gatun__view first = gatun__matrix_view(a->base, sizeof(float), rows, a->row, a->columns),
-                      second = gatun__matrix_view(b->base, sizeof(float), rows, b->row, b->columns);
-    const gatun__range one = gatun__view_range(&first), other = gatun__view_range(&second);
-    return gatun__ranges_meet(&one, &other) && gatun__views_overlap(&first, &second);
-}
-
-enum { MATRICES = 3 };
-
-/* Written: out and sum; read: x, gate and residual. Vectors are matrices whose rows are all the same: of one row here. */
-static void operands_of(const step *s, operand out[2], operand in[MATRICES], operand vectors[3]) {
-    memset(vectors, 0, 3 * sizeof *vectors);
-    if (s->kind == GATUN_ROW_STEP_LINEAR) {
-        const gatun__linear_task *t = &s->product.task;
-        out[0] = (operand){t->out, t->out_row, t->columns};
-        out[1] = (operand){NULL, 0, 0};
-        in[0] = (operand){t->x, t->x_row, t->depth};
-        in[1] = (operand){t->residual, t->residual_row, t->columns};
-        in[2] = (operand){t->gate, t->gate_row, t->columns};
-        vectors[0] = (operand){t->bias, t->columns, t->columns};
-        return;
-    }
-    const gatun__rows_task *t = &s->norm;
-    out[0] = (operand){t->out, t->out_row, t->dim};
-    out[1] = (operand){t->sum, t->sum_row, t->dim};
-    in[0] = (operand){t->x, t->x_row, t->dim};
-    in[1] = (operand){t->residual, t->residual_row, t->dim};
-    in[2] = (operand){NULL, 0, 0};
-    vectors[0] = (operand){t->bias, t->dim, t->dim};
-    vectors[1] = (operand){t->gamma, t->dim, t->dim};
-    vectors[2] = (operand){t->beta, t->dim, t->dim};
+    if (a->row != b->row)
+        return 1;
+    const int64_t before = (rows - 1) * a->row, bytes = sizeof(float);
+    const gatun__view first = gatun__matrix_view((const void *)a->begin, bytes, rows, a->row,
+                          (int64_t)(a->end - a->begin) / bytes - before),
+                      second = gatun__matrix_view((const void *)b->begin, bytes, rows, b->row,
+                          (int64_t)(b->end - b->begin) / bytes - before);
+    return gatun__views_overlap(&first, &second);
 }
 
 /* Whether a block of rows may run ahead of the others: nothing that a step writes is anything but the same rows to another. */
-static int independent(const call *c) {
-    for (int32_t w = 0; w < c->count; w++) {
-        operand written[2], read[MATRICES], vectors[3];
-        operands_of(&c->steps[w], written, read, vectors);
-        for (int o = 0; o < 2; o++) {
-            if (written[o].base == NULL)
-                continue;
-            const gatun__view view =
-                gatun__matrix_view(written[o].base, sizeof(float), c->rows, written[o].row, written[o].columns);
-            const gatun__range range = gatun__view_range(&view);
-            for (int32_t n = 0; n < c->count; n++) {
-                operand out[2], in[MATRICES];
-                operands_of(&c->steps[n], out, in, vectors);
-                for (int i = 0; i < 2; i++)
-                    if (tangled(&written[o], &out[i], c->rows))
+static int independent(const operand all[][OPERANDS], int32_t count, int64_t rows) {
+    for (int32_t w = 0; w < count; w++)
+        for (int o = OUT; o <= SUM; o++)
+            for (int32_t n = 0; all[w][o].row > 0 && n < count; n++)
+                for (int i = 0; i < OPERANDS; i++)
+                    if (tangled(&all[w][o], &all[n][i], rows))
                         return 0;
-                for (int i = 0; i < MATRICES; i++)
-                    if (tangled(&written[o], &in[i], c->rows))
-                        return 0;
-                for (int i = 0; i < 3; i++) {
-                    const gatun__range vector = {
-                        (uintptr_t)vectors[i].base, (uintptr_t)(vectors[i].base + vectors[i].columns)};
-                    if (vectors[i].base != NULL && gatun__ranges_meet(&range, &vector))
-                        return 0;
-                }
-                const gatun__range weights = {(uintptr_t)c->steps[n].weights,
-                    (uintptr_t)c->steps[n].weights + (uintptr_t)c->steps[n].weights_bytes};
-                if (gatun__ranges_meet(&range, &weights))
-                    return 0;
-            }
-        }
-    }
-    return 1;
-}
-
-/* Whether nothing that a step writes or reads as weights is in the workspace. */
-static int clear_of_workspace(const call *c, const void *workspace, int64_t bytes) {
-    const gatun__range work = {(uintptr_t)workspace, (uintptr_t)workspace + (uintptr_t)bytes};
-    for (int32_t n = 0; n < c->count; n++) {
-        operand matrices[2 + MATRICES], vectors[3];
-        operands_of(&c->steps[n], matrices, matrices + 2, vectors);
-        for (int i = 0; i < 2 + MATRICES; i++) {
-            const gatun__view view =
-                gatun__matrix_view(matrices[i].base, sizeof(float), c->rows, matrices[i].row, matrices[i].columns);
-            const gatun__range range = gatun__view_range(&view);
-            if (gatun__ranges_meet(&range, &work))
-                return 0;
-        }
-        for (int i = 0; i < 3; i++) {
-            const gatun__range range = {
-                (uintptr_t)vectors[i].base, (uintptr_t)vectors[i].base + (uintptr_t)vectors[i].columns * sizeof(float)};
-            if (vectors[i].base != NULL && gatun__ranges_meet(&range, &work))
-                return 0;
-        }
-        const gatun__range weights = {
-            (uintptr_t)c->steps[n].weights, (uintptr_t)c->steps[n].weights + (uintptr_t)c->steps[n].weights_bytes};
-        if (gatun__ranges_meet(&weights, &work))
-            return 0;
-    }
     return 1;
 }
 
 /* Matrices that a thread may keep in rows of its own: whatever writes them says so, and what reads them comes later. */
-static void find_scratch(call *c) {
+static void find_scratch(call *c, const operand all[][OPERANDS]) {
     for (int32_t w = 0; w < c->count; w++) {
-        operand written[2], read[MATRICES], vectors[3];
-        operands_of(&c->steps[w], written, read, vectors);
-        int scratch = c->steps[w].scratch, before = 1;
+        const uintptr_t at = all[w][OUT].begin;
+        int scratch = c->steps[w].scratch, written = 0;
         for (int32_t n = 0; n < c->count && scratch; n++) {
-            operand out[2], in[MATRICES];
-            operands_of(&c->steps[n], out, in, vectors);
-            for (int i = 0; i < MATRICES; i++)
-                if (before && in[i].base == written[0].base)
-                    scratch = 0;
-            for (int i = 0; i < 2; i++)
-                if (out[i].base == written[0].base) {
-                    before = 0;
-                    if (i == 1 || !c->steps[n].scratch || out[i].row != written[0].row)
-                        scratch = 0;
-                }
+            for (int i = X; i <= GATE; i++)
+                scratch = scratch && (written || all[n][i].begin != at);
+            if (all[n][OUT].begin == at) {
+                written = 1;
+                scratch = scratch && c->steps[n].scratch;
+            }
+            scratch = scratch && all[n][SUM].begin != at;
         }
         if (!scratch)
             continue;
         c->scratch_out |= 1u << w;
         for (int32_t n = 0; n < c->count; n++) {
-            operand out[2], in[MATRICES];
-            operands_of(&c->steps[n], out, in, vectors);
-            if (in[0].base == written[0].base)
-                c->scratch_x |= 1u << n;
-            if (in[1].base == written[0].base)
-                c->scratch_residual |= 1u << n;
-            if (in[2].base == written[0].base)
-                c->scratch_gate |= 1u << n;
+            c->scratch_x |= (uint32_t)(all[n][X].begin == at) << n;
+            c->scratch_residual |= (uint32_t)(all[n][RESIDUAL].begin == at) << n;
+            c->scratch_gate |= (uint32_t)(all[n][GATE].begin == at) << n;
         }
     }
+}
+
+/* Whether the workspace is clear of all tensors; sets the bits of scratch and whether steps are independent. */
+static int look_at_memory(call *c, const void *workspace, int64_t bytes, int *divisible) {
+    operand all[GATUN_ROW_STEPS_MOST][OPERANDS];
+    const operand work = bytes_at(workspace, bytes);
+    for (int32_t n = 0; n < c->count; n++) {
+        operands_of(&c->steps[n], c->rows, all[n]);
+        for (int i = 0; i < OPERANDS; i++)
+            if (meet(&all[n][i], &work))
+                return 0;
+    }
+    *divisible = independent(all, c->count, c->rows);
+    if (*divisible)
+        find_scratch(c, all);
+    return 1;
 }
 
 /* ---- a block of rows ---- */
@@ -417,14 +385,14 @@ static int32_t run(gatun_context *context, const gatun_row_steps_desc *d, const 
     if (d->rows == 0)
         return GATUN_OK;
     const int32_t threads = threads_of(context, d->max_threads);
-    if (!clear_of_workspace(&c, workspace, threads * c.scratch_bytes))
+    int divisible;
+    if (!look_at_memory(&c, workspace, threads * c.scratch_bytes, &divisible))
         return GATUN_E_OVERLAP;
-    if (c.count > 1 && independent(&c)) {
+    if (c.count > 1 && divisible) {
         cut_rows(&c, threads);
         if (blocks_are_quicker(&c, context, threads)) {
             /* With more blocks than threads the rows of the last thread are there, however short the last block is. */
             c.reuse = c.blocks > threads;
-            find_scratch(&c);
             gatun__context_run(context, d->max_threads, c.blocks, work_ns(&c), run_block, &c);
             return GATUN_OK;
         }

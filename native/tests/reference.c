@@ -106,9 +106,6 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
         double magnitude;
         score[j] = scale * dot(q, k + j * k_stride, p->head_dim, &magnitude);
         double bias = biased ? bias_of(p, b, h, i, j) : 0;
-        if (bias == -HUGE_VAL && !(score[j] < HUGE_VAL)) {
-            row->product = HUGE_VAL; /* whether it masks NaN and +inf is not promised, see row_overflows() */
-        }
         score[j] = bias == -HUGE_VAL ? bias : score[j] + bias;
         if (isnan(score[j]) || score[j] == HUGE_VAL) {
             row_is_nan(out, p->head_dim_v, row);

@@ -107,8 +107,11 @@ INLINE void score_rows(const int rows, const int vectors, const int biased, cons
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int x = 0; x < vectors; x++) {
-            if (biased)
-                acc[r][x] = v_add(acc[r][x], v_load(s->biases - (first + r) * s->step + x * VW));
+            if (biased) {
+                /* -inf masks, whatever the score is. */
+                const vec bias = v_load(s->biases - (first + r) * s->step + x * VW);
+                acc[r][x] = v_select(v_equal(bias, minus_inf), minus_inf, v_add(acc[r][x], bias));
+            }
             v_store(scores + r * LANES + x * VW, acc[r][x]);
             if (of == OF_SEEN)
                 acc[r][x] = v_select(v_int_above(left[x], r), acc[r][x], minus_inf);

@@ -1,7 +1,7 @@
 /*
  * AVX_VNNI, of CPUs with AVX2 and without AVX-512: vpdpbusd as in linear_i8_avx512vnni.c, with 8 sums, in its VEX encoding. Axes: see
  * linear_i8.h. Tile of 6 rows x 2 ymm: of 16 registers 12 accumulators, 2 weights and 1 of x. Of few rows 4 x 3 or 2 x 6, the whole
- * panel: 12 accumulators as well, and weights as they come. Assembly for the reason given there.
+ * panel: 12 accumulators as well, and weights as they come. Assembly for the reason given there. Q8_0 and Q4_0: 4 rows x 1 ymm, that is 4 accumulators, 4 totals, 2 weights and 1 of x.
  *
  * GATUN_EVEX_VNNI: see test-avxvnni in tests/tests.mk.
  */
@@ -47,4 +47,30 @@ V vint i8_dot(vint sum, i8_w w, i8_x x) {
     return sum;
 }
 
+/* The same with the sign on the other side. */
+#define BLOCKS_ROWS    4
+#define BLOCKS_VECTORS 1
+#define BLOCKS_BYTES   1
+
+typedef __m256i u8_w, s8_x;
+
+V u8_w u8_weights(vint w) {
+    return w;
+}
+V s8_x s8_inputs(const char *p) {
+    return i8_inputs(p);
+}
+V void s8_place(char *to, const int32_t q[32]) {
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v_load_int(q), v_load_int(q + 8)),
+        _mm256_packs_epi32(v_load_int(q + 16), v_load_int(q + 24)));
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm256_permutevar8x32_epi32(bytes, order));
+}
+V vint u8_dot(vint sum, u8_w w, s8_x x) {
+    __asm__(VPDPBUSD " %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+    return sum;
+}
+
 #include "linear_i8.h"
+/* after it */
+#include "linear_blocks.h"

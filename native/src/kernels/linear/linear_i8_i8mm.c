@@ -1,6 +1,6 @@
 /*
  * AArch64 with I8MM: sudot adds 4 products of a signed and an unsigned byte to every sum of 32 bits, without saturation. Axes, tile and
- * registers as in linear_i8_dotprod.c.
+ * registers as in linear_i8_dotprod.c. Q8_0 and Q4_0: 4 rows x 2 vectors, that is 8 accumulators, 8 totals, 4 weights and 2 of x.
  *
  * Not smmla and its like, which make twice the products: they want 8 inputs of a column side by side, a panel has 4.
  */
@@ -40,4 +40,31 @@ V vint i8_dot(vint sum, i8_w w, i8_x x) {
     return sum;
 }
 
+/* The same with the sign on the other side. */
+#define BLOCKS_ROWS    4
+#define BLOCKS_VECTORS 2
+#define BLOCKS_BYTES   1
+
+typedef uint8x16_t u8_w;
+typedef int8x8_t s8_x;
+
+V u8_w u8_weights(vint w) {
+    return vreinterpretq_u8_s32(w);
+}
+V s8_x s8_inputs(const char *p) {
+    uint32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return vcreate_s8(four);
+}
+V void s8_place(char *to, const int32_t q[32]) {
+    for (int i = 0; i < 32; i += 8)
+        vst1_s8((int8_t *)to + i, vmovn_s16(vcombine_s16(vmovn_s32(vld1q_s32(q + i)), vmovn_s32(vld1q_s32(q + i + 4)))));
+}
+V vint u8_dot(vint sum, u8_w w, s8_x x) {
+    __asm__ volatile("usdot %0.4s, %1.16b, %2.4b[0]" : "+w"(sum) : "w"(w), "w"(x));
+    return sum;
+}
+
 #include "linear_i8.h"
+/* after it */
+#include "linear_blocks.h"

@@ -38,10 +38,8 @@ final class WeightFacts {
     return switch (format) {
       case VIEW -> "products of floats by OpenBLAS";
       case BF16 -> bfloat16(info);
-      case INT8 -> "products of integers by " + integers(info);
-      case Q8_0, Q4_0 ->
-          "products of integers by "
-              + (info.features().contains("avx512_vnni") ? "avx512_vnni" : info.tier());
+      case INT8 -> "products of integers by " + integers(info, "");
+      case Q8_0, Q4_0 -> "products of integers by " + integers(info, "asimddp");
       case AUTO, FP32, FP16 -> floats(info);
     };
   }
@@ -53,10 +51,10 @@ final class WeightFacts {
         : floats(info);
   }
 
-  /** What a CPU has beyond its tier is for integers, but for one of them. */
-  private static String integers(RuntimeInfo info) {
+  /** What a CPU has beyond its tier is for integers, but for bfloat16; and but for one of them. */
+  private static String integers(RuntimeInfo info, String without) {
     return info.features().stream()
-        .filter(feature -> !feature.equals(BFLOAT16))
+        .filter(feature -> !feature.equals(BFLOAT16) && !feature.equals(without))
         .findFirst()
         .orElse(info.tier().toString());
   }

@@ -114,6 +114,12 @@ typedef struct gatun_context gatun_context;
  */
 #define GATUN_ATTENTION_BF16 16u
 
+#define GATUN_ATTENTION_WINDOW 32u /* flag: window_left and window_right of the descriptor are meant */
+#define GATUN_ATTENTION_MASKED                                                                                         \
+    64u /* flag: mask, block_mask, bias, segment_ids or query_positions are given (see gatun_attention_forward_extended) */
+#define GATUN_ATTENTION_SINKS  128u /* flag: sinks are given */
+#define GATUN_ATTENTION_PREFIX 256u /* flag: prefix_lengths are given; only with a causal mask */
+
 #define GATUN_MAX_HEAD_DIM 512
 
 #define GATUN_MAX_RELATIVE_SPAN 1048576
@@ -147,7 +153,19 @@ typedef struct gatun_attention_desc {
     int64_t out_stride[3]; /* out: [batch][seq_q][heads][head_dim_v] */
     int64_t lse_stride[3]; /* lse: [batch][seq_q][heads]; a [batch][heads][seq_q] array is {heads * seq_q, 1, seq_q} */
     int64_t relative_span; /* of relative_position_table: 0 .. GATUN_MAX_RELATIVE_SPAN; 0 without the table */
-    int64_t reserved[31];  /* 0 */
+    float softcap;         /* > 0: scores become softcap * tanh(score / softcap); 0: they do not */
+    int32_t bias_dtype;    /* of bias: GATUN_DTYPE_F32 or dtype; 0 without it */
+    int64_t window_left;  /* with GATUN_ATTENTION_WINDOW: keys before a row's position that it sees, -1 = all; else 0 */
+    int64_t window_right; /* the same of keys behind it */
+    int64_t
+        global_tokens; /* with GATUN_ATTENTION_WINDOW: keys below are in every window, rows at positions below see all */
+    /* Strides of mask and bias in elements, in the order batch, head, query, key; 0 broadcasts; 0 without them. */
+    int64_t mask_stride[4];
+    int64_t bias_stride[4];
+    int64_t block_stride[4]; /* of block_mask: batch, head, row of blocks, block */
+    int64_t block_q;         /* query rows and keys of a block of block_mask; 0 without it */
+    int64_t block_k;
+    int64_t reserved[13]; /* 0 */
 } gatun_attention_desc;
 
 /**
@@ -371,9 +389,9 @@ GATUN_API int32_t gatun_attention_plan(
 /* ---- attention: with every option ------------------------------------------------------------------------------ */
 
 /**
- * The same with every optional tensor by name. Of those after cu_seqlens_k only alibi_slopes and
- * relative_position_table are built in this version: the others must be NULL, any other value is refused with
- * GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they are built.
+ * The same with every optional tensor by name. Those that this version does not have (page_table, k_scales, v_scales) must be
+ * NULL, any other value is refused with GATUN_E_UNSUPPORTED. They stand here so that the interface need not change when they
+ * are built.
  *
  *   cu_seqlens_q                [batch + 1] row offsets, with GATUN_ATTENTION_RAGGED_Q and only then: sequence b is the
  *                               rows cu_seqlens_q[b] .. cu_seqlens_q[b + 1] - 1 of q and out, and of lse. Offsets start
@@ -384,29 +402,46 @@ GATUN_API int32_t gatun_attention_plan(
  *                               batch strides of k and v must be 0, key_lengths NULL. Ragged queries may go with keys
  *                               that are not (a cache, with key_lengths), and the other way round.
  *   page_table                  [batch][pages] of a paged key/value cache
- *   mask                        [batch or 1][heads or 1][seq_q or 1][seq_k], 1 = may attend
- *   block_mask                  the same per tile
- *   bias                        [batch or 1][heads or 1][seq_q or 1][seq_k], added to the scaled score
+ *   mask                        [batch][heads][seq_q][seq_k], strides in mask_stride: a row sees no key whose byte is 0
+ *   block_mask                  the same, a byte for block_q rows and block_k keys: strides in block_stride
+ *   bias                        [batch][heads][seq_q][seq_k] of bias_dtype, strides in bias_stride: added to the score
  *   alibi_slopes                [heads], contiguous: -alibi_slopes[h] * |position - j| is added to the scaled score of
  *                               key j (Press et al. 2022; they give the slopes, too)
- *   sinks                       [heads] scores of a key without value
- *   segment_ids_q, segment_ids_k [batch][seq]: a row attends to its own segment
- *   prefix_lengths              [batch]: keys below it are visible to every row
+ *   sinks                       [heads], with GATUN_ATTENTION_SINKS: scores, after all that is done to scores, of one more key
+ *                               that every row sees and that has no value (a learned logit, as of gpt-oss): exp(sink) more in
+ *                               the denominator. Magnitudes below 2^127.
+ *   segment_ids_q, segment_ids_k [batch][seq_q] and [batch][seq_k], contiguous, together: a row sees the keys of its own
+ *                               segment (documents packed in one row). Of ragged sequences one for each row that offsets reach
+ *   prefix_lengths              [batch], with GATUN_ATTENTION_PREFIX: keys below it are not behind any row for the causal mask
+ *                               (prefix language models); 0 .. seq_k
  *   relative_position_table     [heads][2 * relative_span + 1], contiguous: relative_position_table[h][relative_span +
  *                               clamp(j - position, -relative_span, relative_span)] is added to the scaled score. A
  *                               bias by buckets of distances, as T5's (Raffel et al. 2020), is expanded to such a table
  *                               by the caller, once for each set of weights.
- *   query_positions             [batch][seq_q]
+ *   query_positions             [batch][seq_q], contiguous: the positions of query rows on the scale of keys, in place of what is
+ *                               said below. For rows that do not follow each other (verification of a tree of tokens). Of
+ *                               ragged sequences one for each row that offsets reach
  *   k_scales, v_scales          scales of quantized keys and values
+ *
+ * Order: a score is scale * (q . k); then softcap * tanh(score / softcap); then biases are added (bias, alibi_slopes,
+ * relative_position_table, summed in double where there are several); then masks select; then sinks join the softmax.
+ *
+ * Masks. With p the position of a row, it sees key j if j is below the key length, and
+ *   - under a causal mask j <= p or j < prefix_lengths[b];
+ *   - with a window p - window_left <= j <= p + window_right, or j < global_tokens, or 0 <= p < global_tokens;
+ *   - mask, block_mask and segment ids allow it.
+ * A row that sees no key gives out 0 and lse -inf, with a sink lse = sink. Masked keys and values reach nobody, whatever they hold;
+ * neither do biases of masked keys. Tiles of keys that no row of a block sees are not read. A window, a prefix and a causal mask are
+ * intervals of keys and take no memory.
  *
  * Biases
  *   - alibi_slopes and relative_position_table may be given together, and to ragged sequences. GATUN_ATTENTION_BIASED
  *     is set exactly where one of them is given: the workspace is larger then.
- *   - The position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
+ *   - Without query_positions the position of query row i is i + (key length - query length) of its own batch row or sequence, so that the
  *     last query has the position of the last key; under GATUN_CAUSAL_TOP_LEFT it is i.
  *   - A bias of -inf masks its entry whatever its score is, NaN and +inf included; one of +inf or NaN makes the row NaN. Biases of masked keys reach nobody. A scale of 0 leaves the biases alone.
- *   - The error bound holds with S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j|, over the keys of the row that
- *     no bias masks. Bits of a row depend on its biases and its position as well.
+ *   - The error bound holds with S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j| + |sink|, over the keys of the row that
+ *     nothing masks. Bits of a row depend on its biases and its position as well.
  */
 GATUN_API int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_attention_desc *desc,
     void *workspace, int64_t workspace_size, const void *q, const void *k, const void *v, const int32_t *key_lengths,

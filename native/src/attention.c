@@ -109,8 +109,7 @@ int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_att
     const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k,
     const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
     const float *k_scales, const float *v_scales) {
-    const void *unbuilt[] = {page_table, mask, block_mask, bias, sinks, segment_ids_q, segment_ids_k, prefix_lengths,
-        query_positions, k_scales, v_scales};
+    const void *unbuilt[] = {page_table, k_scales, v_scales};
     for (size_t i = 0; i < sizeof unbuilt / sizeof unbuilt[0]; i++) {
         if (unbuilt[i] != NULL)
             return GATUN_E_UNSUPPORTED;
@@ -125,6 +124,14 @@ int32_t gatun_attention_forward_extended(gatun_context *context, const gatun_att
         .cu_seqlens_q = cu_seqlens_q,
         .cu_seqlens_k = cu_seqlens_k,
         .alibi_slopes = alibi_slopes,
-        .relative_position_table = relative_position_table};
+        .relative_position_table = relative_position_table,
+        .mask = mask,
+        .block_mask = block_mask,
+        .bias = bias,
+        .sinks = sinks,
+        .segment_ids_q = segment_ids_q,
+        .segment_ids_k = segment_ids_k,
+        .prefix_lengths = prefix_lengths,
+        .query_positions = query_positions};
     return forward(context, desc, workspace, workspace_size, &arguments);
 }

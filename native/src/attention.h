@@ -12,6 +12,10 @@ typedef struct gatun__attention_arguments {
     const int32_t *key_lengths, *query_lengths;
     const int32_t *cu_seqlens_q, *cu_seqlens_k; /* offsets of ragged sequences */
     const float *alibi_slopes, *relative_position_table;
+    const uint8_t *mask, *block_mask;
+    const void *bias;
+    const float *sinks;
+    const int32_t *segment_ids_q, *segment_ids_k, *prefix_lengths, *query_positions;
 } gatun__attention_arguments;
 
 typedef struct gatun__attention_call {

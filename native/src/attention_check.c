@@ -78,6 +78,21 @@ static int32_t check_offsets(gatun__attention_call *c, gatun__ragged_sizes *size
 
 /* ---- arguments ---- */
 
+/* What changes scores, and the flags and members that go with it. */
+static int32_t check_changes(const gatun_attention_desc *d, const gatun__attention_arguments *a) {
+    const int masked = a->mask != NULL || a->block_mask != NULL || a->bias != NULL || a->segment_ids_q != NULL ||
+                       a->segment_ids_k != NULL || a->query_positions != NULL;
+    const int wants[] = {(d->flags & GATUN_ATTENTION_MASKED) != 0, (d->flags & GATUN_ATTENTION_SINKS) != 0,
+        (d->flags & GATUN_ATTENTION_PREFIX) != 0, a->segment_ids_q != NULL, d->bias_dtype != 0, d->block_q != 0};
+    const int has[] = {masked, a->sinks != NULL, a->prefix_lengths != NULL, a->segment_ids_k != NULL, a->bias != NULL,
+        a->block_mask != NULL};
+    for (size_t i = 0; i < sizeof wants / sizeof wants[0]; i++)
+        if (wants[i] != has[i])
+            return wants[i] ? GATUN_E_NULL : GATUN_E_INVALID;
+    const int64_t strides = d->mask_stride[0] | d->mask_stride[1] | d->mask_stride[2] | d->mask_stride[3];
+    return a->mask == NULL && strides != 0 ? GATUN_E_INVALID : GATUN_OK;
+}
+
 int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *workspace, gatun__ragged_sizes *sizes) {
     const gatun_attention_desc *d = c->desc;
     const gatun__attention_arguments *a = c->arguments;
@@ -102,6 +117,8 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
     if (a->relative_position_table == NULL && d->relative_span != 0)
         return GATUN_E_INVALID;
 
+    TRY(check_changes(d, a));
+
     const int has_rows = d->batch > 0 && c->max_rows > 0, has_keys = d->batch > 0 && c->max_keys > 0;
     const int64_t bytes = gatun__dtype_bytes(d->dtype), kv_bytes = gatun__dtype_bytes(d->kv_dtype),
                   out_bytes = gatun__dtype_bytes(gatun__out_dtype(d));
@@ -115,6 +132,12 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
     TRY(gatun__pointer_check(a->query_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(a->alibi_slopes, 0, _Alignof(float)));
     TRY(gatun__pointer_check(a->relative_position_table, 0, _Alignof(float)));
+    TRY(gatun__pointer_check(a->bias, 0, a->bias == NULL ? 1 : (uintptr_t)gatun__dtype_bytes(d->bias_dtype)));
+    TRY(gatun__pointer_check(a->sinks, 0, _Alignof(float)));
+    TRY(gatun__pointer_check(a->segment_ids_q, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(a->segment_ids_k, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(a->prefix_lengths, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(a->query_positions, 0, _Alignof(int32_t)));
 
     /* Ragged sequences are one batch row of all their rows: their batch strides are 0. */
     const int64_t q_batch = ragged_q ? d->batch > 0 : d->batch, k_batch = ragged_k ? d->batch > 0 : d->batch;
@@ -149,12 +172,33 @@ static int32_t check_overlap(const gatun__attention_call *c) {
     const array arrays[] = {{a->key_lengths, sizeof(int32_t), d->batch}, {a->query_lengths, sizeof(int32_t), d->batch},
         {a->cu_seqlens_q, sizeof(int32_t), d->batch + 1}, {a->cu_seqlens_k, sizeof(int32_t), d->batch + 1},
         {a->alibi_slopes, sizeof(float), d->heads},
-        {a->relative_position_table, sizeof(float), d->heads * (2 * d->relative_span + 1)}};
+        {a->relative_position_table, sizeof(float), d->heads * (2 * d->relative_span + 1)},
+        {a->sinks, sizeof(float), d->heads}, {a->prefix_lengths, sizeof(int32_t), d->batch},
+        {a->segment_ids_q, sizeof(int32_t), a->cu_seqlens_q != NULL ? c->all_rows : d->batch * d->seq_q},
+        {a->query_positions, sizeof(int32_t), a->cu_seqlens_q != NULL ? c->all_rows : d->batch * d->seq_q},
+        {a->segment_ids_k, sizeof(int32_t), a->cu_seqlens_k != NULL ? c->all_keys : d->batch * d->seq_k}};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         if (arrays[i].data == NULL)
             continue;
         const gatun__view view =
             gatun__matrix_view(arrays[i].data, arrays[i].element_bytes, 1, arrays[i].elements, arrays[i].elements);
+        if (gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view))
+            return GATUN_E_OVERLAP;
+    }
+    const struct {
+        const void *data;
+        int64_t element_bytes, rows, keys;
+        const int64_t *stride;
+    } maps[] = {{a->mask, 1, d->seq_q, d->seq_k, d->mask_stride},
+        {a->bias, a->bias == NULL ? 1 : gatun__dtype_bytes(d->bias_dtype), d->seq_q, d->seq_k, d->bias_stride},
+        {a->block_mask, 1, gatun__divide_up(d->seq_q, d->block_q == 0 ? 1 : d->block_q),
+            gatun__divide_up(d->seq_k, d->block_k == 0 ? 1 : d->block_k), d->block_stride}};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
+        if (maps[i].data == NULL)
+            continue;
+        const int64_t *stride = maps[i].stride;
+        const gatun__view view = {(uintptr_t)maps[i].data, maps[i].element_bytes,
+            {d->batch, d->heads, maps[i].rows, maps[i].keys}, {stride[0], stride[1], stride[2], stride[3]}};
         if (gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view))
             return GATUN_E_OVERLAP;
     }
@@ -170,5 +214,6 @@ static int32_t check_overlap(const gatun__attention_call *c) {
 int32_t gatun__attention_check_memory(const gatun__attention_call *c) {
     TRY(check_lengths(c->arguments->key_lengths, c->desc->batch, c->desc->seq_k));
     TRY(check_lengths(c->arguments->query_lengths, c->desc->batch, c->desc->seq_q));
+    TRY(check_lengths(c->arguments->prefix_lengths, c->desc->batch, c->desc->seq_k));
     return check_overlap(c);
 }

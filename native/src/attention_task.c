@@ -58,6 +58,55 @@ static task_place place_of_task(const gatun__attention_call *c, int64_t index) {
     return place;
 }
 
+/* Of the heads of a group from `head` on. Rows and keys of ragged sequences lie one after the other; mask and bias are those of a
+ * sequence. */
+static void find_changes(const gatun__attention_call *c, int64_t batch, int64_t head, int64_t first_row,
+    int64_t first_key, gatun__score_changes *to) {
+    const gatun_attention_desc *d = c->desc;
+    const gatun__attention_arguments *a = c->arguments;
+    to->any = 1;
+    to->keys = gatun__changes_keys(d);
+    to->softcap = (float)((double)d->softcap * 1.4426950408889634);
+    to->sinks = a->sinks == NULL ? NULL : a->sinks + head;
+    if (a->mask != NULL) {
+        to->mask = a->mask + batch * d->mask_stride[0] + head * d->mask_stride[1];
+        to->mask_head = d->mask_stride[1];
+        to->mask_row = d->mask_stride[2];
+        to->mask_key = d->mask_stride[3];
+    }
+    if (a->bias != NULL) {
+        const int64_t elements = batch * d->bias_stride[0] + head * d->bias_stride[1];
+        to->bias = (const char *)a->bias + elements * gatun__dtype_bytes(d->bias_dtype);
+        to->bias_dtype = d->bias_dtype;
+        to->bias_head = d->bias_stride[1];
+        to->bias_row = d->bias_stride[2];
+        to->bias_key = d->bias_stride[3];
+    }
+    if (a->block_mask != NULL) {
+        to->blocks = a->block_mask + batch * d->block_stride[0] + head * d->block_stride[1];
+        to->blocks_head = d->block_stride[1];
+        to->blocks_row = d->block_stride[2];
+        to->blocks_key = d->block_stride[3];
+        to->block_q = d->block_q;
+        to->block_k = d->block_k;
+    }
+    const int64_t row = a->cu_seqlens_q != NULL ? first_row : batch * d->seq_q,
+                  key = a->cu_seqlens_k != NULL ? first_key : batch * d->seq_k;
+    if (a->segment_ids_q != NULL) {
+        to->segments_q = a->segment_ids_q + row;
+        to->segments_k = a->segment_ids_k + key;
+    }
+    if (a->query_positions != NULL)
+        to->positions = a->query_positions + row;
+    to->causal = d->causal != GATUN_CAUSAL_NONE;
+    to->window_left = to->window_right = -1;
+    if ((d->flags & GATUN_ATTENTION_WINDOW) != 0) {
+        to->window_left = d->window_left;
+        to->window_right = d->window_right;
+        to->global_tokens = d->global_tokens;
+    }
+}
+
 /* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane. Returns the end of its lanes,
  * those past the query length included. */
 static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__attention_task *t) {
@@ -104,7 +153,6 @@ static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__atte
         .lse_row = d->lse_stride[1],
         .lse_head = d->lse_stride[2],
         .rows = rows,
-        .visible = gatun__key_rule_of(d->causal, rows, keys),
         .head_dim = (int32_t)d->head_dim,
         .head_dim_v = (int32_t)d->head_dim_v,
         .alibi_slopes = a->alibi_slopes == NULL ? NULL : a->alibi_slopes + head,
@@ -117,6 +165,10 @@ static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__atte
         .k_row = d->k_stride[1],
         .v_row = d->v_stride[1],
     };
+    const int64_t prefix = a->prefix_lengths == NULL ? 0 : gatun__load_within(&a->prefix_lengths[batch], 0, d->seq_k);
+    t->visible = gatun__key_rule_of(d, rows, keys, prefix, a->query_positions != NULL);
+    if (gatun__changes_scores(d))
+        find_changes(c, batch, head, first_row, first_key, &t->changes);
     if (plan->key_splits > 1) {
         const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = plan->part_splits;
         t->partial_bytes = plan->partial_bytes;
@@ -226,6 +278,8 @@ static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int d
     const gatun__kernels *kernels = c->kernels;
     if (decode)
         kernels->attention_decode_f32(t);
+    else if (t->changes.any)
+        kernels->attention_f32(t);
     else if (c->plan->kernel == GATUN_KERNEL_BF16 && gatun__is_bf16(t->rows, t->visible.keys))
         kernels->attention_bf16(t);
     else if (kernels->attention_tiny_f32 != NULL && t->widen == NULL && t->alibi_slopes == NULL &&

@@ -77,6 +77,55 @@ static int32_t float_type(const checker *c, const char *name, int32_t dtype) {
         GATUN_DTYPE_F32, GATUN_DTYPE_BF16, GATUN_DTYPE_F16, (int)dtype);
 }
 
+/* Strides of mask, bias or block_mask: as strides(), of four dimensions. */
+static int32_t map_strides(const checker *c, const char *name, const int64_t stride[4], const int64_t size[4]) {
+    static const char *const axes[] = {"batch", "head", "query", "key"};
+    int64_t extent = 1;
+    for (int d = 0; d < 4; d++) {
+        int64_t reach;
+        if (stride[d] < 0)
+            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld",
+                name, d, axes[d], (long long)stride[d]);
+        if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &reach) ||
+                               __builtin_add_overflow(extent, reach, &extent) || extent > (int64_t)1 << 58))
+            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+                "%s[%d] (%s): expected an extent below 2^58 elements, got stride %lld for size %lld", name, d, axes[d],
+                (long long)stride[d], (long long)size[d]);
+    }
+    return GATUN_OK;
+}
+
+/* The members that change scores. */
+static int32_t changes(const checker *c, const gatun_attention_desc *d) {
+    const float least = 0x1p-100f, most = 0x1p100f;
+    if (d->softcap != 0 && !(d->softcap >= least && d->softcap <= most))
+        return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+            "softcap: expected 0 or 2^-100 .. 2^100, got %g", (double)d->softcap);
+    const int64_t any = INT32_MAX;
+    const int windowed = (d->flags & GATUN_ATTENTION_WINDOW) != 0, masked = (d->flags & GATUN_ATTENTION_MASKED) != 0;
+    TRY(range(c, "window_left", d->window_left, windowed ? -1 : 0, windowed ? any : 0));
+    TRY(range(c, "window_right", d->window_right, windowed ? -1 : 0, windowed ? any : 0));
+    TRY(range(c, "global_tokens", d->global_tokens, 0, windowed ? any : 0));
+    if ((d->flags & GATUN_ATTENTION_PREFIX) != 0 && d->causal == GATUN_CAUSAL_NONE)
+        return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+            "causal: expected a causal mask, as flags have GATUN_ATTENTION_PREFIX, got GATUN_CAUSAL_NONE");
+    if (d->bias_dtype != 0 && d->bias_dtype != GATUN_DTYPE_F32 && d->bias_dtype != d->dtype)
+        return gatun__fail(GATUN_E_UNSUPPORTED, c->message, c->message_size,
+            "bias_dtype: expected 0, dtype (%d) or GATUN_DTYPE_F32 (%d), got %d", (int)d->dtype, GATUN_DTYPE_F32,
+            (int)d->bias_dtype);
+    if (d->bias_dtype != 0 && !masked)
+        return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+            "bias_dtype: expected 0 without GATUN_ATTENTION_MASKED, got %d", (int)d->bias_dtype);
+    TRY(range(c, "block_q", d->block_q, 0, masked ? any : 0));
+    TRY(range(c, "block_k", d->block_k, d->block_q > 0, d->block_q > 0 ? any : 0));
+    const int64_t mask_size[4] = {d->batch, d->heads, d->seq_q, d->seq_k};
+    TRY(map_strides(c, "mask_stride", d->mask_stride, mask_size));
+    TRY(map_strides(c, "bias_stride", d->bias_stride, mask_size));
+    const int64_t block_size[4] = {d->batch, d->heads, gatun__divide_up(d->seq_q, d->block_q > 0 ? d->block_q : 1),
+        gatun__divide_up(d->seq_k, d->block_k > 0 ? d->block_k : 1)};
+    return map_strides(c, "block_stride", d->block_stride, block_size);
+}
+
 int32_t gatun_attention_check(
     const gatun_context *context, const gatun_attention_desc *d, char *message, int64_t message_size) {
     checker c = {message, message_size};
@@ -86,7 +135,8 @@ int32_t gatun_attention_check(
     if (gatun__any_set(d->reserved, sizeof d->reserved / sizeof d->reserved[0]))
         return gatun__fail(GATUN_E_VERSION, message, message_size, "reserved: expected zeros");
     const uint32_t known = GATUN_ATTENTION_SCALE | GATUN_ATTENTION_BIASED | GATUN_ATTENTION_RAGGED_Q |
-                           GATUN_ATTENTION_RAGGED_K | GATUN_ATTENTION_BF16;
+                           GATUN_ATTENTION_RAGGED_K | GATUN_ATTENTION_BF16 | GATUN_ATTENTION_WINDOW |
+                           GATUN_ATTENTION_MASKED | GATUN_ATTENTION_SINKS | GATUN_ATTENTION_PREFIX;
     if ((d->flags & ~known) != 0)
         return gatun__fail(GATUN_E_INVALID, message, message_size, "flags: expected GATUN_ATTENTION_* only, got 0x%x",
             (unsigned)d->flags);
@@ -122,6 +172,10 @@ int32_t gatun_attention_check(
     TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
     TRY(range(&c, "relative_span", d->relative_span, 0,
         (d->flags & GATUN_ATTENTION_BIASED) != 0 ? GATUN_MAX_RELATIVE_SPAN : 0));
+    if (gatun__changes_scores(d) || (d->flags & GATUN_ATTENTION_PREFIX) != 0 ||
+        (d->window_left | d->window_right | d->global_tokens | d->bias_dtype | d->block_q | d->block_k) != 0 ||
+        gatun__any_set(d->mask_stride, 4) || gatun__any_set(d->bias_stride, 4) || gatun__any_set(d->block_stride, 4))
+        TRY(changes(&c, d));
     const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
               ragged_k = (d->flags & GATUN_ATTENTION_RAGGED_K) != 0;
     if (ragged_q && (d->q_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)

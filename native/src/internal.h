@@ -204,6 +204,16 @@ int gatun__views_overlap(const gatun__view *a, const gatun__view *b);
 
 /* ---- plan.c ---- */
 
+/* Whether something happens to scores that only attention_f32 and attention_decode_f32 know; and whether there may be an array
+ * of it for each tile. */
+static inline int gatun__changes_scores(const gatun_attention_desc *d) {
+    return d->softcap != 0 ||
+           (d->flags & (GATUN_ATTENTION_WINDOW | GATUN_ATTENTION_MASKED | GATUN_ATTENTION_SINKS)) != 0;
+}
+static inline int gatun__changes_keys(const gatun_attention_desc *d) {
+    return (d->flags & (GATUN_ATTENTION_WINDOW | GATUN_ATTENTION_MASKED)) != 0;
+}
+
 typedef struct gatun__attention_plan {
     int32_t kernel;     /* GATUN_KERNEL_*, for full lengths: a call chooses for each batch row by its own */
     int32_t threads;    /* that may work on the call */
@@ -289,6 +299,8 @@ int64_t gatun__rows_ns(int64_t rows, int64_t elements_per_row);
 /* Floating-point operations of the products that the causal mask leaves, 2 for each multiplication; desc has been
  * checked. */
 double gatun__attention_flops(const gatun_attention_desc *desc);
+/* Pairs of one of so many rows, from `first` on, and a key that it sees: the sum of their ranges. */
+double gatun__visible_pairs(const gatun__key_rule *rule, int64_t first, int64_t rows);
 /* The share of the tier's FMA peak that one thread reaches, in (0, 1]; NaN for a tier that nobody measured, and where
  * there is nothing to compute. A pure function of its arguments; desc has been checked. */
 double gatun__attention_predict(const gatun_attention_desc *desc, const gatun__attention_plan *plan, int32_t tier);

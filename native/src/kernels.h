@@ -61,10 +61,35 @@ static inline int64_t gatun__load_within(const int32_t *index, int64_t least, in
 /* What a thread's copy of a head begins with: which head it is. */
 enum { GATUN__COPY_HEADER = 64 };
 
-enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8 };
+enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8, GATUN__MAX_VECTOR_LANES = 16 };
 
 /* Rows of 16-bit floats (dtype), which are `row` elements apart, as floats, one row after the other. */
 typedef void gatun__widen_kernel(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to);
+
+/*
+ * What happens to scores beside biases by distance, and masks that are no ranges of keys. Pointers are those of one batch row or
+ * sequence and of the first head of a group; strides in elements.
+ */
+typedef struct gatun__score_changes {
+    int any;            /* whether there is something of it */
+    int keys;           /* whether it differs from key to key: a window, or something below `sinks` */
+    float softcap;      /* to base 2, as scores are; 0: none */
+    const float *sinks; /* [group], or NULL */
+    const uint8_t *mask;
+    int64_t mask_row, mask_head, mask_key;
+    const void *bias;
+    int32_t bias_dtype;
+    int64_t bias_row, bias_head, bias_key;
+    const uint8_t *blocks;
+    int64_t blocks_row, blocks_head, blocks_key;
+    int64_t block_q, block_k;
+    const int32_t *segments_q, *segments_k; /* [rows], [keys] */
+    const int32_t *positions;               /* [rows], or NULL: first_position + row */
+    /* Where these are not in the task's key_rule: positions, or global_tokens > 0. */
+    int causal;
+    int64_t window_left, window_right; /* -1: all */
+    int64_t global_tokens;
+} gatun__score_changes;
 
 /*
  * One task: the query rows lane_begin .. lane_end - 1 of one key/value head of one batch row, or of several such heads. A
@@ -100,6 +125,7 @@ typedef struct gatun__attention_task {
     const float *relative_position_table; /* [group][2 * relative_span + 1] */
     int64_t relative_span;                /* 0 .. GATUN_MAX_RELATIVE_SPAN */
     int64_t first_position;               /* of row 0, on the scale of keys */
+    gatun__score_changes changes;
     int copy_tiles; /* each tile of keys and values is copied to rows one after the other before it is used */
     int collide;    /* rows of keys or values compete for a part of L1 */
     /* What comes next, to be prefetched: whether this thread has probably not read these keys and values lately; rows of
@@ -299,9 +325,10 @@ static inline int64_t gatun__decode_partial_bytes(int64_t lanes, int64_t head_di
 }
 
 /* Scratch of one thread, in bytes, a multiple of 64. The kernel template carves it up in the same order. bias_group: 0
- * without biases. copy_element_bytes: of keys and values whose tiles are copied; 0: they are not. */
+ * without biases. changes_keys: whether scores change from key to key. copy_element_bytes: of keys and values whose tiles are
+ * copied; 0: they are not. */
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
-    int merged_splits, int64_t bias_group, int64_t copy_element_bytes);
+    int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes);
 /* The same of attention_bf16. */
 int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v);
 

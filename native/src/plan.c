@@ -14,6 +14,8 @@ static int32_t kernel_of(const gatun_attention_desc *desc, int32_t tier, int has
         return GATUN_KERNEL_GENERAL;
     if (desc->seq_q <= GATUN__DECODE_ROWS)
         return GATUN_KERNEL_DECODE;
+    if (gatun__changes_scores(desc))
+        return GATUN_KERNEL_GENERAL;
     if (has_bf16 && (desc->flags & GATUN_ATTENTION_BF16) != 0 && gatun__is_bf16(desc->seq_q, desc->seq_k))
         return GATUN_KERNEL_BF16;
     const int tiny = tier == GATUN_TIER_AVX512 && !has_16_bits(desc) &&
@@ -83,7 +85,7 @@ static void cut_keys(const gatun_attention_desc *desc, gatun__attention_plan *pl
     plan->partial_bytes = 0;
     if (plan->kernel != GATUN_KERNEL_DECODE || plan->threads == 1 || row_tasks == 0 || row_tasks >= enough)
         return;
-    const gatun__key_rule visible = gatun__key_rule_of(desc->causal, desc->seq_q, desc->seq_k);
+    const gatun__key_rule visible = gatun__key_rule_of(desc, desc->seq_q, desc->seq_k, 0, 0);
     if (gatun__key_range(&visible, desc->seq_q - 1).end <= GATUN__SPLIT_KEYS)
         return;
     const int64_t wanted = gatun__divide_up(enough, row_tasks);
@@ -178,6 +180,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
     plan->scratch_bytes =
         plan->copy_bytes + gatun__attention_scratch_bytes(block_lanes, plan->blocks, (int32_t)desc->head_dim,
                                (int32_t)desc->head_dim_v, desc->seq_k > GATUN__SPLIT_KEYS, biased ? group : 0,
+                               gatun__changes_keys(desc),
                                plan->copy == GATUN_COPY_TILES || widens ? (int64_t)sizeof(float) : 0);
     if (packs) {
         const int64_t bytes = gatun__attention_bf16_scratch_bytes(
@@ -208,20 +211,22 @@ void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attent
 }
 
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
-    int merged_splits, int64_t bias_group, int64_t copy_element_bytes) {
+    int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
-                        + 3 * aligned(lanes * f);         /* limits, maxima, sums */
+                        + 4 * aligned(lanes * f);         /* ends of key ranges, maxima, sums */
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
     int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;
+    /* Of a tile, and of as many lanes as a vector has at most, before they are transposed. */
+    int64_t changes = changes_keys ? aligned((lanes + GATUN__MAX_VECTOR_LANES) * GATUN__TILE_KEYS * f) : 0;
     int64_t copies = aligned(GATUN__TILE_KEYS * head_dim * copy_element_bytes) +
                      aligned(GATUN__TILE_KEYS * head_dim_v * copy_element_bytes);
     return aligned(lanes * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * f) /* scores of a tile and a chain that waits */
            + 2 * aligned(lanes * f)                                    /* their rescaling */
            + aligned(lanes * GATUN__TILE_KEYS * f)                     /* which scores are live */
-           + biases + copies + blocks * per_block;
+           + biases + changes + copies + blocks * per_block;
 }
 
 int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v) {

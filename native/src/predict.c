@@ -48,10 +48,35 @@ static const costs *costs_of(int32_t tier) {
     return NULL;
 }
 
-/* Pairs of a row and a key that it sees, of one head. */
+static double keys_of(const gatun__key_rule *rule, int64_t row) {
+    const gatun__keys keys = gatun__key_range(rule, row);
+    return (double)(keys.end - keys.first);
+}
+
+/* Lengths of ranges are a few straight lines, one after the other: rows are halved until each part is one of them. */
+double gatun__visible_pairs(const gatun__key_rule *rule, int64_t first, int64_t rows) {
+    double sum = 0;
+    if (rows <= 8) {
+        for (int64_t row = first; row < first + rows; row++)
+            sum += keys_of(rule, row);
+        return sum;
+    }
+    const int64_t last = first + rows - 1;
+    const double begin = keys_of(rule, first), slope = (keys_of(rule, last) - begin) / (double)(rows - 1);
+    int straight = slope == 0 || slope == 1 || slope == -1;
+    for (int64_t part = 1; part < 8 && straight; part++) {
+        const int64_t row = first + (rows - 1) * part / 8;
+        straight = keys_of(rule, row) == begin + slope * (double)(row - first);
+    }
+    if (straight)
+        return (double)rows * (begin + keys_of(rule, last)) / 2;
+    return gatun__visible_pairs(rule, first, rows / 2) + gatun__visible_pairs(rule, first + rows / 2, rows - rows / 2);
+}
+
+/* Pairs of a row and a key that it sees, of one head; what masks hide key by key is not known. */
 static double pairs_of(const gatun_attention_desc *d) {
-    const gatun__key_rule visible = gatun__key_rule_of(d->causal, d->seq_q, d->seq_k);
-    return gatun__visible_pairs(&visible, d->seq_q);
+    const gatun__key_rule visible = gatun__key_rule_of(d, d->seq_q, d->seq_k, 0, 0);
+    return gatun__visible_pairs(&visible, 0, d->seq_q);
 }
 
 double gatun__attention_flops(const gatun_attention_desc *d) {
@@ -82,7 +107,7 @@ static double general_cycles(const gatun_attention_desc *d, const gatun__attenti
 
 /* Of one key/value head: keys and values are read once, whatever is computed meanwhile is hidden. */
 static double decode_cycles(const gatun_attention_desc *d, double products) {
-    const gatun__key_rule visible = gatun__key_rule_of(d->causal, d->seq_q, d->seq_k);
+    const gatun__key_rule visible = gatun__key_rule_of(d, d->seq_q, d->seq_k, 0, 0);
     const int64_t keys = gatun__key_range(&visible, d->seq_q - 1).end;
     const int64_t queries = d->seq_q * (d->heads / d->kv_heads); /* and as many outputs */
     const double row_bytes = (double)(keys * gatun__dtype_bytes(d->kv_dtype) + queries * gatun__dtype_bytes(d->dtype));
@@ -94,7 +119,7 @@ static double decode_cycles(const gatun_attention_desc *d, double products) {
 double gatun__attention_predict(const gatun_attention_desc *d, const gatun__attention_plan *plan, int32_t tier) {
     const costs *c = costs_of(tier);
     const double flops = gatun__attention_flops(d);
-    if (c == NULL || flops == 0 || plan->kernel == GATUN_KERNEL_BF16)
+    if (c == NULL || flops == 0 || plan->kernel == GATUN_KERNEL_BF16 || gatun__changes_scores(d))
         return NAN;
     const double heads = (double)d->batch * (double)d->kv_heads;
     const double useful = flops / (2 * FMAS_A_CYCLE * c->lanes);

@@ -167,10 +167,10 @@ static int tangled(const operand *a, const operand *b, int64_t rows) {
     if (a->row != b->row)
         return 1;
     const int64_t before = (rows - 1) * a->row, bytes = sizeof(float);
-    const gatun__view first = gatun__matrix_view((const void *)a->begin, bytes, rows, a->row,
-                          (int64_t)(a->end - a->begin) / bytes - before),
-                      second = gatun__matrix_view((const void *)b->begin, bytes, rows, b->row,
-                          (int64_t)(b->end - b->begin) / bytes - before);
+    const gatun__view first = gatun__matrix_view(
+                          (const void *)a->begin, bytes, rows, a->row, (int64_t)(a->end - a->begin) / bytes - before),
+                      second = gatun__matrix_view(
+                          (const void *)b->begin, bytes, rows, b->row, (int64_t)(b->end - b->begin) / bytes - before);
     return gatun__views_overlap(&first, &second);
 }
 
@@ -210,8 +210,9 @@ static void find_scratch(call *c, const operand all[][OPERANDS]) {
     }
 }
 
-/* Whether the workspace is clear of all tensors; sets the bits of scratch and whether steps are independent. */
-static int look_at_memory(call *c, const void *workspace, int64_t bytes, int *divisible) {
+/* Whether the workspace is clear of all tensors; sets the bits of scratch and whether rows may be divided. Its table is not to lie in
+ * the caller's frame. */
+static __attribute__((noinline)) int look_at_memory(call *c, const void *workspace, int64_t bytes, int *divisible) {
     operand all[GATUN_ROW_STEPS_MOST][OPERANDS];
     const operand work = bytes_at(workspace, bytes);
     for (int32_t n = 0; n < c->count; n++) {

@@ -179,9 +179,13 @@ void placement_strides(gatun_attention_desc *d, const problem *p, layout kind, r
 
 gatun_attention_desc default_desc(const problem *p) {
     bool biased = p->alibi_slopes != NULL || p->relative_table != NULL;
+    bool masked =
+        p->mask != NULL || p->block_mask != NULL || p->bias != NULL || p->segments_q != NULL || p->positions != NULL;
     gatun_attention_desc d = {.struct_size = sizeof d,
         .flags = (p->scaled ? GATUN_ATTENTION_SCALE : 0) | (biased ? GATUN_ATTENTION_BIASED : 0) |
-                 (reference_of_bf16 ? GATUN_ATTENTION_BF16 : 0),
+                 (reference_of_bf16 ? GATUN_ATTENTION_BF16 : 0) | (p->windowed ? GATUN_ATTENTION_WINDOW : 0) |
+                 (masked ? GATUN_ATTENTION_MASKED : 0) | (p->sinks != NULL ? GATUN_ATTENTION_SINKS : 0) |
+                 (p->prefix != NULL ? GATUN_ATTENTION_PREFIX : 0),
         .dtype = GATUN_DTYPE_F32,
         .kv_dtype = GATUN_DTYPE_F32,
         .causal = p->causal,
@@ -193,7 +197,17 @@ gatun_attention_desc default_desc(const problem *p) {
         .seq_k = p->seq_k,
         .head_dim = p->head_dim,
         .head_dim_v = p->head_dim_v,
-        .relative_span = p->relative_span};
+        .relative_span = p->relative_span,
+        .softcap = p->softcap,
+        .bias_dtype = p->bias != NULL ? GATUN_DTYPE_F32 : 0,
+        .window_left = p->window_left,
+        .window_right = p->window_right,
+        .global_tokens = p->global_tokens,
+        .block_q = p->block_q,
+        .block_k = p->block_k};
+    memcpy(d.mask_stride, p->mask_stride, sizeof d.mask_stride);
+    memcpy(d.bias_stride, p->bias_stride, sizeof d.bias_stride);
+    memcpy(d.block_stride, p->block_stride, sizeof d.block_stride);
     placement_strides(&d, p, LAYOUT_BSHD, NULL);
     return d;
 }
@@ -301,13 +315,14 @@ void placement_destroy(placement *place) {
 int32_t forward_problem(gatun_context *context, const gatun_attention_desc *desc, void *workspace, int64_t bytes,
     const problem *p, const float *q, const float *k, const float *v, float *out, float *lse,
     const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k) {
-    if (p->alibi_slopes == NULL && p->relative_table == NULL && cu_seqlens_q == NULL) {
+    const bool masked = (desc->flags & (GATUN_ATTENTION_MASKED | GATUN_ATTENTION_SINKS | GATUN_ATTENTION_PREFIX)) != 0;
+    if (p->alibi_slopes == NULL && p->relative_table == NULL && cu_seqlens_q == NULL && !masked) {
         return gatun_attention_forward(
             context, desc, workspace, bytes, q, k, v, p->key_lengths, p->query_lengths, out, lse);
     }
     return gatun_attention_forward_extended(context, desc, workspace, bytes, q, k, v, p->key_lengths, p->query_lengths,
-        out, lse, cu_seqlens_q, cu_seqlens_k, NULL, NULL, NULL, NULL, p->alibi_slopes, NULL, NULL, NULL, NULL,
-        p->relative_table, NULL, NULL, NULL);
+        out, lse, cu_seqlens_q, cu_seqlens_k, NULL, p->mask, p->block_mask, p->bias, p->alibi_slopes, p->sinks,
+        p->segments_q, p->segments_k, p->prefix, p->relative_table, p->positions, NULL, NULL);
 }
 
 void *new_workspace(const gatun_context *context, const gatun_attention_desc *desc, int64_t *bytes) {

@@ -50,6 +50,14 @@ void problem_free(problem *p) {
     free(p->query_lengths);
     free(p->alibi_slopes);
     free(p->relative_table);
+    free(p->sinks);
+    free(p->mask);
+    free(p->block_mask);
+    free(p->bias);
+    free(p->segments_q);
+    free(p->segments_k);
+    free(p->positions);
+    free(p->prefix);
 }
 
 void problem_bias(problem *p, int kind, int64_t span, rng *random) {
@@ -160,6 +168,16 @@ void problem_describe(const problem *p, char *text, size_t size) {
     if (p->alibi_slopes != NULL || p->relative_table != NULL) {
         snprintf(text + length, size - length, ", biased by%s%s, span %lld", p->alibi_slopes != NULL ? " slopes" : "",
             p->relative_table != NULL ? " a table" : "", (long long)p->relative_span);
+    }
+    length = strlen(text);
+    snprintf(text + length, size - length, "%s%s%s%s%s%s%s%s", p->softcap > 0 ? ", softcap" : "",
+        p->sinks != NULL ? ", sinks" : "", p->mask != NULL ? ", mask" : "", p->bias != NULL ? ", bias" : "",
+        p->block_mask != NULL ? ", blocks" : "", p->segments_q != NULL ? ", segments" : "",
+        p->positions != NULL ? ", positions" : "", p->prefix != NULL ? ", prefix" : "");
+    if (p->windowed) {
+        length = strlen(text);
+        snprintf(text + length, size - length, ", window %lld, %lld, global %lld", (long long)p->window_left,
+            (long long)p->window_right, (long long)p->global_tokens);
     }
 }
 

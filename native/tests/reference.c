@@ -17,27 +17,46 @@ static int64_t rows_of(const problem *p, int64_t b) {
     return p->query_lengths != NULL ? p->query_lengths[b] : p->seq_q;
 }
 
-/* Keys that row i of a batch row may attend to: 0 .. result - 1. */
-static int64_t visible_keys(const problem *p, int64_t b, int64_t i) {
-    int64_t keys = keys_of(p, b);
-    int64_t rows = rows_of(p, b);
-    if (i >= rows) {
-        return 0;
+/* Row i of its batch row stands at key i + keys - rows, or at key i, unless it has a position of its own. */
+static int64_t position_of(const problem *p, int64_t b, int64_t i) {
+    if (p->positions != NULL) {
+        return p->positions[b * p->seq_q + i];
     }
-    int64_t limit = keys;
-    if (p->causal == GATUN_CAUSAL_BOTTOM_RIGHT) {
-        limit = i + keys - rows + 1;
-    } else if (p->causal == GATUN_CAUSAL_TOP_LEFT) {
-        limit = i + 1;
-    }
-    return limit < 0 ? 0 : limit < keys ? limit : keys;
+    return p->causal == GATUN_CAUSAL_TOP_LEFT ? i : i + keys_of(p, b) - rows_of(p, b);
 }
 
-/* What is added to the scaled score of key j; row i of its batch row stands at key i + keys - rows, or at key i. */
+static int64_t element(const int64_t stride[4], int64_t b, int64_t h, int64_t i, int64_t j) {
+    return b * stride[0] + h * stride[1] + i * stride[2] + j * stride[3];
+}
+
+/* Whether row i of b and h, below its length, sees key j. */
+static bool sees(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j) {
+    int64_t at = position_of(p, b, i);
+    if (p->causal != GATUN_CAUSAL_NONE && j > at && !(p->prefix != NULL && j < p->prefix[b])) {
+        return false;
+    }
+    if (p->windowed && j >= p->global_tokens && (at < 0 || at >= p->global_tokens)) {
+        if ((p->window_left >= 0 && j < at - p->window_left) || (p->window_right >= 0 && j > at + p->window_right)) {
+            return false;
+        }
+    }
+    if (p->segments_q != NULL && p->segments_q[b * p->seq_q + i] != p->segments_k[b * p->seq_k + j]) {
+        return false;
+    }
+    if (p->mask != NULL && p->mask[element(p->mask_stride, b, h, i, j)] == 0) {
+        return false;
+    }
+    return p->block_mask == NULL || p->block_mask[element(p->block_stride, b, h, i / p->block_q, j / p->block_k)] != 0;
+}
+
+static bool is_biased(const problem *p) {
+    return p->alibi_slopes != NULL || p->relative_table != NULL || p->bias != NULL;
+}
+
+/* What is added to the scaled score of key j. */
 static double bias_of(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j) {
-    int64_t position = p->causal == GATUN_CAUSAL_TOP_LEFT ? i : i + keys_of(p, b) - rows_of(p, b);
-    int64_t distance = j - position;
-    double bias = 0;
+    int64_t distance = j - position_of(p, b, i);
+    double bias = p->bias == NULL ? 0 : (double)p->bias[element(p->bias_stride, b, h, i, j)];
     if (p->alibi_slopes != NULL) {
         bias -= (double)p->alibi_slopes[h] * fabs((double)distance);
     }
@@ -93,8 +112,8 @@ static void row_is_nan(double *out, int64_t n, row_bound *row) {
 /* One row, i of b and h: all scores, then the softmax in two passes. score has room for keys elements. */
 static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, const float *q, const float *k,
     const float *v, double *score, double *out, row_bound *row) {
-    int64_t keys = visible_keys(p, b, i);
-    bool biased = p->alibi_slopes != NULL || p->relative_table != NULL;
+    int64_t keys = i < rows_of(p, b) ? keys_of(p, b) : 0;
+    bool biased = is_biased(p);
     int64_t k_stride = p->kv_heads * p->head_dim;
     int64_t v_stride = p->kv_heads * p->head_dim_v;
     double scale = p->scaled ? (double)p->scale : 1 / sqrt((double)p->head_dim);
@@ -104,7 +123,14 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
     *row = (row_bound){.lse = -INFINITY};
     for (int64_t j = 0; j < keys; j++) {
         double magnitude;
+        if (!sees(p, b, h, i, j)) {
+            score[j] = -HUGE_VAL;
+            continue;
+        }
         score[j] = scale * dot(q, k + j * k_stride, p->head_dim, &magnitude);
+        if (p->softcap > 0) {
+            score[j] = (double)p->softcap * tanh(score[j] / (double)p->softcap);
+        }
         double bias = biased ? bias_of(p, b, h, i, j) : 0;
         score[j] = bias == -HUGE_VAL ? bias : score[j] + bias;
         if (isnan(score[j]) || score[j] == HUGE_VAL) {
@@ -122,11 +148,19 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
             row->product = fmax(row->product, fmax(1, fabs(scale)) * magnitude_there);
         }
     }
-    if (row->keys == 0) {
+    double sink = p->sinks != NULL && i < rows_of(p, b) ? (double)p->sinks[h] : -HUGE_VAL;
+    if (isnan(sink) || sink == HUGE_VAL) {
+        row_is_nan(out, p->head_dim_v, row);
         return;
     }
-    double sum = 0;
-    double bias_sum = 0;
+    if (row->keys == 0) {
+        row->lse = sink;
+        return;
+    }
+    greatest = fmax(greatest, sink);
+    double sum = sink == -HUGE_VAL ? 0 : exp(sink - greatest);
+    double bias_sum = sink == -HUGE_VAL ? 0 : sum * fabs(sink);
+    greatest_bias += sink == -HUGE_VAL ? 0 : fabs(sink);
     for (int64_t j = 0; j < keys; j++) {
         if (score[j] == -HUGE_VAL) {
             continue;

@@ -20,6 +20,15 @@ typedef struct problem {
     float *alibi_slopes;                  /* [heads] or NULL */
     float *relative_table;                /* [heads][2 * relative_span + 1] or NULL */
     int64_t relative_span;
+    /* Arrays or NULL; maps are [batch][heads][seq_q][seq_k] with these strides, of elements. */
+    float softcap;
+    bool windowed;
+    int64_t window_left, window_right, global_tokens;
+    float *sinks; /* [heads] */
+    uint8_t *mask, *block_mask;
+    float *bias;
+    int64_t mask_stride[4], bias_stride[4], block_stride[4], block_q, block_k;
+    int32_t *segments_q, *segments_k, *positions, *prefix; /* [batch][seq_q], [batch][seq_k], [batch][seq_q], [batch] */
 } problem;
 
 /* Dense results: out [batch][seq_q][heads][head_dim_v], lse [batch][seq_q][heads]. */

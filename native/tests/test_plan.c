@@ -444,7 +444,8 @@ static void key_ranges(void) {
     for (int32_t causal = GATUN_CAUSAL_NONE; causal <= GATUN_CAUSAL_TOP_LEFT; causal++) {
         for (int64_t rows = 1; rows < MANY; rows++) {
             for (int64_t keys = 0; keys < MANY; keys++) {
-                const gatun__key_rule rule = gatun__key_rule_of(causal, rows, keys);
+                const gatun_attention_desc desc = {.causal = causal};
+                const gatun__key_rule rule = gatun__key_rule_of(&desc, rows, keys, 0, 0);
                 gatun__keys before = {0, 0};
                 int64_t pairs = 0, complete = 0;
                 for (int64_t i = 0; i < rows; i++) {
@@ -461,8 +462,9 @@ static void key_ranges(void) {
                     complete += range.end - range.first == keys;
                     before = range;
                 }
-                CHECK(gatun__visible_pairs(&rule, rows) == (double)pairs, "causal %d, %lld x %lld: %lld pairs, not %g",
-                    (int)causal, (long long)rows, (long long)keys, (long long)pairs, gatun__visible_pairs(&rule, rows));
+                CHECK(gatun__visible_pairs(&rule, 0, rows) == (double)pairs,
+                    "causal %d, %lld x %lld: %lld pairs, not %g", (int)causal, (long long)rows, (long long)keys,
+                    (long long)pairs, gatun__visible_pairs(&rule, 0, rows));
                 CHECK((gatun__all_visible(&rule, 0, rows - 1) != 0) == (complete == rows),
                     "causal %d, %lld x %lld: all visible", (int)causal, (long long)rows, (long long)keys);
             }
@@ -620,7 +622,7 @@ static void refused(void) {
         bad[n] = good;
     }
     bad[0].struct_size = 8;
-    bad[1].reserved[30] = 1;
+    bad[1].reserved[12] = 1;
     bad[2].flags = 1u << 31;
     bad[3].dtype = 7;
     bad[4].causal = 3;

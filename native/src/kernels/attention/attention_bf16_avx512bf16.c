@@ -591,7 +591,7 @@ static void begin_block(
     b->lane_begin = lane_begin;
     b->lanes = lanes < LANES ? (int32_t)lanes : LANES;
     b->vectors = (b->lanes + VW - 1) / VW;
-    set_limits(t, b, b->limit, LANES);
+    set_limits(t, b, b->limit, NULL, LANES);
     b->limit_least = b->limit[0];
     b->limit_most = b->limit[b->lanes - 1];
     block_state floats = *b;

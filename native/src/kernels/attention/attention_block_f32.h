@@ -20,11 +20,14 @@ static void begin_block(const gatun__attention_task *t, block_state *b, int64_t 
     b->lane_begin = lane_begin;
     b->lanes = lanes < LANES ? (int32_t)lanes : LANES;
     b->vectors = (b->lanes + VW - 1) / VW;
-    set_limits(t, b, b->limit, LANES);
+    set_limits(t, b, b->limit, b->first, LANES);
     b->limit_least = b->limit[0];
     b->limit_most = b->limit[b->lanes - 1];
+    b->first_least = b->first == NULL ? 0 : b->first[0];
+    b->first_most = b->first == NULL ? 0 : b->first[b->lanes - 1];
+    b->begun = t->changes.any;
     transpose_queries(t, b, LANES);
-    reset(b, b->limit_most > 0 ? 0 : t->head_dim_v);
+    reset(b, b->limit_most > 0 && !b->begun ? 0 : t->head_dim_v);
 }
 
 /* Adds the float result of one split to the doubles, and clears it for the next. A lane that was fully masked keeps
@@ -68,6 +71,26 @@ static void take_merged(const gatun__attention_task *t, const block_state *b) {
     }
     for (int32_t i = 0; i < t->head_dim_v * LANES; i++)
         b->out[i] = (float)b->merged_out[i];
+}
+
+/* One more score for each lane, last of all, so that it does not matter which keys a block begins with. */
+static void add_sinks(const gatun__attention_task *t, const block_state *b) {
+    float sinks[LANES];
+    place p = place_of(t, b->lane_begin);
+    for (int32_t i = 0; i < LANES; i++) {
+        sinks[i] = i < b->lanes ? sink_of(t, p.head) : -INFINITY;
+        step(t, &p);
+    }
+    for (int32_t x = 0; x < b->vectors; x++) {
+        const vec minus_inf = v_set1(-INFINITY), ours = v_load(b->maximum + x * VW), sink = v_load(sinks + x * VW);
+        const vec maximum = v_max(sink, ours), reference = v_select(v_equal(maximum, minus_inf), v_zero(), maximum);
+        const vec keep = v_select(v_equal(ours, minus_inf), v_zero(), v_exp2(v_sub(ours, reference)));
+        const vec take = v_select(v_equal(sink, minus_inf), v_zero(), v_exp2(v_sub(sink, reference)));
+        v_store(b->sum + x * VW, v_fma(v_load(b->sum + x * VW), keep, take));
+        v_store(b->maximum + x * VW, maximum);
+        for (int32_t c = 0; c < t->head_dim_v && !v_every(v_equal(keep, v_set1(1))); c++)
+            v_store(b->out + c * LANES + x * VW, v_mul(v_load(b->out + c * LANES + x * VW), keep));
+    }
 }
 
 /* Whether a lane that sees keys has a sum of 0: all its scores are -inf. */

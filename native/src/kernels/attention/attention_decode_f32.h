@@ -29,11 +29,12 @@ typedef struct decode_state {
     float *q;   /* [queries][head_dim] */
     float *out; /* [queries][head_dim_v] */
     float *maximum, *sum;
-    int32_t *limit; /* the end of its key_range; does not fall */
+    int32_t *first, *limit; /* begin and end of its key_range; they do not fall */
     double *merged_out, *merged_sum;
     float *merged_maximum;
-    float *scores; /* [4][TILE_KEYS], probs later */
-    uint8_t *live; /* the same: which are neither masked nor -inf */
+    float *scores;  /* [4][TILE_KEYS], probs later */
+    float *changes; /* the same: what is done to them */
+    uint8_t *live;  /* the same: which are neither masked nor -inf */
 } decode_state;
 
 /* How far ahead keys are prefetched: less does not hide memory, more evicts what is still to be used. */
@@ -179,6 +180,25 @@ INLINE void decode_columns(const int queries, const int vectors, const int32_t s
     }
 }
 
+/* Scores of one query and a tile of keys: capped, with biases, -inf where masked. Up to a vector more than `keys` are written. */
+static void decode_change(
+    const gatun__attention_task *t, int32_t lane, int32_t first_key, int32_t keys, float *scores, float *changes) {
+    const float cap = t->changes.softcap;
+    for (int32_t j = 0; cap > 0 && j < keys; j += VW)
+        v_store(scores + j, capped(v_load(scores + j), cap));
+    if (!t->changes.keys)
+        return;
+    const place p = place_of(t, t->lane_begin + lane);
+    const int state = row_changes(t, p.row, p.head, first_key, keys, changes);
+    if (state == CHANGES_NONE)
+        return;
+    const vec minus_inf = v_set1(-INFINITY);
+    for (int32_t j = 0; j < keys; j += VW) {
+        const vec change = state == CHANGES_ALL ? minus_inf : v_load(changes + j), score = v_load(scores + j);
+        v_store(scores + j, v_select(v_equal(change, minus_inf), minus_inf, v_add(score, change)));
+    }
+}
+
 /* One tile for queries first .. first + count - 1, at most `queries`: the last stands in for those that are not there. */
 INLINE void decode_tile(const int queries, const gatun__attention_task *t, const decode_state *f, int32_t first,
     int32_t count, int32_t first_key, int32_t keys, const float *next_k, int select_all) {
@@ -199,6 +219,9 @@ INLINE void decode_tile(const int queries, const gatun__attention_task *t, const
     if (most == 0)
         return;
     decode_scores(queries, k, t->k_row, t->head_dim, q, most, f->scores, v, t->v_row);
+    for (int x = 0; t->changes.any && x < queries; x++)
+        decode_change(
+            t, first + (x < count ? x : count - 1), first_key, end[x], f->scores + x * TILE, f->changes + x * TILE);
 
     vec maxima[VW], sums[VW];
     for (int x = 0; x < VW; x++) {
@@ -333,8 +356,11 @@ static void decode_take_merged(const gatun__attention_task *t, const decode_stat
 /* The keys key .. end - 1 of one split; keys of this task end at `last`. */
 static void decode_split(const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count,
     int32_t key, int32_t end, int32_t last, int select_all) {
+    const int32_t begin = f->first[first];
     for (; key < end; key += GATUN__TILE_KEYS) {
         int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
+        if (key + keys <= begin)
+            continue;
         /* Where there is no next tile, this one, which is in the cache already. */
         const float *next_k = t->k + (key + keys < last ? key + keys : key) * t->k_row;
         if (key + keys >= last && t->next_k != NULL)
@@ -368,14 +394,14 @@ static const gatun__attention_task *take_split(
 /* All keys for queries first .. first + count - 1, which decode_reset has prepared. */
 static void decode_keys(
     const gatun__attention_task *t, const decode_state *f, int32_t first, int32_t count, int select_all) {
-    const int32_t most = f->limit[first + count - 1];
-    int merged = most > GATUN__SPLIT_KEYS;
-    for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
+    const int32_t most = f->limit[first + count - 1], begin = f->first[first] / GATUN__SPLIT_KEYS * GATUN__SPLIT_KEYS;
+    int merged = most - begin > GATUN__SPLIT_KEYS;
+    for (int32_t split = begin; split < most; split += GATUN__SPLIT_KEYS) {
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         gatun__attention_task copy;
         decode_split(take_split(t, split, end, &copy), f, first, count, split, end, most, select_all);
         if (merged)
-            decode_merge(t, f, first, count, split == 0);
+            decode_merge(t, f, first, count, split == begin);
     }
     if (merged)
         decode_take_merged(t, f, first, count);
@@ -394,9 +420,9 @@ static decode_state decode_partial(
 /* What decode_keys does for the splits of a part, up to their results. */
 static void decode_part(const gatun__attention_task *t, const decode_state *f, int32_t count) {
     enum { SPLIT = GATUN__SPLIT_KEYS };
-    const int64_t all = f->limit[count - 1];
+    const int64_t all = f->limit[count - 1], begin_split = f->first[0] / SPLIT;
     const int32_t last = (int32_t)(t->split_end * SPLIT < all ? t->split_end * SPLIT : all);
-    for (int64_t split = t->split_begin; split * SPLIT < last; split++) {
+    for (int64_t split = t->split_begin < begin_split ? begin_split : t->split_begin; split * SPLIT < last; split++) {
         const decode_state partial = decode_partial(t, f, count, split);
         const int32_t begin = (int32_t)split * SPLIT, end = last - begin < SPLIT ? last : begin + SPLIT;
         decode_reset(t, &partial, 0, count);
@@ -407,19 +433,35 @@ static void decode_part(const gatun__attention_task *t, const decode_state *f, i
 
 /* Merges the results of all parts, in the order of their keys. */
 static void decode_parts(const gatun__attention_task *t, const decode_state *f, int32_t count) {
-    const int32_t most = f->limit[count - 1], splits = (most + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS;
-    for (int32_t split = 0; split < splits; split++) {
+    const int32_t most = f->limit[count - 1], begin = f->first[0] / GATUN__SPLIT_KEYS,
+                  splits = (most + GATUN__SPLIT_KEYS - 1) / GATUN__SPLIT_KEYS;
+    for (int32_t split = begin; split < splits; split++) {
         const decode_state partial = decode_partial(t, f, count, split);
-        if (splits > 1)
-            decode_merge(t, &partial, 0, count, split == 0);
+        if (splits - begin > 1)
+            decode_merge(t, &partial, 0, count, split == begin);
         else {
             memcpy(f->out, partial.out, (size_t)count * (size_t)t->head_dim_v * sizeof(float));
             memcpy(f->maximum, partial.maximum, (size_t)count * sizeof(float));
             memcpy(f->sum, partial.sum, (size_t)count * sizeof(float));
         }
     }
-    if (splits > 1)
+    if (splits - begin > 1)
         decode_take_merged(t, f, 0, count);
+}
+
+/* As add_sinks of attention_block_f32.h, of one query. */
+static void decode_add_sink(const gatun__attention_task *t, const decode_state *f, int32_t i) {
+    const float ours = f->maximum[i], sink = sink_of(t, place_of(t, t->lane_begin + i).head);
+    if (sink == -INFINITY)
+        return;
+    const float maximum = ours > sink || ours != ours ? ours : sink;
+    float factors[VW] = {ours, sink};
+    v_store(factors, v_exp2(v_sub(v_load(factors), v_set1(maximum))));
+    const float keep = ours == -INFINITY ? 0 : factors[0];
+    f->sum[i] = f->sum[i] * keep + factors[1];
+    f->maximum[i] = maximum;
+    for (int32_t c = 0; keep != 1 && c < t->head_dim_v; c++)
+        f->out[(int64_t)i * t->head_dim_v + c] *= keep;
 }
 
 /* Rows out / sum. Returns nonzero if a result is not finite, or lost (has_lost). */
@@ -445,19 +487,21 @@ static int decode_write(const gatun__attention_task *t, const decode_state *f, i
     for (int32_t x = 0; x < VW; x++)
         if (checks[x] != 0)
             return 1;
-    return f->sum[i] == 0 && f->limit[i] > 0;
+    return f->sum[i] == 0 && f->limit[i] > f->first[i];
 }
 
 void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
-    _Static_assert(LANES >= 4, "four rows of scores fit the scratch of a block's");
+    _Static_assert(LANES >= 8, "four rows of scores and of changes fit the scratch of a block's");
     char *scratch = t->scratch;
     decode_state f;
     f.scores = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
+    f.changes = f.scores + 4 * GATUN__TILE_KEYS;
     f.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     const int32_t count = (int32_t)(t->lane_end - t->lane_begin);
     const size_t lanes = (size_t)count;
     f.q = carve_floats(&scratch, lanes * (size_t)t->head_dim);
     f.out = carve_floats(&scratch, lanes * (size_t)t->head_dim_v);
+    f.first = carve(&scratch, lanes * sizeof(int32_t));
     f.limit = carve(&scratch, lanes * sizeof(int32_t));
     f.maximum = carve_floats(&scratch, lanes);
     f.sum = carve_floats(&scratch, lanes);
@@ -468,7 +512,9 @@ void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     }
     for (int32_t i = 0; i < count; i++) {
         const place p = place_of(t, t->lane_begin + i);
-        f.limit[i] = (int32_t)gatun__key_range(&t->visible, p.row).end;
+        const gatun__keys keys = gatun__key_range(&t->visible, p.row);
+        f.first[i] = (int32_t)keys.first;
+        f.limit[i] = (int32_t)keys.end;
         const float *row = t->q + p.row * t->q_row + p.head * t->q_head;
         for (int32_t d = 0; d < t->head_dim; d++)
             f.q[(int64_t)i * t->head_dim + d] = row[d] * t->q_factor * t->q_power;
@@ -483,11 +529,15 @@ void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     else
         decode_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
+        if (t->changes.sinks != NULL)
+            decode_add_sink(t, &f, i);
         const int again = decode_write(t, &f, i, 0);
         if (again) {
             t->redone++;
             decode_reset(t, &f, i, 1);
             decode_keys(t, &f, i, 1, 1);
+            if (t->changes.sinks != NULL)
+                decode_add_sink(t, &f, i);
             decode_write(t, &f, i, 1);
         }
         if (t->lse != NULL) {

@@ -38,7 +38,12 @@
  * Biases. A second copy of the tile code, chosen once per tile, adds them to each score before anything else sees it.
  * They depend on row - key and head only, so that one array (gatun__bias_step) serves a tile of keys and all blocks.
  *
- * Scratch per thread: scores of one tile and a chain, live masks and biases of one tile; per block: queries, output,
+ * Changes. A third copy does whatever else a call asks for: it caps scores and adds an array [TILE_KEYS][LANES] of biases and masks
+ * (-inf), which fill_changes makes of rows (attention_changes.h) for the block's lanes. It is chosen for tiles that need it: one
+ * whose keys are all seen, without a bias, takes the first copy, one of which no key is seen is left out, and so are chains
+ * before the window of the block's first lane. Sinks join the softmax last.
+ *
+ * Scratch per thread: scores of one tile and a chain, live masks, biases and changes of one tile; per block: queries, output,
  * limits, maxima, sums, and the merged doubles.
  *
  * The including file includes vectors_<tier>.h and defines TIER, QV, ROWS_FULL, ROWS_SINGLE (keys per register block with more
@@ -51,6 +56,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "attention_changes.h"
 #include "attention_lanes.h"
 
 /* One copy of the code per number of vectors in use. */
@@ -132,12 +138,21 @@ static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t
     tile->v = tile->v_copy;
 }
 
+/* Whether more than the lower end of a range changes scores from key to key. */
+static int keys_change(const gatun__attention_task *t) {
+    const gatun__score_changes *c = &t->changes;
+    return c->mask != NULL || c->bias != NULL || c->blocks != NULL || c->segments_q != NULL || c->positions != NULL ||
+           c->global_tokens > 0;
+}
+
 /* Passes 2 to 5 over all keys, for blocks that begin_block or reset has prepared. */
 static void run_keys(
     const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_scratch *tile) {
-    int32_t most = 0;
-    for (int32_t i = 0; i < count; i++)
+    int32_t most = 0, least = INT32_MAX;
+    for (int32_t i = 0; i < count; i++) {
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
+        least = blocks[i].first_least < least ? blocks[i].first_least : least;
+    }
     int merged = most > GATUN__SPLIT_KEYS;
     const int biased = tile->biases != NULL;
     tile->k_row = tile->k_copy != NULL ? t->head_dim : t->k_row;
@@ -146,6 +161,8 @@ static void run_keys(
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
+            if (key + keys <= least) /* no block's */
+                continue;
             if (biased)
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
                     tile->biases);
@@ -158,10 +175,23 @@ static void run_keys(
                 }
                 plan_prefetch(t, key, keys, most, probs, &tile->soon);
             }
-            for (int32_t i = 0; i < count; i++)
-                if (key < blocks[i].limit_most)
-                    tiles[biased][blocks[i].vectors - 1](t, &blocks[i], key, keys, select_all, tile,
-                        biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL);
+            for (int32_t i = 0; i < count; i++) {
+                const block_state *b = &blocks[i];
+                if (key >= b->limit_most || (key + keys <= b->first_least))
+                    continue;
+                const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
+                int how = biased ? BIASED : PLAIN, state = CHANGES_NONE;
+                if (t->changes.any) {
+                    if (tile->changes != NULL && (keys_change(t) || b->first_most > key))
+                        state = fill_changes(t, b, key, keys, tile->rows, tile->changes);
+                    if (state == CHANGES_ALL)
+                        continue;
+                    if (state == CHANGES_SOME || t->changes.softcap > 0 || b->first_least > key)
+                        how = CHANGED;
+                }
+                tiles[how][b->vectors - 1](
+                    t, b, key, keys, select_all, tile, biases, state == CHANGES_SOME ? tile->changes : NULL);
+            }
         }
         if (merged || end == most)
             finish_waiting(t, tile);
@@ -195,6 +225,10 @@ static void attention_head(gatun__attention_task *t) {
     tile.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
         tile.biases = carve_floats(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES));
+    if (t->changes.keys) {
+        tile.changes = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
+        tile.rows = carve_floats(&scratch, VW * GATUN__TILE_KEYS);
+    }
     if (t->copy_tiles) {
         tile.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * KV_BYTES);
         tile.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * KV_BYTES);
@@ -207,6 +241,7 @@ static void attention_head(gatun__attention_task *t) {
         b->q = carve_floats(&scratch, (size_t)t->head_dim * LANES);
         b->out = carve_floats(&scratch, (size_t)t->head_dim_v * LANES);
         b->limit = carve(&scratch, LANES * sizeof(int32_t));
+        b->first = t->changes.keys ? carve(&scratch, LANES * sizeof(int32_t)) : NULL;
         b->maximum = carve_floats(&scratch, LANES);
         b->sum = carve_floats(&scratch, LANES);
         if (merged) {
@@ -218,11 +253,15 @@ static void attention_head(gatun__attention_task *t) {
     }
     run_keys(t, blocks, count, 0, &tile);
     for (int32_t i = 0; i < count; i++) {
+        if (t->changes.sinks != NULL)
+            add_sinks(t, &blocks[i]);
         const int again = write_rows(t, &blocks[i], 0);
         if (again) {
             t->redone++;
             reset(&blocks[i], t->head_dim_v);
             run_keys(t, &blocks[i], 1, 1, &tile);
+            if (t->changes.sinks != NULL)
+                add_sinks(t, &blocks[i]);
             write_rows(t, &blocks[i], 1);
         }
         if (t->lse != NULL)

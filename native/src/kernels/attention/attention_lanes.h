@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #define LANES  (VW * QV)
 #define INLINE static inline __attribute__((always_inline))
@@ -20,6 +21,7 @@ typedef struct block_state {
     float *maximum; /* [LANES], of scores */
     float *sum;     /* [LANES] */
     int32_t *limit; /* [LANES], the end of the lane's key_range */
+    int32_t *first; /* [LANES], where it begins; NULL where that is 0 for all */
     double *merged_out, *merged_sum;
     float *merged_maximum;
     int64_t lane_begin;
@@ -27,6 +29,8 @@ typedef struct block_state {
     int32_t vectors;     /* that hold a lane */
     int32_t limit_least; /* over the lanes */
     int32_t limit_most;
+    int32_t first_least, first_most;
+    int begun; /* out is to be added to, whatever comes first */
 } block_state;
 
 /* Row and head of a lane, and of those after it without a division for each. */
@@ -101,25 +105,30 @@ static inline void transpose_queries(const gatun__attention_task *t, const block
     }
 }
 
-/* Where the keys end that each lane sees. */
+/* Where the keys begin and end that each lane sees; firsts may be NULL. */
 static inline void set_limits(
-    const gatun__attention_task *t, const block_state *b, int32_t *limits, const int32_t count) {
+    const gatun__attention_task *t, const block_state *b, int32_t *limits, int32_t *firsts, const int32_t count) {
     place p = place_of(t, b->lane_begin);
     if (gatun__all_visible(&t->visible, p.row, place_of(t, b->lane_begin + b->lanes - 1).row)) {
         for (int32_t i = 0; i < count; i++)
             limits[i] = (int32_t)t->visible.keys;
+        if (firsts != NULL)
+            memset(firsts, 0, (size_t)count * sizeof *firsts);
         return;
     }
     int32_t i = 0;
-    if (t->group == 1)
-        for (; i < b->lanes; i++)
-            limits[i] = (int32_t)gatun__key_range(&t->visible, b->lane_begin + i).end;
-    else
-        for (; i < b->lanes; i++, step(t, &p))
-            limits[i] = (int32_t)gatun__key_range(&t->visible, p.row).end;
+    for (; i < b->lanes; i++, step(t, &p)) {
+        const gatun__keys keys = gatun__key_range(&t->visible, p.row);
+        limits[i] = (int32_t)keys.end;
+        if (firsts != NULL)
+            firsts[i] = (int32_t)keys.first;
+    }
     /* A lane that does not exist sees what the last one sees, so that it causes no masking. */
-    for (; i < count; i++)
+    for (; i < count; i++) {
         limits[i] = limits[b->lanes - 1];
+        if (firsts != NULL)
+            firsts[i] = firsts[b->lanes - 1];
+    }
 }
 
 static void write_lse(const gatun__attention_task *t, const block_state *b) {

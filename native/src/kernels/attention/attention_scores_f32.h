@@ -8,8 +8,9 @@
 
 /* ---- biases ---- */
 
+/* By distance, in steps of 1: with positions of their own rows have it key by key, in attention_changes.h. */
 static int is_biased(const gatun__attention_task *t) {
-    return t->alibi_slopes != NULL || t->relative_position_table != NULL;
+    return (t->alibi_slopes != NULL || t->relative_position_table != NULL) && t->changes.positions == NULL;
 }
 
 static int64_t bias_step(const gatun__attention_task *t) {
@@ -48,7 +49,68 @@ static void fill_biases(
     }
 }
 
+/* ---- changes ---- */
+
+/* The changes of a tile's keys: [keys][LANES], made of rows [VW][TILE_KEYS]; as row_changes, for all lanes of a block. */
+static int fill_changes(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
+    float *rows, float *changes) {
+    enum { ROW = GATUN__TILE_KEYS };
+    int some = 0, all = 1;
+    for (int32_t x = 0; x < b->vectors; x++) {
+        const int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        place p = place_of(t, b->lane_begin + x * VW);
+        for (int32_t i = 0; i < VW; i++) {
+            float *to = rows + i * ROW;
+            if (i >= lanes) { /* a lane that does not exist, as the last one */
+                memcpy(to, to - ROW, ROW * sizeof *to);
+                continue;
+            }
+            const int state = row_changes(t, p.row, p.head, first_key, keys, to);
+            step(t, &p);
+            some |= state != CHANGES_NONE;
+            all &= state == CHANGES_ALL;
+            for (int32_t j = 0; state != CHANGES_SOME && j < ROW; j++)
+                to[j] = state == CHANGES_ALL ? -INFINITY : 0;
+        }
+        for (int32_t j = 0; j < keys; j += VW) {
+            vec r[VW];
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                r[i] = v_load(rows + i * ROW + j);
+            v_transpose(r);
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                v_store(changes + (j + i) * LANES + x * VW, r[i]);
+        }
+    }
+    return all ? CHANGES_ALL : some ? CHANGES_SOME : CHANGES_NONE;
+}
+
+/*
+ * cap * tanh(x / cap). tanh by 1 - 2 / (1 + e^2y) where it does not cancel, by the first terms of its series below 0.4: either within
+ * 3e-7 of its size.
+ */
+INLINE vec capped(vec x, const float cap) {
+    const vec y = v_mul(x, v_set1(1 / cap)), size = v_max(v_sub(v_zero(), y), y), square = v_mul(y, y);
+    vec series = v_set1(21844.0f / 6081075);
+    series = v_fma(series, square, v_set1(-1382.0f / 155925));
+    series = v_fma(series, square, v_set1(62.0f / 2835));
+    series = v_fma(series, square, v_set1(-17.0f / 315));
+    series = v_fma(series, square, v_set1(2.0f / 15));
+    series = v_fma(series, square, v_set1(-1.0f / 3));
+    const vec small = v_fma(v_mul(series, square), y, y);
+    const vec e = v_exp2(v_mul(size, v_set1(-2 * 1.44269504f)));
+    const vec large = v_div(v_sub(v_set1(1), e), v_add(v_set1(1), e));
+    /* max gives 0.4 where size is less; a NaN of size stays in small. */
+    const vmask is_large = v_equal(v_max(v_set1(0.4f), size), size);
+    const vec signed_large = v_select(v_equal(size, y), large, v_sub(v_zero(), large));
+    return v_mul(v_select(is_large, signed_large, small), v_set1(cap));
+}
+
 /* ---- products ---- */
+
+/* What becomes of products: nothing; biases by distance are added; whatever a call asks for, by change_scores. */
+enum { PLAIN, BIASED, CHANGED };
 
 /* What is added to a product; nothing without biases. */
 typedef struct score_bias {
@@ -145,4 +207,37 @@ INLINE void score_keys(const int vectors, const int biased, const float *k, int6
     if (key < keys)
         ROWS(1);
 #undef ROWS
+}
+
+/* ---- changed scores ---- */
+
+/* Keys first .. first + keys - 1 of a tile, of vector x those below seen[x] - first: products become scores, and the maximum that of
+ * those that a lane sees. s->biases and changes (of the tile's first key) may be NULL; cap: to base 2, or 0. */
+static __attribute__((noinline)) void change_scores(int vectors, const score_bias *s, const float *changes, float cap,
+    int32_t first, int32_t keys, const int32_t *seen, const int32_t *limit, int32_t tile_key, float *scores,
+    vec *maximum) {
+    const vec minus_inf = v_set1(-INFINITY);
+    for (int x = 0; x < vectors; x++) {
+        const vint limits = v_load_int(limit + x * VW);
+        const int32_t end = seen[x] - first < keys ? seen[x] - first : keys;
+        vec most = maximum[x];
+        for (int32_t i = 0; i < end; i++) {
+            float *at = scores + i * LANES + x * VW;
+            vec score = v_load(at);
+            if (cap > 0)
+                score = capped(score, cap);
+            /* -inf masks, whatever the score is. */
+            if (s->biases != NULL) {
+                const vec bias = v_load(s->biases - (first + i) * s->step + x * VW);
+                score = v_select(v_equal(bias, minus_inf), minus_inf, v_add(score, bias));
+            }
+            if (changes != NULL) {
+                const vec change = v_load(changes + (first + i) * LANES + x * VW);
+                score = v_select(v_equal(change, minus_inf), minus_inf, v_add(score, change));
+            }
+            v_store(at, score);
+            most = v_max(most, v_select(v_int_above(limits, tile_key + first + i), score, minus_inf));
+        }
+        maximum[x] = most;
+    }
 }

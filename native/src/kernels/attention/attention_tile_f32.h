@@ -9,10 +9,11 @@ enum { SCORE_CHAINS = GATUN__TILE_KEYS / GATUN__CHAIN_KEYS + 1 };
 
 /* Scratch that a thread keeps from tile to tile. */
 typedef struct tile_scratch {
-    float *scores; /* [SCORE_CHAINS][CHAIN_KEYS][LANES], probs later; a ring of chains */
-    int32_t next;  /* chain of the ring that the next tile begins with */
-    vmask *live;   /* [TILE_KEYS][QV]: which are neither masked nor -inf */
-    float *biases; /* or NULL */
+    float *scores;         /* [SCORE_CHAINS][CHAIN_KEYS][LANES], probs later; a ring of chains */
+    int32_t next;          /* chain of the ring that the next tile begins with */
+    vmask *live;           /* [TILE_KEYS][QV]: which are neither masked nor -inf */
+    float *biases;         /* or NULL */
+    float *changes, *rows; /* [TILE_KEYS][LANES] and [VW][TILE_KEYS], or NULL */
     /* The tile's keys and values, where they lie or in the copies, which are NULL unless tiles are copied. */
     const float *k, *v;
     int64_t k_row, v_row;
@@ -30,8 +31,9 @@ static void finish_waiting(const gatun__attention_task *t, tile_scratch *tile) {
         tile->next = 0;
 }
 
+/* changes: of CHANGED scores, of all lanes, or NULL. */
 INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
-    int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {
+    int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases, const float *changes) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
     vmask *live = tile->live;
     const float *k = tile->k, *v = tile->v;
@@ -50,7 +52,9 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         seen[x] = most < 0 ? 0 : most > keys ? keys : most;
     }
     float *scores[SCORE_CHAINS - 1];
-    int32_t chains = 0;
+    /* Chains before the first key that a lane sees are left out: they would add zeros. */
+    const int32_t begin = biased == CHANGED && b->first_least > first_key ? (b->first_least - first_key) / CHAIN : 0;
+    int32_t chains = begin;
     for (; chains * CHAIN < keys; chains++) {
         scores[chains] = tile->scores + tile->next * CHAIN * LANES;
         tile->next = tile->next + 1 == SCORE_CHAINS ? 0 : tile->next + 1;
@@ -60,16 +64,24 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     for (int x = 0; x < vectors; x++)
         maximum[x] = old_maximum[x] = v_load(b->maximum + x * VW);
     score_bias s = {0};
-    if (biased) {
+    if (biased != PLAIN) {
         s.biases = biases;
         s.step = bias_step(t);
     }
+    /* That of products is not looked at where scores change. */
+    vec products[QV];
+    vec *const largest = biased == CHANGED ? products : maximum;
+    for (int x = 0; x < vectors; x++)
+        products[x] = minus_inf;
     /* Pass 2. */
-    for (int32_t n = 0; n < chains; n++) {
+    for (int32_t n = begin; n < chains; n++) {
         int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
         if (j < masked_from) {
-            score_keys(vectors, biased, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s, OF_ALL, NULL,
-                0, maximum);
+            score_keys(vectors, biased == BIASED, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s,
+                OF_ALL, NULL, 0, largest);
+            if (biased == CHANGED)
+                change_scores(
+                    vectors, &s, changes, t->changes.softcap, j, chain, seen, b->limit, first_key, scores[n], maximum);
             if (vectors == 1) /* memory is the bound: half of what is due */
                 prefetch_rows(&tile->soon, (chain + 1) / 2);
             continue;
@@ -77,11 +89,11 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         int32_t key = 0;
 #define SCORES(x)                                                                                                      \
     if (vectors > x && key < seen[x] - j && key < chain) {                                                             \
-        score_bias part = {.biases = biased ? s.biases + x * VW : NULL, .step = s.step};                               \
+        score_bias part = {.biases = biased == BIASED ? s.biases + x * VW : NULL, .step = s.step};                     \
         int32_t end = seen[x] - j < chain ? seen[x] - j : chain;                                                       \
-        score_keys(vectors > x ? vectors - x : 1, biased, k + (j + key) * k_row, k_row, b->q + x * VW, t->head_dim,    \
-            j + key, end - key, scores[n] + key * LANES + x * VW, &part, OF_SEEN, b->limit + x * VW, first_key,        \
-            maximum + x);                                                                                              \
+        score_keys(vectors > x ? vectors - x : 1, biased == BIASED, k + (j + key) * k_row, k_row, b->q + x * VW,       \
+            t->head_dim, j + key, end - key, scores[n] + key * LANES + x * VW, &part, OF_SEEN, b->limit + x * VW,      \
+            first_key, largest + x);                                                                                   \
         key = end;                                                                                                     \
     }
         SCORES(0)
@@ -89,6 +101,9 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         SCORES(2)
         SCORES(3)
 #undef SCORES
+        if (biased == CHANGED)
+            change_scores(
+                vectors, &s, changes, t->changes.softcap, j, chain, seen, b->limit, first_key, scores[n], maximum);
         for (int x = 0; select_all && x < vectors; x++) {
             vint limit = v_load_int(b->limit + x * VW);
             for (int32_t i = 0; i < chain && j + i < seen[x]; i++)
@@ -114,7 +129,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     }
 
     /* Passes 3 and 4: probs of a chain, while the one before is multiplied. */
-    for (int32_t n = 0; n < chains; n++) {
+    for (int32_t n = begin; n < chains; n++) {
         const int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
         const int masked = j >= masked_from;
         const int together = INTERLEAVED && vectors == 2 && t->head_dim_v >= 4 * COLUMNS_FULL && !select_all &&
@@ -126,8 +141,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
             .keys = chain,
             .vectors = vectors,
             .out = b->out,
-            .first = first_key == 0 && n == 0,
-            .rescale = n == 0,
+            .first = first_key == 0 && n == 0 && !b->begun,
+            .rescale = n == begin,
             .alpha = alpha};
         for (int x = 0; x < vectors; x++)
             next.end[x] = seen[x] < j ? 0 : seen[x] - j < chain ? seen[x] - j : chain;
@@ -167,25 +182,36 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     }
 }
 
-/* Without biases and with. */
 typedef void tile_function(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
-    int select_all, tile_scratch *tile, const float *biases);
+    int select_all, tile_scratch *tile, const float *biases, const float *changes);
 
 #define TILE(n)                                                                                                        \
     static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b,               \
-        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases,                      \
+        const float *changes) {                                                                                        \
         (void)biases;                                                                                                  \
-        tile_of(n, 0, t, b, first_key, keys, select_all, tile, NULL);                                                  \
+        (void)changes;                                                                                                 \
+        tile_of(n, PLAIN, t, b, first_key, keys, select_all, tile, NULL, NULL);                                        \
     }                                                                                                                  \
     static __attribute__((noinline)) void biased_tile_##n(const gatun__attention_task *t, const block_state *b,        \
-        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
-        tile_of(n, 1, t, b, first_key, keys, select_all, tile, biases);                                                \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases,                      \
+        const float *changes) {                                                                                        \
+        (void)changes;                                                                                                 \
+        tile_of(n, BIASED, t, b, first_key, keys, select_all, tile, biases, NULL);                                     \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void changed_tile_##n(const gatun__attention_task *t, const block_state *b,       \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases,                      \
+        const float *changes) {                                                                                        \
+        tile_of(n, CHANGED, t, b, first_key, keys, select_all, tile, biases, changes);                                 \
     }
 EACH_VECTORS(TILE)
 #undef TILE
 
-#define TILE(n)        tile_##n,
-#define BIASED_TILE(n) biased_tile_##n,
-static tile_function *const tiles[2][QV] = {{EACH_VECTORS(TILE)}, {EACH_VECTORS(BIASED_TILE)}};
+#define TILE(n)         tile_##n,
+#define BIASED_TILE(n)  biased_tile_##n,
+#define CHANGED_TILE(n) changed_tile_##n,
+static tile_function *const tiles[3][QV] = {
+    {EACH_VECTORS(TILE)}, {EACH_VECTORS(BIASED_TILE)}, {EACH_VECTORS(CHANGED_TILE)}};
 #undef TILE
 #undef BIASED_TILE
+#undef CHANGED_TILE

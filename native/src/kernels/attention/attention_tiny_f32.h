@@ -20,7 +20,7 @@ static __attribute__((noinline)) int tiny_head(const gatun__attention_task *t) {
     float *const q = (float *)(void *)t->scratch;
     int32_t limit[VW] __attribute__((aligned(64)));
     block_state b = {.q = q, .lanes = lanes, .vectors = 1, .lane_begin = t->lane_begin};
-    set_limits(t, &b, limit, VW);
+    set_limits(t, &b, limit, NULL, VW);
     transpose_queries(t, &b, VW);
 
     const float *k[KEYS];
@@ -271,7 +271,7 @@ INLINE void tiny_heads_of(gatun__attention_task *t, const int masked) {
     tiny_probs probs[2] __attribute__((aligned(64)));
     block_state b = {.lanes = VW, .vectors = 1, .lane_begin = t->lane_begin};
     if (masked) {
-        set_limits(t, &b, probs[0].limit, VW);
+        set_limits(t, &b, probs[0].limit, NULL, VW);
         memcpy(probs[1].limit, probs[0].limit, sizeof probs[1].limit);
     }
     const float *const queries = t->q + t->lane_begin * t->q_row;

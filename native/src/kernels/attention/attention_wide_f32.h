@@ -19,39 +19,43 @@ static const float *wide_floats(
     return t->widened;
 }
 
-/* Of key `key`, to base 2; -inf if its bias says so. */
-static double wide_score(const gatun__attention_task *t, const float *q, int64_t row, int64_t head, int64_t key) {
-    const double log2e = 1.4426950408889634, scale = (double)t->q_factor * (double)t->q_power;
-    double bias = 0, sum = 0;
-    if (is_biased(t)) {
-        const int64_t distance = row + t->first_position - key, span = t->relative_span;
-        if (t->relative_position_table != NULL)
-            bias = (double)t->relative_position_table[head * (2 * span + 1) + span -
-                                                      (distance < -span     ? -span
-                                                          : distance > span ? span
-                                                                            : distance)];
-        if (t->alibi_slopes != NULL)
-            bias -= (double)t->alibi_slopes[head] * fabs((double)distance);
-        if (bias == -(double)INFINITY)
-            return bias;
-    }
+/* Of key `key`, to base 2; change: what row_changes says of it. */
+static double wide_score(const gatun__attention_task *t, const float *q, place p, int64_t key, float change) {
+    const double scale = (double)t->q_factor * (double)t->q_power, cap = (double)t->changes.softcap;
+    double bias = (double)change, sum = 0;
+    if (is_biased(t))
+        bias += distance_bias(t, t->first_position + p.row, p.head, key) * LOG2_E;
+    if (bias == -(double)INFINITY)
+        return bias;
     const float *k = wide_floats(t, t->k, t->k_row, key, t->head_dim);
     for (int32_t d = 0; d < t->head_dim; d++)
         sum += (double)q[d] * (double)k[d];
-    return sum * scale + bias * log2e;
+    sum *= scale;
+    return (cap > 0 ? cap * tanh(sum / cap) : sum) + bias;
 }
 
 /* Row and LSE anew; out: scratch for head_dim_v doubles. */
 static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, double *out) {
+    enum { TILE = GATUN__TILE_KEYS };
     const float *q = t->q + p.row * t->q_row + p.head * t->q_head;
-    float *to = t->out + p.row * t->out_row + p.head * t->out_head;
-    double maximum = -INFINITY, total = 0;
+    float *to = t->out + p.row * t->out_row + p.head * t->out_head, changes[TILE];
+    double maximum = (double)sink_of(t, p.head), total = maximum == -(double)INFINITY ? 0 : maximum - maximum + 1;
+    int state = CHANGES_NONE;
+    if (total != total)
+        return;
     for (int32_t d = 0; d < t->head_dim; d++)
         if (!isfinite(q[d]))
             return;
     memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
     for (int64_t key = keys.first; key < keys.end; key++) {
-        const double score = wide_score(t, q, p.row, p.head, key);
+        if (t->changes.keys && (key == keys.first || key % TILE == 0)) {
+            const int64_t end = key / TILE * TILE + TILE;
+            state = row_changes(
+                t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key), changes + key % TILE);
+        }
+        if (state == CHANGES_ALL)
+            continue;
+        const double score = wide_score(t, q, p, key, state == CHANGES_SOME ? changes[key % TILE] : 0);
         if (score == -(double)INFINITY)
             continue;
         if (!isfinite(score))

@@ -58,7 +58,8 @@ V s8_x s8_inputs(const char *p) {
 }
 V void s8_place(char *to, const int32_t q[32]) {
     for (int i = 0; i < 32; i += 8)
-        vst1_s8((int8_t *)to + i, vmovn_s16(vcombine_s16(vmovn_s32(vld1q_s32(q + i)), vmovn_s32(vld1q_s32(q + i + 4)))));
+        vst1_s8(
+            (int8_t *)to + i, vmovn_s16(vcombine_s16(vmovn_s32(vld1q_s32(q + i)), vmovn_s32(vld1q_s32(q + i + 4)))));
 }
 V vint u8_dot(vint sum, u8_w w, s8_x x) {
     __asm__ volatile("usdot %0.4s, %1.16b, %2.4b[0]" : "+w"(sum) : "w"(w), "w"(x));

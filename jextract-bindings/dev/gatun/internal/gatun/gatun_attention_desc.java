@@ -36,7 +36,17 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int64_t out_stride[3];
  *     int64_t lse_stride[3];
  *     int64_t relative_span;
- *     int64_t reserved[31];
+ *     float softcap;
+ *     int32_t bias_dtype;
+ *     int64_t window_left;
+ *     int64_t window_right;
+ *     int64_t global_tokens;
+ *     int64_t mask_stride[4];
+ *     int64_t bias_stride[4];
+ *     int64_t block_stride[4];
+ *     int64_t block_q;
+ *     int64_t block_k;
+ *     int64_t reserved[13];
  * }
  * }
  */
@@ -68,7 +78,17 @@ public class gatun_attention_desc {
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("out_stride"),
         MemoryLayout.sequenceLayout(3, gatun_h.C_LONG).withName("lse_stride"),
         gatun_h.C_LONG.withName("relative_span"),
-        MemoryLayout.sequenceLayout(31, gatun_h.C_LONG).withName("reserved")
+        gatun_h.C_FLOAT.withName("softcap"),
+        gatun_h.C_INT.withName("bias_dtype"),
+        gatun_h.C_LONG.withName("window_left"),
+        gatun_h.C_LONG.withName("window_right"),
+        gatun_h.C_LONG.withName("global_tokens"),
+        MemoryLayout.sequenceLayout(4, gatun_h.C_LONG).withName("mask_stride"),
+        MemoryLayout.sequenceLayout(4, gatun_h.C_LONG).withName("bias_stride"),
+        MemoryLayout.sequenceLayout(4, gatun_h.C_LONG).withName("block_stride"),
+        gatun_h.C_LONG.withName("block_q"),
+        gatun_h.C_LONG.withName("block_k"),
+        MemoryLayout.sequenceLayout(13, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_attention_desc");
 
     /**
@@ -1167,12 +1187,551 @@ public class gatun_attention_desc {
         struct.set(relative_span$LAYOUT, relative_span$OFFSET, fieldValue);
     }
 
+    private static final OfFloat softcap$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("softcap"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static final OfFloat softcap$layout() {
+        return softcap$LAYOUT;
+    }
+
+    private static final long softcap$OFFSET = $LAYOUT.byteOffset(groupElement("softcap"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static final long softcap$offset() {
+        return softcap$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static float softcap(MemorySegment struct) {
+        return struct.get(softcap$LAYOUT, softcap$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static void softcap(MemorySegment struct, float fieldValue) {
+        struct.set(softcap$LAYOUT, softcap$OFFSET, fieldValue);
+    }
+
+    private static final OfInt bias_dtype$LAYOUT = (OfInt)$LAYOUT.select(groupElement("bias_dtype"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t bias_dtype
+     * }
+     */
+    public static final OfInt bias_dtype$layout() {
+        return bias_dtype$LAYOUT;
+    }
+
+    private static final long bias_dtype$OFFSET = $LAYOUT.byteOffset(groupElement("bias_dtype"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t bias_dtype
+     * }
+     */
+    public static final long bias_dtype$offset() {
+        return bias_dtype$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t bias_dtype
+     * }
+     */
+    public static int bias_dtype(MemorySegment struct) {
+        return struct.get(bias_dtype$LAYOUT, bias_dtype$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t bias_dtype
+     * }
+     */
+    public static void bias_dtype(MemorySegment struct, int fieldValue) {
+        struct.set(bias_dtype$LAYOUT, bias_dtype$OFFSET, fieldValue);
+    }
+
+    private static final OfLong window_left$LAYOUT = (OfLong)$LAYOUT.select(groupElement("window_left"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t window_left
+     * }
+     */
+    public static final OfLong window_left$layout() {
+        return window_left$LAYOUT;
+    }
+
+    private static final long window_left$OFFSET = $LAYOUT.byteOffset(groupElement("window_left"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t window_left
+     * }
+     */
+    public static final long window_left$offset() {
+        return window_left$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t window_left
+     * }
+     */
+    public static long window_left(MemorySegment struct) {
+        return struct.get(window_left$LAYOUT, window_left$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t window_left
+     * }
+     */
+    public static void window_left(MemorySegment struct, long fieldValue) {
+        struct.set(window_left$LAYOUT, window_left$OFFSET, fieldValue);
+    }
+
+    private static final OfLong window_right$LAYOUT = (OfLong)$LAYOUT.select(groupElement("window_right"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t window_right
+     * }
+     */
+    public static final OfLong window_right$layout() {
+        return window_right$LAYOUT;
+    }
+
+    private static final long window_right$OFFSET = $LAYOUT.byteOffset(groupElement("window_right"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t window_right
+     * }
+     */
+    public static final long window_right$offset() {
+        return window_right$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t window_right
+     * }
+     */
+    public static long window_right(MemorySegment struct) {
+        return struct.get(window_right$LAYOUT, window_right$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t window_right
+     * }
+     */
+    public static void window_right(MemorySegment struct, long fieldValue) {
+        struct.set(window_right$LAYOUT, window_right$OFFSET, fieldValue);
+    }
+
+    private static final OfLong global_tokens$LAYOUT = (OfLong)$LAYOUT.select(groupElement("global_tokens"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t global_tokens
+     * }
+     */
+    public static final OfLong global_tokens$layout() {
+        return global_tokens$LAYOUT;
+    }
+
+    private static final long global_tokens$OFFSET = $LAYOUT.byteOffset(groupElement("global_tokens"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t global_tokens
+     * }
+     */
+    public static final long global_tokens$offset() {
+        return global_tokens$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t global_tokens
+     * }
+     */
+    public static long global_tokens(MemorySegment struct) {
+        return struct.get(global_tokens$LAYOUT, global_tokens$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t global_tokens
+     * }
+     */
+    public static void global_tokens(MemorySegment struct, long fieldValue) {
+        struct.set(global_tokens$LAYOUT, global_tokens$OFFSET, fieldValue);
+    }
+
+    private static final SequenceLayout mask_stride$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("mask_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static final SequenceLayout mask_stride$layout() {
+        return mask_stride$LAYOUT;
+    }
+
+    private static final long mask_stride$OFFSET = $LAYOUT.byteOffset(groupElement("mask_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static final long mask_stride$offset() {
+        return mask_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static MemorySegment mask_stride(MemorySegment struct) {
+        return struct.asSlice(mask_stride$OFFSET, mask_stride$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static void mask_stride(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, mask_stride$OFFSET, mask_stride$LAYOUT.byteSize());
+    }
+
+    private static long[] mask_stride$DIMS = { 4 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static long[] mask_stride$dimensions() {
+        return mask_stride$DIMS;
+    }
+    private static final VarHandle mask_stride$ELEM_HANDLE = mask_stride$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static long mask_stride(MemorySegment struct, long index0) {
+        return (long)mask_stride$ELEM_HANDLE.get(struct, mask_stride$OFFSET, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * int64_t mask_stride[4]
+     * }
+     */
+    public static void mask_stride(MemorySegment struct, long index0, long fieldValue) {
+        mask_stride$ELEM_HANDLE.set(struct, mask_stride$OFFSET, index0, fieldValue);
+    }
+
+    private static final SequenceLayout bias_stride$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("bias_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static final SequenceLayout bias_stride$layout() {
+        return bias_stride$LAYOUT;
+    }
+
+    private static final long bias_stride$OFFSET = $LAYOUT.byteOffset(groupElement("bias_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static final long bias_stride$offset() {
+        return bias_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static MemorySegment bias_stride(MemorySegment struct) {
+        return struct.asSlice(bias_stride$OFFSET, bias_stride$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static void bias_stride(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, bias_stride$OFFSET, bias_stride$LAYOUT.byteSize());
+    }
+
+    private static long[] bias_stride$DIMS = { 4 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static long[] bias_stride$dimensions() {
+        return bias_stride$DIMS;
+    }
+    private static final VarHandle bias_stride$ELEM_HANDLE = bias_stride$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static long bias_stride(MemorySegment struct, long index0) {
+        return (long)bias_stride$ELEM_HANDLE.get(struct, bias_stride$OFFSET, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * int64_t bias_stride[4]
+     * }
+     */
+    public static void bias_stride(MemorySegment struct, long index0, long fieldValue) {
+        bias_stride$ELEM_HANDLE.set(struct, bias_stride$OFFSET, index0, fieldValue);
+    }
+
+    private static final SequenceLayout block_stride$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("block_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static final SequenceLayout block_stride$layout() {
+        return block_stride$LAYOUT;
+    }
+
+    private static final long block_stride$OFFSET = $LAYOUT.byteOffset(groupElement("block_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static final long block_stride$offset() {
+        return block_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static MemorySegment block_stride(MemorySegment struct) {
+        return struct.asSlice(block_stride$OFFSET, block_stride$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static void block_stride(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, block_stride$OFFSET, block_stride$LAYOUT.byteSize());
+    }
+
+    private static long[] block_stride$DIMS = { 4 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static long[] block_stride$dimensions() {
+        return block_stride$DIMS;
+    }
+    private static final VarHandle block_stride$ELEM_HANDLE = block_stride$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static long block_stride(MemorySegment struct, long index0) {
+        return (long)block_stride$ELEM_HANDLE.get(struct, block_stride$OFFSET, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * int64_t block_stride[4]
+     * }
+     */
+    public static void block_stride(MemorySegment struct, long index0, long fieldValue) {
+        block_stride$ELEM_HANDLE.set(struct, block_stride$OFFSET, index0, fieldValue);
+    }
+
+    private static final OfLong block_q$LAYOUT = (OfLong)$LAYOUT.select(groupElement("block_q"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t block_q
+     * }
+     */
+    public static final OfLong block_q$layout() {
+        return block_q$LAYOUT;
+    }
+
+    private static final long block_q$OFFSET = $LAYOUT.byteOffset(groupElement("block_q"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t block_q
+     * }
+     */
+    public static final long block_q$offset() {
+        return block_q$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t block_q
+     * }
+     */
+    public static long block_q(MemorySegment struct) {
+        return struct.get(block_q$LAYOUT, block_q$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t block_q
+     * }
+     */
+    public static void block_q(MemorySegment struct, long fieldValue) {
+        struct.set(block_q$LAYOUT, block_q$OFFSET, fieldValue);
+    }
+
+    private static final OfLong block_k$LAYOUT = (OfLong)$LAYOUT.select(groupElement("block_k"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t block_k
+     * }
+     */
+    public static final OfLong block_k$layout() {
+        return block_k$LAYOUT;
+    }
+
+    private static final long block_k$OFFSET = $LAYOUT.byteOffset(groupElement("block_k"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t block_k
+     * }
+     */
+    public static final long block_k$offset() {
+        return block_k$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t block_k
+     * }
+     */
+    public static long block_k(MemorySegment struct) {
+        return struct.get(block_k$LAYOUT, block_k$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t block_k
+     * }
+     */
+    public static void block_k(MemorySegment struct, long fieldValue) {
+        struct.set(block_k$LAYOUT, block_k$OFFSET, fieldValue);
+    }
+
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static final SequenceLayout reserved$layout() {
@@ -1184,7 +1743,7 @@ public class gatun_attention_desc {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static final long reserved$offset() {
@@ -1194,7 +1753,7 @@ public class gatun_attention_desc {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static MemorySegment reserved(MemorySegment struct) {
@@ -1204,19 +1763,19 @@ public class gatun_attention_desc {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
-    private static long[] reserved$DIMS = { 31 };
+    private static long[] reserved$DIMS = { 13 };
 
     /**
      * Dimensions for array field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static long[] reserved$dimensions() {
@@ -1227,7 +1786,7 @@ public class gatun_attention_desc {
     /**
      * Indexed getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static long reserved(MemorySegment struct, long index0) {
@@ -1237,7 +1796,7 @@ public class gatun_attention_desc {
     /**
      * Indexed setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[31]
+     * int64_t reserved[13]
      * }
      */
     public static void reserved(MemorySegment struct, long index0, long fieldValue) {

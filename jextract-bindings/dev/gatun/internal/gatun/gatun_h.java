@@ -2827,6 +2827,42 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ATTENTION_BF16() {
         return GATUN_ATTENTION_BF16;
     }
+    private static final int GATUN_ATTENTION_WINDOW = (int)32L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_WINDOW 32
+     * }
+     */
+    public static int GATUN_ATTENTION_WINDOW() {
+        return GATUN_ATTENTION_WINDOW;
+    }
+    private static final int GATUN_ATTENTION_MASKED = (int)64L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_MASKED 64
+     * }
+     */
+    public static int GATUN_ATTENTION_MASKED() {
+        return GATUN_ATTENTION_MASKED;
+    }
+    private static final int GATUN_ATTENTION_SINKS = (int)128L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_SINKS 128
+     * }
+     */
+    public static int GATUN_ATTENTION_SINKS() {
+        return GATUN_ATTENTION_SINKS;
+    }
+    private static final int GATUN_ATTENTION_PREFIX = (int)256L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ATTENTION_PREFIX 256
+     * }
+     */
+    public static int GATUN_ATTENTION_PREFIX() {
+        return GATUN_ATTENTION_PREFIX;
+    }
     private static final int GATUN_FEATURE_VNNI = (int)1L;
     /**
      * {@snippet lang=c :

@@ -1,0 +1,203 @@
+/*
+ * What is done to the scores of one row and a tile of keys: biases key by key, and masks that are no range of keys; the cap of
+ * scores; sinks. For every kernel whose scores may change: attention_f32.h, its doubles, attention_decode_f32.h.
+ *
+ * Axes: of one row and head, changes [keys]: what is added to a score to base 2, -inf where the key is masked. A score that is
+ * masked becomes -inf by selection, whatever it was. Loops over keys are left to the compiler's vectors.
+ */
+#ifndef GATUN_ATTENTION_CHANGES_H
+#define GATUN_ATTENTION_CHANGES_H
+
+#include "kernels.h"
+
+#include "../../half.h"
+
+#include <math.h>
+
+/* What a row's changes of some keys are: all 0; anything; all of them masked. */
+enum { CHANGES_NONE, CHANGES_SOME, CHANGES_ALL };
+
+static const double LOG2_E = 1.4426950408889634;
+
+/* ---- where a row stands ---- */
+
+static int64_t position_of(const gatun__attention_task *t, int64_t row) {
+    return t->changes.positions == NULL ? t->first_position + row : gatun__load_index(&t->changes.positions[row]);
+}
+
+/* The biases of alibi_slopes and the table, in double, to base e. */
+static double distance_bias(const gatun__attention_task *t, int64_t position, int64_t head, int64_t key) {
+    const int64_t distance = position - key, span = t->relative_span;
+    double bias = 0;
+    if (t->relative_position_table != NULL)
+        bias = (double)t->relative_position_table[head * (2 * span + 1) + span -
+                                                  (distance < -span     ? -span
+                                                      : distance > span ? span
+                                                                        : distance)];
+    if (t->alibi_slopes != NULL)
+        bias -= (double)t->alibi_slopes[head] * fabs((double)distance);
+    return bias;
+}
+
+/* ---- changes of one row ---- */
+
+static float bias_at(const gatun__score_changes *c, int64_t element) {
+    if (c->bias_dtype == GATUN_DTYPE_F32)
+        return ((const float *)c->bias)[element];
+    const uint16_t half = ((const uint16_t *)c->bias)[element];
+    return c->bias_dtype == GATUN_DTYPE_BF16 ? gatun__float_of((uint32_t)half << 16) : gatun__from_f16(half);
+}
+
+static int add_biases(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
+    const gatun__score_changes *c = &t->changes;
+    const int64_t first = row * c->bias_row + head * c->bias_head + first_key * c->bias_key;
+    const int distances = c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL);
+    if (c->bias == NULL && !distances)
+        return CHANGES_NONE;
+    if (!distances && c->bias_dtype == GATUN_DTYPE_F32 && c->bias_key == 1) {
+        const float *from = (const float *)c->bias + first, log2e = (float)LOG2_E;
+        for (int32_t j = 0; j < keys; j++)
+            to[j] = from[j] * log2e;
+        return CHANGES_SOME;
+    }
+    const int64_t position = distances ? position_of(t, row) : 0;
+    for (int32_t j = 0; j < keys; j++) {
+        double bias = c->bias == NULL ? 0 : (double)bias_at(c, first + j * c->bias_key);
+        if (distances)
+            bias += distance_bias(t, position, head, first_key + j);
+        to[j] = (float)(bias * LOG2_E);
+    }
+    return CHANGES_SOME;
+}
+
+/* From nothing to zeros. */
+static void begin_changes(float *to, int32_t keys, int *state) {
+    for (int32_t j = 0; *state == CHANGES_NONE && j < keys; j++)
+        to[j] = 0;
+    *state = CHANGES_SOME;
+}
+
+/* Masks keys begin .. end - 1, of which `kept` and those before it are not. */
+static void hide(float *to, int64_t begin, int64_t end, int64_t kept) {
+    for (int64_t j = begin < kept ? kept : begin; j < end; j++)
+        to[j] = -INFINITY;
+}
+
+static int64_t within_tile(int64_t key, int64_t first_key, int32_t keys) {
+    return gatun__within(key - first_key, 0, keys);
+}
+
+/* Masks by position that are not in the key_rule, and its lower end; 1 if a key is left. */
+static int mask_by_position(
+    const gatun__attention_task *t, int64_t row, int64_t first_key, int32_t keys, float *to, int *state) {
+    const gatun__score_changes *c = &t->changes;
+    int64_t first = 0, end = first_key + keys, global = 0;
+    if (c->positions != NULL || c->global_tokens > 0) {
+        const int64_t p = position_of(t, row);
+        int64_t limit = end;
+        if (c->causal) {
+            limit = p + 1 < t->visible.prefix ? t->visible.prefix : p + 1;
+            end = end < limit ? end : limit;
+        }
+        if (p < 0 || p >= c->global_tokens) {
+            global = c->global_tokens < limit ? c->global_tokens : limit;
+            if (c->window_left >= 0)
+                first = p - c->window_left;
+            if (c->window_right >= 0 && p + c->window_right + 1 < end)
+                end = p + c->window_right + 1;
+        }
+    } else {
+        first = gatun__key_range(&t->visible, row).first;
+    }
+    const int64_t low = within_tile(first, first_key, keys), high = within_tile(end, first_key, keys),
+                  kept = within_tile(global, first_key, keys);
+    if (low == 0 && high == keys)
+        return 1;
+    begin_changes(to, keys, state);
+    hide(to, 0, low < high ? low : keys, kept);
+    hide(to, high, keys, kept);
+    return low < high || kept > 0;
+}
+
+/* A byte for each key: those that are 0 are masked; 1 if a key is left. */
+static int mask_by_bytes(const uint8_t *allowed, int64_t step, int32_t keys, float *to, int *state) {
+    int32_t visible = 0;
+    if (step == 1)
+        for (int32_t j = 0; j < keys; j++)
+            visible += allowed[j] != 0;
+    else
+        for (int32_t j = 0; j < keys; j++)
+            visible += allowed[j * step] != 0;
+    if (visible == keys)
+        return 1;
+    begin_changes(to, keys, state);
+    if (step == 1)
+        for (int32_t j = 0; j < keys; j++)
+            to[j] = allowed[j] == 0 ? -INFINITY : to[j];
+    else
+        for (int32_t j = 0; j < keys; j++)
+            to[j] = allowed[j * step] == 0 ? -INFINITY : to[j];
+    return visible > 0;
+}
+
+static int mask_by_segment(const int32_t *segments, int32_t own, int32_t keys, float *to, int *state) {
+    int32_t visible = 0;
+    for (int32_t j = 0; j < keys; j++)
+        visible += segments[j] == own;
+    if (visible == keys)
+        return 1;
+    begin_changes(to, keys, state);
+    for (int32_t j = 0; j < keys; j++)
+        to[j] = segments[j] != own ? -INFINITY : to[j];
+    return visible > 0;
+}
+
+static int mask_by_blocks(
+    const gatun__score_changes *c, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to, int *state) {
+    const uint8_t *allowed = c->blocks + row / c->block_q * c->blocks_row + head * c->blocks_head;
+    int visible = 0;
+    for (int64_t block = first_key / c->block_k; block * c->block_k < first_key + keys; block++) {
+        if (allowed[block * c->blocks_key] != 0) {
+            visible = 1;
+            continue;
+        }
+        begin_changes(to, keys, state);
+        hide(to, within_tile(block * c->block_k, first_key, keys),
+            within_tile((block + 1) * c->block_k, first_key, keys), 0);
+    }
+    return visible;
+}
+
+/* Of keys first_key .. first_key + keys - 1, which a row's key_range ends behind or among; `to` is written for CHANGES_SOME alone. What
+ * is quick to see comes first, but biases, which a mask is a mask for whatever they are. */
+static int row_changes(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
+    const gatun__score_changes *c = &t->changes;
+    int state = CHANGES_NONE;
+    if (c->blocks != NULL && !mask_by_blocks(c, row, head, first_key, keys, to, &state))
+        return CHANGES_ALL;
+    state = add_biases(t, row, head, first_key, keys, to);
+    if (c->blocks != NULL)
+        (void)mask_by_blocks(c, row, head, first_key, keys, to, &state);
+    if (!mask_by_position(t, row, first_key, keys, to, &state))
+        return CHANGES_ALL;
+    if (c->segments_q != NULL && !mask_by_segment(c->segments_k + first_key, c->segments_q[row], keys, to, &state))
+        return CHANGES_ALL;
+    if (c->mask != NULL && !mask_by_bytes(c->mask + row * c->mask_row + head * c->mask_head + first_key * c->mask_key,
+                               c->mask_key, keys, to, &state))
+        return CHANGES_ALL;
+    return state;
+}
+
+/* ---- sinks ---- */
+
+/* Of a head, to base 2: -inf without one, NaN for one that makes rows NaN. */
+static float sink_of(const gatun__attention_task *t, int64_t head) {
+    if (t->changes.sinks == NULL)
+        return -INFINITY;
+    const float sink = t->changes.sinks[head] * (float)LOG2_E;
+    return sink < INFINITY ? sink : NAN;
+}
+
+#endif

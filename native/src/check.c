@@ -77,12 +77,17 @@ static int32_t float_type(const checker *c, const char *name, int32_t dtype) {
         GATUN_DTYPE_F32, GATUN_DTYPE_BF16, GATUN_DTYPE_F16, (int)dtype);
 }
 
-/* Strides of mask, bias or block_mask: as strides(), of four dimensions. */
-static int32_t map_strides(const checker *c, const char *name, const int64_t stride[4], const int64_t size[4]) {
+/* Strides of mask, bias or block_mask: as strides(), of four dimensions; none but 0 of one that is not `there`. */
+static int32_t map_strides(
+    const checker *c, const char *name, const int64_t stride[4], const int64_t size[4], int there) {
     static const char *const axes[] = {"batch", "head", "query", "key"};
     int64_t extent = 1;
     for (int d = 0; d < 4; d++) {
         int64_t reach;
+        if (stride[d] != 0 && !there)
+            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+                "%s[%d] (%s): expected 0 without GATUN_ATTENTION_MASKED, bias_dtype or block_q, got %lld", name, d,
+                axes[d], (long long)stride[d]);
         if (stride[d] < 0)
             return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld",
                 name, d, axes[d], (long long)stride[d]);
@@ -119,11 +124,11 @@ static int32_t changes(const checker *c, const gatun_attention_desc *d) {
     TRY(range(c, "block_q", d->block_q, 0, masked ? any : 0));
     TRY(range(c, "block_k", d->block_k, d->block_q > 0, d->block_q > 0 ? any : 0));
     const int64_t mask_size[4] = {d->batch, d->heads, d->seq_q, d->seq_k};
-    TRY(map_strides(c, "mask_stride", d->mask_stride, mask_size));
-    TRY(map_strides(c, "bias_stride", d->bias_stride, mask_size));
+    TRY(map_strides(c, "mask_stride", d->mask_stride, mask_size, masked));
+    TRY(map_strides(c, "bias_stride", d->bias_stride, mask_size, d->bias_dtype != 0));
     const int64_t block_size[4] = {d->batch, d->heads, gatun__divide_up(d->seq_q, d->block_q > 0 ? d->block_q : 1),
         gatun__divide_up(d->seq_k, d->block_k > 0 ? d->block_k : 1)};
-    return map_strides(c, "block_stride", d->block_stride, block_size);
+    return map_strides(c, "block_stride", d->block_stride, block_size, d->block_q > 0);
 }
 
 int32_t gatun_attention_check(

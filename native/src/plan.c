@@ -215,7 +215,7 @@ int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int3
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
     int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
                         + aligned(lanes * head_dim_v * f) /* transposed output */
-                        + 4 * aligned(lanes * f);         /* ends of key ranges, maxima, sums */
+                        + (changes_keys ? 4 : 3) * aligned(lanes * f); /* limits, maxima, sums; firsts */
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
     int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;

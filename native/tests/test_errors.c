@@ -97,7 +97,7 @@ static const bad_member bad_members[] = {
     BAD(struct_size, 0, GATUN_E_VERSION),
     BAD(struct_size, 4, GATUN_E_VERSION),
     BAD(struct_size, UINT32_MAX, GATUN_E_VERSION),
-    BAD(flags, 32, GATUN_E_INVALID),
+    BAD(flags, 512, GATUN_E_INVALID),
     BAD(flags, INT64_C(0x80000000), GATUN_E_INVALID),
     BAD(causal, -1, GATUN_E_INVALID),
     BAD(causal, 3, GATUN_E_INVALID),
@@ -154,7 +154,24 @@ static const bad_member bad_members[] = {
     BAD_ITEM(out_stride, 2, DIM - 1, GATUN_E_OVERLAP),
     BAD_ITEM(out_stride, 1, 4 * DIM - 1, GATUN_E_OVERLAP),
     BAD_ITEM(reserved, 0, 1, GATUN_E_VERSION),
-    BAD_ITEM(reserved, 30, INT64_MIN, GATUN_E_VERSION),
+    BAD_ITEM(reserved, 12, INT64_MIN, GATUN_E_VERSION),
+    BAD(softcap, 1, GATUN_E_INVALID), /* as bits */
+    BAD(softcap, INT32_MIN + 1, GATUN_E_INVALID),
+    BAD(softcap, 0x7f800000, GATUN_E_INVALID),
+    BAD(softcap, 0x7fc00000, GATUN_E_INVALID),
+    /* without the flags that they go with */
+    BAD(bias_dtype, GATUN_DTYPE_F32, GATUN_E_INVALID),
+    BAD(bias_dtype, GATUN_DTYPE_BF16, GATUN_E_UNSUPPORTED),
+    BAD(window_left, 1, GATUN_E_INVALID),
+    BAD(window_left, -1, GATUN_E_INVALID),
+    BAD(window_right, 1, GATUN_E_INVALID),
+    BAD(global_tokens, 1, GATUN_E_INVALID),
+    BAD_ITEM(mask_stride, 0, 1, GATUN_E_INVALID),
+    BAD_ITEM(mask_stride, 3, -1, GATUN_E_INVALID),
+    BAD_ITEM(bias_stride, 1, 1, GATUN_E_INVALID),
+    BAD_ITEM(block_stride, 2, 1, GATUN_E_INVALID),
+    BAD(block_q, 1, GATUN_E_INVALID),
+    BAD(block_k, 1, GATUN_E_INVALID),
     BAD(relative_span, 1, GATUN_E_INVALID), /* without GATUN_ATTENTION_BIASED */
     BAD(relative_span, -1, GATUN_E_INVALID),
 };
@@ -431,8 +448,8 @@ static void extensions(void) {
         const void *extension[EXTENSIONS] = {NULL};
         extension[n] = something;
         int32_t status = forward_extended(&c, extension);
-        /* offsets and two biases are built, and belong to flags (see test_ragged.c, test_bias.c) */
-        bool built = n < 2 || n == 6 || n == 11;
+        /* these are built, and belong to flags (see test_ragged.c, test_bias.c, test_changes.c) */
+        bool built = n != 2 && n < 13;
         int32_t wanted = built ? GATUN_E_INVALID : GATUN_E_UNSUPPORTED;
         CHECK(status == wanted, "%s: expected \"%s\", got \"%s\"", names[n], gatun_status_string(wanted),
             gatun_status_string(status));

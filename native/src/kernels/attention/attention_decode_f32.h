@@ -491,17 +491,19 @@ static int decode_write(const gatun__attention_task *t, const decode_state *f, i
 }
 
 void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
+    enum { TILE = GATUN__TILE_KEYS, LIVE_BYTES = LANES * TILE * sizeof(float) };
     _Static_assert(LANES >= 8, "four rows of scores and of changes fit the scratch of a block's");
+    _Static_assert(LIVE_BYTES - 4 * TILE >= GATUN__MAX_BLOCKS * LANES * sizeof(int32_t), "and firsts behind live ones");
     char *scratch = t->scratch;
     decode_state f;
     f.scores = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
-    f.changes = f.scores + 4 * GATUN__TILE_KEYS;
-    f.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+    f.changes = f.scores + 4 * TILE;
+    f.live = carve(&scratch, LIVE_BYTES);
+    f.first = (int32_t *)(void *)(f.live + 4 * TILE);
     const int32_t count = (int32_t)(t->lane_end - t->lane_begin);
     const size_t lanes = (size_t)count;
     f.q = carve_floats(&scratch, lanes * (size_t)t->head_dim);
     f.out = carve_floats(&scratch, lanes * (size_t)t->head_dim_v);
-    f.first = carve(&scratch, lanes * sizeof(int32_t));
     f.limit = carve(&scratch, lanes * sizeof(int32_t));
     f.maximum = carve_floats(&scratch, lanes);
     f.sum = carve_floats(&scratch, lanes);

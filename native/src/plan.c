@@ -213,8 +213,8 @@ void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attent
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
     int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
-    int64_t per_block = aligned(lanes * head_dim * f)     /* transposed queries */
-                        + aligned(lanes * head_dim_v * f) /* transposed output */
+    int64_t per_block = aligned(lanes * head_dim * f)                  /* transposed queries */
+                        + aligned(lanes * head_dim_v * f)              /* transposed output */
                         + (changes_keys ? 4 : 3) * aligned(lanes * f); /* limits, maxima, sums; firsts */
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);

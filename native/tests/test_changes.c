@@ -230,9 +230,9 @@ static void refused(int feature, const char *what, int32_t wanted, void (*spoil)
     memset(result.out, 0x5a, (size_t)size);
     const problem kept = p;
     spoil(&p, &d);
-    const int32_t status = gatun_attention_forward_extended(context, &d, workspace, bytes, p.q, p.k, p.v,
-        p.key_lengths, p.query_lengths, result.out, result.lse, NULL, NULL, NULL, p.mask, p.block_mask, p.bias,
-        p.alibi_slopes, p.sinks, p.segments_q, p.segments_k, p.prefix, p.relative_table, p.positions, NULL, NULL);
+    const int32_t status = gatun_attention_forward_extended(context, &d, workspace, bytes, p.q, p.k, p.v, p.key_lengths,
+        p.query_lengths, result.out, result.lse, NULL, NULL, NULL, p.mask, p.block_mask, p.bias, p.alibi_slopes,
+        p.sinks, p.segments_q, p.segments_k, p.prefix, p.relative_table, p.positions, NULL, NULL);
     CHECK(status == wanted, "%s: expected \"%s\", got \"%s\"", what, gatun_status_string(wanted),
         gatun_status_string(status));
     bool untouched = true;
@@ -331,12 +331,13 @@ static void corner(const char *what, void (*change)(problem *p), double lse, dou
             outcome_create(&result, &p);
             if (run_problem(&p, tiers[t], 1, &result, what)) {
                 const double got = (double)result.out[8], got_lse = (double)result.lse[1];
-                CHECK(isnan(out) ? isnan(got) : fabs(got - out) <= 1e-5 * fabs(out), "%s, %s, %lld rows: out %g, not %g",
-                    what, gatun_tier_name(tiers[t]), (long long)rows, got, out);
+                CHECK(isnan(out) ? isnan(got) : fabs(got - out) <= 1e-5 * fabs(out),
+                    "%s, %s, %lld rows: out %g, not %g", what, gatun_tier_name(tiers[t]), (long long)rows, got, out);
                 CHECK(isnan(lse)   ? isnan(got_lse)
                       : isinf(lse) ? got_lse == lse
                                    : fabs(got_lse - lse) <= 1e-5 + 1e-5 * fabs(lse),
-                    "%s, %s, %lld rows: lse %g, not %g", what, gatun_tier_name(tiers[t]), (long long)rows, got_lse, lse);
+                    "%s, %s, %lld rows: lse %g, not %g", what, gatun_tier_name(tiers[t]), (long long)rows, got_lse,
+                    lse);
             }
             outcome_free(&result);
         }

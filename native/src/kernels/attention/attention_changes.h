@@ -3,7 +3,7 @@
  * scores; sinks. For every kernel whose scores may change: attention_f32.h, its doubles, attention_decode_f32.h.
  *
  * Axes: of one row and head, changes [keys]: what is added to a score to base 2, -inf where the key is masked. A score that is
- * masked becomes -inf by selection, whatever it was. Loops over keys are left to the compiler's vectors.
+ * masked becomes -inf by selection, whatever it was. After vectors_<tier>.h.
  */
 #ifndef GATUN_ATTENTION_CHANGES_H
 #define GATUN_ATTENTION_CHANGES_H
@@ -48,6 +48,12 @@ static float bias_at(const gatun__score_changes *c, int64_t element) {
     return c->bias_dtype == GATUN_DTYPE_BF16 ? gatun__float_of((uint32_t)half << 16) : gatun__from_f16(half);
 }
 
+/* Rows of a map are far from each other: no hardware sees that they go on in the next tile. */
+static void ask_for(const void *next, int64_t bytes) {
+    for (int64_t b = 0; b < bytes; b += 64)
+        __builtin_prefetch((const char *)next + b);
+}
+
 static int add_biases(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
     const gatun__score_changes *c = &t->changes;
@@ -57,6 +63,7 @@ static int add_biases(
         return CHANGES_NONE;
     if (!distances && c->bias_dtype == GATUN_DTYPE_F32 && c->bias_key == 1) {
         const float *from = (const float *)c->bias + first, log2e = (float)LOG2_E;
+        ask_for(from + keys, keys * (int64_t)sizeof *from);
         for (int32_t j = 0; j < keys; j++)
             to[j] = from[j] * log2e;
         return CHANGES_SOME;
@@ -122,22 +129,28 @@ static int mask_by_position(
 
 /* A byte for each key: those that are 0 are masked; 1 if a key is left. */
 static int mask_by_bytes(const uint8_t *allowed, int64_t step, int32_t keys, float *to, int *state) {
-    int32_t visible = 0;
-    if (step == 1)
-        for (int32_t j = 0; j < keys; j++)
-            visible += allowed[j] != 0;
-    else
-        for (int32_t j = 0; j < keys; j++)
-            visible += allowed[j * step] != 0;
-    if (visible == keys)
-        return 1;
-    begin_changes(to, keys, state);
-    if (step == 1)
-        for (int32_t j = 0; j < keys; j++)
-            to[j] = allowed[j] == 0 ? -INFINITY : to[j];
-    else
-        for (int32_t j = 0; j < keys; j++)
-            to[j] = allowed[j * step] == 0 ? -INFINITY : to[j];
+    int32_t visible = 0, j = 0;
+    if (step == 1) {
+        const vec minus_inf = v_set1(-INFINITY);
+        vec seen = v_zero();
+        ask_for(allowed + keys, keys);
+        for (; j + VW <= keys; j += VW) {
+            const vmask hidden = v_equal(v_load_u8(allowed + j), v_zero());
+            v_store(to + j, v_select(hidden, minus_inf, *state == CHANGES_NONE ? v_zero() : v_load(to + j)));
+            seen = v_add(seen, v_select(hidden, v_zero(), v_set1(1)));
+        }
+        float lanes[VW];
+        v_store(lanes, seen);
+        for (int i = 0; i < VW; i++)
+            visible += (int32_t)lanes[i];
+    }
+    for (; j < keys; j++) {
+        const int is_seen = allowed[j * step] != 0;
+        visible += is_seen;
+        to[j] = !is_seen ? -INFINITY : *state == CHANGES_NONE ? 0 : to[j];
+    }
+    if (visible < keys)
+        *state = CHANGES_SOME;
     return visible > 0;
 }
 

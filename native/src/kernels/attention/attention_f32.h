@@ -138,11 +138,65 @@ static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t
     tile->v = tile->v_copy;
 }
 
-/* Whether more than the lower end of a range changes scores from key to key. */
-static int keys_change(const gatun__attention_task *t) {
+/* Of a map of blocks: -1 if no lane of b sees any of these keys, 0 if every lane sees all, else 1. */
+static int blocks_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
     const gatun__score_changes *c = &t->changes;
-    return c->mask != NULL || c->bias != NULL || c->blocks != NULL || c->segments_q != NULL || c->positions != NULL ||
-           c->global_tokens > 0;
+    const place first = place_of(t, b->lane_begin), last = place_of(t, b->lane_begin + b->lanes - 1);
+    const int64_t heads = c->blocks_head == 0 ? 1 : t->group;
+    int some = 0, all = 1;
+    for (int64_t row = first.row / c->block_q; row <= last.row / c->block_q; row++)
+        for (int64_t head = 0; head < heads; head++)
+            for (int64_t k = key / c->block_k; k * c->block_k < key + keys; k++) {
+                const int seen = c->blocks[row * c->blocks_row + head * c->blocks_head + k * c->blocks_key] != 0;
+                some |= seen;
+                all &= seen;
+            }
+    return all ? 0 : some ? 1 : -1;
+}
+
+/* The same of segments. */
+static int segments_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
+    const gatun__score_changes *c = &t->changes;
+    const int64_t first = place_of(t, b->lane_begin).row, last = place_of(t, b->lane_begin + b->lanes - 1).row;
+    int32_t q_least = INT32_MAX, q_most = INT32_MIN, k_least = INT32_MAX, k_most = INT32_MIN;
+    for (int64_t row = first; row <= last; row++) {
+        q_least = c->segments_q[row] < q_least ? c->segments_q[row] : q_least;
+        q_most = c->segments_q[row] > q_most ? c->segments_q[row] : q_most;
+    }
+    for (int32_t j = key; j < key + keys; j++) {
+        k_least = c->segments_k[j] < k_least ? c->segments_k[j] : k_least;
+        k_most = c->segments_k[j] > k_most ? c->segments_k[j] : k_most;
+    }
+    if (q_most < k_least || k_most < q_least)
+        return -1;
+    return q_least != q_most || k_least != k_most || q_least != k_least;
+}
+
+/* Of these keys so many, from the first on, may have changes from key to key; -1: no lane sees any of them. */
+static int32_t changed_keys(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
+    const gatun__score_changes *c = &t->changes;
+    if (!c->keys)
+        return 0;
+    const int blocks = c->blocks == NULL ? 0 : blocks_say(t, b, key, keys),
+              segments = c->segments_q == NULL ? 0 : segments_say(t, b, key, keys);
+    if (blocks < 0 || segments < 0)
+        return -1;
+    if (blocks > 0 || segments > 0 || c->mask != NULL || c->bias != NULL || c->positions != NULL ||
+        c->global_tokens > 0)
+        return keys;
+    /* The lower end of a window alone. */
+    const int32_t edge = b->first_most - key;
+    return edge <= 0 ? 0 : edge < keys ? edge : keys;
+}
+
+/* Whether a tile is to be read. */
+static int some_block_sees(
+    const gatun__attention_task *t, const block_state *blocks, int32_t count, int32_t key, int32_t keys) {
+    for (int32_t i = 0; i < count; i++)
+        if (key < blocks[i].limit_most && key + keys > blocks[i].first_least &&
+            changed_keys(t, &blocks[i], key, keys) >= 0)
+            return 1;
+    return 0;
 }
 
 /* Passes 2 to 5 over all keys, for blocks that begin_block or reset has prepared. */
@@ -161,7 +215,7 @@ static void run_keys(
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            if (key + keys <= least) /* no block's */
+            if (t->changes.any && (key + keys <= least || !some_block_sees(t, blocks, count, key, keys)))
                 continue;
             if (biased)
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
@@ -180,17 +234,20 @@ static void run_keys(
                 if (key >= b->limit_most || (key + keys <= b->first_least))
                     continue;
                 const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
-                int how = biased ? BIASED : PLAIN, state = CHANGES_NONE;
+                int how = biased ? BIASED : PLAIN;
+                tile->changed = 0;
                 if (t->changes.any) {
-                    if (tile->changes != NULL && (keys_change(t) || b->first_most > key))
-                        state = fill_changes(t, b, key, keys, tile->rows, tile->changes);
-                    if (state == CHANGES_ALL)
+                    const int32_t changed = changed_keys(t, b, key, keys);
+                    const int state = changed > 0   ? fill_changes(t, b, key, changed, tile->rows, tile->changes)
+                                      : changed < 0 ? CHANGES_ALL
+                                                    : CHANGES_NONE;
+                    if (state == CHANGES_ALL && changed != 0 && (changed < 0 || changed == keys))
                         continue;
-                    if (state == CHANGES_SOME || t->changes.softcap > 0 || b->first_least > key)
+                    tile->changed = state != CHANGES_NONE ? changed : 0;
+                    if (tile->changed > 0 || t->changes.softcap > 0 || b->first_least > key)
                         how = CHANGED;
                 }
-                tiles[how][b->vectors - 1](
-                    t, b, key, keys, select_all, tile, biases, state == CHANGES_SOME ? tile->changes : NULL);
+                tiles[how][b->vectors - 1](t, b, key, keys, select_all, tile, biases);
             }
         }
         if (merged || end == most)

@@ -14,6 +14,7 @@ typedef struct tile_scratch {
     vmask *live;           /* [TILE_KEYS][QV]: which are neither masked nor -inf */
     float *biases;         /* or NULL */
     float *changes, *rows; /* [TILE_KEYS][LANES] and [VW][TILE_KEYS], or NULL */
+    int32_t changed;       /* keys of the tile, from the first on, that have changes */
     /* The tile's keys and values, where they lie or in the copies, which are NULL unless tiles are copied. */
     const float *k, *v;
     int64_t k_row, v_row;
@@ -31,9 +32,39 @@ static void finish_waiting(const gatun__attention_task *t, tile_scratch *tile) {
         tile->next = 0;
 }
 
-/* changes: of CHANGED scores, of all lanes, or NULL. */
+/* Keys first .. first + keys - 1 of a tile, of vector x those below seen[x] - first: products become scores, and the maximum that of
+ * those that a lane sees. s->biases may be NULL; cap: to base 2, or 0. */
+static __attribute__((noinline)) void change_scores(int vectors, const score_bias *s, const tile_scratch *tile,
+    float cap, int32_t first, int32_t keys, const int32_t *seen, const int32_t *limit, int32_t tile_key, float *scores,
+    vec *maximum) {
+    const vec minus_inf = v_set1(-INFINITY);
+    for (int x = 0; x < vectors; x++) {
+        const vint limits = v_load_int(limit + x * VW);
+        const int32_t end = seen[x] - first < keys ? seen[x] - first : keys;
+        vec most = maximum[x];
+        for (int32_t i = 0; i < end; i++) {
+            float *at = scores + i * LANES + x * VW;
+            vec score = v_load(at);
+            if (cap > 0)
+                score = capped(score, cap);
+            /* -inf masks, whatever the score is. */
+            if (s->biases != NULL) {
+                const vec bias = v_load(s->biases - (first + i) * s->step + x * VW);
+                score = v_select(v_equal(bias, minus_inf), minus_inf, v_add(score, bias));
+            }
+            if (first + i < tile->changed) {
+                const vec change = v_load(tile->changes + (first + i) * LANES + x * VW);
+                score = v_select(v_equal(change, minus_inf), minus_inf, v_add(score, change));
+            }
+            v_store(at, score);
+            most = v_max(most, v_select(v_int_above(limits, tile_key + first + i), score, minus_inf));
+        }
+        maximum[x] = most;
+    }
+}
+
 INLINE void tile_of(const int vectors, const int biased, const gatun__attention_task *t, const block_state *b,
-    int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases, const float *changes) {
+    int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {
     enum { CHAIN = GATUN__CHAIN_KEYS };
     vmask *live = tile->live;
     const float *k = tile->k, *v = tile->v;
@@ -70,18 +101,19 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     }
     /* That of products is not looked at where scores change. */
     vec products[QV];
-    vec *const largest = biased == CHANGED ? products : maximum;
     for (int x = 0; x < vectors; x++)
         products[x] = minus_inf;
+    const float cap = t->changes.softcap;
+    const int32_t changed = biased != CHANGED ? 0 : cap > 0 || biases != NULL ? keys : tile->changed;
     /* Pass 2. */
     for (int32_t n = begin; n < chains; n++) {
         int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
+        vec *const largest = biased == CHANGED && j < changed ? products : maximum;
         if (j < masked_from) {
             score_keys(vectors, biased == BIASED, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s,
                 OF_ALL, NULL, 0, largest);
-            if (biased == CHANGED)
-                change_scores(
-                    vectors, &s, changes, t->changes.softcap, j, chain, seen, b->limit, first_key, scores[n], maximum);
+            if (biased == CHANGED && j < changed)
+                change_scores(vectors, &s, tile, cap, j, chain, seen, b->limit, first_key, scores[n], maximum);
             if (vectors == 1) /* memory is the bound: half of what is due */
                 prefetch_rows(&tile->soon, (chain + 1) / 2);
             continue;
@@ -101,9 +133,8 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         SCORES(2)
         SCORES(3)
 #undef SCORES
-        if (biased == CHANGED)
-            change_scores(
-                vectors, &s, changes, t->changes.softcap, j, chain, seen, b->limit, first_key, scores[n], maximum);
+        if (biased == CHANGED && j < changed)
+            change_scores(vectors, &s, tile, cap, j, chain, seen, b->limit, first_key, scores[n], maximum);
         for (int x = 0; select_all && x < vectors; x++) {
             vint limit = v_load_int(b->limit + x * VW);
             for (int32_t i = 0; i < chain && j + i < seen[x]; i++)
@@ -183,26 +214,21 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
 }
 
 typedef void tile_function(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
-    int select_all, tile_scratch *tile, const float *biases, const float *changes);
+    int select_all, tile_scratch *tile, const float *biases);
 
 #define TILE(n)                                                                                                        \
     static __attribute__((noinline)) void tile_##n(const gatun__attention_task *t, const block_state *b,               \
-        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases,                      \
-        const float *changes) {                                                                                        \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
         (void)biases;                                                                                                  \
-        (void)changes;                                                                                                 \
-        tile_of(n, PLAIN, t, b, first_key, keys, select_all, tile, NULL, NULL);                                        \
+        tile_of(n, PLAIN, t, b, first_key, keys, select_all, tile, NULL);                                              \
     }                                                                                                                  \
     static __attribute__((noinline)) void biased_tile_##n(const gatun__attention_task *t, const block_state *b,        \
-        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases,                      \
-        const float *changes) {                                                                                        \
-        (void)changes;                                                                                                 \
-        tile_of(n, BIASED, t, b, first_key, keys, select_all, tile, biases, NULL);                                     \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
+        tile_of(n, BIASED, t, b, first_key, keys, select_all, tile, biases);                                           \
     }                                                                                                                  \
     static __attribute__((noinline)) void changed_tile_##n(const gatun__attention_task *t, const block_state *b,       \
-        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases,                      \
-        const float *changes) {                                                                                        \
-        tile_of(n, CHANGED, t, b, first_key, keys, select_all, tile, biases, changes);                                 \
+        int32_t first_key, int32_t keys, int select_all, tile_scratch *tile, const float *biases) {                    \
+        tile_of(n, CHANGED, t, b, first_key, keys, select_all, tile, biases);                                          \
     }
 EACH_VECTORS(TILE)
 #undef TILE

@@ -28,6 +28,7 @@ typedef struct gatun__attention_call {
     /* What lengths and offsets were when they were checked; whoever reads them again keeps to it. Of ragged sequences: rows
      * or keys that offsets reach, and of the longest; else seq_q or seq_k. */
     int64_t all_rows, all_keys, max_rows, max_keys;
+    int changed; /* arguments that change scores are given */
     char *workspace;
     _Atomic int32_t *parts_left; /* of each row task, where keys are cut into parts */
     char *partials;

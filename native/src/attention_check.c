@@ -90,7 +90,15 @@ static int32_t check_changes(const gatun_attention_desc *d, const gatun__attenti
         if (wants[i] != has[i])
             return wants[i] ? GATUN_E_NULL : GATUN_E_INVALID;
     const int64_t strides = d->mask_stride[0] | d->mask_stride[1] | d->mask_stride[2] | d->mask_stride[3];
-    return a->mask == NULL && strides != 0 ? GATUN_E_INVALID : GATUN_OK;
+    if (a->mask == NULL && strides != 0)
+        return GATUN_E_INVALID;
+    TRY(gatun__pointer_check(a->bias, 0, a->bias == NULL ? 1 : (uintptr_t)gatun__dtype_bytes(d->bias_dtype)));
+    TRY(gatun__pointer_check(a->sinks, 0, _Alignof(float)));
+    TRY(gatun__pointer_check(a->segment_ids_q, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(a->segment_ids_k, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(a->prefix_lengths, 0, _Alignof(int32_t)));
+    TRY(gatun__pointer_check(a->query_positions, 0, _Alignof(int32_t)));
+    return GATUN_OK;
 }
 
 int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *workspace, gatun__ragged_sizes *sizes) {
@@ -117,7 +125,14 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
     if (a->relative_position_table == NULL && d->relative_span != 0)
         return GATUN_E_INVALID;
 
-    TRY(check_changes(d, a));
+    /* Nearly always nothing of it is there. */
+    const uintptr_t given = (uintptr_t)a->mask | (uintptr_t)a->block_mask | (uintptr_t)a->bias | (uintptr_t)a->sinks |
+                            (uintptr_t)a->segment_ids_q | (uintptr_t)a->segment_ids_k | (uintptr_t)a->prefix_lengths |
+                            (uintptr_t)a->query_positions;
+    c->changed =
+        given != 0 || (d->flags & (GATUN_ATTENTION_MASKED | GATUN_ATTENTION_SINKS | GATUN_ATTENTION_PREFIX)) != 0;
+    if (c->changed)
+        TRY(check_changes(d, a));
 
     const int has_rows = d->batch > 0 && c->max_rows > 0, has_keys = d->batch > 0 && c->max_keys > 0;
     const int64_t bytes = gatun__dtype_bytes(d->dtype), kv_bytes = gatun__dtype_bytes(d->kv_dtype),
@@ -132,13 +147,6 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
     TRY(gatun__pointer_check(a->query_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(a->alibi_slopes, 0, _Alignof(float)));
     TRY(gatun__pointer_check(a->relative_position_table, 0, _Alignof(float)));
-    TRY(gatun__pointer_check(a->bias, 0, a->bias == NULL ? 1 : (uintptr_t)gatun__dtype_bytes(d->bias_dtype)));
-    TRY(gatun__pointer_check(a->sinks, 0, _Alignof(float)));
-    TRY(gatun__pointer_check(a->segment_ids_q, 0, _Alignof(int32_t)));
-    TRY(gatun__pointer_check(a->segment_ids_k, 0, _Alignof(int32_t)));
-    TRY(gatun__pointer_check(a->prefix_lengths, 0, _Alignof(int32_t)));
-    TRY(gatun__pointer_check(a->query_positions, 0, _Alignof(int32_t)));
-
     /* Ragged sequences are one batch row of all their rows: their batch strides are 0. */
     const int64_t q_batch = ragged_q ? d->batch > 0 : d->batch, k_batch = ragged_k ? d->batch > 0 : d->batch;
     c->q = gatun__tensor_view(a->q, bytes, q_batch, c->all_rows, d->heads, d->head_dim, d->q_stride);
@@ -157,34 +165,25 @@ typedef struct array {
     int64_t element_bytes, elements;
 } array;
 
-static int32_t check_overlap(const gatun__attention_call *c) {
+static int array_overlaps(const gatun__attention_call *c, const array *a) {
+    if (a->data == NULL)
+        return 0;
+    const gatun__view view = gatun__matrix_view(a->data, a->element_bytes, 1, a->elements, a->elements);
+    return gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view);
+}
+
+/* Outputs and what changes scores. */
+static int32_t check_changed_overlap(const gatun__attention_call *c) {
     const gatun_attention_desc *d = c->desc;
     const gatun__attention_arguments *a = c->arguments;
-    const gatun__range out = gatun__view_range(&c->out), lse = gatun__view_range(&c->lse);
-    const gatun__view *const tensors[] = {&c->q, &c->k, &c->v};
-    for (int i = 0; i < 3; i++) {
-        /* In the common case their ranges tell already. */
-        const gatun__range range = gatun__view_range(tensors[i]);
-        if ((gatun__ranges_meet(&out, &range) && gatun__views_overlap(&c->out, tensors[i])) ||
-            (gatun__ranges_meet(&lse, &range) && gatun__views_overlap(&c->lse, tensors[i])))
+    const int64_t rows = a->cu_seqlens_q != NULL ? c->all_rows : d->batch * d->seq_q,
+                  keys = a->cu_seqlens_k != NULL ? c->all_keys : d->batch * d->seq_k;
+    const array arrays[] = {{a->sinks, sizeof(float), d->heads}, {a->prefix_lengths, sizeof(int32_t), d->batch},
+        {a->segment_ids_q, sizeof(int32_t), rows}, {a->query_positions, sizeof(int32_t), rows},
+        {a->segment_ids_k, sizeof(int32_t), keys}};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+        if (array_overlaps(c, &arrays[i]))
             return GATUN_E_OVERLAP;
-    }
-    const array arrays[] = {{a->key_lengths, sizeof(int32_t), d->batch}, {a->query_lengths, sizeof(int32_t), d->batch},
-        {a->cu_seqlens_q, sizeof(int32_t), d->batch + 1}, {a->cu_seqlens_k, sizeof(int32_t), d->batch + 1},
-        {a->alibi_slopes, sizeof(float), d->heads},
-        {a->relative_position_table, sizeof(float), d->heads * (2 * d->relative_span + 1)},
-        {a->sinks, sizeof(float), d->heads}, {a->prefix_lengths, sizeof(int32_t), d->batch},
-        {a->segment_ids_q, sizeof(int32_t), a->cu_seqlens_q != NULL ? c->all_rows : d->batch * d->seq_q},
-        {a->query_positions, sizeof(int32_t), a->cu_seqlens_q != NULL ? c->all_rows : d->batch * d->seq_q},
-        {a->segment_ids_k, sizeof(int32_t), a->cu_seqlens_k != NULL ? c->all_keys : d->batch * d->seq_k}};
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
-        if (arrays[i].data == NULL)
-            continue;
-        const gatun__view view =
-            gatun__matrix_view(arrays[i].data, arrays[i].element_bytes, 1, arrays[i].elements, arrays[i].elements);
-        if (gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view))
-            return GATUN_E_OVERLAP;
-    }
     const struct {
         const void *data;
         int64_t element_bytes, rows, keys;
@@ -202,6 +201,30 @@ static int32_t check_overlap(const gatun__attention_call *c) {
         if (gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view))
             return GATUN_E_OVERLAP;
     }
+    return GATUN_OK;
+}
+
+static int32_t check_overlap(const gatun__attention_call *c) {
+    const gatun_attention_desc *d = c->desc;
+    const gatun__attention_arguments *a = c->arguments;
+    const gatun__range out = gatun__view_range(&c->out), lse = gatun__view_range(&c->lse);
+    const gatun__view *const tensors[] = {&c->q, &c->k, &c->v};
+    for (int i = 0; i < 3; i++) {
+        /* In the common case their ranges tell already. */
+        const gatun__range range = gatun__view_range(tensors[i]);
+        if ((gatun__ranges_meet(&out, &range) && gatun__views_overlap(&c->out, tensors[i])) ||
+            (gatun__ranges_meet(&lse, &range) && gatun__views_overlap(&c->lse, tensors[i])))
+            return GATUN_E_OVERLAP;
+    }
+    const array arrays[] = {{a->key_lengths, sizeof(int32_t), d->batch}, {a->query_lengths, sizeof(int32_t), d->batch},
+        {a->cu_seqlens_q, sizeof(int32_t), d->batch + 1}, {a->cu_seqlens_k, sizeof(int32_t), d->batch + 1},
+        {a->alibi_slopes, sizeof(float), d->heads},
+        {a->relative_position_table, sizeof(float), d->heads * (2 * d->relative_span + 1)}};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+        if (array_overlaps(c, &arrays[i]))
+            return GATUN_E_OVERLAP;
+    if (c->changed)
+        TRY(check_changed_overlap(c));
     /* gatun_attention_check does not know how many rows ragged sequences have. */
     if (a->cu_seqlens_q != NULL && gatun__view_overlaps_itself(&c->out))
         return GATUN_E_OVERLAP;

@@ -64,6 +64,7 @@ static void find_changes(const gatun__attention_call *c, int64_t batch, int64_t 
     int64_t first_key, gatun__score_changes *to) {
     const gatun_attention_desc *d = c->desc;
     const gatun__attention_arguments *a = c->arguments;
+    memset(to, 0, sizeof *to);
     to->any = 1;
     to->keys = gatun__changes_keys(d);
     to->softcap = (float)((double)d->softcap * 1.4426950408889634);
@@ -107,9 +108,12 @@ static void find_changes(const gatun__attention_call *c, int64_t batch, int64_t 
     }
 }
 
-/* The task of an index: what it reads and writes. lane_begin == lane_end if it has no live lane. Returns the end of its lanes,
- * those past the query length included. */
-static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__attention_task *t) {
+static const gatun__score_changes no_changes;
+
+/* The task of an index: what it reads and writes; changes is where its changes of scores are kept, or NULL if nobody asks for them.
+ * lane_begin == lane_end if it has no live lane. Returns the end of its lanes, those past the query length included. */
+static int64_t locate(
+    const gatun__attention_call *c, int64_t index, gatun__attention_task *t, gatun__score_changes *changes) {
     const gatun_attention_desc *d = c->desc;
     const gatun__attention_arguments *a = c->arguments;
     const gatun__attention_plan *plan = c->plan;
@@ -167,8 +171,11 @@ static int64_t locate(const gatun__attention_call *c, int64_t index, gatun__atte
     };
     const int64_t prefix = a->prefix_lengths == NULL ? 0 : gatun__load_within(&a->prefix_lengths[batch], 0, d->seq_k);
     t->visible = gatun__key_rule_of(d, rows, keys, prefix, a->query_positions != NULL);
-    if (gatun__changes_scores(d))
-        find_changes(c, batch, head, first_row, first_key, &t->changes);
+    t->changes = &no_changes;
+    if (changes != NULL && gatun__changes_scores(d)) {
+        find_changes(c, batch, head, first_row, first_key, changes);
+        t->changes = changes;
+    }
     if (plan->key_splits > 1) {
         const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = plan->part_splits;
         t->partial_bytes = plan->partial_bytes;
@@ -278,7 +285,7 @@ static void run_kernel(gatun__attention_call *c, gatun__attention_task *t, int d
     const gatun__kernels *kernels = c->kernels;
     if (decode)
         kernels->attention_decode_f32(t);
-    else if (t->changes.any)
+    else if (t->changes->any)
         kernels->attention_f32(t);
     else if (c->plan->kernel == GATUN_KERNEL_BF16 && gatun__is_bf16(t->rows, t->visible.keys))
         kernels->attention_bf16(t);
@@ -298,7 +305,7 @@ static void add_next(
     const gatun__attention_call *c, gatun__attention_task *t, int64_t next_index, int same_head, int copied) {
     const gatun__attention_plan *plan = c->plan;
     gatun__attention_task next;
-    locate(c, next_index, &next);
+    locate(c, next_index, &next, NULL);
     if (next.q == NULL)
         return;
     const int64_t row = next.lane_begin / next.group;
@@ -320,7 +327,8 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
     const int64_t index = turn->index;
     const gatun__attention_plan *plan = c->plan;
     gatun__attention_task task;
-    int64_t end = locate(c, index, &task);
+    gatun__score_changes changes;
+    int64_t end = locate(c, index, &task, &changes);
     task.blocks = plan->blocks;
     task.q_factor = c->q_factor;
     task.q_power = c->q_power;

@@ -100,6 +100,13 @@ static int32_t map_strides(
     return GATUN_OK;
 }
 
+static int any_member_of_changes(const gatun_attention_desc *d) {
+    int64_t set = d->window_left | d->window_right | d->global_tokens | d->bias_dtype | d->block_q | d->block_k;
+    for (int i = 0; i < 4; i++)
+        set |= d->mask_stride[i] | d->bias_stride[i] | d->block_stride[i];
+    return set != 0;
+}
+
 /* The members that change scores. */
 static int32_t changes(const checker *c, const gatun_attention_desc *d) {
     const float least = 0x1p-100f, most = 0x1p100f;
@@ -177,9 +184,7 @@ int32_t gatun_attention_check(
     TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
     TRY(range(&c, "relative_span", d->relative_span, 0,
         (d->flags & GATUN_ATTENTION_BIASED) != 0 ? GATUN_MAX_RELATIVE_SPAN : 0));
-    if (gatun__changes_scores(d) || (d->flags & GATUN_ATTENTION_PREFIX) != 0 ||
-        (d->window_left | d->window_right | d->global_tokens | d->bias_dtype | d->block_q | d->block_k) != 0 ||
-        gatun__any_set(d->mask_stride, 4) || gatun__any_set(d->bias_stride, 4) || gatun__any_set(d->block_stride, 4))
+    if (gatun__changes_scores(d) || (d->flags & GATUN_ATTENTION_PREFIX) != 0 || any_member_of_changes(d))
         TRY(changes(&c, d));
     const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
               ragged_k = (d->flags & GATUN_ATTENTION_RAGGED_K) != 0;

@@ -125,7 +125,7 @@ typedef struct gatun__attention_task {
     const float *relative_position_table; /* [group][2 * relative_span + 1] */
     int64_t relative_span;                /* 0 .. GATUN_MAX_RELATIVE_SPAN */
     int64_t first_position;               /* of row 0, on the scale of keys */
-    gatun__score_changes changes;
+    const gatun__score_changes *changes;  /* of zeros, where there are none */
     int copy_tiles; /* each tile of keys and values is copied to rows one after the other before it is used */
     int collide;    /* rows of keys or values compete for a part of L1 */
     /* What comes next, to be prefetched: whether this thread has probably not read these keys and values lately; rows of

@@ -25,7 +25,7 @@ static void begin_block(const gatun__attention_task *t, block_state *b, int64_t 
     b->limit_most = b->limit[b->lanes - 1];
     b->first_least = b->first == NULL ? 0 : b->first[0];
     b->first_most = b->first == NULL ? 0 : b->first[b->lanes - 1];
-    b->begun = t->changes.any;
+    b->begun = t->changes->any;
     transpose_queries(t, b, LANES);
     reset(b, b->limit_most > 0 && !b->begun ? 0 : t->head_dim_v);
 }

@@ -22,7 +22,7 @@ static const double LOG2_E = 1.4426950408889634;
 /* ---- where a row stands ---- */
 
 static int64_t position_of(const gatun__attention_task *t, int64_t row) {
-    return t->changes.positions == NULL ? t->first_position + row : gatun__load_index(&t->changes.positions[row]);
+    return t->changes->positions == NULL ? t->first_position + row : gatun__load_index(&t->changes->positions[row]);
 }
 
 /* The biases of alibi_slopes and the table, in double, to base e. */
@@ -56,7 +56,7 @@ static void ask_for(const void *next, int64_t bytes) {
 
 static int add_biases(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
-    const gatun__score_changes *c = &t->changes;
+    const gatun__score_changes *c = t->changes;
     const int64_t first = row * c->bias_row + head * c->bias_head + first_key * c->bias_key;
     const int distances = c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL);
     if (c->bias == NULL && !distances)
@@ -98,7 +98,7 @@ static int64_t within_tile(int64_t key, int64_t first_key, int32_t keys) {
 /* Masks by position that are not in the key_rule, and its lower end; 1 if a key is left. */
 static int mask_by_position(
     const gatun__attention_task *t, int64_t row, int64_t first_key, int32_t keys, float *to, int *state) {
-    const gatun__score_changes *c = &t->changes;
+    const gatun__score_changes *c = t->changes;
     int64_t first = 0, end = first_key + keys, global = 0;
     if (c->positions != NULL || c->global_tokens > 0) {
         const int64_t p = position_of(t, row);
@@ -186,7 +186,7 @@ static int mask_by_blocks(
  * is quick to see comes first, but biases, which a mask is a mask for whatever they are. */
 static int row_changes(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
-    const gatun__score_changes *c = &t->changes;
+    const gatun__score_changes *c = t->changes;
     int state = CHANGES_NONE;
     if (c->blocks != NULL && !mask_by_blocks(c, row, head, first_key, keys, to, &state))
         return CHANGES_ALL;
@@ -207,9 +207,9 @@ static int row_changes(
 
 /* Of a head, to base 2: -inf without one, NaN for one that makes rows NaN. */
 static float sink_of(const gatun__attention_task *t, int64_t head) {
-    if (t->changes.sinks == NULL)
+    if (t->changes->sinks == NULL)
         return -INFINITY;
-    const float sink = t->changes.sinks[head] * (float)LOG2_E;
+    const float sink = t->changes->sinks[head] * (float)LOG2_E;
     return sink < INFINITY ? sink : NAN;
 }
 

@@ -183,10 +183,10 @@ INLINE void decode_columns(const int queries, const int vectors, const int32_t s
 /* Scores of one query and a tile of keys: capped, with biases, -inf where masked. Up to a vector more than `keys` are written. */
 static void decode_change(
     const gatun__attention_task *t, int32_t lane, int32_t first_key, int32_t keys, float *scores, float *changes) {
-    const float cap = t->changes.softcap;
+    const float cap = t->changes->softcap;
     for (int32_t j = 0; cap > 0 && j < keys; j += VW)
         v_store(scores + j, capped(v_load(scores + j), cap));
-    if (!t->changes.keys)
+    if (!t->changes->keys)
         return;
     const place p = place_of(t, t->lane_begin + lane);
     const int state = row_changes(t, p.row, p.head, first_key, keys, changes);
@@ -219,7 +219,7 @@ INLINE void decode_tile(const int queries, const gatun__attention_task *t, const
     if (most == 0)
         return;
     decode_scores(queries, k, t->k_row, t->head_dim, q, most, f->scores, v, t->v_row);
-    for (int x = 0; t->changes.any && x < queries; x++)
+    for (int x = 0; t->changes->any && x < queries; x++)
         decode_change(
             t, first + (x < count ? x : count - 1), first_key, end[x], f->scores + x * TILE, f->changes + x * TILE);
 
@@ -531,14 +531,14 @@ void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     else
         decode_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
-        if (t->changes.sinks != NULL)
+        if (t->changes->sinks != NULL)
             decode_add_sink(t, &f, i);
         const int again = decode_write(t, &f, i, 0);
         if (again) {
             t->redone++;
             decode_reset(t, &f, i, 1);
             decode_keys(t, &f, i, 1, 1);
-            if (t->changes.sinks != NULL)
+            if (t->changes->sinks != NULL)
                 decode_add_sink(t, &f, i);
             decode_write(t, &f, i, 1);
         }

@@ -140,7 +140,7 @@ static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t
 
 /* Of a map of blocks: -1 if no lane of b sees any of these keys, 0 if every lane sees all, else 1. */
 static int blocks_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
-    const gatun__score_changes *c = &t->changes;
+    const gatun__score_changes *c = t->changes;
     const place first = place_of(t, b->lane_begin), last = place_of(t, b->lane_begin + b->lanes - 1);
     const int64_t heads = c->blocks_head == 0 ? 1 : t->group;
     int some = 0, all = 1;
@@ -156,7 +156,7 @@ static int blocks_say(const gatun__attention_task *t, const block_state *b, int3
 
 /* The same of segments. */
 static int segments_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
-    const gatun__score_changes *c = &t->changes;
+    const gatun__score_changes *c = t->changes;
     const int64_t first = place_of(t, b->lane_begin).row, last = place_of(t, b->lane_begin + b->lanes - 1).row;
     int32_t q_least = INT32_MAX, q_most = INT32_MIN, k_least = INT32_MAX, k_most = INT32_MIN;
     for (int64_t row = first; row <= last; row++) {
@@ -174,7 +174,7 @@ static int segments_say(const gatun__attention_task *t, const block_state *b, in
 
 /* Of these keys so many, from the first on, may have changes from key to key; -1: no lane sees any of them. */
 static int32_t changed_keys(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
-    const gatun__score_changes *c = &t->changes;
+    const gatun__score_changes *c = t->changes;
     if (!c->keys)
         return 0;
     const int blocks = c->blocks == NULL ? 0 : blocks_say(t, b, key, keys),
@@ -215,7 +215,7 @@ static void run_keys(
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            if (t->changes.any && (key + keys <= least || !some_block_sees(t, blocks, count, key, keys)))
+            if (t->changes->any && (key + keys <= least || !some_block_sees(t, blocks, count, key, keys)))
                 continue;
             if (biased)
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
@@ -236,7 +236,7 @@ static void run_keys(
                 const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
                 int how = biased ? BIASED : PLAIN;
                 tile->changed = 0;
-                if (t->changes.any) {
+                if (t->changes->any) {
                     const int32_t changed = changed_keys(t, b, key, keys);
                     const int state = changed > 0   ? fill_changes(t, b, key, changed, tile->rows, tile->changes)
                                       : changed < 0 ? CHANGES_ALL
@@ -244,7 +244,7 @@ static void run_keys(
                     if (state == CHANGES_ALL && changed != 0 && (changed < 0 || changed == keys))
                         continue;
                     tile->changed = state != CHANGES_NONE ? changed : 0;
-                    if (tile->changed > 0 || t->changes.softcap > 0 || b->first_least > key)
+                    if (tile->changed > 0 || t->changes->softcap > 0 || b->first_least > key)
                         how = CHANGED;
                 }
                 tiles[how][b->vectors - 1](t, b, key, keys, select_all, tile, biases);
@@ -282,7 +282,7 @@ static void attention_head(gatun__attention_task *t) {
     tile.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
         tile.biases = carve_floats(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES));
-    if (t->changes.keys) {
+    if (t->changes->keys) {
         tile.changes = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
         tile.rows = carve_floats(&scratch, VW * GATUN__TILE_KEYS);
     }
@@ -298,7 +298,7 @@ static void attention_head(gatun__attention_task *t) {
         b->q = carve_floats(&scratch, (size_t)t->head_dim * LANES);
         b->out = carve_floats(&scratch, (size_t)t->head_dim_v * LANES);
         b->limit = carve(&scratch, LANES * sizeof(int32_t));
-        b->first = t->changes.keys ? carve(&scratch, LANES * sizeof(int32_t)) : NULL;
+        b->first = t->changes->keys ? carve(&scratch, LANES * sizeof(int32_t)) : NULL;
         b->maximum = carve_floats(&scratch, LANES);
         b->sum = carve_floats(&scratch, LANES);
         if (merged) {
@@ -310,14 +310,14 @@ static void attention_head(gatun__attention_task *t) {
     }
     run_keys(t, blocks, count, 0, &tile);
     for (int32_t i = 0; i < count; i++) {
-        if (t->changes.sinks != NULL)
+        if (t->changes->sinks != NULL)
             add_sinks(t, &blocks[i]);
         const int again = write_rows(t, &blocks[i], 0);
         if (again) {
             t->redone++;
             reset(&blocks[i], t->head_dim_v);
             run_keys(t, &blocks[i], 1, 1, &tile);
-            if (t->changes.sinks != NULL)
+            if (t->changes->sinks != NULL)
                 add_sinks(t, &blocks[i]);
             write_rows(t, &blocks[i], 1);
         }

@@ -10,7 +10,7 @@
 
 /* By distance, in steps of 1: with positions of their own rows have it key by key, in attention_changes.h. */
 static int is_biased(const gatun__attention_task *t) {
-    return (t->alibi_slopes != NULL || t->relative_position_table != NULL) && t->changes.positions == NULL;
+    return (t->alibi_slopes != NULL || t->relative_position_table != NULL) && t->changes->positions == NULL;
 }
 
 static int64_t bias_step(const gatun__attention_task *t) {

@@ -103,7 +103,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     vec products[QV];
     for (int x = 0; x < vectors; x++)
         products[x] = minus_inf;
-    const float cap = t->changes.softcap;
+    const float cap = t->changes->softcap;
     const int32_t changed = biased != CHANGED ? 0 : cap > 0 || biases != NULL ? keys : tile->changed;
     /* Pass 2. */
     for (int32_t n = begin; n < chains; n++) {

@@ -21,7 +21,7 @@ static const float *wide_floats(
 
 /* Of key `key`, to base 2; change: what row_changes says of it. */
 static double wide_score(const gatun__attention_task *t, const float *q, place p, int64_t key, float change) {
-    const double scale = (double)t->q_factor * (double)t->q_power, cap = (double)t->changes.softcap;
+    const double scale = (double)t->q_factor * (double)t->q_power, cap = (double)t->changes->softcap;
     double bias = (double)change, sum = 0;
     if (is_biased(t))
         bias += distance_bias(t, t->first_position + p.row, p.head, key) * LOG2_E;
@@ -48,7 +48,7 @@ static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, 
             return;
     memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
     for (int64_t key = keys.first; key < keys.end; key++) {
-        if (t->changes.keys && (key == keys.first || key % TILE == 0)) {
+        if (t->changes->keys && (key == keys.first || key % TILE == 0)) {
             const int64_t end = key / TILE * TILE + TILE;
             state = row_changes(
                 t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key), changes + key % TILE);

@@ -52,21 +52,31 @@ import java.util.Objects;
  * the same numbers, to the bit, or their nearest 16-bit numbers. {@link
  * AttentionSpec.Builder#bfloat16Products} is about another thing, in what type products are made.
  *
- * <p>Biases of the scores, ALiBi's or by a table of relative positions, belong to the {@link
- * AttentionSpec}.
+ * <p>Biases of the scores (ALiBi's or by a table of relative positions), windows, a softcap and
+ * sinks belong to the {@link AttentionSpec}; biases and masks key by key or by blocks, segments,
+ * prefixes and positions are {@link AttentionOptions}. Masks add up: a row sees a key that none of
+ * them hides. With {@code p} the position of a row, it sees key j if j is below the key length, and
+ *
+ * <ul>
+ *   <li>under a causal mask {@code j <= p} or {@code j < prefixLengths[b]},
+ *   <li>with a window {@code p - left <= j <= p + right}, or {@code j < globalTokens}, or {@code 0
+ *       <= p < globalTokens},
+ *   <li>mask, block mask and segments let it.
+ * </ul>
  *
  * <p>Keys at and past the key length are not read. Rows at and past the query length are not read;
- * their out is 0 and their lse minus infinity, as for rows that may see no key at all. Right-padded
- * self-attention gives both lengths. NaN and infinities in places that a row may not see do not
- * reach it. The bits of a row depend on its own query, keys and biases, the scale and the tier
- * (with bfloat16 products on what else the CPU has), not on threads, batch, heads or strides.
+ * their out is 0 and their lse minus infinity, as for rows that may see no key at all (without a
+ * sink). Right-padded self-attention gives both lengths. NaN and infinities in places that a row
+ * may not see do not reach it. The bits of a row depend on its own query, keys and biases, the
+ * scale and the tier (with bfloat16 products on what else the CPU has), not on threads, batch,
+ * heads or strides.
  *
  * <h2>Threads and lifetime</h2>
  *
  * <p>An operation is immutable and may be shared by any number of threads. It belongs to its
- * runtime and is not closed. It keeps no tensor but the biases of its specification. During a call
- * the linker keeps the arenas of the tensors open: closing one meanwhile throws {@link
- * IllegalStateException} in the thread that closes, and the call goes on.
+ * runtime and is not closed. It keeps no tensor but the biases and sinks of its specification.
+ * During a call the linker keeps the arenas of the tensors open: closing one meanwhile throws
+ * {@link IllegalStateException} in the thread that closes, and the call goes on.
  *
  * <p>A call allocates nothing on the Java heap once it is warm. It cannot be interrupted, and it
  * pins the carrier of a virtual thread while native code runs. Where many virtual threads compute,
@@ -110,7 +120,15 @@ public final class Attention {
     "cuSeqlens of keys",
     "lse",
     "alibiSlopes",
-    "relativePositions"
+    "relativePositions",
+    "sinks",
+    "mask",
+    "bias",
+    "blockMask",
+    "segments of queries",
+    "segments of keys",
+    "prefixLengths",
+    "queryPositions"
   };
 
   private final GatunRuntime runtime;
@@ -234,7 +252,15 @@ public final class Attention {
           options.cuSeqlensK,
           options.lse,
           spec.alibiSlopes().orElse(null),
-          spec.relativePositions().orElse(null));
+          spec.relativePositions().orElse(null),
+          spec.sinks().orElse(null),
+          options.mask,
+          options.bias,
+          options.blockMask,
+          options.segmentsQ,
+          options.segmentsK,
+          options.prefixLengths,
+          options.queryPositions);
     } finally {
       if (options != AttentionOptions.NONE) {
         taken.options.set(AttentionOptions.NONE); // keeps nobody's memory
@@ -251,6 +277,7 @@ public final class Attention {
       ws.layouts.described(spec);
     }
     checkWritable(out, options.lse);
+    giveMasks(ws.attention, options);
     return ws.attention
         .lengths(segment(options.keyLengths), segment(options.queryLengths))
         .run(q.segment, k.segment, v.segment, out.segment, segment(options.lse));
@@ -282,7 +309,27 @@ public final class Attention {
     AttentionArguments.describeRagged(ws.attention, spec, layouts, longestQ, longestK);
     ws.attention.raggedQueries(queryOffsets).raggedKeys(keyOffsets);
     prepare(ws.attention, out.layout);
+    giveMasks(ws.attention, options);
     return ws.attention.run(q.segment, k.segment, v.segment, out.segment, segment(options.lse));
+  }
+
+  private static void giveMasks(AttentionCall call, AttentionOptions options) {
+    if (options.masked) {
+      call.masks(given(options.mask), given(options.bias), given(options.blockMask))
+          .prefixLengths(given(options.prefixLengths))
+          .queryPositions(given(options.queryPositions));
+      MemorySegment queries = given(options.segmentsQ);
+      MemorySegment keys = given(options.segmentsK);
+      if (queries != MemorySegment.NULL && keys != MemorySegment.NULL) {
+        call.segments(queries, keys);
+      }
+    }
+  }
+
+  private static MemorySegment given(Tensor tensor) {
+    return tensor != null && AttentionArguments.isGiven(tensor.layout)
+        ? tensor.segment
+        : MemorySegment.NULL;
   }
 
   private static MemorySegment segment(Tensor tensor) {
@@ -320,15 +367,19 @@ public final class Attention {
       Tensor v,
       Tensor out,
       AttentionOptions options) {
-    if (status == Native.Abi.LENGTH && options.cuSeqlensQ == null) {
-      String text =
-          AttentionArguments.badLength("keyLengths", options.keyLengths, k.layout.shape[1]);
+    if (status == Native.Abi.LENGTH
+        && (options.cuSeqlensQ == null || options.prefixLengths != null)) {
+      String text = AttentionArguments.badLength("keyLengths", options.keyLengths, call.seqK());
       if (text == null) {
-        text =
-            AttentionArguments.badLength("queryLengths", options.queryLengths, q.layout.shape[1]);
+        text = AttentionArguments.badLength("queryLengths", options.queryLengths, call.seqQ());
+      }
+      if (text == null) {
+        text = AttentionArguments.badLength("prefixLengths", options.prefixLengths, call.seqK());
       }
       return new IllegalArgumentException(
-          text != null ? text : "keyLengths or queryLengths: a value was out of its range");
+          text != null
+              ? text
+              : "keyLengths, queryLengths or prefixLengths: a value was out of its range");
     }
     if (status == Native.Abi.OVERLAP) {
       return new IllegalArgumentException(Overlap.describe(spec, q, k, v, out, options));
@@ -345,7 +396,7 @@ public final class Attention {
    * @param k keys {@code [batch, seqK, kvHeads, headDim]}
    * @param v values {@code [batch, seqK, kvHeads, headDimV]}
    * @param out {@code [batch, seqQ, heads, headDimV]}
-   * @return the plan, for full lengths
+   * @return the plan, for full lengths and without options
    * @throws IllegalArgumentException if {@link #forward(Tensor, Tensor, Tensor, Tensor) forward}
    *     would reject a type, shape or stride
    * @throws IllegalStateException if the runtime is closed
@@ -365,7 +416,7 @@ public final class Attention {
    * @param headDim size of a query, a key and a value
    * @param headsFirst whether they lie as {@code [batch, heads, seq, headDim]}, not as {@code
    *     [batch, seq, heads, headDim]}
-   * @return the plan, for full lengths
+   * @return the plan, for full lengths and without options
    * @throws IllegalArgumentException if a size is one that {@link #forward(Tensor, Tensor, Tensor,
    *     Tensor) forward} would reject
    * @throws IllegalStateException if the runtime is closed

@@ -50,6 +50,7 @@ final class AttentionArguments {
       long seqK) {
     long heads = a.q.shape[rows + 1];
     long kvHeads = a.k.shape[rows + 1];
+    checkMasks(spec, a, rows == 0, batch, heads, seqQ, seqK);
     call.describe(
         spec, batch, heads, kvHeads, seqQ, seqK, a.q.shape[rows + 2], a.v.shape[rows + 2]);
     call.types(a.q.dtype, a.k.dtype, a.out.dtype)
@@ -59,6 +60,119 @@ final class AttentionArguments {
         .strideOut(batchStride(a.out, rows), a.out.strides[rows], a.out.strides[rows + 1]);
     if (a.lse != null) {
       call.strideLse(batchStride(a.lse, rows), a.lse.strides[rows + 1], a.lse.strides[rows]);
+    }
+    describeMasks(call, a);
+  }
+
+  /** One without elements has nothing to say, and perhaps no address. */
+  static boolean isGiven(TensorLayout layout) {
+    return layout != null && layout.elements > 0;
+  }
+
+  private static void describeMasks(AttentionCall call, AttentionLayouts a) {
+    if (isGiven(a.mask)) {
+      call.mask(stride(a.mask, 0), stride(a.mask, 1), stride(a.mask, 2), stride(a.mask, 3));
+    }
+    if (isGiven(a.bias)) {
+      call.bias(
+          a.bias.dtype, stride(a.bias, 0), stride(a.bias, 1), stride(a.bias, 2), stride(a.bias, 3));
+    }
+    if (isGiven(a.blockMask)) {
+      call.blockMask(
+          a.blockQ,
+          a.blockK,
+          stride(a.blockMask, 0),
+          stride(a.blockMask, 1),
+          stride(a.blockMask, 2),
+          stride(a.blockMask, 3));
+    }
+    if (isGiven(a.queryPositions) || isGiven(a.segmentsQ) && isGiven(a.segmentsK)) {
+      call.masked();
+    }
+    if (isGiven(a.prefixLengths)) {
+      call.prefixed();
+    }
+  }
+
+  /** 0 where the only element counts for all. */
+  private static long stride(TensorLayout layout, int dim) {
+    return layout.shape[dim] == 1 ? 0 : layout.strides[dim];
+  }
+
+  // ---- masks ---------------------------------------------------------------------------------
+
+  private static void checkMasks(
+      AttentionSpec spec,
+      AttentionLayouts a,
+      boolean ragged,
+      long batch,
+      long heads,
+      long seqQ,
+      long seqK) {
+    checkMap("mask", a.mask, DType.UINT8, DType.UINT8, ragged, batch, heads, seqQ, seqK);
+    checkMap("bias", a.bias, DType.FLOAT32, a.q.dtype, ragged, batch, heads, seqQ, seqK);
+    if (a.blockMask != null) {
+      long rows = Math.ceilDiv(seqQ, a.blockQ);
+      long blocks = Math.ceilDiv(seqK, a.blockK);
+      checkMap(
+          "blockMask", a.blockMask, DType.UINT8, DType.UINT8, ragged, batch, heads, rows, blocks);
+    }
+    checkIds("segments of queries", a.segmentsQ, a.q, ragged);
+    checkIds("segments of keys", a.segmentsK, a.k, ragged);
+    checkIds("queryPositions", a.queryPositions, a.q, ragged);
+    checkInts("prefixLengths", a.prefixLengths, batch);
+    if (a.prefixLengths != null && spec.causal() == Causal.NONE) {
+      throw new IllegalArgumentException(
+          "prefixLengths: expected none without a causal mask, got " + a.prefixLengths);
+    }
+  }
+
+  private static void checkMap(
+      String name,
+      TensorLayout layout,
+      DType type,
+      DType otherType,
+      boolean ragged,
+      long batch,
+      long heads,
+      long rows,
+      long keys) {
+    if (layout == null) {
+      return;
+    }
+    if (layout.shape.length != 4
+        || (layout.dtype != type && layout.dtype != otherType)
+        || !isOneOr(batch, layout.shape[0])
+        || !isOneOr(heads, layout.shape[1])
+        || !(isOneOr(rows, layout.shape[2]) || ragged && layout.shape[2] > rows)
+        || !(isOneOr(keys, layout.shape[3]) || ragged && layout.shape[3] > keys)) {
+      String shape =
+          (ragged
+                  ? "[%d or 1, %d or 1, >= %d or 1, >= %d or 1]"
+                  : "[%d or 1, %d or 1, %d or 1, %d or 1]")
+              .formatted(batch, heads, rows, keys);
+      throw bad(name, shape, type + (otherType == type ? "" : " or " + otherType), layout);
+    }
+  }
+
+  private static boolean isOneOr(long size, long given) {
+    return given == size || given == 1;
+  }
+
+  /** Checks numbers of the rows of a tensor. */
+  private static void checkIds(String name, TensorLayout layout, TensorLayout of, boolean ragged) {
+    if (ragged) {
+      checkInts(name, layout, of.shape[0]);
+      return;
+    }
+    if (layout != null
+        && (layout.dtype != DType.INT32
+            || layout.shape.length != 2
+            || layout.shape[0] != of.shape[0]
+            || layout.shape[1] != of.shape[1]
+            || !layout.contiguous)) {
+      String shape = "[%d, %d]".formatted(of.shape[0], of.shape[1]);
+      throw bad(name, shape, "int32, contiguous", layout);
     }
   }
 
@@ -127,6 +241,7 @@ final class AttentionArguments {
     }
     checkHeads("alibiSlopes", spec.alibiSlopes().orElse(null), heads);
     checkHeads("relativePositions", spec.relativePositions().orElse(null), heads);
+    checkHeads("sinks", spec.sinks().orElse(null), heads);
     checkUnitStride("q", a.q);
     checkUnitStride("k", a.k);
     checkUnitStride("v", a.v);

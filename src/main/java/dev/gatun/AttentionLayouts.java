@@ -14,6 +14,18 @@ final class AttentionLayouts {
   TensorLayout cuSeqlensQ;
   TensorLayout cuSeqlensK;
   TensorLayout lse;
+  TensorLayout mask;
+  TensorLayout bias;
+  TensorLayout blockMask;
+  int blockQ;
+  int blockK;
+  TensorLayout segmentsQ;
+  TensorLayout segmentsK;
+  TensorLayout prefixLengths;
+  TensorLayout queryPositions;
+
+  /** Whether one from mask on is there. */
+  private boolean masked;
 
   /** Null where the descriptor holds nothing valid. */
   private AttentionSpec spec;
@@ -28,7 +40,21 @@ final class AttentionLayouts {
         && this.out == out.layout
         && lse == of(options.lse)
         && keyLengths == of(options.keyLengths)
-        && queryLengths == of(options.queryLengths);
+        && queryLengths == of(options.queryLengths)
+        && masked == options.masked
+        && (!masked || holdMasks(options));
+  }
+
+  private boolean holdMasks(AttentionOptions options) {
+    return mask == of(options.mask)
+        && bias == of(options.bias)
+        && blockMask == of(options.blockMask)
+        && blockQ == options.blockQ
+        && blockK == options.blockK
+        && segmentsQ == of(options.segmentsQ)
+        && segmentsK == of(options.segmentsK)
+        && prefixLengths == of(options.prefixLengths)
+        && queryPositions == of(options.queryPositions);
   }
 
   /** Takes those of another call, whose description is still to succeed. */
@@ -43,6 +69,18 @@ final class AttentionLayouts {
     this.cuSeqlensQ = of(options.cuSeqlensQ);
     this.cuSeqlensK = of(options.cuSeqlensK);
     this.lse = of(options.lse);
+    if (masked || options.masked) {
+      masked = options.masked;
+      mask = of(options.mask);
+      bias = of(options.bias);
+      blockMask = of(options.blockMask);
+      blockQ = options.blockQ;
+      blockK = options.blockK;
+      segmentsQ = of(options.segmentsQ);
+      segmentsK = of(options.segmentsK);
+      prefixLengths = of(options.prefixLengths);
+      queryPositions = of(options.queryPositions);
+    }
     return this;
   }
 

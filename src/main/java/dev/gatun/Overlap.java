@@ -32,6 +32,14 @@ final class Overlap {
     others.put("cuSeqlens of keys", options.cuSeqlensK);
     others.put("alibiSlopes", spec.alibiSlopes().orElse(null));
     others.put("relativePositions", spec.relativePositions().orElse(null));
+    others.put("sinks", spec.sinks().orElse(null));
+    others.put("mask", options.mask);
+    others.put("bias", options.bias);
+    others.put("blockMask", options.blockMask);
+    others.put("segments of queries", options.segmentsQ);
+    others.put("segments of keys", options.segmentsK);
+    others.put("prefixLengths", options.prefixLengths);
+    others.put("queryPositions", options.queryPositions);
     others.put("lse", lse);
     for (Map.Entry<String, Tensor> other : others.entrySet()) {
       if (other.getValue() != null && overlaps(out, other.getValue())) {

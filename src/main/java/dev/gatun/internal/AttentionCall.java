@@ -88,12 +88,26 @@ public final class AttentionCall implements AutoCloseable {
 
   private MemorySegment alibiSlopes = NONE;
   private MemorySegment relativePositions = NONE;
+  private MemorySegment sinks = NONE;
 
   // Of the next run alone.
   private MemorySegment keyLengths = NONE;
   private MemorySegment queryLengths = NONE;
   private MemorySegment cuSeqlensQ = NONE;
   private MemorySegment cuSeqlensK = NONE;
+  private MemorySegment mask = NONE;
+  private MemorySegment bias = NONE;
+  private MemorySegment blockMask = NONE;
+  private MemorySegment segmentsQ = NONE;
+  private MemorySegment segmentsK = NONE;
+  private MemorySegment prefixLengths = NONE;
+  private MemorySegment queryPositions = NONE;
+
+  /** Whether one from mask on may be there. */
+  private boolean given;
+
+  /** Whether the descriptor has what belongs to a mask, bias or block mask. */
+  private boolean mapped;
 
   /** Whether the call has inputs that only the extended function takes. */
   private boolean extended;
@@ -151,13 +165,21 @@ public final class AttentionCall implements AutoCloseable {
     Tensor relative = spec.relativePositions().orElse(null);
     alibiSlopes = slopes == null ? NONE : slopes.segment();
     relativePositions = relative == null ? NONE : relative.segment();
-    extended = slopes != null || relative != null;
+    Tensor sinkScores = spec.sinks().orElse(null);
+    sinks = sinkScores == null ? NONE : sinkScores.segment();
+    boolean biased = slopes != null || relative != null;
+    int left = spec.windowLeft().orElse(-1);
+    int right = spec.windowRight().orElse(-1);
+    boolean windowed = left >= 0 || right >= 0;
+    extended = biased || windowed || sinkScores != null || spec.softcap().isPresent();
     forgetInputs(); // of a call that ended before its run
     gatun_attention_desc.struct_size(desc, (int) gatun_attention_desc.sizeof());
     gatun_attention_desc.flags(
         desc,
         (scale.isPresent() ? gatun_h.GATUN_ATTENTION_SCALE() : 0)
-            | (extended ? gatun_h.GATUN_ATTENTION_BIASED() : 0)
+            | (biased ? gatun_h.GATUN_ATTENTION_BIASED() : 0)
+            | (windowed ? gatun_h.GATUN_ATTENTION_WINDOW() : 0)
+            | (sinkScores != null ? gatun_h.GATUN_ATTENTION_SINKS() : 0)
             | (spec.bfloat16Products() ? gatun_h.GATUN_ATTENTION_BF16() : 0));
     types(DType.FLOAT32, DType.FLOAT32, DType.FLOAT32);
     gatun_attention_desc.causal(desc, code(spec.causal()));
@@ -171,7 +193,75 @@ public final class AttentionCall implements AutoCloseable {
     gatun_attention_desc.head_dim(desc, headDim);
     gatun_attention_desc.head_dim_v(desc, headDimV);
     gatun_attention_desc.relative_span(desc, relative == null ? 0 : relative.size(1) / 2);
+    gatun_attention_desc.softcap(desc, (float) spec.softcap().orElse(0));
+    gatun_attention_desc.window_left(desc, windowed ? left : 0);
+    gatun_attention_desc.window_right(desc, windowed ? right : 0);
+    gatun_attention_desc.global_tokens(desc, spec.globalTokens());
+    if (mapped) {
+      mapped = false;
+      gatun_attention_desc.bias_dtype(desc, 0);
+      gatun_attention_desc.block_q(desc, 0);
+      gatun_attention_desc.block_k(desc, 0);
+      stride(gatun_attention_desc.mask_stride$offset(), 0, 0, 0, 0);
+      stride(gatun_attention_desc.bias_stride$offset(), 0, 0, 0, 0);
+      stride(gatun_attention_desc.block_stride$offset(), 0, 0, 0, 0);
+    }
     return strideLse(0, 0, 0);
+  }
+
+  /**
+   * Says that the next runs have a mask, and its strides, 0 where an element counts for all; the
+   * mask itself is of one run.
+   */
+  public AttentionCall mask(long batch, long head, long query, long key) {
+    mapped = true;
+    stride(gatun_attention_desc.mask_stride$offset(), batch, head, query, key);
+    return masked();
+  }
+
+  /** The same of biases key by key. */
+  public AttentionCall bias(DType type, long batch, long head, long query, long key) {
+    mapped = true;
+    gatun_attention_desc.bias_dtype(desc, code(type));
+    stride(gatun_attention_desc.bias_stride$offset(), batch, head, query, key);
+    return masked();
+  }
+
+  /** The same of a mask of blocks. */
+  public AttentionCall blockMask(
+      long blockQ, long blockK, long batch, long head, long rows, long block) {
+    mapped = true;
+    gatun_attention_desc.block_q(desc, blockQ);
+    gatun_attention_desc.block_k(desc, blockK);
+    stride(gatun_attention_desc.block_stride$offset(), batch, head, rows, block);
+    return masked();
+  }
+
+  private void stride(long offset, long batch, long head, long query, long key) {
+    desc.set(ValueLayout.JAVA_LONG, offset, batch);
+    desc.set(ValueLayout.JAVA_LONG, offset + 8, head);
+    desc.set(ValueLayout.JAVA_LONG, offset + 16, query);
+    desc.set(ValueLayout.JAVA_LONG, offset + 24, key);
+  }
+
+  /** Says that the next runs have segments, query positions or one of the above. */
+  public AttentionCall masked() {
+    extend(gatun_h.GATUN_ATTENTION_MASKED());
+    return this;
+  }
+
+  /** Says that the next runs have prefix lengths. */
+  public AttentionCall prefixed() {
+    extend(gatun_h.GATUN_ATTENTION_PREFIX());
+    return this;
+  }
+
+  public long seqQ() {
+    return gatun_attention_desc.seq_q(desc);
+  }
+
+  public long seqK() {
+    return gatun_attention_desc.seq_k(desc);
   }
 
   /**
@@ -209,7 +299,7 @@ public final class AttentionCall implements AutoCloseable {
   public AttentionCall raggedQueries(MemorySegment cuSeqlens) {
     if (cuSeqlens != null) {
       cuSeqlensQ = cuSeqlens;
-      ragged(gatun_h.GATUN_ATTENTION_RAGGED_Q());
+      extend(gatun_h.GATUN_ATTENTION_RAGGED_Q());
     }
     return this;
   }
@@ -218,12 +308,12 @@ public final class AttentionCall implements AutoCloseable {
   public AttentionCall raggedKeys(MemorySegment cuSeqlens) {
     if (cuSeqlens != null) {
       cuSeqlensK = cuSeqlens;
-      ragged(gatun_h.GATUN_ATTENTION_RAGGED_K());
+      extend(gatun_h.GATUN_ATTENTION_RAGGED_K());
     }
     return this;
   }
 
-  private void ragged(int flag) {
+  private void extend(int flag) {
     extended = true;
     addFlag(flag);
   }
@@ -307,6 +397,37 @@ public final class AttentionCall implements AutoCloseable {
     return this;
   }
 
+  /** Gives the next run what its description says it has, each or NULL. */
+  public AttentionCall masks(MemorySegment mask, MemorySegment bias, MemorySegment blockMask) {
+    given = true;
+    this.mask = mask;
+    this.bias = bias;
+    this.blockMask = blockMask;
+    return this;
+  }
+
+  /** Gives the next run segments of queries and keys. */
+  public AttentionCall segments(MemorySegment queries, MemorySegment keys) {
+    given = true;
+    segmentsQ = queries;
+    segmentsK = keys;
+    return this;
+  }
+
+  /** Gives the next run lengths of prefixes, or NULL. */
+  public AttentionCall prefixLengths(MemorySegment lengths) {
+    given = true;
+    prefixLengths = lengths;
+    return this;
+  }
+
+  /** Gives the next run positions of queries, or NULL. */
+  public AttentionCall queryPositions(MemorySegment positions) {
+    given = true;
+    queryPositions = positions;
+    return this;
+  }
+
   /**
    * Runs the call, with an LSE or NULL, and forgets its optional inputs. Returns a status; unless
    * it is OK nothing was written.
@@ -367,16 +488,16 @@ public final class AttentionCall implements AutoCloseable {
             cuSeqlensQ,
             cuSeqlensK,
             NONE, // page_table
-            NONE, // mask
-            NONE, // block_mask
-            NONE, // bias
+            mask,
+            blockMask,
+            bias,
             alibiSlopes,
-            NONE, // sinks
-            NONE, // segment_ids_q
-            NONE, // segment_ids_k
-            NONE, // prefix_lengths
+            sinks,
+            segmentsQ,
+            segmentsK,
+            prefixLengths,
             relativePositions,
-            NONE, // query_positions
+            queryPositions,
             NONE, // k_scales
             NONE); // v_scales
   }
@@ -390,6 +511,16 @@ public final class AttentionCall implements AutoCloseable {
     if (cuSeqlensQ != NONE || cuSeqlensK != NONE) {
       cuSeqlensQ = NONE;
       cuSeqlensK = NONE;
+    }
+    if (given) {
+      given = false;
+      mask = NONE;
+      bias = NONE;
+      blockMask = NONE;
+      segmentsQ = NONE;
+      segmentsK = NONE;
+      prefixLengths = NONE;
+      queryPositions = NONE;
     }
   }
 

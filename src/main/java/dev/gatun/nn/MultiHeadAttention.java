@@ -137,16 +137,17 @@ public final class MultiHeadAttention {
                   output.out() == heads * headDimV ? TRANSPOSED : ""));
     }
     checkPositions();
-    checkBiases(b.spec.alibiSlopes());
-    checkBiases(b.spec.relativePositions());
+    checkHeads("biases", b.spec.alibiSlopes());
+    checkHeads("biases", b.spec.relativePositions());
+    checkHeads("sinks", b.spec.sinks());
     this.spec = completed(b.spec, positions, fused != null ? fused : query);
     this.parameters = collectParameters();
   }
 
-  private void checkBiases(Optional<Tensor> perHead) {
+  private void checkHeads(String name, Optional<Tensor> perHead) {
     if (perHead.isPresent() && perHead.get().size(0) != heads) {
       throw new IllegalArgumentException(
-          "spec: expected biases of %d heads, got %d".formatted(heads, perHead.get().size(0)));
+          "spec: expected %s of %d heads, got %d".formatted(name, heads, perHead.get().size(0)));
     }
   }
 
@@ -165,15 +166,11 @@ public final class MultiHeadAttention {
       return spec;
     }
     AttentionSpec.Builder builder =
-        AttentionSpec.builder()
-            .causal(spec.causal())
-            .maxThreads(spec.maxThreads())
-            .bfloat16Products(bfloat16 || spec.bfloat16Products());
-    spec.scale().ifPresent(scale -> builder.scale((float) scale));
-    return builder
-        .alibiSlopes(biased ? positions.slopes() : spec.alibiSlopes().orElse(null))
-        .relativePositions(biased ? positions.distances() : spec.relativePositions().orElse(null))
-        .build();
+        spec.toBuilder().bfloat16Products(bfloat16 || spec.bfloat16Products());
+    if (biased) {
+      builder.alibiSlopes(positions.slopes()).relativePositions(positions.distances());
+    }
+    return builder.build();
   }
 
   private static final String TRANSPOSED =
@@ -197,6 +194,7 @@ public final class MultiHeadAttention {
     String biases = positions.biasesScores() ? "positions" : "spec";
     return all.add(biases, spec.alibiSlopes().orElse(null))
         .add(biases, spec.relativePositions().orElse(null))
+        .add("spec", spec.sinks().orElse(null))
         .build();
   }
 
@@ -411,6 +409,10 @@ public final class MultiHeadAttention {
     if (spec.alibiSlopes().isPresent() || spec.relativePositions().isPresent()) {
       throw new IllegalArgumentException(
           "%s: expected a specification without biases%s, got %s".formatted(name, why, spec));
+    }
+    if (spec.windowLeft().isPresent() || spec.windowRight().isPresent()) {
+      throw new IllegalArgumentException(
+          "%s: expected a specification without window%s, got %s".formatted(name, why, spec));
     }
   }
 
@@ -704,11 +706,11 @@ public final class MultiHeadAttention {
     }
 
     /**
-     * Sets mask, scale and the threads of the attention itself (projections use the runtime's); the
-     * default is no mask, 1 / sqrt(headDim), all threads.
+     * Sets masks, scale, softcap, sinks and the threads of the attention itself (projections use
+     * the runtime's); the default is no mask, 1 / sqrt(headDim), all threads.
      *
      * @param value the specification; its biases, [heads] and [heads, …], only where positions adds
-     *     none
+     *     none; its sinks are [heads]
      * @return this builder
      */
     public Builder spec(AttentionSpec value) {

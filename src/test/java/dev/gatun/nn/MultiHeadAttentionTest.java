@@ -64,6 +64,54 @@ class MultiHeadAttentionTest {
     }
   }
 
+  /** Window, softcap and sinks of a specification stay where positions add their biases to it. */
+  @Test
+  void windowSoftcapAndSinksOfASpecification() {
+    try (Arena arena = Arena.ofShared()) {
+      Parts parts = new Parts(arena, SEED);
+      for (Causal causal : Causal.values()) {
+        Problem self = new Problem(2, 4, 2, 9, 9, 6, 5).causal(causal);
+        self.windowLeft = 3;
+        self.windowRight = 2;
+        self.globalTokens = 1;
+        self.softcap = 0.75f;
+        self.sinks = new float[] {1, -1, 0.5f, 2};
+        AttentionSpec spec = self.spec(arena);
+        parts.checkAttention(spec, PositionalEncoding.none(), self, true, same -> {});
+        PositionalEncoding alibi = PositionalEncoding.alibi(arena, 4);
+        self.slopes = alibi.slopes().toFloatArray();
+        parts.checkAttention(spec, alibi, self, true, same -> {});
+        Problem cross = new Problem(2, 4, 2, 7, 12, 6, 5).causal(causal);
+        cross.windowLeft = 4;
+        cross.sinks = self.sinks;
+        cross.keyLengths(12, 5).queryLengths(7, 3);
+        parts.checkAttention(
+            cross.spec(arena), PositionalEncoding.none(), cross, false, same -> {});
+      }
+    }
+  }
+
+  @Test
+  void sinksThatAreRefused() {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor weight = Tensor.allocate(arena, DType.FLOAT32, 6, 6);
+      Tensor sinks = Tensor.allocate(arena, DType.FLOAT32, 6);
+      MultiHeadAttention.Builder builder =
+          MultiHeadAttention.builder(Layers.runtime(1), 2)
+              .query(weight, null)
+              .key(weight, null)
+              .value(weight, null)
+              .output(weight, null)
+              .spec(AttentionSpec.builder().sinks(sinks).build());
+      refused("spec: expected sinks of 2 heads, got 6", builder::build);
+      MultiHeadAttention layer =
+          builder.spec(AttentionSpec.builder().sinks(sinks.slice(0, 0, 2)).build()).build();
+      refused(
+          "out: expected memory of its own, got memory shared with spec",
+          () -> layer.forward(Tensor.allocate(arena, DType.FLOAT32, 1, 6), sinks.reshape(1, 6)));
+    }
+  }
+
   /** One of two things that add to scores would otherwise be left out. */
   @Test
   void biasesThatAreRefused() {

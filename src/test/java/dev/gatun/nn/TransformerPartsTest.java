@@ -102,6 +102,10 @@ class TransformerPartsTest {
             + " text, got AttentionSpec[",
         () -> layer(biased(), norm, network, norm));
     refused(
+        "crossAttention: expected a specification without window, as its keys are those of another"
+            + " text, got AttentionSpec[",
+        () -> layer(windowed(), norm, network, norm));
+    refused(
         "crossAttention: expected causal NONE, got BOTTOM_RIGHT",
         () -> layer(parts.attention(Causal.BOTTOM_RIGHT, 16), norm, network, norm));
     assertEquals(DIM, layer(attention, norm, network, norm).dim());
@@ -111,6 +115,13 @@ class TransformerPartsTest {
     return parts
         .attention(Causal.NONE, 16, 16, 16)
         .positions(PositionalEncoding.alibi(parts.arena, 2))
+        .build();
+  }
+
+  private MultiHeadAttention windowed() {
+    return parts
+        .attention(Causal.NONE, DIM, DIM, DIM)
+        .spec(AttentionSpec.builder().window(-1, 3).build())
         .build();
   }
 

@@ -4,6 +4,7 @@ import com.sun.management.ThreadMXBean;
 import dev.gatun.Attention;
 import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
@@ -119,6 +120,9 @@ public final class ChildMain {
     private final AttentionOptions lseOnly;
     private final AttentionOptions keysToo;
     private final AttentionOptions ragged;
+    private final Attention windowed;
+    private final AttentionOptions masked;
+    private final AttentionOptions segmented;
 
     Calls(Arena arena) {
       q = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 4, 8);
@@ -145,9 +149,30 @@ public final class ChildMain {
               .cuSeqlens(
                   Tensor.copyOf(arena, new int[] {0, 1, 3}, 3),
                   Tensor.copyOf(arena, new int[] {0, 5, 9}, 3));
+      windowed =
+          runtime.attention(
+              AttentionSpec.builder()
+                  .causal(Causal.BOTTOM_RIGHT)
+                  .window(2, -1)
+                  .globalTokens(1)
+                  .softcap(5)
+                  .sinks(Tensor.allocate(arena, DType.FLOAT32, 4))
+                  .build());
+      masked =
+          new AttentionOptions()
+              .mask(Tensor.allocate(arena, DType.UINT8, 1, 1, 3, 9))
+              .bias(Tensor.allocate(arena, DType.FLOAT32, 1, 4, 1, 9))
+              .blockMask(Tensor.allocate(arena, DType.UINT8, 1, 1, 1, 2), 3, 5);
+      segmented =
+          new AttentionOptions()
+              .segments(
+                  Tensor.allocate(arena, DType.INT32, 1, 3),
+                  Tensor.allocate(arena, DType.INT32, 1, 9))
+              .prefixLengths(lengths)
+              .queryPositions(Tensor.allocate(arena, DType.INT32, 1, 3));
     }
 
-    /** Six calls. */
+    /** Nine calls. */
     void call() {
       plain.forward(q, k, k, out);
       plain.forward(workspace, q, k, k, out, all);
@@ -155,6 +180,9 @@ public final class ChildMain {
       scaled.forward(q, k, k, out, lseOnly);
       biased.forward(q, k, k, out, keysToo);
       plain.forward(raggedQ, raggedK, raggedK, raggedQ2, ragged);
+      windowed.forward(q, k, k, out);
+      plain.forward(q, k, k, out, masked);
+      windowed.forward(workspace, q, k, k, out, segmented);
     }
   }
 

@@ -1,9 +1,12 @@
 package dev.gatun.support;
 
+import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
+import dev.gatun.DType;
 import dev.gatun.Tensor;
 import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Random;
 
@@ -36,6 +39,73 @@ public final class Problem {
   public float[] relative;
 
   public int span;
+
+  /** Ends of the window, or -1. */
+  public int windowLeft = -1;
+
+  public int windowRight = -1;
+  public int globalTokens;
+
+  /** 0 for none. */
+  public float softcap;
+
+  /** {@code [heads]}, or null. */
+  public float[] sinks;
+
+  /** Key by key, or null. */
+  public Grid mask;
+
+  public Grid bias;
+
+  /** By blocks of blockQ rows and blockK keys, or null. */
+  public Grid blockMask;
+
+  public int blockQ;
+  public int blockK;
+
+  /** {@code [batch][seqQ]} and {@code [batch][seqK]}, or null. */
+  public int[] segmentsQ;
+
+  public int[] segmentsK;
+
+  /** {@code [batch]}, or null. */
+  public int[] prefixLengths;
+
+  /** {@code [batch][seqQ]}, or null. */
+  public int[] positions;
+
+  /**
+   * A number for each key and row, or for several.
+   *
+   * @param shape {@code [batch or 1, heads or 1, rows or 1, keys or 1]}
+   */
+  public record Grid(int[] shape, float[] values) {
+    public static Grid of(int... shape) {
+      return new Grid(shape, new float[shape[0] * shape[1] * shape[2] * shape[3]]);
+    }
+
+    public float at(int... index) {
+      int at = 0;
+      for (int dim = 0; dim < 4; dim++) {
+        at = at * shape[dim] + (shape[dim] == 1 ? 0 : index[dim]);
+      }
+      return values[at];
+    }
+
+    /** Rows of an odd length amid others. */
+    public Tensor tensor(Arena arena, DType dtype) {
+      Tensor wide = Tensor.allocate(arena, dtype, shape[0], shape[1], shape[2], shape[3] + 3);
+      for (int n = 0; n < values.length; n++) {
+        int at = n / shape[3] * (shape[3] + 3) + 1 + n % shape[3];
+        if (dtype == DType.UINT8) {
+          wide.segment().set(ValueLayout.JAVA_BYTE, at, (byte) values[n]);
+        } else {
+          wide.segment().setAtIndex(ValueLayout.JAVA_FLOAT, at, values[n]);
+        }
+      }
+      return wide.slice(3, 1, 1 + shape[3]);
+    }
+  }
 
   /** Whether the values are drawn, so that the smaller constant of the error bound holds. */
   public boolean drawn = true;
@@ -146,7 +216,10 @@ public final class Problem {
     return queryLengths == null ? seqQ : queryLengths[b];
   }
 
-  /** How many keys, counted from the first, row i of batch row b may see; 0 for a padding row. */
+  /**
+   * How many keys, counted from the first, lengths and causal mask let row i of batch row b see; 0
+   * for a padding row.
+   */
   public int visibleKeys(int b, int i) {
     int keys = keyLength(b);
     int rows = queryLength(b);
@@ -160,10 +233,37 @@ public final class Problem {
     };
   }
 
+  /** Where a row stands on the scale of keys. */
+  public int position(int b, int i) {
+    if (positions != null) {
+      return positions[b * seqQ + i];
+    }
+    return causal == Causal.TOP_LEFT ? i : i + keyLength(b) - queryLength(b);
+  }
+
+  /** Whether row i of batch row b and head h may see key j. */
+  public boolean sees(int b, int h, int i, int j) {
+    if (i >= queryLength(b) || j >= keyLength(b)) {
+      return false;
+    }
+    int position = position(b, i);
+    if (causal != Causal.NONE && j > position && !(prefixLengths != null && j < prefixLengths[b])) {
+      return false;
+    }
+    boolean inWindow =
+        (windowLeft < 0 || j >= position - windowLeft)
+            && (windowRight < 0 || j <= position + windowRight);
+    boolean global = j < globalTokens || position >= 0 && position < globalTokens;
+    return (inWindow || global)
+        && (segmentsQ == null || segmentsQ[b * seqQ + i] == segmentsK[b * seqK + j])
+        && (mask == null || mask.at(b, h, i, j) != 0)
+        && (blockMask == null || blockMask.at(b, h, i / blockQ, j / blockK) != 0);
+  }
+
   /** What is added to the scaled score of key j for row i of batch row b and head h. */
   public double bias(int b, int h, int i, int j) {
-    int position = causal == Causal.TOP_LEFT ? i : i + keyLength(b) - queryLength(b);
-    double bias = 0;
+    int position = position(b, i);
+    double bias = this.bias == null ? 0 : this.bias.at(b, h, i, j);
     if (slopes != null) {
       bias -= (double) slopes[h] * Math.abs(position - j);
     }
@@ -189,7 +289,37 @@ public final class Problem {
     if (relative != null) {
       builder.relativePositions(Tensor.copyOf(arena, relative, heads, 2 * span + 1));
     }
-    return builder.build();
+    if (sinks != null) {
+      builder.sinks(Tensor.copyOf(arena, sinks, heads));
+    }
+    return builder
+        .window(windowLeft, windowRight)
+        .globalTokens(globalTokens)
+        .softcap(softcap)
+        .build();
+  }
+
+  /** All that a call has besides offsets and LSE. */
+  public AttentionOptions options(Arena arena) {
+    AttentionOptions options =
+        new AttentionOptions()
+            .keyLengths(Run.lengths(arena, keyLengths))
+            .queryLengths(Run.lengths(arena, queryLengths))
+            .mask(mask == null ? null : mask.tensor(arena, DType.UINT8))
+            .bias(bias == null ? null : bias.tensor(arena, DType.FLOAT32))
+            .prefixLengths(Run.lengths(arena, prefixLengths));
+    if (blockMask != null) {
+      options.blockMask(blockMask.tensor(arena, DType.UINT8), blockQ, blockK);
+    }
+    if (segmentsQ != null) {
+      options.segments(
+          Tensor.copyOf(arena, segmentsQ, batch, seqQ),
+          Tensor.copyOf(arena, segmentsK, batch, seqK));
+    }
+    if (positions != null) {
+      options.queryPositions(Tensor.copyOf(arena, positions, batch, seqQ));
+    }
+    return options;
   }
 
   /** A problem with the same data for one batch row. */
@@ -211,7 +341,7 @@ public final class Problem {
 
   @Override
   public String toString() {
-    return "b%d q%d k%d h%d/%d d%d/%d %s%s%s%s%s%s"
+    return "b%d q%d k%d h%d/%d d%d/%d %s%s%s%s%s%s%s"
         .formatted(
             batch,
             seqQ,
@@ -225,6 +355,21 @@ public final class Problem {
             keyLengths == null ? "" : " kl" + Arrays.toString(keyLengths),
             queryLengths == null ? "" : " ql" + Arrays.toString(queryLengths),
             slopes == null ? "" : " slopes",
-            relative == null ? "" : " span " + span);
+            relative == null ? "" : " span " + span,
+            changes());
+  }
+
+  private String changes() {
+    return (windowLeft < 0 && windowRight < 0
+            ? ""
+            : " window %d,%d,%d".formatted(windowLeft, windowRight, globalTokens))
+        + (softcap == 0 ? "" : " softcap " + softcap)
+        + (sinks == null ? "" : " sinks")
+        + (mask == null ? "" : " mask " + Arrays.toString(mask.shape))
+        + (bias == null ? "" : " bias " + Arrays.toString(bias.shape))
+        + (blockMask == null ? "" : " blocks of %d, %d".formatted(blockQ, blockK))
+        + (segmentsQ == null ? "" : " segments")
+        + (prefixLengths == null ? "" : " prefix " + Arrays.toString(prefixLengths))
+        + (positions == null ? "" : " positions");
   }
 }

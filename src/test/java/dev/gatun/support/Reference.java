@@ -15,8 +15,8 @@ public final class Reference {
   private final Problem problem;
 
   /**
-   * Per row, indexed as lse: |scale| · max_j Σ|q_d k_jd| + max_j|bias|, and max|v|, over the keys
-   * it sees.
+   * Per row, indexed as lse: |scale| · max_j Σ|q_d k_jd| + max_j|bias| + |sink|, and max|v|, over
+   * the keys it sees.
    */
   private final double[] magnitude;
 
@@ -43,11 +43,15 @@ public final class Reference {
     int g = h / (p.heads / p.kvHeads);
     int at = p.lseAt(b, h, i);
     double scale = Float.isNaN(p.scale) ? 1 / Math.sqrt(p.headDim) : p.scale;
-    int keys = p.visibleKeys(b, i);
+    int keys = i < p.queryLength(b) ? p.keyLength(b) : 0;
     double max = Double.NEGATIVE_INFINITY;
     double maxBias = 0;
     boolean poisoned = false;
     for (int j = 0; j < keys; j++) {
+      score[j] = Double.NEGATIVE_INFINITY;
+      if (!p.sees(b, h, i, j)) {
+        continue;
+      }
       double dot = 0;
       double absolute = 0;
       for (int d = 0; d < p.headDim; d++) {
@@ -56,7 +60,11 @@ public final class Reference {
         absolute += Math.abs(product);
       }
       double bias = p.bias(b, h, i, j);
-      score[j] = scale * dot + bias;
+      double scaled = scale * dot;
+      if (p.softcap > 0) {
+        scaled = p.softcap * Math.tanh(scaled / p.softcap);
+      }
+      score[j] = bias == Double.NEGATIVE_INFINITY ? bias : scaled + bias;
       if (score[j] == Double.NEGATIVE_INFINITY) {
         continue; // masks its entry
       }
@@ -68,7 +76,9 @@ public final class Reference {
         maxValue[at] = Math.max(maxValue[at], Math.abs(p.v[p.vAt(b, j, g, d)]));
       }
     }
-    magnitude[at] += maxBias;
+    double sink = p.sinks != null && i < p.queryLength(b) ? p.sinks[h] : Double.NEGATIVE_INFINITY;
+    poisoned |= Double.isNaN(sink);
+    magnitude[at] += maxBias + (sink == Double.NEGATIVE_INFINITY ? 0 : Math.abs(sink));
     if (poisoned) {
       lse[at] = Double.NaN;
       for (int d = 0; d < p.headDimV; d++) {
@@ -77,10 +87,11 @@ public final class Reference {
       return;
     }
     if (max == Double.NEGATIVE_INFINITY) {
-      lse[at] = max; // nothing to see; out is 0
+      lse[at] = sink; // nothing to see; out is 0
       return;
     }
-    double sum = 0;
+    max = Math.max(max, sink);
+    double sum = Math.exp(sink - max);
     for (int j = 0; j < keys; j++) {
       sum += Math.exp(score[j] - max);
     }

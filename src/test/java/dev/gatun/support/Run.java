@@ -1,6 +1,5 @@
 package dev.gatun.support;
 
-import dev.gatun.AttentionOptions;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Tier;
@@ -55,20 +54,9 @@ public record Run(float[] out, float[] lse) {
       Tensor v = inputs.of(arena, p.v, p.batch, p.seqK, p.kvHeads, p.headDimV);
       Placement.Placed out = outputs.empty(arena, p.batch, p.seqQ, p.heads, p.headDimV);
       Placement.Placed lse = outputs.emptyLse(arena, p.batch, p.heads, p.seqQ);
-      Tensor keyLengths = lengths(arena, p.keyLengths);
-      Tensor queryLengths = lengths(arena, p.queryLengths);
       runtime
           .attention(p.spec(arena))
-          .forward(
-              workspace,
-              q,
-              k,
-              v,
-              out.tensor(),
-              new AttentionOptions()
-                  .keyLengths(keyLengths)
-                  .queryLengths(queryLengths)
-                  .lse(lse.tensor()));
+          .forward(workspace, q, k, v, out.tensor(), p.options(arena).lse(lse.tensor()));
       Run run = new Run(out.tensor().toFloatArray(), lse.tensor().toFloatArray());
       out.checkSurroundings();
       lse.checkSurroundings();

@@ -104,8 +104,8 @@ bench: ## Gatun and its peers, in target/bench (QUICK=1: some minutes; STEPS=c,p
 bench-jmh: ## a call from Java against one from C, by JMH, in target/bench (QUICK=1: a look)
 	@$(bench) -Dbench.steps=jmh process-classes
 
-bench-report: ## docs/benchmarks from the results in target/bench, or its own anew (QUICK=1: of a quick run as well)
-	@$(mvn) $(with-benchmarks) -q -Pbench -Dbench.main=dev.gatun.bench.Publish $(bench-mode) -Dbench.steps=docs/benchmarks process-classes
+bench-report: ## docs/benchmarks from the results in target/bench, or its own anew (REPORT=docs/benchmarks/models: of models; QUICK=1: of a quick run as well)
+	@$(mvn) $(with-benchmarks) -q -Pbench -Dbench.main=dev.gatun.bench.Publish $(bench-mode) -Dbench.steps=$(or $(REPORT),docs/benchmarks) process-classes
 
 bench-c: ## the C benchmark alone: share of the FMA peak (BENCH_ARGS="--help" for options)
 	@$(MAKE) -C native bench

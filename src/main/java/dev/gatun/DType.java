@@ -17,7 +17,7 @@ public enum DType {
   FLOAT16(ValueLayout.JAVA_SHORT),
   /** 8-bit signed integer: quantized weights, which have a scale for each output. */
   INT8(ValueLayout.JAVA_BYTE),
-  /** 8-bit unsigned integer: quantized tables. */
+  /** 8-bit unsigned integer: masks and quantized tables. */
   UINT8(ValueLayout.JAVA_BYTE);
 
   private final ValueLayout layout;

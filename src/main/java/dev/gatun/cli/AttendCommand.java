@@ -9,6 +9,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.cli.ReferenceAttention.Changes;
 import dev.gatun.cli.ReferenceAttention.Comparison;
 import dev.gatun.cli.ReferenceAttention.Problem;
 import dev.gatun.cli.ReferenceAttention.Worst;
@@ -26,7 +27,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -116,6 +116,8 @@ final class AttendCommand implements Callable<Integer> {
               + " of -inf.")
   private Path queryLengths;
 
+  @Mixin private MaskOptions masks;
+
   @Mixin private KernelOptions kernels;
 
   @Option(
@@ -143,9 +145,9 @@ final class AttendCommand implements Callable<Integer> {
   @Option(
       names = "--stats",
       description =
-          "Print the time of a call, its rate (2 operations for each multiplication that the mask"
-              + " leaves) and its share of the rate that independent FMAs reach on one core at the"
-              + " same time, times the threads.")
+          "Print the time of a call, its rate (2 operations for each multiplication that causal"
+              + " mask, lengths, window and segments leave) and its share of the rate that"
+              + " independent FMAs reach on one core at the same time, times the threads.")
   private boolean stats;
 
   @Spec private CommandSpec spec;
@@ -160,9 +162,12 @@ final class AttendCommand implements Callable<Integer> {
     if (tolerance != null && expect == null) {
       throw new CliException("--tolerance needs --expect");
     }
+    masks.check(causal);
     refuseSameFiles();
     try (Arena arena = Arena.ofShared()) {
       mapInputs(arena);
+      int[] prefixes = lengths("--prefix", masks.prefix(), keys, arena);
+      AttentionSpec attention = masks.spec(causal, scale, queries, kernels.layout.heads, arena);
       Problem problem =
           new Problem(
               kernels.layout.bshd(queries.tensor()),
@@ -171,7 +176,15 @@ final class AttendCommand implements Callable<Integer> {
               lengths("--lengths", lengths, keys, arena),
               lengths("--query-lengths", queryLengths, queries, arena),
               causal,
-              scale == null ? OptionalDouble.empty() : OptionalDouble.of(scale));
+              attention.scale(),
+              masks.changes(
+                  attention,
+                  queries,
+                  keys,
+                  kernels.layout.heads,
+                  kernels.layout.seq,
+                  prefixes,
+                  arena));
       try (GatunRuntime runtime = kernels.open();
           NpyOutput outFile = create("--out", out);
           NpyOutput lseFile = lse == null ? null : create("--lse", lse)) {
@@ -189,15 +202,16 @@ final class AttendCommand implements Callable<Integer> {
         lse == null && !reference
             ? null
             : Tensor.allocate(arena, DType.FLOAT32, q.size(0), q.size(2), q.size(1));
-    AttentionSpec.Builder builder = AttentionSpec.builder().causal(causal);
-    if (scale != null) {
-      builder.scale(scale);
-    }
-    Attention attention = runtime.attention(builder.build());
+    Changes changes = problem.changes();
+    Attention attention = runtime.attention(changes.spec());
     AttentionOptions options =
         new AttentionOptions()
             .keyLengths(int32(problem.keyLengths(), arena))
             .queryLengths(int32(problem.queryLengths(), arena))
+            .mask(changes.mask())
+            .bias(changes.bias())
+            .segments(changes.segmentsQ(), changes.segmentsK())
+            .prefixLengths(int32(changes.prefixes(), arena))
             .lse(sums);
     Timing timing;
     try (Workspace workspace = runtime.newWorkspace()) {
@@ -238,6 +252,7 @@ final class AttendCommand implements Callable<Integer> {
     files.put("--v", v);
     files.put("--lengths", lengths);
     files.put("--query-lengths", queryLengths);
+    masks.addFiles(files);
     files.put("--expect", expect);
     files.put("--out", out);
     for (String output : lse == null ? List.of("--out") : List.of("--out", "--lse")) {

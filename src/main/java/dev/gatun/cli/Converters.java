@@ -4,11 +4,13 @@ import dev.gatun.Causal;
 import dev.gatun.Tier;
 import dev.gatun.cli.ExplainCommand.Shape;
 import dev.gatun.cli.KernelOptions.Layout;
+import dev.gatun.cli.MaskOptions.Window;
 import dev.gatun.internal.Native;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import picocli.CommandLine;
@@ -24,6 +26,7 @@ final class Converters {
     command
         .registerConverter(Path.class, Converters::file)
         .registerConverter(Shape.class, Converters::shape)
+        .registerConverter(Window.class, Converters::window)
         .registerConverter(
             Causal.class,
             words(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT)))
@@ -122,6 +125,19 @@ final class Converters {
               .formatted(sizes[1], sizes[2], text));
     }
     return new Shape(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]);
+  }
+
+  private static final Pattern WINDOW = Pattern.compile("(-1|[0-9]{1,9}),(-1|[0-9]{1,9})");
+
+  private static Window window(String text) {
+    Matcher matcher = WINDOW.matcher(text);
+    if (!matcher.matches()) {
+      throw new TypeConversionException(
+          "expected two whole numbers, each -1 .. 999999999, with a comma between them, got '"
+              + text
+              + "'");
+    }
+    return new Window(Integer.parseInt(matcher.group(1)), Integer.parseInt(matcher.group(2)));
   }
 
   /** One of a few words. */

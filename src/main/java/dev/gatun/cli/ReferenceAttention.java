@@ -1,5 +1,6 @@
 package dev.gatun.cli;
 
+import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -17,7 +18,8 @@ import java.util.stream.LongStream;
  *
  * <pre>
  *   |out - exact| &lt;= (2e-6 + c * 2^-24 * S) * max|v|
- *   |lse - exact| &lt;= 1e-5 + 1e-6 * |lse| + c * 2^-24 * S       S = |scale| * max_j sum_d |q_d * k_jd|
+ *   |lse - exact| &lt;= 1e-5 + 1e-6 * |lse| + c * 2^-24 * S
+ *   S = |scale| * max_j sum_d |q_d * k_jd| + max_j |bias_j| + |sink|
  * </pre>
  *
  * with maxima over the keys that the row attends to. To each comes what float32 loses below its
@@ -44,11 +46,48 @@ final class ReferenceAttention {
   private static final double ULP = 0x1p-24;
 
   /**
+   * What changes scores or hides keys, beside the causal mask and lengths.
+   *
+   * @param spec window, softcap, slopes and sinks
+   * @param mask {@code [batch or 1, heads or 1, seq or 1, seq or 1]}, or null, like all that follow
+   * @param bias the same
+   * @param segmentsQ {@code [batch, seq]}
+   * @param segmentsK {@code [batch, seq]}
+   * @param prefixes one for each batch row
+   */
+  record Changes(
+      AttentionSpec spec,
+      Tensor mask,
+      Tensor bias,
+      Tensor segmentsQ,
+      Tensor segmentsK,
+      int[] prefixes) {
+    static final Changes NONE = new Changes(AttentionSpec.standard(), null, null, null, null, null);
+
+    /** Whether keys are hidden that are not the last ones. */
+    boolean hide() {
+      return spec.windowLeft().isPresent()
+          || spec.windowRight().isPresent()
+          || mask != null
+          || segmentsQ != null;
+    }
+
+    private static long at(Tensor map, long... index) {
+      long at = 0;
+      for (int dim = 0; dim < 4; dim++) {
+        at += map.size(dim) == 1 ? 0 : index[dim] * map.stride(dim);
+      }
+      return at;
+    }
+  }
+
+  /**
    * What to compute; shapes are {@code [batch, seq, heads, headDim]}.
    *
    * @param keyLengths one for each batch row, or null
    * @param queryLengths one for each batch row, or null
    * @param scale empty for 1/sqrt(headDim)
+   * @param changes what else there is
    */
   record Problem(
       Tensor q,
@@ -57,7 +96,19 @@ final class ReferenceAttention {
       int[] keyLengths,
       int[] queryLengths,
       Causal causal,
-      OptionalDouble scale) {
+      OptionalDouble scale,
+      Changes changes) {
+    Problem(
+        Tensor q,
+        Tensor k,
+        Tensor v,
+        int[] keyLengths,
+        int[] queryLengths,
+        Causal causal,
+        OptionalDouble scale) {
+      this(q, k, v, keyLengths, queryLengths, causal, scale, Changes.NONE);
+    }
+
     double factor() {
       return scale.orElseGet(() -> 1 / Math.sqrt(q.size(3)));
     }
@@ -70,25 +121,80 @@ final class ReferenceAttention {
       return keyLengths == null ? k.size(1) : keyLengths[(int) b];
     }
 
-    /** How many keys row i of batch row b may attend to. They are the first ones. */
+    /** How many keys, the first ones, causal mask and lengths leave to row i of batch row b. */
     long visible(long b, long i) {
       long keys = keys(b);
       if (i >= queries(b)) {
         return 0;
       }
+      long prefix = changes.prefixes == null ? 0 : Math.min(keys, changes.prefixes[(int) b]);
       return switch (causal) {
         case NONE -> keys;
-        case TOP_LEFT -> Math.min(keys, i + 1);
-        case BOTTOM_RIGHT -> Math.clamp(i + keys - queries(b) + 1, 0L, keys);
+        case TOP_LEFT, BOTTOM_RIGHT -> Math.clamp(position(b, i) + 1, prefix, keys);
       };
     }
 
-    /** Pairs of a query and a key that are multiplied, of one head. */
+    private long position(long b, long i) {
+      return causal == Causal.TOP_LEFT ? i : i + keys(b) - queries(b);
+    }
+
+    /** Whether window and segments leave key j, one of the visible ones, to row i. */
+    private boolean near(long b, long i, long j) {
+      long position = position(b, i);
+      return j >= position - changes.spec.windowLeft().orElse(Integer.MAX_VALUE)
+          && j <= position + changes.spec.windowRight().orElse(Integer.MAX_VALUE)
+          && (changes.segmentsQ == null
+              || changes.segmentsQ.getInt(b, i) == changes.segmentsK.getInt(b, j));
+    }
+
+    boolean sees(long b, long h, long i, long j) {
+      return !changes.hide()
+          || near(b, i, j)
+              && (changes.mask == null
+                  || changes
+                          .mask
+                          .segment()
+                          .get(ValueLayout.JAVA_BYTE, Changes.at(changes.mask, b, h, i, j))
+                      != 0);
+    }
+
+    /** What is added to the score of key j. */
+    double bias(long b, long h, long i, long j) {
+      double bias = 0;
+      if (changes.bias != null) {
+        bias =
+            changes
+                .bias
+                .segment()
+                .getAtIndex(ValueLayout.JAVA_FLOAT, Changes.at(changes.bias, b, h, i, j));
+      }
+      if (changes.spec.alibiSlopes().isPresent()) {
+        double slope = changes.spec.alibiSlopes().get().getFloat(h);
+        bias -= slope * Math.abs(position(b, i) - j);
+      }
+      return bias;
+    }
+
+    /** The score of the key without value, or minus infinity. */
+    double sink(long b, long h, long i) {
+      return changes.spec.sinks().isPresent() && i < queries(b)
+          ? changes.spec.sinks().get().getFloat(h)
+          : Double.NEGATIVE_INFINITY;
+    }
+
+    /** Pairs of a query and a key that are multiplied, of one head, but for those of a mask. */
     long pairs() {
       long pairs = 0;
       for (long b = 0; b < q.size(0); b++) {
         long rows = queries(b);
-        if (causal == Causal.NONE) {
+        if (changes.hide()) {
+          for (long i = 0; i < rows; i++) {
+            long visible = visible(b, i);
+            for (long j = 0; j < visible; j++) {
+              pairs += near(b, i, j) ? 1 : 0;
+            }
+          }
+        } else if (causal == Causal.NONE) {
           pairs += rows * keys(b);
         } else {
           for (long i = 0; i < rows; i++) {
@@ -172,6 +278,7 @@ final class ReferenceAttention {
   private final List<Output> outputs;
   private final double c;
   private final double scale;
+  private final double softcap;
   private final int headDim;
   private final int headDimV;
 
@@ -180,6 +287,7 @@ final class ReferenceAttention {
     this.outputs = outputs;
     this.c = c;
     this.scale = problem.factor();
+    this.softcap = problem.changes.spec.softcap().orElse(0);
     this.headDim = Math.toIntExact(problem.q.size(3));
     this.headDimV = Math.toIntExact(problem.v.size(3));
   }
@@ -319,7 +427,7 @@ final class ReferenceAttention {
     /** The scores of the keys that position and lengths allow, later their exponentials. */
     final double[] scores;
 
-    /** Keys with a score of minus infinity, which masks them. */
+    /** Keys that are hidden, or have a score or bias of minus infinity. */
     final boolean[] masked;
 
     /** A score is NaN or plus infinity. */
@@ -330,6 +438,8 @@ final class ReferenceAttention {
 
     double greatestQuery;
     double greatestProducts;
+    double greatestBias;
+    final double sink;
     double maximum = Double.NEGATIVE_INFINITY;
     double total;
     double greatestValue;
@@ -344,6 +454,8 @@ final class ReferenceAttention {
       this.i = i;
       this.scores = new double[Math.toIntExact(problem.visible(b, i))];
       this.masked = new boolean[scores.length];
+      this.sink = problem.sink(b, h, i);
+      this.poisoned = Double.isNaN(sink) || sink == Double.POSITIVE_INFINITY;
       if (scores.length > 0) {
         load(problem.q, b, i, h, query);
         for (float q : query) {
@@ -353,12 +465,20 @@ final class ReferenceAttention {
     }
 
     void scored(int j, double sum, double absolutes) {
+      double bias = problem.bias(b, h, i, j);
       double score = scale * sum;
+      if (softcap > 0) {
+        score = softcap * Math.tanh(score / softcap);
+      }
+      score += bias;
       scores[j] = score;
-      if (score == Double.NEGATIVE_INFINITY) {
+      if (score == Double.NEGATIVE_INFINITY
+          || bias == Double.NEGATIVE_INFINITY
+          || !problem.sees(b, h, i, j)) {
         masked[j] = true;
         return;
       }
+      greatestBias = Math.max(greatestBias, Math.abs(bias));
       attended++;
       poisoned |= Double.isNaN(score) || score == Double.POSITIVE_INFINITY;
       maximum = Math.max(maximum, score);
@@ -366,6 +486,10 @@ final class ReferenceAttention {
     }
 
     void softmax() {
+      maximum = Math.max(maximum, sink);
+      if (sink > Double.NEGATIVE_INFINITY) {
+        total = Math.exp(sink - maximum);
+      }
       for (int j = 0; j < scores.length; j++) {
         if (!masked[j]) {
           scores[j] = Math.exp(scores[j] - maximum);
@@ -415,7 +539,10 @@ final class ReferenceAttention {
         comparison.skippedRows++;
         return;
       }
-      double s = Math.abs(scale) * greatestProducts;
+      double s = Math.abs(scale) * greatestProducts + greatestBias;
+      if (sink > Double.NEGATIVE_INFINITY) {
+        s += Math.abs(sink);
+      }
       double lost = Math.abs(scale) * headDim * Float.MIN_VALUE;
       double bound =
           (2e-6 + c * ULP * s + 2 * lost) * greatestValue
@@ -441,7 +568,7 @@ final class ReferenceAttention {
             d);
       }
       if (output.lse != null) {
-        double exact = attended == 0 ? Double.NEGATIVE_INFINITY : maximum + Math.log(total);
+        double exact = attended == 0 ? sink : maximum + Math.log(total);
         double error = exact == gotLse ? 0 : Math.abs(gotLse - exact);
         double lseBound = 1e-5 + 1e-6 * Math.abs(exact) + c * ULP * s + lost;
         comparison.lse.add(

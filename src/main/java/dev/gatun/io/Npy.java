@@ -15,11 +15,11 @@ import java.util.Objects;
  * NumPy's npy files as tensors. Reading maps the file and copies nothing; writing puts the new file
  * in place in one step, when it is complete.
  *
- * <p>Read are format versions 1.0, 2.0 and 3.0 with float32, int32 or int64 elements in this
- * machine's byte order and C order, of any size and at most 64 dimensions. Fortran order is read
- * where it makes no difference: at most one dimension above 1, or no elements. Anything else is
- * refused with an {@link NpyException} that says what was expected, and what was found. Bytes after
- * the data are left alone, as NumPy does.
+ * <p>Read are format versions 1.0, 2.0 and 3.0 with float32, int32, int64, uint8 or bool (as uint8)
+ * elements in this machine's byte order and C order, of any size and at most 64 dimensions. Fortran
+ * order is read where it makes no difference: at most one dimension above 1, or no elements.
+ * Anything else is refused with an {@link NpyException} that says what was expected, and what was
+ * found. Bytes after the data are left alone, as NumPy does.
  */
 public final class Npy {
   /** A byte buffer ends at 2^31 - 1 bytes; reading in pieces of this size keeps each below that. */

@@ -64,16 +64,16 @@ final class NpyHeader {
   }
 
   private static String descr(DType dtype) {
-    boolean little = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
-    return (little ? "<" : ">")
-        + switch (dtype) {
-          case FLOAT32 -> "f4";
-          case INT32 -> "i4";
-          case INT64 -> "i8";
-          case BFLOAT16, FLOAT16, INT8, UINT8 ->
-              throw new IllegalArgumentException(
-                  "dtype: expected float32, int32 or int64, got " + dtype);
-        };
+    String order = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? "<" : ">";
+    return switch (dtype) {
+      case FLOAT32 -> order + "f4";
+      case INT32 -> order + "i4";
+      case INT64 -> order + "i8";
+      case UINT8 -> "|u1";
+      case BFLOAT16, FLOAT16, INT8 ->
+          throw new IllegalArgumentException(
+              "dtype: expected float32, int32, int64 or uint8, got " + dtype);
+    };
   }
 
   private static String tuple(long[] shape) {
@@ -276,15 +276,17 @@ final class NpyHeader {
             case "f4" -> DType.FLOAT32;
             case "i4" -> DType.INT32;
             case "i8" -> DType.INT64;
+            case "u1", "b1" -> DType.UINT8;
             default -> null;
           };
       String expected =
-          "expected float32, int32 or int64 ('<f4', '<i4', '<i8'), got descr "
+          "expected float32, int32, int64, uint8 or bool ('<f4', '<i4', '<i8', '|u1', '|b1'), got"
+              + " descr "
               + Messages.quoted(descr);
       if (dtype == null) {
         throw new NpyException(file, expected);
       }
-      if (order == (little ? '>' : '<')) {
+      if (order == (little ? '>' : '<') && dtype.byteSize() > 1) {
         throw new NpyException(
             file, expected + ", which is " + (little ? "big" : "little") + "-endian");
       }

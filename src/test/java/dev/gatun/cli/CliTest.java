@@ -20,6 +20,7 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
@@ -236,6 +237,153 @@ class CliTest {
     }
   }
 
+  /**
+   * What changes scores and hides keys, in random combinations, against this test's own doubles.
+   */
+  @ParameterizedTest
+  @MethodSource("seeds")
+  void attend_masksAndBiases(long seed) throws IOException {
+    SplittableRandom random = new SplittableRandom(seed);
+    int batch = random.nextInt(1, 3);
+    int heads = 2 * random.nextInt(1, 3);
+    int seqQ = random.nextInt(1, 40);
+    int seqK = random.nextBoolean() ? seqQ : random.nextInt(1, 80);
+    int dim = random.nextInt(1, 20);
+    float[] q = floats("q.npy", random, batch, seqQ, heads, dim);
+    float[] k = floats("k.npy", random, batch, seqK, 2, dim);
+    float[] v = floats("v.npy", random, batch, seqK, 2, dim);
+    List<String> options = new ArrayList<>(List.of("--lse", "lse.npy", "--reference"));
+    if (seed == 1) {
+      options.add("--stats");
+    }
+    boolean causal = random.nextBoolean();
+    int[] prefix = new int[batch];
+    if (causal) {
+      options.addAll(List.of("--causal", "bottom-right"));
+      if (random.nextBoolean()) {
+        prefix = random.ints(batch, 0, seqK + 1).toArray();
+        ints("prefix.npy", prefix);
+        options.addAll(List.of("--prefix", "prefix.npy"));
+      }
+    }
+    int[] keys = new int[batch];
+    Arrays.fill(keys, seqK);
+    if (random.nextBoolean()) {
+      keys = random.ints(batch, 0, seqK + 1).toArray();
+      ints("n.npy", keys);
+      options.addAll(List.of("--lengths", "n.npy"));
+    }
+    int left = random.nextInt(-1, 20);
+    int right = random.nextInt(-1, 20);
+    if (random.nextBoolean()) {
+      options.addAll(List.of("--window", left + "," + right));
+    } else {
+      left = -1;
+      right = -1;
+    }
+    double cap = 0;
+    if (random.nextBoolean()) {
+      cap = 0.5;
+      options.addAll(List.of("--softcap", "0.5"));
+    }
+    float[] slopes = null;
+    if (random.nextBoolean()) {
+      slopes = floats("slopes.npy", random, heads);
+      options.addAll(List.of("--alibi", "slopes.npy"));
+    }
+    float[] sinks = null;
+    if (random.nextBoolean()) {
+      sinks = floats("sinks.npy", random, heads);
+      options.addAll(List.of("--sinks", "sinks.npy"));
+    }
+    byte[] mask = null;
+    if (random.nextBoolean()) {
+      mask = new byte[heads * seqK];
+      for (int n = 0; n < mask.length; n++) {
+        mask[n] = (byte) random.nextInt(2);
+      }
+      bytes("mask.npy", random.nextBoolean(), mask, 1, heads, 1, seqK);
+      options.addAll(List.of("--mask", "mask.npy"));
+    }
+    float[] bias = null;
+    if (random.nextBoolean()) {
+      bias = floats("bias.npy", random, batch, 1, seqQ, seqK);
+      options.addAll(List.of("--bias", "bias.npy"));
+    }
+    int[] rowSegments = null;
+    int[] keySegments = null;
+    if (random.nextBoolean()) {
+      rowSegments = random.ints((long) batch * seqQ, 0, 2).toArray();
+      Npy.write(directory.resolve("sq.npy"), Tensor.copyOf(arena, rowSegments, batch, seqQ));
+      if (seqQ == seqK) {
+        keySegments = rowSegments;
+        options.addAll(List.of("--segments", "sq.npy"));
+      } else {
+        keySegments = random.ints((long) batch * seqK, 0, 2).toArray();
+        Npy.write(directory.resolve("sk.npy"), Tensor.copyOf(arena, keySegments, batch, seqK));
+        options.addAll(List.of("--segments", path("sq.npy") + "," + path("sk.npy")));
+      }
+    }
+    Result result = run(attend(options.toArray(String[]::new)));
+    assertEquals(new Result(0, result.out, ""), result);
+    Tensor out = read("o.npy");
+    Tensor lse = read("lse.npy");
+    for (int b = 0; b < batch; b++) {
+      for (int h = 0; h < heads; h++) {
+        int g = h / (heads / 2);
+        for (int i = 0; i < seqQ; i++) {
+          double[] exact = new double[dim];
+          double weights = 0;
+          int position = i + keys[b] - seqQ;
+          for (int j = 0; j < keys[b]; j++) {
+            if (causal && j > position && j >= prefix[b]
+                || left >= 0 && j < position - left
+                || right >= 0 && j > position + right
+                || mask != null && mask[h * seqK + j] == 0
+                || keySegments != null && rowSegments[b * seqQ + i] != keySegments[b * seqK + j]) {
+              continue;
+            }
+            double score = 0;
+            for (int d = 0; d < dim; d++) {
+              score +=
+                  (double) q[at(false, b, i, h, d, seqQ, heads, dim)]
+                      * k[at(false, b, j, g, d, seqK, 2, dim)];
+            }
+            score /= Math.sqrt(dim);
+            score = cap == 0 ? score : cap * Math.tanh(score / cap);
+            score += bias == null ? 0 : bias[(b * seqQ + i) * seqK + j];
+            score -= slopes == null ? 0 : slopes[h] * Math.abs(position - j);
+            double weight = Math.exp(score);
+            weights += weight;
+            for (int d = 0; d < dim; d++) {
+              exact[d] += weight * v[at(false, b, j, g, d, seqK, 2, dim)];
+            }
+          }
+          double total = weights + (sinks == null ? 0 : Math.exp(sinks[h]));
+          double exactLse = Math.log(total);
+          assertEquals(exactLse, lse.getFloat(b, h, i), total == 0 ? 0 : 1e-4, "lse " + options);
+          for (int d = 0; d < dim; d++) {
+            double want = weights == 0 ? 0 : exact[d] / total;
+            assertEquals(want, out.getFloat(b, i, h, d), 1e-4, "out " + options);
+          }
+        }
+      }
+    }
+  }
+
+  /** Of uint8, or of bool, which NumPy keeps in the same bytes. */
+  private void bytes(String name, boolean bool, byte[] numbers, long... shape) throws IOException {
+    Tensor tensor = Tensor.allocate(arena, DType.UINT8, shape);
+    MemorySegment.copy(numbers, 0, tensor.segment(), ValueLayout.JAVA_BYTE, 0, numbers.length);
+    Npy.write(directory.resolve(name), tensor);
+    if (bool) {
+      byte[] file = Files.readAllBytes(directory.resolve(name));
+      int at = new String(file, StandardCharsets.ISO_8859_1).indexOf("|u1");
+      file[at + 1] = 'b';
+      Files.write(directory.resolve(name), file);
+    }
+  }
+
   static Stream<Long> seeds() {
     return Stream.iterate(1L, seed -> seed + 1).limit(40);
   }
@@ -429,6 +577,32 @@ class CliTest {
         attendRefusal(
             "query lengths: beyond", "0 .. 5, the seq of --q", "--query-lengths", "n.npy"),
         attendRefusal("query lengths: missing", "--query-lengths ", "--query-lengths", "none.npy"),
+        attendRefusal(
+            "window: one number", "--window': expected two whole numbers", "--window", "3"),
+        attendRefusal("window: less than -1", "got '-2,3'", "--window", "-2,3"),
+        attendRefusal("softcap: text", "finite decimal number, got 'x'", "--softcap", "x"),
+        attendRefusal(
+            "softcap: negative", "--softcap: expected 0 or 2^-100 .. 2^100", "--softcap", "-1"),
+        attendRefusal("mask: missing", "--mask ", "--mask", "none.npy"),
+        attendRefusal("mask: float32", "expected uint8, got float32", "--mask", "q.npy"),
+        attendRefusal("mask: 2-D", "expected shape [batch, heads, seq of Q", "--mask", "bytes.npy"),
+        attendRefusal("mask: other seq", "expected seq of K 7 or 1, got 6", "--mask", "mask6.npy"),
+        attendRefusal("bias: int32", "--bias ", "--bias", "n.npy"),
+        attendRefusal("bias: other heads", "expected heads 4 or 1, got 5", "--bias", "q.npy"),
+        attendRefusal("alibi: 4-D", "expected shape [heads], got", "--alibi", "q.npy"),
+        attendRefusal("alibi: other heads", "expected heads 4 as in --q", "--alibi", "five.npy"),
+        attendRefusal("sinks: int32", "--sinks ", "--sinks", "n.npy"),
+        attendRefusal("sinks: other heads", "got 5 in shape [5]", "--sinks", "five.npy"),
+        attendRefusal("segments: float32", "expected int32, got float32", "--segments", "q.npy"),
+        attendRefusal("segments: 1-D", "expected shape [batch, seq]", "--segments", "n.npy"),
+        attendRefusal("segments: of other rows", "expected seq 7 as in --k", "--segments", "s.npy"),
+        attendRefusal("segments: a comma", "--segments", "--segments", ","),
+        attendRefusal("segments: three", "expected one file or two, got 3", "--segments", "a,b,c"),
+        attendRefusal("prefix: not causal", "--prefix needs --causal", "--prefix", "n.npy"),
+        attendRefusal(
+            "prefix: beyond", "--prefix", "--causal", "top-left", "--prefix", "beyond.npy"),
+        attendRefusal(
+            "out: is mask", "is the same file as --mask", "--out", "m6.npy", "--mask", "m6.npy"),
         attendRefusal("expect: missing", "--expect ", "--expect", "none.npy"),
         attendRefusal("expect: other shape", "--expect", "--expect", "q.npy"),
         attendRefusal("out: directory missing", "its directory does not exist", "--out", "none/o"),
@@ -503,6 +677,10 @@ class CliTest {
     floats("seq8.npy", random, 2, 8, KV_HEADS, DIM);
     floats("e.npy", random, BATCH, SEQ_Q, HEADS, DIM_V);
     Npy.write(directory.resolve("lengths2d.npy"), Tensor.copyOf(arena, new int[2], 2, 1));
+    bytes("bytes.npy", false, new byte[6], 2, 3);
+    bytes("mask6.npy", true, new byte[6], 1, 1, 1, 6);
+    floats("five.npy", random, 5);
+    Npy.write(directory.resolve("s.npy"), Tensor.copyOf(arena, new int[10], 2, 5));
     ints("three-lengths.npy", 1, 2, 3);
     ints("negative.npy", 1, -1);
     longs("beyond.npy", 8, 1);

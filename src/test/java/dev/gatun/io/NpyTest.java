@@ -13,6 +13,7 @@ import dev.gatun.Tensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -124,6 +125,21 @@ class NpyTest {
         map(concat(start(1, "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }"), eight));
     assertEquals(DType.INT64, longs.dtype());
     assertEquals(List.of(-2L, 1L << 40), List.of(longs.getLong(0), longs.getLong(1)));
+  }
+
+  /** Booleans are bytes of 0 and 1; a byte has no order. */
+  @ParameterizedTest
+  @ValueSource(strings = {"|u1", "|b1", "<u1", ">u1", "u1"})
+  void bytes(String descr) throws IOException {
+    String header = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': (3,), }";
+    Tensor tensor = map(concat(start(1, header), new byte[] {0, 1, -1}));
+    assertEquals(DType.UINT8, tensor.dtype());
+    assertArrayEquals(new byte[] {0, 1, -1}, tensor.segment().toArray(ValueLayout.JAVA_BYTE));
+    Path file = directory.resolve("bytes.npy");
+    Npy.write(file, tensor);
+    Tensor again = Npy.map(file, arena);
+    assertEquals(DType.UINT8, again.dtype());
+    assertEquals(-1, again.segment().mismatch(tensor.segment()));
   }
 
   @ParameterizedTest

@@ -184,6 +184,7 @@ static int32_t check_changed_overlap(const gatun__attention_call *c) {
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         if (array_overlaps(c, &arrays[i]))
             return GATUN_E_OVERLAP;
+    const gatun__range out = gatun__view_range(&c->out), lse = gatun__view_range(&c->lse);
     const struct {
         const void *data;
         int64_t element_bytes, rows, keys;
@@ -195,10 +196,14 @@ static int32_t check_changed_overlap(const gatun__attention_call *c) {
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
         if (maps[i].data == NULL)
             continue;
-        const int64_t *stride = maps[i].stride;
-        const gatun__view view = {(uintptr_t)maps[i].data, maps[i].element_bytes,
-            {d->batch, d->heads, maps[i].rows, maps[i].keys}, {stride[0], stride[1], stride[2], stride[3]}};
-        if (gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view))
+        /* By extents: keys need not be next to each other, as the elements of a view are. */
+        const int64_t *stride = maps[i].stride, elements = (d->batch - 1) * stride[0] + (d->heads - 1) * stride[1] +
+                                                           (maps[i].rows - 1) * stride[2] +
+                                                           (maps[i].keys - 1) * stride[3] + 1;
+        const int empty = d->batch == 0 || maps[i].rows == 0 || maps[i].keys == 0;
+        const uintptr_t begin = (uintptr_t)maps[i].data;
+        const gatun__range range = {begin, begin + (uintptr_t)(empty ? 0 : elements * maps[i].element_bytes)};
+        if (gatun__ranges_meet(&out, &range) || gatun__ranges_meet(&lse, &range))
             return GATUN_E_OVERLAP;
     }
     return GATUN_OK;

@@ -109,8 +109,8 @@ typedef struct gatun_context gatun_context;
 /*
  * flag: products may be those of bfloat16 numbers, which take about half the time: queries, keys, probabilities and values are
  * rounded to bfloat16 where they are multiplied; products are added up, and the softmax is computed, in float32. It has an effect
- * where the context has GATUN_FEATURE_BF16, on sequences (or batch rows) of more than 4 queries and more than 16 keys without biases;
- * elsewhere it is ignored. What it costs is said at gatun_attention_forward.
+ * where the context has GATUN_FEATURE_BF16, on sequences (or batch rows) of more than 4 queries and more than 16 keys without biases,
+ * window, softcap, sinks and what GATUN_ATTENTION_MASKED stands for; elsewhere it is ignored. What it costs is said at gatun_attention_forward.
  */
 #define GATUN_ATTENTION_BF16 16u
 
@@ -364,7 +364,7 @@ typedef struct gatun_attention_plan_info {
     int64_t tasks;       /* of the call */
     int64_t scratch_bytes;   /* of one thread */
     int64_t workspace_bytes; /* of all threads and parts: what gatun_attention_workspace_size says */
-    double flops;            /* of the products that the causal mask leaves, 2 for each multiplication */
+    double flops;            /* of the products that causal mask and window leave, 2 for each multiplication */
     double
         predicted_share; /* of the tier's FMA peak (gatun_peak_f32), 0 .. 1; NaN if unknown, and for GATUN_KERNEL_BF16 */
     uint64_t reserved[8];
@@ -423,8 +423,8 @@ GATUN_API int32_t gatun_attention_plan(
  *                               ragged sequences one for each row that offsets reach
  *   k_scales, v_scales          scales of quantized keys and values
  *
- * Order: a score is scale * (q . k); then softcap * tanh(score / softcap); then biases are added (bias, alibi_slopes,
- * relative_position_table, summed in double where there are several); then masks select; then sinks join the softmax.
+ * Order: a score is scale * (q . k); then softcap * tanh(score / softcap); then biases are added (alibi_slopes and
+ * relative_position_table summed in double); then masks select; then sinks join the softmax.
  *
  * Masks. With p the position of a row, it sees key j if j is below the key length, and
  *   - under a causal mask j <= p or j < prefix_lengths[b];
@@ -908,8 +908,8 @@ typedef struct gatun_row_steps_desc {
 } gatun_row_steps_desc;
 
 /**
- * Stores in *bytes the size of the workspace that a call with these steps needs, at least 64. GATUN_E_* for steps that
- * gatun_row_steps refuses whatever its operands are.
+ * Stores in *bytes the size of the workspace that a call with these steps needs, at least 64. GATUN_E_* for products that
+ * gatun_row_steps refuses whatever its operands are, and for members that no step may have.
  */
 GATUN_API int32_t gatun_row_steps_workspace_size(
     const gatun_context *context, const gatun_row_steps_desc *desc, const gatun_row_step *steps, int64_t *bytes);

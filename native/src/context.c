@@ -147,6 +147,8 @@ int32_t gatun_context_destroy(gatun_context *context) {
     if (context == NULL)
         return GATUN_OK;
     int32_t status = gatun__context_usable(context);
+    if (status == GATUN_OK && atomic_load_explicit(&context->open_calls, memory_order_acquire) > 0)
+        status = GATUN_E_STATE;
     if (status == GATUN_OK)
         status = gatun__pool_destroy(context->pool);
     if (status == GATUN_OK)

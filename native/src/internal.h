@@ -101,6 +101,7 @@ struct gatun_context {
     _Alignas(64) _Atomic uint64_t calls;
     _Atomic uint64_t tasks;
     _Atomic uint64_t blocks_redone;
+    _Atomic int32_t open_calls; /* of several jobs one after the other */
 };
 
 /* Counts a call and runs its tasks on the caller and on idle workers, at most max_threads together (0 = all). */

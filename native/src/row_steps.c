@@ -185,16 +185,18 @@ static int independent(const operand all[][OPERANDS], int32_t count, int64_t row
     return 1;
 }
 
-/* Matrices that a thread may keep in rows of its own: whatever writes them says so, and what reads them comes later. */
+/* Matrices that a thread may keep in rows of its own: whatever writes them says so, and what reads them comes later and reads no
+ * more columns than are written. */
 static void find_scratch(call *c, const operand all[][OPERANDS]) {
     for (int32_t w = 0; w < c->count; w++) {
         const uintptr_t at = all[w][OUT].begin;
-        int scratch = c->steps[w].scratch, written = 0;
+        uintptr_t written = 0; /* where what all of them write ends */
+        int scratch = c->steps[w].scratch;
         for (int32_t n = 0; n < c->count && scratch; n++) {
             for (int i = X; i <= GATE; i++)
-                scratch = scratch && (written || all[n][i].begin != at);
+                scratch = scratch && (all[n][i].begin != at || all[n][i].end <= written);
             if (all[n][OUT].begin == at) {
-                written = 1;
+                written = written == 0 || all[n][OUT].end < written ? all[n][OUT].end : written;
                 scratch = scratch && c->steps[n].scratch;
             }
             scratch = scratch && all[n][SUM].begin != at;
@@ -398,13 +400,16 @@ static int32_t run(gatun_context *context, const gatun_row_steps_desc *d, const 
             return GATUN_OK;
         }
     }
+    /* Between two steps no job is open that would keep the context. */
+    atomic_fetch_add_explicit(&context->open_calls, 1, memory_order_relaxed);
     for (int32_t n = 0; n < c.count; n++) {
         step *s = &c.steps[n];
         if (s->kind == GATUN_ROW_STEP_LINEAR)
             gatun__product_run(context, &s->product, workspace);
         else
-            TRY(gatun__norm_run(context, d->max_threads, c.rows, &s->norm));
+            (void)gatun__norm_run(context, d->max_threads, c.rows, &s->norm);
     }
+    atomic_fetch_sub_explicit(&context->open_calls, 1, memory_order_release);
     return GATUN_OK;
 }
 

@@ -210,6 +210,51 @@ static void long_keys(void) {
     }
 }
 
+/* Bits do not depend on how a bias or a mask lies. */
+static void layouts(void) {
+    enum { ROWS = 37, KEYS = 300 };
+    int32_t tiers[MAX_TIERS];
+    const int count = test_tiers(tiers);
+    for (int64_t rows = 3; rows <= ROWS; rows += ROWS - 3) {
+        problem p = new_problem(1, 2, 1, rows, KEYS, 16, GATUN_CAUSAL_NONE);
+        rng random = rng_make(test_seed(), 600000);
+        float *straight = test_allocate(ROWS * KEYS * (int64_t)sizeof(float)),
+              *turned = test_allocate(ROWS * KEYS * (int64_t)sizeof(float));
+        uint8_t *mask = test_allocate(ROWS * KEYS), *mask_turned = test_allocate(ROWS * KEYS);
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < KEYS; j++) {
+                straight[i * KEYS + j] = turned[j * rows + i] = 3 * rng_normal(&random);
+                mask[i * KEYS + j] = mask_turned[j * rows + i] = rng_below(&random, 3) != 0;
+            }
+        }
+        outcome first, other;
+        outcome_create(&first, &p);
+        outcome_create(&other, &p);
+        for (int t = 0; t < count; t++) {
+            p.bias = straight;
+            p.mask = mask;
+            p.bias_stride[2] = p.mask_stride[2] = KEYS;
+            p.bias_stride[3] = p.mask_stride[3] = 1;
+            (void)run_problem(&p, tiers[t], 1, &first, "rows of maps");
+            p.bias = turned;
+            p.mask = mask_turned;
+            p.bias_stride[2] = p.mask_stride[2] = 1;
+            p.bias_stride[3] = p.mask_stride[3] = rows;
+            (void)run_problem(&p, tiers[t], 1, &other, "columns of maps");
+            check_same_bits(&p, &first, &other, gatun_tier_name(tiers[t]));
+        }
+        outcome_free(&first);
+        outcome_free(&other);
+        p.bias = NULL;
+        p.mask = NULL;
+        problem_free(&p);
+        free(straight);
+        free(turned);
+        free(mask);
+        free(mask_turned);
+    }
+}
+
 /* ---- refusals ---- */
 
 /* A problem with one feature, of which `spoil` makes something wrong. */
@@ -491,5 +536,5 @@ static void corners(void) {
     corner("a capped score of +inf", capped_infinity, log(cap), (3 * exp(2) + 40 * 41 / 2 - 3) / cap);
 }
 
-const test_case changes_tests[] = {{"combinations", combinations}, {"long_keys", long_keys}, {"refusals", refusals},
-    {"corners", corners}, {NULL, NULL}};
+const test_case changes_tests[] = {{"combinations", combinations}, {"long_keys", long_keys}, {"layouts", layouts},
+    {"refusals", refusals}, {"corners", corners}, {NULL, NULL}};

@@ -373,6 +373,13 @@ static void one_call(void) {
         s.steps[0].x = operand(&s, s.matrices[x].data + 33);
         check_stack("rows of others", &s, 2);
         stack_destroy(&s);
+        /* A matrix of which some columns alone are written, and all are read. */
+        s = stack_of(&sets[n], 65);
+        const int in = add_matrix(&s, 40, 0), wide = add_matrix(&s, 64, 0), result = add_matrix(&s, 33, 0);
+        passing(&s, add_linear(&s, GATUN_WEIGHTS_F32, in, wide, 0, 32, GATUN_ACTIVATION_NONE, -1), wide);
+        add_linear(&s, GATUN_WEIGHTS_F32, wide, result, 0, 33, GATUN_ACTIVATION_NONE, -1);
+        check_stack("columns that nobody writes", &s, 1);
+        stack_destroy(&s);
         /* What one step writes is the bias of another. */
         s = stack_of(&sets[n], 300);
         const int a = add_matrix(&s, 33, 0), b = add_matrix(&s, 33, 0), c = add_matrix(&s, 33, 0);

@@ -35,7 +35,9 @@ static const extreme extremes[] = {
     {2e38f, 1, 3e38f, 0},
 };
 
-static void check_extreme(const extreme *e, int64_t rows, int64_t keys, int64_t heads, const float *bias) {
+/* bias: of every key, by the table or, as_map, key by key; sink: of every head. NULL: none. */
+static void check_extreme(
+    const extreme *e, int64_t rows, int64_t keys, int64_t heads, const float *bias, bool as_map, const float *sink) {
     problem p = new_problem(1, heads, heads, rows, keys, DIM, GATUN_CAUSAL_NONE);
     p.scaled = true;
     p.scale = e->scale;
@@ -53,6 +55,10 @@ static void check_extreme(const extreme *e, int64_t rows, int64_t keys, int64_t 
         score[j] = (double)e->query * (double)key * (double)e->scale + (bias == NULL ? 0 : (double)*bias);
         most = fmax(most, score[j]);
     }
+    if (sink != NULL) {
+        most = fmax(most, (double)*sink);
+        sum = exp((double)*sink - most);
+    }
     for (int64_t j = 0; j < keys; j++) {
         sum += exp(score[j] - most);
         want += exp(score[j] - most) * (double)(j % 7);
@@ -64,9 +70,13 @@ static void check_extreme(const extreme *e, int64_t rows, int64_t keys, int64_t 
     for (int64_t h = 0; bias != NULL && h < heads; h++) {
         table[h] = *bias;
     }
-    if (bias != NULL) {
-        desc.flags |= GATUN_ATTENTION_BIASED;
+    float sinks[4] = {0};
+    for (int64_t h = 0; sink != NULL && h < heads; h++) {
+        sinks[h] = *sink;
     }
+    desc.flags |= sink != NULL ? GATUN_ATTENTION_SINKS : 0;
+    desc.flags |= bias == NULL ? 0 : as_map ? GATUN_ATTENTION_MASKED : GATUN_ATTENTION_BIASED;
+    desc.bias_dtype = bias != NULL && as_map ? GATUN_DTYPE_F32 : 0;
     outcome got;
     outcome_create(&got, &p);
     int32_t tiers[MAX_TIERS];
@@ -75,9 +85,10 @@ static void check_extreme(const extreme *e, int64_t rows, int64_t keys, int64_t 
         gatun_context *context = shared_context(tiers[t]);
         int64_t bytes;
         void *workspace = new_workspace(context, &desc, &bytes);
-        CHECK_STATUS(gatun_attention_forward_extended(context, &desc, workspace, bytes, p.q, p.k, p.v, NULL, NULL,
-                         got.out, got.lse, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                         bias == NULL ? NULL : table, NULL, NULL, NULL),
+        CHECK_STATUS(
+            gatun_attention_forward_extended(context, &desc, workspace, bytes, p.q, p.k, p.v, NULL, NULL, got.out,
+                got.lse, NULL, NULL, NULL, NULL, NULL, as_map ? bias : NULL, NULL, sink == NULL ? NULL : sinks, NULL,
+                NULL, NULL, bias == NULL || as_map ? NULL : table, NULL, NULL, NULL),
             GATUN_OK);
         for (int64_t i = 0; i < rows * heads * DIM; i++) {
             if (!(fabs((double)got.out[i] - want) <= 1e-4)) {
@@ -110,7 +121,7 @@ static const int64_t shapes[][3] = {
 static void scores(void) {
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (size_t e = 0; e < sizeof extremes / sizeof *extremes; e++) {
-            check_extreme(&extremes[e], shapes[s][0], shapes[s][1], shapes[s][2], NULL);
+            check_extreme(&extremes[e], shapes[s][0], shapes[s][1], shapes[s][2], NULL, false, NULL);
         }
     }
 }
@@ -123,7 +134,20 @@ static void biases(void) {
         for (size_t n = 0; n < sizeof large / sizeof *large; n++) {
             extreme same = ordinary;
             same.step = 0; /* such biases swallow differences of scores in double as well */
-            check_extreme(&same, shapes[s][0], shapes[s][1], shapes[s][2], &large[n]);
+            check_extreme(&same, shapes[s][0], shapes[s][1], shapes[s][2], &large[n], false, NULL);
+            check_extreme(&same, shapes[s][0], shapes[s][1], shapes[s][2], &large[n], true, NULL);
+        }
+    }
+}
+
+/* With a sink, which is a score as any. */
+static void sinks(void) {
+    static const float values[] = {0, -3, 100, -1e30f, 1e30f};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        for (size_t e = 0; e < sizeof extremes / sizeof *extremes; e++) {
+            for (size_t n = 0; n < sizeof values / sizeof *values; n++) {
+                check_extreme(&extremes[e], shapes[s][0], shapes[s][1], shapes[s][2], NULL, false, &values[n]);
+            }
         }
     }
 }
@@ -187,6 +211,7 @@ static void infinite_keys(void) {
 const test_case wide_tests[] = {
     {"scores", scores},
     {"biases", biases},
+    {"sinks", sinks},
     {"neighbors", neighbors},
     {"infinite_keys", infinite_keys},
     {NULL, NULL},

@@ -48,6 +48,17 @@ static float bias_at(const gatun__score_changes *c, int64_t element) {
     return c->bias_dtype == GATUN_DTYPE_BF16 ? gatun__float_of((uint32_t)half << 16) : gatun__from_f16(half);
 }
 
+/* All biases that are not in the tile's own array, of one key, in double, to base e. */
+static double key_bias(const gatun__attention_task *t, int64_t row, int64_t head, int64_t key) {
+    const gatun__score_changes *c = t->changes;
+    double bias = 0;
+    if (c->bias != NULL)
+        bias = (double)bias_at(c, row * c->bias_row + head * c->bias_head + key * c->bias_key);
+    if (c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL))
+        bias += distance_bias(t, position_of(t, row), head, key);
+    return bias;
+}
+
 /* Rows of a map are far from each other: no hardware sees that they go on in the next tile. */
 static void ask_for(const void *next, int64_t bytes) {
     for (int64_t b = 0; b < bytes; b += 64)
@@ -62,19 +73,14 @@ static int add_biases(
     if (c->bias == NULL && !distances)
         return CHANGES_NONE;
     if (!distances && c->bias_dtype == GATUN_DTYPE_F32 && c->bias_key == 1) {
-        const float *from = (const float *)c->bias + first, log2e = (float)LOG2_E;
+        const float *from = (const float *)c->bias + first;
         ask_for(from + keys, keys * (int64_t)sizeof *from);
         for (int32_t j = 0; j < keys; j++)
-            to[j] = from[j] * log2e;
+            to[j] = (float)((double)from[j] * LOG2_E);
         return CHANGES_SOME;
     }
-    const int64_t position = distances ? position_of(t, row) : 0;
-    for (int32_t j = 0; j < keys; j++) {
-        double bias = c->bias == NULL ? 0 : (double)bias_at(c, first + j * c->bias_key);
-        if (distances)
-            bias += distance_bias(t, position, head, first_key + j);
-        to[j] = (float)(bias * LOG2_E);
-    }
+    for (int32_t j = 0; j < keys; j++)
+        to[j] = (float)(key_bias(t, row, head, first_key + j) * LOG2_E);
     return CHANGES_SOME;
 }
 
@@ -182,17 +188,12 @@ static int mask_by_blocks(
     return visible;
 }
 
-/* Of keys first_key .. first_key + keys - 1, which a row's key_range ends behind or among; `to` is written for CHANGES_SOME alone. What
- * is quick to see comes first, but biases, which a mask is a mask for whatever they are. */
-static int row_changes(
-    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
+/* Every mask that is no range of keys, over changes of this state. */
+static int add_masks(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to, int state) {
     const gatun__score_changes *c = t->changes;
-    int state = CHANGES_NONE;
     if (c->blocks != NULL && !mask_by_blocks(c, row, head, first_key, keys, to, &state))
         return CHANGES_ALL;
-    state = add_biases(t, row, head, first_key, keys, to);
-    if (c->blocks != NULL)
-        (void)mask_by_blocks(c, row, head, first_key, keys, to, &state);
     if (!mask_by_position(t, row, first_key, keys, to, &state))
         return CHANGES_ALL;
     if (c->segments_q != NULL && !mask_by_segment(c->segments_k + first_key, c->segments_q[row], keys, to, &state))
@@ -201,6 +202,17 @@ static int row_changes(
                                c->mask_key, keys, to, &state))
         return CHANGES_ALL;
     return state;
+}
+
+/* Of keys first_key .. first_key + keys - 1, which a row's key_range ends behind or among; `to` is written for CHANGES_SOME alone. What
+ * is quick to see comes first, but biases, which a mask is a mask for whatever they are. */
+static int row_changes(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
+    int state = CHANGES_NONE;
+    if (t->changes->blocks != NULL && !mask_by_blocks(t->changes, row, head, first_key, keys, to, &state))
+        return CHANGES_ALL;
+    state = add_biases(t, row, head, first_key, keys, to);
+    return add_masks(t, row, head, first_key, keys, to, state);
 }
 
 /* ---- sinks ---- */

@@ -531,14 +531,18 @@ void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     else
         decode_keys(t, &f, 0, count, 0);
     for (int32_t i = 0; i < count; i++) {
-        if (t->changes->sinks != NULL)
+        /* Of keys alone, as in attention_f32.h. */
+        float own = f.maximum[i];
+        const int sinks = t->changes->sinks != NULL, lost = sinks && f.sum[i] == 0 && f.limit[i] > f.first[i];
+        if (sinks)
             decode_add_sink(t, &f, i);
-        const int again = decode_write(t, &f, i, 0);
+        const int again = decode_write(t, &f, i, 0) | lost;
         if (again) {
             t->redone++;
             decode_reset(t, &f, i, 1);
             decode_keys(t, &f, i, 1, 1);
-            if (t->changes->sinks != NULL)
+            own = f.maximum[i];
+            if (sinks)
                 decode_add_sink(t, &f, i);
             decode_write(t, &f, i, 1);
         }
@@ -550,6 +554,6 @@ void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
                                : (float)((double)f.maximum[i] * GATUN__LOG_2 + log((double)sum));
         }
         if (again)
-            wide_rows(t, t->lane_begin + i, 1, f.maximum + i, f.scores);
+            wide_rows(t, t->lane_begin + i, 1, &own, f.scores);
     }
 }

@@ -310,21 +310,21 @@ static void attention_head(gatun__attention_task *t) {
     }
     run_keys(t, blocks, count, 0, &tile);
     for (int32_t i = 0; i < count; i++) {
-        if (t->changes->sinks != NULL)
-            add_sinks(t, &blocks[i]);
-        const int again = write_rows(t, &blocks[i], 0);
+        float own[LANES];
+        const int sinks = t->changes->sinks != NULL, lost = sinks && add_sinks(t, &blocks[i], own);
+        const int again = write_rows(t, &blocks[i], 0) | lost;
         if (again) {
             t->redone++;
             reset(&blocks[i], t->head_dim_v);
             run_keys(t, &blocks[i], 1, 1, &tile);
-            if (t->changes->sinks != NULL)
-                add_sinks(t, &blocks[i]);
+            if (sinks)
+                (void)add_sinks(t, &blocks[i], own);
             write_rows(t, &blocks[i], 1);
         }
         if (t->lse != NULL)
             write_lse(t, &blocks[i]);
         if (again)
-            wide_rows(t, blocks[i].lane_begin, blocks[i].lanes, blocks[i].maximum, tile.scores);
+            wide_rows(t, blocks[i].lane_begin, blocks[i].lanes, sinks ? own : blocks[i].maximum, tile.scores);
     }
 }
 

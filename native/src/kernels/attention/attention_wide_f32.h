@@ -19,12 +19,13 @@ static const float *wide_floats(
     return t->widened;
 }
 
-/* Of key `key`, to base 2; change: what row_changes says of it. */
-static double wide_score(const gatun__attention_task *t, const float *q, place p, int64_t key, float change) {
+/* Of key `key`, which no mask hides, to base 2; -inf if its bias says so. */
+static double wide_score(const gatun__attention_task *t, const float *q, place p, int64_t key) {
     const double scale = (double)t->q_factor * (double)t->q_power, cap = (double)t->changes->softcap;
-    double bias = (double)change, sum = 0;
+    double bias = key_bias(t, p.row, p.head, key), sum = 0;
     if (is_biased(t))
-        bias += distance_bias(t, t->first_position + p.row, p.head, key) * LOG2_E;
+        bias += distance_bias(t, t->first_position + p.row, p.head, key);
+    bias *= LOG2_E;
     if (bias == -(double)INFINITY)
         return bias;
     const float *k = wide_floats(t, t->k, t->k_row, key, t->head_dim);
@@ -50,12 +51,12 @@ static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, 
     for (int64_t key = keys.first; key < keys.end; key++) {
         if (t->changes->keys && (key == keys.first || key % TILE == 0)) {
             const int64_t end = key / TILE * TILE + TILE;
-            state = row_changes(
-                t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key), changes + key % TILE);
+            state = add_masks(t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key),
+                changes + key % TILE, CHANGES_NONE);
         }
-        if (state == CHANGES_ALL)
+        if (state == CHANGES_ALL || (state == CHANGES_SOME && changes[key % TILE] < 0))
             continue;
-        const double score = wide_score(t, q, p, key, state == CHANGES_SOME ? changes[key % TILE] : 0);
+        const double score = wide_score(t, q, p, key);
         if (score == -(double)INFINITY)
             continue;
         if (!isfinite(score))

@@ -153,7 +153,7 @@ static inline int32_t gatun__out_dtype(const gatun_attention_desc *desc) {
     return desc->out_dtype == 0 ? desc->dtype : desc->out_dtype;
 }
 
-/* Elements base + element_bytes * sum(i[d] * stride[d]), 0 <= i[d] < size[d]; the last dimension has stride 1. */
+/* Elements base + element_bytes * sum(i[d] * stride[d]), 0 <= i[d] < size[d]. */
 typedef struct gatun__view {
     uintptr_t base;
     int64_t element_bytes;
@@ -189,8 +189,8 @@ static inline gatun__range gatun__view_range(const gatun__view *view) {
     const int64_t *size = view->size, *stride = view->stride;
     if (view->base == 0 || size[0] == 0 || size[1] == 0 || size[2] == 0 || size[3] == 0)
         return (gatun__range){view->base, view->base};
-    const int64_t elements =
-        (size[0] - 1) * stride[0] + (size[1] - 1) * stride[1] + (size[2] - 1) * stride[2] + size[3];
+    const int64_t elements = (size[0] - 1) * stride[0] + (size[1] - 1) * stride[1] + (size[2] - 1) * stride[2] +
+                             (size[3] - 1) * stride[3] + 1;
     return (gatun__range){view->base, view->base + (uintptr_t)(elements * view->element_bytes)};
 }
 

@@ -12,6 +12,8 @@ import dev.gatun.support.Reference;
 import dev.gatun.support.Run;
 import dev.gatun.support.Torch;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -361,6 +363,33 @@ class AttentionMasksTest {
     }
   }
 
+  /** An arena that is closed is told by the tensor that lay in it. */
+  @Test
+  void closedArenas() {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor q = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 2, 4);
+      Placement.Placed out = Placement.BSHD.empty(arena, 1, 3, 2, 4);
+      AttentionOptions mask;
+      AttentionOptions positions;
+      try (Arena closed = Arena.ofConfined()) {
+        mask = new AttentionOptions().mask(Tensor.allocate(closed, DType.UINT8, 1, 1, 1, 3));
+        positions =
+            new AttentionOptions().queryPositions(Tensor.allocate(closed, DType.INT32, 1, 3));
+      }
+      Attention attention = attention(AttentionSpec.builder());
+      for (AttentionOptions options : List.of(mask, positions)) {
+        String message =
+            assertThrows(
+                    IllegalStateException.class,
+                    () -> attention.forward(q, q, q, out.tensor(), options))
+                .getMessage();
+        assertTrue(message.startsWith(options == mask ? "mask" : "queryPositions"), message);
+      }
+      out.checkUntouched();
+      attention.forward(q, q, q, out.tensor());
+    }
+  }
+
   // ---- PyTorch ---------------------------------------------------------------------------------
 
   @Test
@@ -456,6 +485,27 @@ class AttentionMasksTest {
       refusedOver(out, shared + "prefixLengths", o -> o.prefixLengths(one));
       Tensor sinks = Tensor.of(out.segment(), DType.FLOAT32, 4);
       refused(attention(AttentionSpec.builder().sinks(sinks)), out, shared + "sinks", none);
+    }
+  }
+
+  /** The last dimension of a mask has a stride of its own, 0 or more than 1. */
+  @Test
+  void memoryBesideOutputs() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment slab = arena.allocate(4096, 64);
+      Tensor out = Tensor.of(slab.asSlice(64), DType.FLOAT32, 2, 5, 4, 8);
+      Tensor q = Tensor.allocate(arena, DType.FLOAT32, 2, 5, 4, 8);
+      Tensor k = Tensor.allocate(arena, DType.FLOAT32, 2, 7, 2, 8);
+      slab.set(ValueLayout.JAVA_BYTE, 63, (byte) 1);
+      Tensor before = Tensor.of(slab.asSlice(63), DType.UINT8, 1, 1, 1, 1);
+      attention(AttentionSpec.builder()).forward(q, k, k, out, new AttentionOptions().mask(before));
+      Tensor inside =
+          Tensor.ofStrided(
+              slab.asSlice(16), DType.FLOAT32, new long[] {1, 1, 1, 7}, new long[] {0, 0, 0, 2});
+      refusedOver(
+          out,
+          "out: expected memory of its own, got memory shared with bias",
+          options -> options.bias(inside));
     }
   }
 

@@ -91,6 +91,44 @@ class MultiHeadAttentionTest {
     }
   }
 
+  /** Token by token over a cache, positions are those of one pass over all tokens. */
+  @Test
+  void windowOverACache() {
+    try (Arena arena = Arena.ofShared()) {
+      Parts parts = new Parts(arena, SEED);
+      AttentionSpec spec =
+          AttentionSpec.builder()
+              .causal(Causal.BOTTOM_RIGHT)
+              .window(2, -1)
+              .globalTokens(1)
+              .softcap(0.5f)
+              .sinks(parts.normal(2))
+              .build();
+      TransformerLayer layer =
+          new TransformerLayer(
+              parts.attention(Causal.BOTTOM_RIGHT, 16, 16, 16).spec(spec).build(),
+              parts.norm(16),
+              parts.feedForward(16, 16),
+              parts.norm(16));
+      LanguageModel model =
+          new LanguageModel(
+              parts.runtime,
+              new Embedding(parts.runtime, parts.normal(20, 16), 1, PositionalEncoding.none()),
+              new TransformerDecoder(parts.runtime, List.of(layer), NormOrder.PRE, parts.norm(16)),
+              new Linear(parts.runtime, parts.matrix(16, 20), null, Activation.NONE));
+      int[] tokens = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3};
+      DecoderState once = model.newState(arena, 1, tokens.length, tokens.length);
+      Tensor want = parts.zeros(1, 20);
+      model.next(null, once, Tensor.copyOf(arena, tokens, 1, tokens.length), null, want);
+      DecoderState steps = model.newState(arena, 1, tokens.length, 1);
+      Tensor got = parts.zeros(1, 20);
+      for (int token : tokens) {
+        model.next(null, steps, Tensor.copyOf(arena, new int[] {token}, 1, 1), null, got);
+      }
+      Layers.checkClose(Layers.doubles(want), got.toFloatArray(), BOUND);
+    }
+  }
+
   @Test
   void sinksThatAreRefused() {
     try (Arena arena = Arena.ofConfined()) {

@@ -187,7 +187,7 @@ static int independent(const operand all[][OPERANDS], int32_t count, int64_t row
 
 /* Matrices that a thread may keep in rows of its own: whatever writes them says so, and what reads them comes later and reads no
  * more columns than are written. */
-static void find_scratch(call *c, const operand all[][OPERANDS]) {
+static void find_scratch(call *c, const operand all[GATUN_ROW_STEPS_MOST][OPERANDS]) {
     for (int32_t w = 0; w < c->count; w++) {
         const uintptr_t at = all[w][OUT].begin;
         uintptr_t written = 0; /* where what all of them write ends */
@@ -205,9 +205,10 @@ static void find_scratch(call *c, const operand all[][OPERANDS]) {
             continue;
         c->scratch_out |= 1u << w;
         for (int32_t n = 0; n < c->count; n++) {
-            c->scratch_x |= (uint32_t)(all[n][X].begin == at) << n;
-            c->scratch_residual |= (uint32_t)(all[n][RESIDUAL].begin == at) << n;
-            c->scratch_gate |= (uint32_t)(all[n][GATE].begin == at) << n;
+            const uint32_t bit = 1u << n;
+            c->scratch_x |= all[n][X].begin == at ? bit : 0;
+            c->scratch_residual |= all[n][RESIDUAL].begin == at ? bit : 0;
+            c->scratch_gate |= all[n][GATE].begin == at ? bit : 0;
         }
     }
 }

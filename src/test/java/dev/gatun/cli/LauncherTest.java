@@ -146,7 +146,7 @@ class LauncherTest {
     CliRun run = run(java, "info", "--json");
     assertEquals(new CliRun(0, run.out(), ""), run);
     assertTrue(JSON.std.mapFrom(run.out()).containsKey("tier"));
-    CliRun refused = run(java, "explain");
+    CliRun refused = run(java, "attend");
     assertEquals(2, refused.code());
     assertTrue(refused.err().startsWith("gatun: Missing required option"), refused.err());
   }

@@ -60,7 +60,7 @@ int32_t gatun_attention_plan(
 static void split_scale(gatun__attention_call *c) {
     const gatun_attention_desc *d = c->desc;
     double scale = (d->flags & GATUN_ATTENTION_SCALE) != 0 ? (double)d->scale : 1.0 / sqrt((double)d->head_dim);
-    double factor = scale * 1.4426950408889634, magnitude = fabs(factor);
+    double factor = scale * GATUN__LOG2_E, magnitude = fabs(factor);
     double power = magnitude > 0x1p100 ? 0x1p40 : magnitude < 0x1p-100 && magnitude > 0 ? 0x1p-40 : 1;
     c->q_factor = (float)(power == 1 ? factor : factor / power);
     c->q_power = (float)power;

@@ -172,6 +172,13 @@ static int array_overlaps(const gatun__attention_call *c, const array *a) {
     return gatun__views_overlap(&c->out, &view) || gatun__views_overlap(&c->lse, &view);
 }
 
+/* A mask, a bias or a map of blocks, which is empty if it is NULL. */
+static gatun__view map_view(const gatun_attention_desc *d, const void *data, int64_t element_bytes, int64_t rows,
+    int64_t keys, const int64_t stride[4]) {
+    return (gatun__view){
+        (uintptr_t)data, element_bytes, {d->batch, d->heads, rows, keys}, {stride[0], stride[1], stride[2], stride[3]}};
+}
+
 /* Outputs and what changes scores. */
 static int32_t check_changed_overlap(const gatun__attention_call *c) {
     const gatun_attention_desc *d = c->desc;
@@ -185,24 +192,13 @@ static int32_t check_changed_overlap(const gatun__attention_call *c) {
         if (array_overlaps(c, &arrays[i]))
             return GATUN_E_OVERLAP;
     const gatun__range out = gatun__view_range(&c->out), lse = gatun__view_range(&c->lse);
-    const struct {
-        const void *data;
-        int64_t element_bytes, rows, keys;
-        const int64_t *stride;
-    } maps[] = {{a->mask, 1, d->seq_q, d->seq_k, d->mask_stride},
-        {a->bias, a->bias == NULL ? 1 : gatun__dtype_bytes(d->bias_dtype), d->seq_q, d->seq_k, d->bias_stride},
-        {a->block_mask, 1, gatun__divide_up(d->seq_q, d->block_q == 0 ? 1 : d->block_q),
-            gatun__divide_up(d->seq_k, d->block_k == 0 ? 1 : d->block_k), d->block_stride}};
+    const gatun__view maps[] = {map_view(d, a->mask, 1, d->seq_q, d->seq_k, d->mask_stride),
+        map_view(d, a->bias, gatun__dtype_bytes(d->bias_dtype), d->seq_q, d->seq_k, d->bias_stride),
+        map_view(d, a->block_mask, 1, gatun__divide_up(d->seq_q, d->block_q == 0 ? 1 : d->block_q),
+            gatun__divide_up(d->seq_k, d->block_k == 0 ? 1 : d->block_k), d->block_stride)};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
-        if (maps[i].data == NULL)
-            continue;
-        /* By extents: keys need not be next to each other, as the elements of a view are. */
-        const int64_t *stride = maps[i].stride, elements = (d->batch - 1) * stride[0] + (d->heads - 1) * stride[1] +
-                                                           (maps[i].rows - 1) * stride[2] +
-                                                           (maps[i].keys - 1) * stride[3] + 1;
-        const int empty = d->batch == 0 || maps[i].rows == 0 || maps[i].keys == 0;
-        const uintptr_t begin = (uintptr_t)maps[i].data;
-        const gatun__range range = {begin, begin + (uintptr_t)(empty ? 0 : elements * maps[i].element_bytes)};
+        /* By ranges: keys need not be next to each other, as the last elements of two views that are compared are. */
+        const gatun__range range = gatun__view_range(&maps[i]);
         if (gatun__ranges_meet(&out, &range) || gatun__ranges_meet(&lse, &range))
             return GATUN_E_OVERLAP;
     }

@@ -58,6 +58,17 @@ static task_place place_of_task(const gatun__attention_call *c, int64_t index) {
     return place;
 }
 
+/* Of the heads from `head` on; `to` is zeroed. */
+static void find_map(
+    const void *map, int64_t element_bytes, const int64_t stride[4], int64_t batch, int64_t head, gatun__map *to) {
+    if (map == NULL)
+        return;
+    to->data = (const char *)map + (batch * stride[0] + head * stride[1]) * element_bytes;
+    to->head = stride[1];
+    to->row = stride[2];
+    to->key = stride[3];
+}
+
 /* Of the heads of a group from `head` on. Rows and keys of ragged sequences lie one after the other; mask and bias are those of a
  * sequence. */
 static void find_changes(const gatun__attention_call *c, int64_t batch, int64_t head, int64_t first_row,
@@ -67,30 +78,14 @@ static void find_changes(const gatun__attention_call *c, int64_t batch, int64_t 
     memset(to, 0, sizeof *to);
     to->any = 1;
     to->keys = gatun__changes_keys(d);
-    to->softcap = (float)((double)d->softcap * 1.4426950408889634);
+    to->softcap = (float)((double)d->softcap * GATUN__LOG2_E);
     to->sinks = a->sinks == NULL ? NULL : a->sinks + head;
-    if (a->mask != NULL) {
-        to->mask = a->mask + batch * d->mask_stride[0] + head * d->mask_stride[1];
-        to->mask_head = d->mask_stride[1];
-        to->mask_row = d->mask_stride[2];
-        to->mask_key = d->mask_stride[3];
-    }
-    if (a->bias != NULL) {
-        const int64_t elements = batch * d->bias_stride[0] + head * d->bias_stride[1];
-        to->bias = (const char *)a->bias + elements * gatun__dtype_bytes(d->bias_dtype);
-        to->bias_dtype = d->bias_dtype;
-        to->bias_head = d->bias_stride[1];
-        to->bias_row = d->bias_stride[2];
-        to->bias_key = d->bias_stride[3];
-    }
-    if (a->block_mask != NULL) {
-        to->blocks = a->block_mask + batch * d->block_stride[0] + head * d->block_stride[1];
-        to->blocks_head = d->block_stride[1];
-        to->blocks_row = d->block_stride[2];
-        to->blocks_key = d->block_stride[3];
-        to->block_q = d->block_q;
-        to->block_k = d->block_k;
-    }
+    find_map(a->mask, 1, d->mask_stride, batch, head, &to->mask);
+    find_map(a->bias, gatun__dtype_bytes(d->bias_dtype), d->bias_stride, batch, head, &to->bias);
+    to->bias_dtype = d->bias_dtype;
+    find_map(a->block_mask, 1, d->block_stride, batch, head, &to->blocks);
+    to->block_q = d->block_q;
+    to->block_k = d->block_k;
     const int64_t row = a->cu_seqlens_q != NULL ? first_row : batch * d->seq_q,
                   key = a->cu_seqlens_k != NULL ? first_key : batch * d->seq_k;
     if (a->segment_ids_q != NULL) {

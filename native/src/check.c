@@ -47,26 +47,32 @@ static int32_t range(const checker *c, const char *name, int64_t value, int64_t 
     return gatun__range_check(name, value, least, most, c->message, c->message_size);
 }
 
-/* Strides of one tensor: none negative, and the whole extent below 2^60 bytes so that no later sum overflows. */
-static int32_t strides(
-    const checker *c, const char *name, const int64_t stride[3], const int64_t size[3], int64_t dim) {
-    static const char *const axes[] = {"batch", "seq", "head"};
-    int64_t extent = dim;
-    /* The common case: sizes are below 2^31, so that no product reaches 2^56. */
-    if ((uint64_t)(stride[0] | stride[1] | stride[2]) < (uint64_t)1 << 25)
-        return GATUN_OK;
-    for (int d = 0; d < 3; d++) {
-        int64_t reach;
+/* Strides of so many dimensions, over `extent` elements in a row: none negative, and the whole extent below 2^60 bytes so that no
+ * later sum overflows. */
+static int32_t reach(const checker *c, const char *name, const char *const axes[], int dimensions,
+    const int64_t stride[], const int64_t size[], int64_t extent) {
+    for (int d = 0; d < dimensions; d++) {
+        int64_t span;
         if (stride[d] < 0)
             return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld",
                 name, d, axes[d], (long long)stride[d]);
-        if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &reach) ||
-                               __builtin_add_overflow(extent, reach, &extent) || extent > (int64_t)1 << 58))
+        if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &span) ||
+                               __builtin_add_overflow(extent, span, &extent) || extent > (int64_t)1 << 58))
             return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
                 "%s[%d] (%s): expected an extent below 2^58 elements, got stride %lld for size %lld", name, d, axes[d],
                 (long long)stride[d], (long long)size[d]);
     }
     return GATUN_OK;
+}
+
+/* Of one tensor. */
+static int32_t strides(
+    const checker *c, const char *name, const int64_t stride[3], const int64_t size[3], int64_t dim) {
+    static const char *const axes[] = {"batch", "seq", "head"};
+    /* The common case: sizes are below 2^31, so that no product reaches 2^56. */
+    if ((uint64_t)(stride[0] | stride[1] | stride[2]) < (uint64_t)1 << 25)
+        return GATUN_OK;
+    return reach(c, name, axes, 3, stride, size, dim);
 }
 
 static int32_t float_type(const checker *c, const char *name, int32_t dtype) {
@@ -77,27 +83,16 @@ static int32_t float_type(const checker *c, const char *name, int32_t dtype) {
         GATUN_DTYPE_F32, GATUN_DTYPE_BF16, GATUN_DTYPE_F16, (int)dtype);
 }
 
-/* Strides of mask, bias or block_mask: as strides(), of four dimensions; none but 0 of one that is not `there`. */
+/* Of mask, bias or block_mask; none but 0 of one that is not `there`. */
 static int32_t map_strides(
     const checker *c, const char *name, const int64_t stride[4], const int64_t size[4], int there) {
     static const char *const axes[] = {"batch", "head", "query", "key"};
-    int64_t extent = 1;
-    for (int d = 0; d < 4; d++) {
-        int64_t reach;
-        if (stride[d] != 0 && !there)
+    for (int d = 0; d < 4 && !there; d++)
+        if (stride[d] != 0)
             return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
                 "%s[%d] (%s): expected 0 without GATUN_ATTENTION_MASKED, bias_dtype or block_q, got %lld", name, d,
                 axes[d], (long long)stride[d]);
-        if (stride[d] < 0)
-            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld",
-                name, d, axes[d], (long long)stride[d]);
-        if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &reach) ||
-                               __builtin_add_overflow(extent, reach, &extent) || extent > (int64_t)1 << 58))
-            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
-                "%s[%d] (%s): expected an extent below 2^58 elements, got stride %lld for size %lld", name, d, axes[d],
-                (long long)stride[d], (long long)size[d]);
-    }
-    return GATUN_OK;
+    return reach(c, name, axes, 4, stride, size, 1);
 }
 
 static int any_member_of_changes(const gatun_attention_desc *d) {

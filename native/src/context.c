@@ -33,9 +33,8 @@ void gatun__context_run(gatun_context *context, int32_t max_threads, int64_t tas
     atomic_fetch_add_explicit(&context->calls, 1, memory_order_relaxed);
     if (tasks == 0)
         return;
-    int32_t threads = max_threads > 0 && max_threads < context->threads ? max_threads : context->threads;
     atomic_fetch_add_explicit(&context->tasks, (uint64_t)tasks, memory_order_relaxed);
-    gatun__pool_run(context->pool, threads, tasks, work_ns, function, argument);
+    gatun__pool_run(context->pool, gatun__threads_of(context, max_threads), tasks, work_ns, function, argument);
     /* From here on the context may be gone: it is in use while the pool is. */
 }
 

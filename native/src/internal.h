@@ -21,6 +21,10 @@ static inline int64_t gatun__divide_up(int64_t a, int64_t b) {
     return a <= b ? a > 0 : a / b + (a % b != 0);
 }
 
+static inline int64_t gatun__least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 /* ---- clock.c ---- */
 
 /* Of a clock that never goes back; takes some 30 ns. */
@@ -104,6 +108,10 @@ struct gatun_context {
     _Atomic int32_t open_calls; /* of several jobs one after the other */
 };
 
+/* Threads that may work on a call with this max_threads (0 = all). */
+static inline int32_t gatun__threads_of(const gatun_context *context, int32_t max_threads) {
+    return max_threads > 0 && max_threads < context->threads ? max_threads : context->threads;
+}
 /* Counts a call and runs its tasks on the caller and on idle workers, at most max_threads together (0 = all). */
 void gatun__context_run(gatun_context *context, int32_t max_threads, int64_t tasks, int64_t work_ns,
     gatun__pool_function function, void *argument);
@@ -192,6 +200,10 @@ static inline gatun__range gatun__view_range(const gatun__view *view) {
     const int64_t elements = (size[0] - 1) * stride[0] + (size[1] - 1) * stride[1] + (size[2] - 1) * stride[2] +
                              (size[3] - 1) * stride[3] + 1;
     return (gatun__range){view->base, view->base + (uintptr_t)(elements * view->element_bytes)};
+}
+
+static inline gatun__range gatun__bytes_range(const void *base, int64_t bytes) {
+    return (gatun__range){(uintptr_t)base, (uintptr_t)base + (base == NULL ? 0 : (uintptr_t)bytes)};
 }
 
 static inline int gatun__ranges_meet(const gatun__range *a, const gatun__range *b) {

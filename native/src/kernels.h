@@ -24,7 +24,8 @@ enum {
 /* A sequence of at most DECODE_ROWS query rows is computed by attention_decode_f32: that decides bits as well. */
 enum { GATUN__DECODE_ROWS = 4 };
 
-#define GATUN__LOG_2 0.69314718055994531
+#define GATUN__LOG_2  0.69314718055994531
+#define GATUN__LOG2_E 1.4426950408889634
 
 /* What attention_tiny_f32 asks for: keys, lanes, head_dim at most; a multiple of columns of values. */
 enum { GATUN__TINY_KEYS = 16, GATUN__TINY_LANES = 16, GATUN__TINY_DIM = 128, GATUN__TINY_COLUMNS = 32 };
@@ -66,6 +67,12 @@ enum { GATUN__MAX_BLOCK_LANES = 32, GATUN__MAX_BLOCKS = 8, GATUN__MAX_VECTOR_LAN
 /* Rows of 16-bit floats (dtype), which are `row` elements apart, as floats, one row after the other. */
 typedef void gatun__widen_kernel(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to);
 
+/* A map [rows][heads][keys], or NULL; strides in elements, keys too. */
+typedef struct gatun__map {
+    const void *data;
+    int64_t row, head, key;
+} gatun__map;
+
 /*
  * What happens to scores beside biases by distance, and masks that are no ranges of keys. Pointers are those of one batch row or
  * sequence and of the first head of a group; strides in elements.
@@ -75,13 +82,10 @@ typedef struct gatun__score_changes {
     int keys;           /* whether it differs from key to key: a window, or something below `sinks` */
     float softcap;      /* to base 2, as scores are; 0: none */
     const float *sinks; /* [group], or NULL */
-    const uint8_t *mask;
-    int64_t mask_row, mask_head, mask_key;
-    const void *bias;
+    gatun__map mask;    /* of bytes */
+    gatun__map bias;
     int32_t bias_dtype;
-    int64_t bias_row, bias_head, bias_key;
-    const uint8_t *blocks;
-    int64_t blocks_row, blocks_head, blocks_key;
+    gatun__map blocks; /* of bytes, for block_q rows and block_k keys each */
     int64_t block_q, block_k;
     const int32_t *segments_q, *segments_k; /* [rows], [keys] */
     const int32_t *positions;               /* [rows], or NULL: first_position + row */

@@ -35,19 +35,15 @@ static gatun__linear_kernel *kernel_of(const gatun__kernels *k, int32_t format, 
     }
 }
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static gatun__linear_plan plan_of(const gatun_context *context, const gatun_packed_linear_desc *d) {
     gatun__linear_traits kernel;
     gatun__linear_plan p = {.kernel = kernel_of(context->kernels, d->format, &kernel)};
-    p.threads = d->max_threads > 0 && d->max_threads < context->threads ? d->max_threads : context->threads;
+    p.threads = gatun__threads_of(context, d->max_threads);
     p.row_blocks = gatun__divide_up(d->rows, GATUN__MOST_BLOCK_ROWS);
     /* Equal blocks, of whole tiles. */
     const int64_t tiles =
         p.row_blocks == 0 ? 0 : gatun__divide_up(gatun__divide_up(d->rows, p.row_blocks), kernel.tile_rows);
-    p.block_rows = least(tiles * kernel.tile_rows, GATUN__MOST_BLOCK_ROWS);
+    p.block_rows = gatun__least(tiles * kernel.tile_rows, GATUN__MOST_BLOCK_ROWS);
     if (p.row_blocks > 1)
         p.row_blocks = gatun__divide_up(d->rows, p.block_rows);
     p.panels = gatun__divide_up(d->out_features, GATUN__PANEL_COLUMNS);
@@ -58,15 +54,15 @@ static gatun__linear_plan plan_of(const gatun_context *context, const gatun_pack
         gatun__cycles(context->kernels->tier, p.fmas, rows * (in + out) * sizeof(float) + p.weight_bytes));
     p.groups = 1;
     if (p.threads > 1 && p.row_blocks > 0) {
-        const int64_t wanted = least(gatun__divide_up(TASKS_PER_THREAD * (int64_t)p.threads, p.row_blocks),
+        const int64_t wanted = gatun__least(gatun__divide_up(TASKS_PER_THREAD * (int64_t)p.threads, p.row_blocks),
             p.work_ns / p.row_blocks / LEAST_TASK_NS);
-        p.groups = wanted < 1 ? 1 : least(wanted, p.panels);
+        p.groups = wanted < 1 ? 1 : gatun__least(wanted, p.panels);
     }
     p.group_panels = gatun__divide_up(p.panels, p.groups);
     p.groups = gatun__divide_up(p.panels, p.group_panels);
     /* Not of the blocks that this call has: more rows never need less. */
     const int64_t most_rows =
-        least(gatun__divide_up(d->rows, kernel.tile_rows) * kernel.tile_rows, GATUN__MOST_BLOCK_ROWS);
+        gatun__least(gatun__divide_up(d->rows, kernel.tile_rows) * kernel.tile_rows, GATUN__MOST_BLOCK_ROWS);
     p.scratch_bytes = GATUN__LINEAR_SUMS;
     if (kernel.element_bytes > 0)
         p.scratch_bytes +=
@@ -79,9 +75,9 @@ static void run_task(void *argument, const gatun__turn *turn) {
     gatun__linear_task task = p->task;
     const int64_t block = turn->index / p->plan.groups, group = turn->index % p->plan.groups;
     task.row_begin = block * p->plan.block_rows;
-    task.row_end = least(task.row_end, task.row_begin + p->plan.block_rows);
+    task.row_end = gatun__least(task.row_end, task.row_begin + p->plan.block_rows);
     task.panel_begin = group * p->plan.group_panels;
-    task.panel_end = least(p->plan.panels, task.panel_begin + p->plan.group_panels);
+    task.panel_end = gatun__least(p->plan.panels, task.panel_begin + p->plan.group_panels);
     task.converted = turn->previous >= 0 && turn->previous / p->plan.groups == block;
     task.scratch = p->workspace + turn->slot * p->plan.scratch_bytes;
     p->plan.kernel(&task);
@@ -101,8 +97,8 @@ int32_t gatun_packed_linear_check(
     TRY(gatun__range_check("max_threads", d->max_threads, 0, most, message, message_size));
     TRY(gatun__range_check("rows", d->rows, 0, most, message, message_size));
     TRY(gatun__range_check("in_features", d->in_features, 1, most, message, message_size));
-    TRY(gatun__range_check(
-        "out_features", d->out_features, 1, least(most, GATUN__MOST_ELEMENTS / d->in_features), message, message_size));
+    TRY(gatun__range_check("out_features", d->out_features, 1,
+        gatun__least(most, GATUN__MOST_ELEMENTS / d->in_features), message, message_size));
     TRY(gatun__range_check("x_row", d->x_row, d->in_features, most, message, message_size));
     TRY(gatun__range_check("out_row", d->out_row, d->out_features, most, message, message_size));
     if (d->gate_row != 0)
@@ -137,10 +133,6 @@ int32_t gatun_packed_linear_workspace_size(
     return GATUN_OK;
 }
 
-static gatun__range bytes_at(const void *base, int64_t bytes) {
-    return (gatun__range){(uintptr_t)base, (uintptr_t)base + (uintptr_t)bytes};
-}
-
 static int clash(const gatun__view *out, const float *in, int64_t rows, int64_t row, int64_t columns) {
     const gatun__view other = gatun__matrix_view(in, sizeof *in, rows, row, columns);
     return in != NULL && gatun__views_overlap(out, &other);
@@ -167,8 +159,8 @@ static int32_t check_tensors(const gatun_packed_linear_desc *d, const void *work
         (!in_residual && clash(&to, residual, d->rows, d->residual_row, d->out_features)))
         return GATUN_E_OVERLAP;
     /* These may not lie between the rows of out either. */
-    const gatun__range written = gatun__view_range(&to), weights = bytes_at(packed, packed_bytes),
-                       work = bytes_at(workspace, workspace_size);
+    const gatun__range written = gatun__view_range(&to), weights = gatun__bytes_range(packed, packed_bytes),
+                       work = gatun__bytes_range(workspace, workspace_size);
     return gatun__ranges_meet(&written, &weights) || gatun__ranges_meet(&written, &work) ||
                    gatun__ranges_meet(&weights, &work)
                ? GATUN_E_OVERLAP

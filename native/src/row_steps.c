@@ -117,20 +117,19 @@ static gatun_norm_desc norm_of(const gatun_row_steps_desc *d, const gatun_row_st
 
 enum { OUT, SUM, X, RESIDUAL, GATE, BIAS, GAMMA, BETA, WEIGHTS, OPERANDS };
 
-/* Where a tensor of a step lies. row: of one with rows, in elements, 0 of others; begin == end: there is none. */
+/* Where a tensor of a step lies. row: of one with rows, in elements, 0 of others. */
 typedef struct operand {
-    uintptr_t begin, end;
+    gatun__range at;
     int64_t row;
 } operand;
 
 static operand rows_at(const float *base, int64_t rows, int64_t row, int64_t columns) {
-    const uintptr_t begin = (uintptr_t)base;
-    return base == NULL ? (operand){0}
-                        : (operand){begin, begin + (uintptr_t)((rows - 1) * row + columns) * sizeof(float), row};
+    const gatun__view view = gatun__matrix_view(base, sizeof *base, rows, row, columns);
+    return (operand){gatun__view_range(&view), base == NULL ? 0 : row};
 }
 
 static operand bytes_at(const void *base, int64_t bytes) {
-    return (operand){(uintptr_t)base, (uintptr_t)base + (base == NULL ? 0 : (uintptr_t)bytes), 0};
+    return (operand){gatun__bytes_range(base, bytes), 0};
 }
 
 static void operands_of(const step *s, int64_t rows, operand to[OPERANDS]) {
@@ -156,21 +155,18 @@ static void operands_of(const step *s, int64_t rows, operand to[OPERANDS]) {
     to[BETA] = bytes_at(t->beta, bytes);
 }
 
-static int meet(const operand *a, const operand *b) {
-    return a->begin < b->end && b->begin < a->end && a->begin < a->end && b->begin < b->end;
+static gatun__view rows_view(const operand *o, int64_t rows) {
+    const int64_t bytes = sizeof(float), elements = (int64_t)(o->at.end - o->at.begin) / bytes;
+    return gatun__matrix_view((const void *)o->at.begin, bytes, rows, o->row, elements - (rows - 1) * o->row);
 }
 
 /* Whether they share memory otherwise than row by row. */
 static int tangled(const operand *a, const operand *b, int64_t rows) {
-    if (!meet(a, b) || (a->begin == b->begin && a->row == b->row && a->row > 0))
+    if (!gatun__ranges_meet(&a->at, &b->at) || (a->at.begin == b->at.begin && a->row == b->row && a->row > 0))
         return 0;
     if (a->row != b->row)
         return 1;
-    const int64_t before = (rows - 1) * a->row, bytes = sizeof(float);
-    const gatun__view first = gatun__matrix_view(
-                          (const void *)a->begin, bytes, rows, a->row, (int64_t)(a->end - a->begin) / bytes - before),
-                      second = gatun__matrix_view(
-                          (const void *)b->begin, bytes, rows, b->row, (int64_t)(b->end - b->begin) / bytes - before);
+    const gatun__view first = rows_view(a, rows), second = rows_view(b, rows);
     return gatun__views_overlap(&first, &second);
 }
 
@@ -189,26 +185,26 @@ static int independent(const operand all[][OPERANDS], int32_t count, int64_t row
  * more columns than are written. */
 static void find_scratch(call *c, const operand all[GATUN_ROW_STEPS_MOST][OPERANDS]) {
     for (int32_t w = 0; w < c->count; w++) {
-        const uintptr_t at = all[w][OUT].begin;
+        const uintptr_t at = all[w][OUT].at.begin;
         uintptr_t written = 0; /* where what all of them write ends */
         int scratch = c->steps[w].scratch;
         for (int32_t n = 0; n < c->count && scratch; n++) {
             for (int i = X; i <= GATE; i++)
-                scratch = scratch && (all[n][i].begin != at || all[n][i].end <= written);
-            if (all[n][OUT].begin == at) {
-                written = written == 0 || all[n][OUT].end < written ? all[n][OUT].end : written;
+                scratch = scratch && (all[n][i].at.begin != at || all[n][i].at.end <= written);
+            if (all[n][OUT].at.begin == at) {
+                written = written == 0 || all[n][OUT].at.end < written ? all[n][OUT].at.end : written;
                 scratch = scratch && c->steps[n].scratch;
             }
-            scratch = scratch && all[n][SUM].begin != at;
+            scratch = scratch && all[n][SUM].at.begin != at;
         }
         if (!scratch)
             continue;
         c->scratch_out |= 1u << w;
         for (int32_t n = 0; n < c->count; n++) {
             const uint32_t bit = 1u << n;
-            c->scratch_x |= all[n][X].begin == at ? bit : 0;
-            c->scratch_residual |= all[n][RESIDUAL].begin == at ? bit : 0;
-            c->scratch_gate |= all[n][GATE].begin == at ? bit : 0;
+            c->scratch_x |= all[n][X].at.begin == at ? bit : 0;
+            c->scratch_residual |= all[n][RESIDUAL].at.begin == at ? bit : 0;
+            c->scratch_gate |= all[n][GATE].at.begin == at ? bit : 0;
         }
     }
 }
@@ -217,11 +213,11 @@ static void find_scratch(call *c, const operand all[GATUN_ROW_STEPS_MOST][OPERAN
  * the caller's frame. */
 static __attribute__((noinline)) int look_at_memory(call *c, const void *workspace, int64_t bytes, int *divisible) {
     operand all[GATUN_ROW_STEPS_MOST][OPERANDS];
-    const operand work = bytes_at(workspace, bytes);
+    const gatun__range work = gatun__bytes_range(workspace, bytes);
     for (int32_t n = 0; n < c->count; n++) {
         operands_of(&c->steps[n], c->rows, all[n]);
         for (int i = 0; i < OPERANDS; i++)
-            if (meet(&all[n][i], &work))
+            if (gatun__ranges_meet(&all[n][i].at, &work))
                 return 0;
     }
     *divisible = independent(all, c->count, c->rows);
@@ -270,10 +266,6 @@ static void run_block(void *argument, const gatun__turn *turn) {
     }
 }
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* Equal blocks of rows for so many threads. */
 static void cut_rows(call *c, int32_t threads) {
     int64_t blocks = gatun__divide_up(c->rows, GATUN__MOST_BLOCK_ROWS);
@@ -305,7 +297,7 @@ static int blocks_are_quicker(const call *c, const gatun_context *context, int32
         const gatun__linear_plan *p = &s->product.plan;
         const double bytes = p->weight_bytes * 8 / bytes_a_cycle; /* as many of 8 a cycle take as long */
         together += rounds * (double)gatun__cycles_ns(gatun__cycles(context->kernels->tier, p->fmas * share, bytes));
-        const double tasks = (double)least(threads, p->row_blocks * p->groups);
+        const double tasks = (double)gatun__least(threads, p->row_blocks * p->groups);
         apart += (double)gatun__cycles_ns(gatun__cycles(context->kernels->tier, p->fmas, bytes)) / tasks +
                  (tasks > 1 ? BARRIER_NS : 0);
     }
@@ -313,10 +305,6 @@ static int blocks_are_quicker(const call *c, const gatun_context *context, int32
 }
 
 /* ---- entry points ---- */
-
-static int32_t threads_of(const gatun_context *context, int32_t max_threads) {
-    return max_threads > 0 && max_threads < context->threads ? max_threads : context->threads;
-}
 
 int32_t gatun_row_steps_workspace_size(
     const gatun_context *context, const gatun_row_steps_desc *d, const gatun_row_step *steps, int64_t *bytes) {
@@ -388,7 +376,7 @@ static int32_t run(gatun_context *context, const gatun_row_steps_desc *d, const 
     TRY(prepare(context, d, steps, workspace, workspace_size, operands, &c));
     if (d->rows == 0)
         return GATUN_OK;
-    const int32_t threads = threads_of(context, d->max_threads);
+    const int32_t threads = gatun__threads_of(context, d->max_threads);
     int divisible;
     if (!look_at_memory(&c, workspace, threads * c.scratch_bytes, &divisible))
         return GATUN_E_OVERLAP;

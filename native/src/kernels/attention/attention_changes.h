@@ -17,8 +17,6 @@
 /* What a row's changes of some keys are: all 0; anything; all of them masked. */
 enum { CHANGES_NONE, CHANGES_SOME, CHANGES_ALL };
 
-static const double LOG2_E = 1.4426950408889634;
-
 /* ---- where a row stands ---- */
 
 static int64_t position_of(const gatun__attention_task *t, int64_t row) {
@@ -41,10 +39,14 @@ static double distance_bias(const gatun__attention_task *t, int64_t position, in
 
 /* ---- changes of one row ---- */
 
+static int64_t map_element(const gatun__map *map, int64_t row, int64_t head, int64_t key) {
+    return row * map->row + head * map->head + key * map->key;
+}
+
 static float bias_at(const gatun__score_changes *c, int64_t element) {
     if (c->bias_dtype == GATUN_DTYPE_F32)
-        return ((const float *)c->bias)[element];
-    const uint16_t half = ((const uint16_t *)c->bias)[element];
+        return ((const float *)c->bias.data)[element];
+    const uint16_t half = ((const uint16_t *)c->bias.data)[element];
     return c->bias_dtype == GATUN_DTYPE_BF16 ? gatun__float_of((uint32_t)half << 16) : gatun__from_f16(half);
 }
 
@@ -52,8 +54,8 @@ static float bias_at(const gatun__score_changes *c, int64_t element) {
 static double key_bias(const gatun__attention_task *t, int64_t row, int64_t head, int64_t key) {
     const gatun__score_changes *c = t->changes;
     double bias = 0;
-    if (c->bias != NULL)
-        bias = (double)bias_at(c, row * c->bias_row + head * c->bias_head + key * c->bias_key);
+    if (c->bias.data != NULL)
+        bias = (double)bias_at(c, map_element(&c->bias, row, head, key));
     if (c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL))
         bias += distance_bias(t, position_of(t, row), head, key);
     return bias;
@@ -68,19 +70,18 @@ static void ask_for(const void *next, int64_t bytes) {
 static int add_biases(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
     const gatun__score_changes *c = t->changes;
-    const int64_t first = row * c->bias_row + head * c->bias_head + first_key * c->bias_key;
     const int distances = c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL);
-    if (c->bias == NULL && !distances)
+    if (c->bias.data == NULL && !distances)
         return CHANGES_NONE;
-    if (!distances && c->bias_dtype == GATUN_DTYPE_F32 && c->bias_key == 1) {
-        const float *from = (const float *)c->bias + first;
+    if (!distances && c->bias_dtype == GATUN_DTYPE_F32 && c->bias.key == 1) {
+        const float *from = (const float *)c->bias.data + map_element(&c->bias, row, head, first_key);
         ask_for(from + keys, keys * (int64_t)sizeof *from);
         for (int32_t j = 0; j < keys; j++)
-            to[j] = (float)((double)from[j] * LOG2_E);
+            to[j] = (float)((double)from[j] * GATUN__LOG2_E);
         return CHANGES_SOME;
     }
     for (int32_t j = 0; j < keys; j++)
-        to[j] = (float)(key_bias(t, row, head, first_key + j) * LOG2_E);
+        to[j] = (float)(key_bias(t, row, head, first_key + j) * GATUN__LOG2_E);
     return CHANGES_SOME;
 }
 
@@ -174,10 +175,11 @@ static int mask_by_segment(const int32_t *segments, int32_t own, int32_t keys, f
 
 static int mask_by_blocks(
     const gatun__score_changes *c, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to, int *state) {
-    const uint8_t *allowed = c->blocks + row / c->block_q * c->blocks_row + head * c->blocks_head;
+    const uint8_t *allowed = c->blocks.data;
+    allowed += map_element(&c->blocks, row / c->block_q, head, 0);
     int visible = 0;
     for (int64_t block = first_key / c->block_k; block * c->block_k < first_key + keys; block++) {
-        if (allowed[block * c->blocks_key] != 0) {
+        if (allowed[block * c->blocks.key] != 0) {
             visible = 1;
             continue;
         }
@@ -192,26 +194,24 @@ static int mask_by_blocks(
 static int add_masks(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to, int state) {
     const gatun__score_changes *c = t->changes;
-    if (c->blocks != NULL && !mask_by_blocks(c, row, head, first_key, keys, to, &state))
+    if (c->blocks.data != NULL && !mask_by_blocks(c, row, head, first_key, keys, to, &state))
         return CHANGES_ALL;
     if (!mask_by_position(t, row, first_key, keys, to, &state))
         return CHANGES_ALL;
     if (c->segments_q != NULL && !mask_by_segment(c->segments_k + first_key, c->segments_q[row], keys, to, &state))
         return CHANGES_ALL;
-    if (c->mask != NULL && !mask_by_bytes(c->mask + row * c->mask_row + head * c->mask_head + first_key * c->mask_key,
-                               c->mask_key, keys, to, &state))
+    if (c->mask.data != NULL &&
+        !mask_by_bytes(
+            (const uint8_t *)c->mask.data + map_element(&c->mask, row, head, first_key), c->mask.key, keys, to, &state))
         return CHANGES_ALL;
     return state;
 }
 
-/* Of keys first_key .. first_key + keys - 1, which a row's key_range ends behind or among; `to` is written for CHANGES_SOME alone. What
- * is quick to see comes first, but biases, which a mask is a mask for whatever they are. */
+/* Of keys first_key .. first_key + keys - 1, which a row's key_range ends behind or among; `to` is written for CHANGES_SOME alone.
+ * Biases come first, as a mask is a mask whatever they are. */
 static int row_changes(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
-    int state = CHANGES_NONE;
-    if (t->changes->blocks != NULL && !mask_by_blocks(t->changes, row, head, first_key, keys, to, &state))
-        return CHANGES_ALL;
-    state = add_biases(t, row, head, first_key, keys, to);
+    const int state = add_biases(t, row, head, first_key, keys, to);
     return add_masks(t, row, head, first_key, keys, to, state);
 }
 
@@ -221,7 +221,7 @@ static int row_changes(
 static float sink_of(const gatun__attention_task *t, int64_t head) {
     if (t->changes->sinks == NULL)
         return -INFINITY;
-    const float sink = t->changes->sinks[head] * (float)LOG2_E;
+    const float sink = t->changes->sinks[head] * (float)GATUN__LOG2_E;
     return sink < INFINITY ? sink : NAN;
 }
 

@@ -142,12 +142,13 @@ static void take_tile(const gatun__attention_task *t, int32_t first_key, int32_t
 static int blocks_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
     const gatun__score_changes *c = t->changes;
     const place first = place_of(t, b->lane_begin), last = place_of(t, b->lane_begin + b->lanes - 1);
-    const int64_t heads = c->blocks_head == 0 ? 1 : t->group;
+    const int64_t heads = c->blocks.head == 0 ? 1 : t->group;
+    const uint8_t *allowed = c->blocks.data;
     int some = 0, all = 1;
     for (int64_t row = first.row / c->block_q; row <= last.row / c->block_q; row++)
         for (int64_t head = 0; head < heads; head++)
             for (int64_t k = key / c->block_k; k * c->block_k < key + keys; k++) {
-                const int seen = c->blocks[row * c->blocks_row + head * c->blocks_head + k * c->blocks_key] != 0;
+                const int seen = allowed[map_element(&c->blocks, row, head, k)] != 0;
                 some |= seen;
                 all &= seen;
             }
@@ -172,16 +173,19 @@ static int segments_say(const gatun__attention_task *t, const block_state *b, in
     return q_least != q_most || k_least != k_most || q_least != k_least;
 }
 
-/* Of these keys so many, from the first on, may have changes from key to key; -1: no lane sees any of them. */
+/* Of these keys so many, from the first on, may have changes from key to key; -1: no lane sees any of them, as far as is told
+ * without a look at each. */
 static int32_t changed_keys(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
     const gatun__score_changes *c = t->changes;
+    if (key >= b->limit_most || key + keys <= b->first_least)
+        return -1;
     if (!c->keys)
         return 0;
-    const int blocks = c->blocks == NULL ? 0 : blocks_say(t, b, key, keys),
+    const int blocks = c->blocks.data == NULL ? 0 : blocks_say(t, b, key, keys),
               segments = c->segments_q == NULL ? 0 : segments_say(t, b, key, keys);
     if (blocks < 0 || segments < 0)
         return -1;
-    if (blocks > 0 || segments > 0 || c->mask != NULL || c->bias != NULL || c->positions != NULL ||
+    if (blocks > 0 || segments > 0 || c->mask.data != NULL || c->bias.data != NULL || c->positions != NULL ||
         c->global_tokens > 0)
         return keys;
     /* The lower end of a window alone. */
@@ -189,20 +193,21 @@ static int32_t changed_keys(const gatun__attention_task *t, const block_state *b
     return edge <= 0 ? 0 : edge < keys ? edge : keys;
 }
 
-/* Whether a tile is to be read. */
-static int some_block_sees(
-    const gatun__attention_task *t, const block_state *blocks, int32_t count, int32_t key, int32_t keys) {
-    for (int32_t i = 0; i < count; i++)
-        if (key < blocks[i].limit_most && key + keys > blocks[i].first_least &&
-            changed_keys(t, &blocks[i], key, keys) >= 0)
-            return 1;
-    return 0;
+/* changed_keys of each block; whether the tile is to be read. */
+static int look_at_tile(const gatun__attention_task *t, const block_state *blocks, int32_t count, int32_t key,
+    int32_t keys, int32_t changed[]) {
+    int seen = 0;
+    for (int32_t i = 0; i < count; i++) {
+        changed[i] = changed_keys(t, &blocks[i], key, keys);
+        seen |= changed[i] >= 0;
+    }
+    return seen;
 }
 
 /* Passes 2 to 5 over all keys, for blocks that begin_block or reset has prepared. */
 static void run_keys(
     const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_scratch *tile) {
-    int32_t most = 0, least = INT32_MAX;
+    int32_t most = 0, least = INT32_MAX, changed[GATUN__MAX_BLOCKS];
     for (int32_t i = 0; i < count; i++) {
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
         least = blocks[i].first_least < least ? blocks[i].first_least : least;
@@ -215,7 +220,7 @@ static void run_keys(
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            if (t->changes->any && (key + keys <= least || !some_block_sees(t, blocks, count, key, keys)))
+            if (key + keys <= least || !look_at_tile(t, blocks, count, key, keys, changed))
                 continue;
             if (biased)
                 fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
@@ -231,22 +236,19 @@ static void run_keys(
             }
             for (int32_t i = 0; i < count; i++) {
                 const block_state *b = &blocks[i];
-                if (key >= b->limit_most || (key + keys <= b->first_least))
+                if (changed[i] < 0)
                     continue;
                 const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
                 int how = biased ? BIASED : PLAIN;
                 tile->changed = 0;
-                if (t->changes->any) {
-                    const int32_t changed = changed_keys(t, b, key, keys);
-                    const int state = changed > 0   ? fill_changes(t, b, key, changed, tile->rows, tile->changes)
-                                      : changed < 0 ? CHANGES_ALL
-                                                    : CHANGES_NONE;
-                    if (state == CHANGES_ALL && changed != 0 && (changed < 0 || changed == keys))
+                if (changed[i] > 0) {
+                    const int state = fill_changes(t, b, key, changed[i], tile->rows, tile->changes);
+                    if (state == CHANGES_ALL && changed[i] == keys)
                         continue;
-                    tile->changed = state != CHANGES_NONE ? changed : 0;
-                    if (tile->changed > 0 || t->changes->softcap > 0 || b->first_least > key)
-                        how = CHANGED;
+                    tile->changed = state != CHANGES_NONE ? changed[i] : 0;
                 }
+                if (tile->changed > 0 || t->changes->softcap > 0 || b->first_least > key)
+                    how = CHANGED;
                 tiles[how][b->vectors - 1](t, b, key, keys, select_all, tile, biases);
             }
         }

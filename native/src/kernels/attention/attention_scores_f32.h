@@ -23,7 +23,6 @@ static int64_t bias_step(const gatun__attention_task *t) {
  */
 static void fill_biases(
     const gatun__attention_task *t, int64_t lane_begin, int64_t width, int32_t first_key, int32_t keys, float *biases) {
-    const double log2e = 1.4426950408889634;
     const int64_t step = bias_step(t);
     for (int64_t x = 0; x < (step < width ? step : width); x++) {
         int64_t lane = lane_begin + x, head = lane % t->group;
@@ -34,7 +33,7 @@ static void fill_biases(
         const double slope = t->alibi_slopes != NULL ? -(double)t->alibi_slopes[head] : 0, start = (double)first;
         if (t->relative_position_table == NULL) {
             for (int32_t n = 0; n < (int32_t)count; n++)
-                to[n * step] = (float)(slope * fabs(start + n) * log2e);
+                to[n * step] = (float)(slope * fabs(start + n) * GATUN__LOG2_E);
             continue;
         }
         const int64_t span = t->relative_span;
@@ -44,7 +43,7 @@ static void fill_biases(
             double bias = (double)middle[entry];
             if (t->alibi_slopes != NULL)
                 bias += slope * (double)(distance < 0 ? -distance : distance);
-            to[n * step] = (float)(bias * log2e);
+            to[n * step] = (float)(bias * GATUN__LOG2_E);
         }
     }
 }

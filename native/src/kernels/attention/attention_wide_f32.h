@@ -25,7 +25,7 @@ static double wide_score(const gatun__attention_task *t, const float *q, place p
     double bias = key_bias(t, p.row, p.head, key), sum = 0;
     if (is_biased(t))
         bias += distance_bias(t, t->first_position + p.row, p.head, key);
-    bias *= LOG2_E;
+    bias *= GATUN__LOG2_E;
     if (bias == -(double)INFINITY)
         return bias;
     const float *k = wide_floats(t, t->k, t->k_row, key, t->head_dim);

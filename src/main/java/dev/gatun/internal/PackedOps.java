@@ -30,7 +30,7 @@ public final class PackedOps {
   /**
    * Packs a matrix.
    *
-   * @param context that does it
+   * @param rows whose context does it
    * @param format what it becomes; not AUTO or VIEW
    * @param dtype of the source: FLOAT32, BFLOAT16, FLOAT16 or INT8
    * @param in rows of the matrix
@@ -41,8 +41,8 @@ public final class PackedOps {
    * @param scales {@code [out]} of an INT8 source, else NULL
    * @param packed receives {@link #packedBytes}, aligned to 64
    */
-  static void pack(
-      MemorySegment context,
+  public static void pack(
+      RowOps rows,
       WeightFormat format,
       DType dtype,
       long in,
@@ -57,7 +57,14 @@ public final class PackedOps {
       MemorySegment message = arena.allocate(MESSAGE_BYTES);
       int status =
           gatun_h.gatun_pack(
-              context, pack, source, scales, packed, packed.byteSize(), message, MESSAGE_BYTES);
+              rows.context(),
+              pack,
+              source,
+              scales,
+              packed,
+              packed.byteSize(),
+              message,
+              MESSAGE_BYTES);
       if (status == Native.Abi.OVERLAP) {
         throw new IllegalArgumentException(
             "memory: expected memory of its own, got memory shared with the weight or its scales");

@@ -1,8 +1,6 @@
 package dev.gatun.internal;
 
 import dev.gatun.Activation;
-import dev.gatun.DType;
-import dev.gatun.WeightFormat;
 import dev.gatun.internal.gatun.gatun_activation_desc;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
@@ -102,18 +100,9 @@ public final class RowOps implements AutoCloseable {
     return steps;
   }
 
-  /** As {@link PackedOps#pack}. */
-  public void pack(
-      WeightFormat format,
-      DType dtype,
-      long in,
-      long out,
-      long inStride,
-      long outStride,
-      MemorySegment source,
-      MemorySegment scales,
-      MemorySegment packed) {
-    PackedOps.pack(context, format, dtype, in, out, inStride, outStride, source, scales, packed);
+  /** Where they run. */
+  MemorySegment context() {
+    return context;
   }
 
   static void check(int status) {

@@ -48,7 +48,6 @@ public final class RowSteps implements AutoCloseable {
     gatun_row_steps_desc.struct_size(desc, (int) gatun_row_steps_desc.sizeof());
     for (int n = 0; n < MOST_STEPS; n++) {
       steps[n] = gatun_row_step.asSlice(all, n);
-      gatun_row_step.struct_size(steps[n], (int) gatun_row_step.sizeof());
     }
     Arrays.fill(operands, MemorySegment.NULL);
   }
@@ -103,28 +102,20 @@ public final class RowSteps implements AutoCloseable {
       Matrix gate,
       Matrix out,
       boolean passing) {
-    MemorySegment step = next(x.rows());
-    gatun_row_step.kind(step, gatun_h.GATUN_ROW_STEP_LINEAR());
+    MemorySegment step = next(gatun_h.GATUN_ROW_STEP_LINEAR(), x.rows());
     gatun_row_step.flags(step, passing ? gatun_h.GATUN_ROW_STEP_SCRATCH() : 0);
     gatun_row_step.format(step, PackedOps.code(format));
     gatun_row_step.activation(step, RowOps.code(activation));
-    gatun_row_step.epsilon(step, 0);
     gatun_row_step.in_features(step, x.columns());
     gatun_row_step.out_features(step, out.columns());
     gatun_row_step.packed_size(step, weight.byteSize());
     gatun_row_step.x_row(step, x.stride());
     gatun_row_step.gate_row(step, RowOps.stride(gate));
-    gatun_row_step.residual_row(step, 0);
-    gatun_row_step.sum_row(step, 0);
     gatun_row_step.out_row(step, out.stride());
     gatun_row_step.x(step, operand(x));
     gatun_row_step.packed(step, operand(weight));
     gatun_row_step.bias(step, operand(bias));
     gatun_row_step.gate(step, operand(gate));
-    gatun_row_step.residual(step, 0);
-    gatun_row_step.gamma(step, 0);
-    gatun_row_step.beta(step, 0);
-    gatun_row_step.sum(step, 0);
     gatun_row_step.out(step, operand(out));
   }
 
@@ -151,27 +142,19 @@ public final class RowSteps implements AutoCloseable {
       Matrix sum,
       Matrix out,
       boolean passing) {
-    MemorySegment step = next(x.rows());
-    gatun_row_step.kind(step, gatun_h.GATUN_ROW_STEP_NORM());
+    MemorySegment step = next(gatun_h.GATUN_ROW_STEP_NORM(), x.rows());
     gatun_row_step.flags(
         step,
         (passing ? gatun_h.GATUN_ROW_STEP_SCRATCH() : 0)
             | (rms ? gatun_h.GATUN_ROW_STEP_RMS() : 0));
-    gatun_row_step.format(step, 0);
-    gatun_row_step.activation(step, 0);
     gatun_row_step.epsilon(step, epsilon);
     gatun_row_step.in_features(step, x.columns());
     gatun_row_step.out_features(step, x.columns());
-    gatun_row_step.packed_size(step, 0);
     gatun_row_step.x_row(step, x.stride());
-    gatun_row_step.gate_row(step, 0);
     gatun_row_step.residual_row(step, RowOps.stride(residual));
     gatun_row_step.sum_row(step, RowOps.stride(sum));
     gatun_row_step.out_row(step, out.stride());
     gatun_row_step.x(step, operand(x));
-    gatun_row_step.packed(step, 0);
-    gatun_row_step.bias(step, 0);
-    gatun_row_step.gate(step, 0);
     gatun_row_step.residual(step, operand(residual));
     gatun_row_step.gamma(step, operand(gamma));
     gatun_row_step.beta(step, operand(beta));
@@ -179,13 +162,20 @@ public final class RowSteps implements AutoCloseable {
     gatun_row_step.out(step, operand(out));
   }
 
-  /** A step after those that wait, which are done before if it cannot be one of theirs. */
-  private MemorySegment next(long count) {
+  /**
+   * A step after those that wait, which are done before if it cannot be one of theirs. It has
+   * nothing yet but its kind.
+   */
+  private MemorySegment next(int kind, long count) {
     if (waiting == MOST_STEPS || used + STEP_OPERANDS > MOST_OPERANDS || count != rows) {
       runSoFar();
     }
     rows = count;
-    return steps[waiting++];
+    MemorySegment step = steps[waiting++];
+    step.fill((byte) 0);
+    gatun_row_step.struct_size(step, (int) gatun_row_step.sizeof());
+    gatun_row_step.kind(step, kind);
+    return step;
   }
 
   private int operand(Matrix matrix) {

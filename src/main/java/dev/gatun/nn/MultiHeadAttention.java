@@ -476,6 +476,14 @@ public final class MultiHeadAttention {
     return all;
   }
 
+  /** With the steps that wait; queries and keys have their positions afterwards. */
+  private void projectRotated(LayerCall call, SequenceRows rows, Matrix x, Matrix all) {
+    appendProjections(call, x, all);
+    call.steps().run();
+    rotate(call, all.part(0), rows);
+    rotate(call, all.part(1), rows);
+  }
+
   /** Self-attention. */
   void self(LayerCall call, SequenceRows rows, Matrix x, Matrix out) {
     self(call, rows, rows, x, out);
@@ -508,10 +516,7 @@ public final class MultiHeadAttention {
       Matrix context,
       Matrix out,
       boolean passing) {
-    appendProjections(call, x, all);
-    call.steps().run();
-    rotate(call, all.part(0), rows);
-    rotate(call, all.part(1), rows);
+    projectRotated(call, rows, x, all);
     attend(call, rows, all.part(0), keys, all.part(1), all.part(2), context);
     output.append(call, context, out, passing);
   }
@@ -527,10 +532,7 @@ public final class MultiHeadAttention {
       Matrix context,
       Matrix out,
       boolean passing) {
-    appendProjections(call, x, all);
-    call.steps().run();
-    rotate(call, all.part(0), rows);
-    rotate(call, all.part(1), rows);
+    projectRotated(call, rows, x, all);
     Tensor keys = state.keys(layer);
     Tensor values = state.values(layer);
     append(rows, all.part(1), state, keys);

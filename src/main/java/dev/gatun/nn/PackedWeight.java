@@ -103,17 +103,17 @@ public final class PackedWeight {
     }
     MemorySegment packed = allocate(memory, PackedOps.packedBytes(format, in, out));
     try (LayerCall call = LayerCalls.begin(runtime, null)) {
-      call.rows()
-          .pack(
-              format,
-              weight.dtype(),
-              in,
-              out,
-              weight.stride(0),
-              weight.stride(1),
-              weight.segment(),
-              scales,
-              packed);
+      PackedOps.pack(
+          call.rows(),
+          format,
+          weight.dtype(),
+          in,
+          out,
+          weight.stride(0),
+          weight.stride(1),
+          weight.segment(),
+          scales,
+          packed);
     }
     return new PackedWeight(packed.asReadOnly(), format, in, out);
   }

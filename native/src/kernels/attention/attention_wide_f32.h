@@ -39,9 +39,9 @@ static double wide_score(const gatun__attention_task *t, const float *q, place p
 static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, double *out) {
     enum { TILE = GATUN__TILE_KEYS };
     const float *q = t->q + p.row * t->q_row + p.head * t->q_head;
-    float *to = t->out + p.row * t->out_row + p.head * t->out_head, changes[TILE];
+    float *to = t->out + p.row * t->out_row + p.head * t->out_head;
+    uint8_t seen[TILE];
     double maximum = (double)sink_of(t, p.head), total = maximum == -(double)INFINITY ? 0 : maximum - maximum + 1;
-    int state = CHANGES_NONE;
     if (total != total)
         return;
     for (int32_t d = 0; d < t->head_dim; d++)
@@ -49,12 +49,12 @@ static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, 
             return;
     memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
     for (int64_t key = keys.first; key < keys.end; key++) {
-        if (t->changes->keys && (key == keys.first || key % TILE == 0)) {
+        if (has_masks(t) && (key == keys.first || key % TILE == 0)) {
             const int64_t end = key / TILE * TILE + TILE;
-            state = add_masks(t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key),
-                changes + key % TILE, CHANGES_NONE);
+            (void)row_mask(
+                t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key), seen + key % TILE);
         }
-        if (state == CHANGES_ALL || (state == CHANGES_SOME && changes[key % TILE] < 0))
+        if (has_masks(t) && !seen[key % TILE])
             continue;
         const double score = wide_score(t, q, p, key);
         if (score == -(double)INFINITY)

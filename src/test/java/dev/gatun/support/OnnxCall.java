@@ -1,5 +1,6 @@
 package dev.gatun.support;
 
+import ai.onnxruntime.OnnxJavaType;
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
@@ -50,10 +51,7 @@ public final class OnnxCall implements AutoCloseable {
     for (float value : values) {
       bytes.put((byte) (value == 0 ? 0 : 1));
     }
-    inputs.put(
-        name,
-        OnnxTensor.createTensor(
-            environment, bytes.flip(), shape, ai.onnxruntime.OnnxJavaType.BOOL));
+    inputs.put(name, OnnxTensor.createTensor(environment, bytes.flip(), shape, OnnxJavaType.BOOL));
     return this;
   }
 

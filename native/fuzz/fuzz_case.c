@@ -6,6 +6,7 @@
 
 #include "../tests/half_float.h"
 #include "../tests/harness.h"
+#include "fuzz_changes.h"
 
 tensor tensor_of(const gatun_attention_desc *d, int which) {
     switch (which) {
@@ -144,6 +145,9 @@ void fuzz_build(fuzz_case *c, stream *s) {
         c->biases = 1 + (int)below(s, 3);
         d->flags |= GATUN_ATTENTION_BIASED;
         d->relative_span = c->biases & 2 ? below(s, 100) : 0;
+    }
+    if (types & 64) {
+        fuzz_changes_build(c, s);
     }
     if (mode & 64) { /* hostile words */
         for (int64_t n = 1 + below(s, 3); n > 0; n--) {

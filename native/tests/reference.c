@@ -57,6 +57,9 @@ static bool is_biased(const problem *p) {
 static double bias_of(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j) {
     int64_t distance = j - position_of(p, b, i);
     double bias = p->bias == NULL ? 0 : (double)p->bias[element(p->bias_stride, b, h, i, j)];
+    if (bias == -HUGE_VAL) {
+        return bias; /* masks its entry: other biases of that reach nobody */
+    }
     if (p->alibi_slopes != NULL) {
         bias -= (double)p->alibi_slopes[h] * fabs((double)distance);
     }

@@ -108,7 +108,7 @@ $(TEST_OUT)/libmalloc_counter.so: tests/malloc_counter.c tests/malloc_counter.h 
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -fPIC -fvisibility=hidden -fno-builtin $(WARNINGS) $(CFLAGS) -shared $< -o $@
 
-$(TEST_OUT)/gatun-fuzz: $(call test_objects,fuzz_attention fuzz_case standalone reference guarded) $(LIB)
+$(TEST_OUT)/gatun-fuzz: $(call test_objects,fuzz_attention fuzz_case fuzz_changes standalone reference guarded) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -o $@
 

@@ -9,7 +9,6 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
-import dev.gatun.cli.ReferenceAttention.Changes;
 import dev.gatun.cli.ReferenceAttention.Comparison;
 import dev.gatun.cli.ReferenceAttention.Problem;
 import dev.gatun.cli.ReferenceAttention.Worst;
@@ -146,7 +145,7 @@ final class AttendCommand implements Callable<Integer> {
       names = "--stats",
       description =
           "Print the time of a call, its rate (2 operations for each multiplication that causal"
-              + " mask, lengths, window and segments leave) and its share of the rate that"
+              + " mask, lengths, window, segments and blocks leave) and its share of the rate that"
               + " independent FMAs reach on one core at the same time, times the threads.")
   private boolean stats;
 
@@ -205,12 +204,10 @@ final class AttendCommand implements Callable<Integer> {
     Changes changes = problem.changes();
     Attention attention = runtime.attention(changes.spec());
     AttentionOptions options =
-        new AttentionOptions()
+        changes
+            .options()
             .keyLengths(int32(problem.keyLengths(), arena))
             .queryLengths(int32(problem.queryLengths(), arena))
-            .mask(changes.mask())
-            .bias(changes.bias())
-            .segments(changes.segmentsQ(), changes.segmentsK())
             .prefixLengths(int32(changes.prefixes(), arena))
             .lse(sums);
     Timing timing;

@@ -5,10 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.Activation;
-import dev.gatun.Causal;
+import dev.gatun.AttentionSpec;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
-import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
@@ -38,16 +37,11 @@ class BlamedWeightTest {
                   IllegalArgumentException.class,
                   () ->
                       new LayerConfig(
-                          1,
                           heads[0],
                           heads[1],
-                          Causal.NONE,
-                          Float.NaN,
+                          AttentionSpec.standard(),
                           PositionalEncoding.none(),
-                          Activation.RELU,
-                          NormOrder.PRE,
-                          false,
-                          1e-5f))
+                          Activation.RELU))
               .getMessage();
       assertTrue(
           message.startsWith(heads[0] < 1 ? "heads: expected 1" : "kvHeads: expected a divisor"),

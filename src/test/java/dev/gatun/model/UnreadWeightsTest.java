@@ -427,11 +427,11 @@ class UnreadWeightsTest {
                     runtime,
                     weights,
                     names(),
-                    LayerConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f))
+                    StackConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f))
                 .encoder();
     checkRefused(loader, "blocks.1.q.weight", "blocks.0.gate.weight", "blocks.0.n.scale");
     put("blocks.0.gate.weight", 12, DIM);
-    LayerConfig config = LayerConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f);
+    StackConfig config = StackConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f);
     WeightNames known = names().beside("blocks.{n}.gate.weight", "some*");
     new LayerLoader(runtime, Weights.of(map), known, config).encoder();
     WeightNames fewer = names().beside("blocks.{n}.gate.weight");

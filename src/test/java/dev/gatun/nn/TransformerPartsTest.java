@@ -241,6 +241,11 @@ class TransformerPartsTest {
     named("embedding", () -> new LanguageModel(parts.runtime, null, only, linear(DIM)));
     named("decoder", () -> new LanguageModel(parts.runtime, fits, null, linear(DIM)));
     named("output", () -> new LanguageModel(parts.runtime, fits, only, null));
+    for (float cap : new float[] {-1, 0x1p-101f, 0x1p101f, Float.NaN, Float.POSITIVE_INFINITY}) {
+      refused(
+          "softcap: expected 0 or 2^-100 .. 2^100, got " + cap,
+          () -> new LanguageModel("model", parts.runtime, fits, only, linear(DIM), cap));
+    }
     refused(
         "embedding: expected rows of 16, got 12",
         () -> new LanguageModel(parts.runtime, embedding(12), only, linear(DIM)));

@@ -8,7 +8,6 @@ import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
-import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
@@ -17,7 +16,6 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 
 /** Whichever weight of a family does not fit, it is that one which the message names. */
 class BlamedWeightTest {
@@ -49,31 +47,6 @@ class BlamedWeightTest {
           message.startsWith(heads[0] < 1 ? "heads: expected 1" : "kvHeads: expected a divisor"),
           message);
     }
-  }
-
-  private static void refused(String start, Executable executable) {
-    String message = assertThrows(IllegalArgumentException.class, executable).getMessage();
-    assertTrue(message.startsWith(start), message);
-  }
-
-  @Test
-  void configurationsOfLayers() {
-    LayerConfig each =
-        new LayerConfig(2, 1, AttentionSpec.standard(), PositionalEncoding.none(), Activation.RELU);
-    refused(
-        "layers: expected 1 or more, got 0",
-        () -> new StackConfig(0, NormOrder.PRE, true, 1e-5f, each));
-    StackConfig gap = new StackConfig(3, NormOrder.PRE, true, 1e-5f, n -> n == 1 ? null : each);
-    assertEquals(each, gap.layer(2));
-    refused("layer: expected a configuration of layer 1, got none", () -> gap.layer(1));
-    refused("slidingWindow: expected 1", () -> new Gemma2(1, 2, 1, 0, 4, 50, 30, 1e-6f));
-    refused("queryScalar: expected a", () -> new Gemma2(1, 2, 1, 3, 0, 50, 30, 1e-6f));
-    refused("queryScalar: expected a", () -> new Gemma2(1, 2, 1, 3, Float.NaN, 50, 30, 1e-6f));
-    refused("globalEvery: expected 1", () -> new ModernBert(1, 2, 0, 4, 1e-5f));
-    refused("localAttention: expected 1", () -> new ModernBert(1, 2, 3, 0, 1e-5f));
-    refused(
-        "slidingWindow: expected 0",
-        () -> Mistral.of(models.runtime, Weights.of(models.llama()), 2, 2, 1, -1, null, 1e-5f));
   }
 
   /** Blocks that are not there are found before all that they would have are named. */

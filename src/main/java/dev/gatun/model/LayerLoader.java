@@ -281,74 +281,44 @@ public final class LayerLoader {
     return bias == null ? null : bias.slice(0, from, to);
   }
 
+  /** A matrix {@code [in, out]} and its bias or null, under the name of the matrix in the file. */
+  private record Product(String name, Tensor matrix, Tensor bias) {}
+
+  private Product product(Part part, int n) {
+    return new Product(names.name(part, n, "weight"), matrix(part, n), bias(part, n));
+  }
+
+  /** Half of the outputs of the first layer and its gate. */
+  private Product half(int n, int number) {
+    Product both = product(Part.FIRST_AND_GATE, n);
+    long hidden = both.matrix.size(1) / 2;
+    long from = number * hidden;
+    return new Product(
+        both.name,
+        both.matrix.slice(1, from, from + hidden),
+        slice(both.bias, from, from + hidden));
+  }
+
   private FeedForward feedForward(int n) {
     boolean fused = names.has(Part.FIRST_AND_GATE);
+    Product first = fused ? half(n, 0) : product(Part.FIRST, n);
+    Product gate = fused ? half(n, 1) : names.has(Part.GATE) ? product(Part.GATE, n) : null;
+    Product second = product(Part.SECOND, n);
+    Activation activation = config.layer(n).activation();
     if (weights instanceof PackedWeights) {
-      Linear second = packed(Part.SECOND, n, Activation.NONE);
-      if (fused) {
-        return named(Part.FIRST_AND_GATE, n, () -> splitPacked(n, second));
-      }
-      Linear first = packed(Part.FIRST, n, config.layer(n).activation());
-      Linear gate = names.has(Part.GATE) ? packed(Part.GATE, n, Activation.NONE) : null;
-      return named(Part.FIRST, n, () -> new FeedForward(runtime, first, gate, second));
-    }
-    Tensor second = placed(matrix(Part.SECOND, n));
-    if (fused) {
-      Tensor both = placed(matrix(Part.FIRST_AND_GATE, n));
-      Tensor bias = bias(Part.FIRST_AND_GATE, n);
-      long hidden = both.size(1) / 2;
+      Linear packedFirst = packed(first, activation);
+      Linear packedGate = gate == null ? null : packed(gate, Activation.NONE);
+      Linear packedSecond = packed(second, Activation.NONE);
       return named(
-          Part.FIRST_AND_GATE,
-          n,
-          () ->
-              feedForward(
-                  n,
-                  both.slice(1, 0, hidden),
-                  slice(bias, 0, hidden),
-                  both.slice(1, hidden, 2 * hidden),
-                  slice(bias, hidden, 2 * hidden),
-                  second));
+          first.name, () -> new FeedForward(runtime, packedFirst, packedGate, packedSecond));
     }
-    boolean gated = names.has(Part.GATE);
-    Tensor first = placed(matrix(Part.FIRST, n));
-    Tensor gate = gated ? placed(matrix(Part.GATE, n)) : null;
+    Tensor w1 = placed(first.matrix);
+    Tensor v = gate == null ? null : placed(gate.matrix);
+    Tensor c = gate == null ? null : gate.bias;
+    Tensor w2 = placed(second.matrix);
     return named(
-        Part.FIRST,
-        n,
-        () ->
-            feedForward(
-                n, first, bias(Part.FIRST, n), gate, gated ? bias(Part.GATE, n) : null, second));
-  }
-
-  private FeedForward feedForward(
-      int n, Tensor first, Tensor firstBias, Tensor gate, Tensor gateBias, Tensor second) {
-    return new FeedForward(
-        runtime,
-        first,
-        firstBias,
-        config.layer(n).activation(),
-        gate,
-        gateBias,
-        second,
-        bias(Part.SECOND, n));
-  }
-
-  /** Two products, as the gate's is an operand of the other's. */
-  private FeedForward splitPacked(int n, Linear second) {
-    String name = names.name(Part.FIRST_AND_GATE, n, "weight");
-    Tensor both = matrix(Part.FIRST_AND_GATE, n);
-    Tensor bias = bias(Part.FIRST_AND_GATE, n);
-    long hidden = both.size(1) / 2;
-    Linear first =
-        linear(
-            runtime,
-            weights,
-            name,
-            both.slice(1, 0, hidden),
-            slice(bias, 0, hidden),
-            config.layer(n).activation());
-    Linear gate = linear(name, both.slice(1, hidden, 2 * hidden), slice(bias, hidden, 2 * hidden));
-    return new FeedForward(runtime, first, gate, second);
+        first.name,
+        () -> new FeedForward(runtime, w1, first.bias, activation, v, c, w2, second.bias));
   }
 
   private Norm norm(Part part, int n) {
@@ -369,7 +339,7 @@ public final class LayerLoader {
       BiFunction<Tensor, Tensor, MultiHeadAttention.Builder> setter,
       Function<Linear, MultiHeadAttention.Builder> packedSetter) {
     if (weights instanceof PackedWeights) {
-      Linear layer = packed(part, n, Activation.NONE);
+      Linear layer = packed(product(part, n), Activation.NONE);
       named(part, n, () -> packedSetter.apply(layer));
     } else {
       Tensor weight = placed(matrix(part, n));
@@ -377,10 +347,10 @@ public final class LayerLoader {
     }
   }
 
-  private Linear packed(Part part, int n, Activation activation) {
-    String name = names.name(part, n, "weight");
+  private Linear packed(Product product, Activation activation) {
     return named(
-        name, () -> linear(runtime, weights, name, matrix(part, n), bias(part, n), activation));
+        product.name,
+        () -> linear(runtime, weights, product.name, product.matrix, product.bias, activation));
   }
 
   /** What is wrong with a weight is said under its name in the file. */

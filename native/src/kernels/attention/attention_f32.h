@@ -59,6 +59,8 @@
 #include "attention_changes.h"
 #include "attention_lanes.h"
 
+#include "../vectors/softcap_f32.h"
+
 /* One copy of the code per number of vectors in use. */
 #if QV == 1
 #define EACH_VECTORS(code) code(1)

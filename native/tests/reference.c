@@ -188,6 +188,7 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
     /* gatun.h has the greatest |bias|; an error of a score counts by the prob of its key, twice where the value
      * differs in sign from the result */
     row->score += fmin(greatest_bias, 2 * bias_sum / sum);
+    row->bias = greatest_bias;
 }
 
 void expected_create(expected *want, const problem *p) {

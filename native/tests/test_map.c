@@ -103,7 +103,7 @@ static void unit_values(problem *p) {
 
 /*
  * gatun.h's bound: that of an output of unit vectors, twice, since the sum and each score are rounded apart from each other, of the
- * cell itself; probabilities below 2^-125 of the largest may be 0.
+ * cell itself, whose key may be the one with the largest bias; probabilities below 2^-125 of the largest may be 0.
  */
 static bool check_cells(
     const problem *p, const expected *want, const gatun_attention_map_desc *m, const float *got, const char *what) {
@@ -120,7 +120,8 @@ static bool check_cells(
                 for (int64_t i = m->first_row + r * m->rows / m->map_rows; i < row_end; i++) {
                     const int64_t row = (b * p->seq_q + i) * p->heads + h;
                     is_nan = is_nan || isnan(want->row[row].lse);
-                    bound = fmax(bound, 4e-6 + 2 * (8 + (double)p->head_dim / 2) * 0x1p-24 * want->row[row].score);
+                    bound = fmax(bound, 4e-6 + 2 * (8 + (double)p->head_dim / 2) * 0x1p-24 *
+                                                   (want->row[row].score + want->row[row].bias));
                     for (int64_t j = key; j < key_end; j++, count++) {
                         const double prob = isnan(want->row[row].lse) ? 0 : want->out[row * p->seq_k + j];
                         sum += prob;

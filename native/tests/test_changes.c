@@ -398,5 +398,22 @@ static void corners(void) {
     corner("a capped score of +inf", capped_infinity, log(cap), (3 * exp(2) + 40 * 41 / 2 - 3) / cap);
 }
 
-const test_case changes_tests[] = {{"combinations", combinations}, {"long_keys", long_keys}, {"layouts", layouts},
-    {"refusals", refusals}, {"corners", corners}, {NULL, NULL}};
+/* Tiles of which global tokens leave all, some or nothing, to the left and to the right of a window. */
+static void global_tokens(void) {
+    static const int64_t most[] = {1, 20, 140, 290};
+    for (int n = 0; n < (test_light() ? 12 : 48); n++) {
+        bool wanted[FEATURES] = {false};
+        wanted[WINDOW] = true;
+        wanted[RANDOM_CAUSAL] = n % 3 == 0;
+        rng random = rng_make(test_seed(), 900000 + (uint64_t)n);
+        problem p = changed_problem(wanted, 250 + rng_below(&random, 60), 500 + rng_below(&random, 300), 8, &random);
+        p.global_tokens = 1 + rng_below(&random, most[n % 4]);
+        p.window_left = n % 5 == 0 ? -1 : rng_below(&random, 200);
+        p.window_right = n % 7 == 0 ? -1 : rng_below(&random, 200);
+        check(&p, "global tokens");
+        problem_free(&p);
+    }
+}
+
+const test_case changes_tests[] = {{"combinations", combinations}, {"long_keys", long_keys},
+    {"global_tokens", global_tokens}, {"layouts", layouts}, {"refusals", refusals}, {"corners", corners}, {NULL, NULL}};

@@ -60,13 +60,13 @@ static int has_biases(const gatun__attention_task *t) {
     return t->changes->bias.data != NULL || has_own_distances(t);
 }
 
-/* All biases that are not in the tile's own array, of one key, in double, to base e. */
+/* All biases that are not in the tile's own array, of one key, in double, to base e. -inf masks, whatever the distance adds. */
 static double key_bias(const gatun__attention_task *t, int64_t row, int64_t head, int64_t key) {
     const gatun__score_changes *c = t->changes;
     double bias = 0;
     if (c->bias.data != NULL)
         bias = (double)bias_at(c, map_element(&c->bias, row, head, key));
-    if (has_own_distances(t))
+    if (has_own_distances(t) && bias != -(double)INFINITY)
         bias += distance_bias(t, position_of(t, row), head, key);
     return bias;
 }

@@ -197,6 +197,22 @@ static int segments_say(const gatun__attention_task *t, const block_state *b, in
     return q_least != q_most || k_least != k_most || q_least != k_least;
 }
 
+/* The same of a window beside global tokens, which no range of keys tells; rows with positions of their own may be anywhere. */
+static int positions_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
+    const gatun__score_changes *c = t->changes;
+    if (c->positions != NULL)
+        return 1;
+    const int64_t first = position_of(t, place_of(t, b->lane_begin).row),
+                  last = position_of(t, place_of(t, b->lane_begin + b->lanes - 1).row), end = key + keys;
+    if (key < c->global_tokens || (first < c->global_tokens && last >= 0))
+        return 1;
+    if ((c->window_left >= 0 && end <= first - c->window_left) ||
+        (c->window_right >= 0 && key > last + c->window_right))
+        return -1;
+    return (c->window_left >= 0 && key < last - c->window_left) ||
+           (c->window_right >= 0 && end > first + c->window_right + 1);
+}
+
 /* Whether masks are to be looked at key by key, 1, or hide none of these keys, 0, or all of them, -1, as far as is told without a look at
  * each. */
 static int masks_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
@@ -206,10 +222,11 @@ static int masks_say(const gatun__attention_task *t, const block_state *b, int32
     if (!has_masks(t))
         return 0;
     const int blocks = c->blocks.data == NULL ? 0 : blocks_say(t, b, key, keys),
-              segments = c->segments_q == NULL ? 0 : segments_say(t, b, key, keys);
-    if (blocks < 0 || segments < 0)
+              segments = c->segments_q == NULL ? 0 : segments_say(t, b, key, keys),
+              positions = c->positions == NULL && c->global_tokens == 0 ? 0 : positions_say(t, b, key, keys);
+    if (blocks < 0 || segments < 0 || positions < 0)
         return -1;
-    return blocks > 0 || segments > 0 || c->mask.data != NULL || c->positions != NULL || c->global_tokens > 0;
+    return blocks > 0 || segments > 0 || positions > 0 || c->mask.data != NULL;
 }
 
 /* masks_say of each block; whether the tile is to be read. */

@@ -35,7 +35,7 @@ static void wide_biases(const gatun__attention_task *t, place p, int64_t first, 
         if (masked && !seen[key - first])
             continue;
         *bias = key_bias(t, p.row, p.head, key);
-        if (is_biased(t))
+        if (is_biased(t) && *bias != -(double)INFINITY)
             *bias += distance_bias(t, t->first_position + p.row, p.head, key);
         *bias *= GATUN__LOG2_E;
     }

@@ -451,6 +451,78 @@ GATUN_API int32_t gatun_attention_forward_extended(gatun_context *context, const
     const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions,
     const float *k_scales, const float *v_scales);
 
+/* ---- attention: probabilities as a map ------------------------------------------------------------------------- */
+
+#define GATUN_MAP_MEAN 0 /* a cell is the mean of its probabilities */
+#define GATUN_MAP_MAX  1 /* the largest of them */
+
+/*
+ * Which probabilities a map shows, and how small it is: query rows first_row .. first_row + rows - 1 of each head in map_rows bins,
+ * keys first_key .. first_key + keys - 1 in map_columns bins. Bin r of the rows holds those from first_row + r * rows / map_rows
+ * (rounded down) up to where the next one begins; bins of keys likewise. With map_rows == rows and map_columns == keys a cell is one
+ * probability. For pictures, not for training: nothing else needs them, and a matrix of them has seq_q * seq_k elements.
+ */
+typedef struct gatun_attention_map_desc {
+    uint32_t struct_size;
+    int32_t reduction;   /* GATUN_MAP_* */
+    int64_t first_row;   /* 0 .. seq_q */
+    int64_t rows;        /* 0 .. seq_q - first_row */
+    int64_t first_key;   /* 0 .. seq_k */
+    int64_t keys;        /* 0 .. seq_k - first_key */
+    int64_t map_rows;    /* 1 .. rows; 0 where rows is 0 */
+    int64_t map_columns; /* 1 .. keys; 0 where keys is 0 */
+    int64_t map_stride
+        [3]; /* map: [batch][heads][map_rows][map_columns], columns contiguous; as those of out in other respects */
+    int64_t reserved[8]; /* 0 */
+} gatun_attention_map_desc;
+
+/**
+ * Checks both descriptors as gatun_attention_map does, and writes messages as gatun_attention_check does, under which members of
+ * the map are called by their names. context may be NULL. Of desc the members of v, out and lse (head_dim_v, out_dtype and
+ * strides) are not looked at.
+ */
+GATUN_API int32_t gatun_attention_map_check(const gatun_context *context, const gatun_attention_desc *desc,
+    const gatun_attention_map_desc *map_desc, char *message, int64_t message_size);
+
+/**
+ * Stores in *bytes the size of the workspace of gatun_attention_map: O(threads * (tile + map_columns)), of map_columns not more
+ * than 65,536 (8 bytes each), whatever batch, heads, seq_q and seq_k are. It depends on nothing but the context and the descriptors.
+ */
+GATUN_API int32_t gatun_attention_map_workspace_size(const gatun_context *context, const gatun_attention_desc *desc,
+    const gatun_attention_map_desc *map_desc, int64_t *bytes);
+
+/**
+ * The probabilities by which gatun_attention_forward_extended weighs values, as a map: p[i][j] = exp(score[i][j] - lse[i]), lse
+ * over all keys of the row, not the chosen ones alone; every mask, bias, softcap and sink is that of the call which desc and the
+ * tensors describe. No matrix of seq_q x seq_k exists: scores are computed tile by tile, twice (for the sum of each row, then for
+ * the map), and once more for every 65,536 columns of the map beyond the first.
+ *
+ *   workspace, q, k, key_lengths, query_lengths, and mask to query_positions: as in gatun_attention_forward_extended
+ *   map                  float [batch][heads][map_rows][map_columns], strides in map_desc, written whole; it shares no memory with
+ *                        itself or with an input; may be NULL where it has no element
+ *
+ * Ragged sequences (GATUN_ATTENTION_RAGGED_Q, GATUN_ATTENTION_RAGGED_K) are refused with GATUN_E_UNSUPPORTED: give their rows one
+ * by one. GATUN_ATTENTION_BF16 has no effect: products are those of floats.
+ *
+ * Numbers
+ *   - A key that the row may not attend to has probability 0, as has each one of a row past its query length, or that sees no key;
+ *     they count in the mean: its denominator is rows times keys of the cell. With a sink the probabilities of a row add up to less
+ *     than 1. A score of -inf has probability 0.
+ *   - In a row whose lse is NaN every key has NaN but those that a mask or a bias of -inf hides. A cell with a NaN is NaN, whatever
+ *     the reduction.
+ *   - Error of a cell: (4e-6 + 2 * (8 + head_dim / 2) * 2^-24 * S) of itself, S the largest of its rows (gatun_attention_forward,
+ *     with biases and sinks as there), and probabilities below 2^-125 of the largest of their row may count as 0. Rows whose scores
+ *     leave the range of float are computed in double, as there.
+ *   - Bits of a cell depend on its own rows and keys, on where its bin of keys begins and ends, the scale and the tier; not on
+ *     threads, batch, heads, strides, on the other cells, or on what lies in masked places.
+ */
+GATUN_API int32_t gatun_attention_map(gatun_context *context, const gatun_attention_desc *desc,
+    const gatun_attention_map_desc *map_desc, void *workspace, int64_t workspace_size, const void *q, const void *k,
+    const int32_t *key_lengths, const int32_t *query_lengths, float *map, const uint8_t *mask,
+    const uint8_t *block_mask, const void *bias, const float *alibi_slopes, const float *sinks,
+    const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths,
+    const float *relative_position_table, const int32_t *query_positions);
+
 /* ---- matrix product over the pool, by the caller's BLAS -------------------------------------------------------- */
 
 #define GATUN_SGEMM_TRANSPOSE_A 1u

@@ -57,7 +57,7 @@ int32_t gatun_attention_plan(
 }
 
 /* scale * log2(e) as a float and a power of two, which keeps scales that are nearly denormal from losing digits. */
-static void split_scale(gatun__attention_call *c) {
+void gatun__attention_split_scale(gatun__attention_call *c) {
     const gatun_attention_desc *d = c->desc;
     double scale = (d->flags & GATUN_ATTENTION_SCALE) != 0 ? (double)d->scale : 1.0 / sqrt((double)d->head_dim);
     double factor = scale * GATUN__LOG2_E, magnitude = fabs(factor);
@@ -78,7 +78,7 @@ static int32_t forward(gatun_context *context, const gatun_attention_desc *d, vo
     c.kernels = context->kernels;
     c.workspace = workspace;
     c.blocks_redone = &context->blocks_redone;
-    split_scale(&c); /* slow; meanwhile the rest is checked */
+    gatun__attention_split_scale(&c); /* slow; meanwhile the rest is checked */
     gatun__ragged_sizes sizes;
     TRY(gatun__attention_check_arguments(&c, workspace, &sizes));
     make_plan(context, d, &plan);

@@ -1,4 +1,4 @@
-/* One call of attention: shared by attention.c (entry), attention_check.c and attention_task.c. */
+/* One call of attention: shared by attention.c and attention_map.c (entries), attention_check.c and attention_task.c. */
 #ifndef GATUN_ATTENTION_H
 #define GATUN_ATTENTION_H
 
@@ -23,7 +23,7 @@ typedef struct gatun__attention_call {
     const gatun__attention_arguments *arguments;
     const gatun__attention_plan *plan;
     const gatun__kernels *kernels;
-    /* [B][S][H][D]; of ragged sequences S is the rows that their offsets reach. */
+    /* [B][S][H][D], out of a map of probabilities [B][H][row][column]; of ragged sequences S is the rows that their offsets reach. */
     gatun__view q, k, v, out, lse;
     /* What lengths and offsets were when they were checked; whoever reads them again keeps to it. Of ragged sequences: rows
      * or keys that offsets reach, and of the longest; else seq_q or seq_k. */
@@ -42,12 +42,19 @@ typedef struct gatun__ragged_sizes {
     double pairs, keys;
 } gatun__ragged_sizes;
 
+/* ---- attention.c ---- */
+
+/* Sets q_factor and q_power. */
+void gatun__attention_split_scale(gatun__attention_call *call);
+
 /* ---- attention_check.c ---- */
 
 /* Whether arguments go with flags and are there and aligned; offsets; sets the call's sizes and views. *sizes is written
  * where sequences are ragged. */
 int32_t gatun__attention_check_arguments(
     gatun__attention_call *call, const void *workspace, gatun__ragged_sizes *sizes);
+/* The same of all but v, out and lse, whose views are not set. */
+int32_t gatun__attention_check_inputs(gatun__attention_call *call, const void *workspace, gatun__ragged_sizes *sizes);
 /* Lengths, and memory that outputs share. */
 int32_t gatun__attention_check_memory(const gatun__attention_call *call);
 
@@ -57,5 +64,12 @@ int32_t gatun__attention_check_memory(const gatun__attention_call *call);
 void gatun__attention_begin(gatun__attention_call *call);
 /* A gatun__pool_function of a call. */
 void gatun__attention_run_task(void *call, const gatun__turn *turn);
+/* A task of one query head without values and outputs, whose lanes are rows: all but lane_begin, lane_end, blocks and scratch.
+ * changes is where its changes of scores are kept. */
+void gatun__attention_describe_head(const gatun__attention_call *call, int64_t batch, int64_t head,
+    gatun__attention_task *task, gatun__score_changes *changes);
+/* Queries, keys and values of 16 bits: queries of the task's lanes are made float now, in a thread's scratch slot, the others
+ * where they are used. */
+void gatun__attention_widen(const gatun__attention_call *call, char *slot, gatun__attention_task *task);
 
 #endif

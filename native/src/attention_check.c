@@ -101,7 +101,7 @@ static int32_t check_changes(const gatun_attention_desc *d, const gatun__attenti
     return GATUN_OK;
 }
 
-int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *workspace, gatun__ragged_sizes *sizes) {
+int32_t gatun__attention_check_inputs(gatun__attention_call *c, const void *workspace, gatun__ragged_sizes *sizes) {
     const gatun_attention_desc *d = c->desc;
     const gatun__attention_arguments *a = c->arguments;
     const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
@@ -135,14 +135,10 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
         TRY(check_changes(d, a));
 
     const int has_rows = d->batch > 0 && c->max_rows > 0, has_keys = d->batch > 0 && c->max_keys > 0;
-    const int64_t bytes = gatun__dtype_bytes(d->dtype), kv_bytes = gatun__dtype_bytes(d->kv_dtype),
-                  out_bytes = gatun__dtype_bytes(gatun__out_dtype(d));
+    const int64_t bytes = gatun__dtype_bytes(d->dtype), kv_bytes = gatun__dtype_bytes(d->kv_dtype);
     TRY(gatun__pointer_check(workspace, 1, 64));
     TRY(gatun__pointer_check(a->q, has_rows, (uintptr_t)bytes));
     TRY(gatun__pointer_check(a->k, has_keys, (uintptr_t)kv_bytes));
-    TRY(gatun__pointer_check(a->v, has_keys, (uintptr_t)kv_bytes));
-    TRY(gatun__pointer_check(a->out, has_rows, (uintptr_t)out_bytes));
-    TRY(gatun__pointer_check(a->lse, 0, _Alignof(float)));
     TRY(gatun__pointer_check(a->key_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(a->query_lengths, 0, _Alignof(int32_t)));
     TRY(gatun__pointer_check(a->alibi_slopes, 0, _Alignof(float)));
@@ -151,6 +147,20 @@ int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *w
     const int64_t q_batch = ragged_q ? d->batch > 0 : d->batch, k_batch = ragged_k ? d->batch > 0 : d->batch;
     c->q = gatun__tensor_view(a->q, bytes, q_batch, c->all_rows, d->heads, d->head_dim, d->q_stride);
     c->k = gatun__tensor_view(a->k, kv_bytes, k_batch, c->all_keys, d->kv_heads, d->head_dim, d->k_stride);
+    return GATUN_OK;
+}
+
+int32_t gatun__attention_check_arguments(gatun__attention_call *c, const void *workspace, gatun__ragged_sizes *sizes) {
+    const gatun_attention_desc *d = c->desc;
+    const gatun__attention_arguments *a = c->arguments;
+    TRY(gatun__attention_check_inputs(c, workspace, sizes));
+    const int has_rows = d->batch > 0 && c->max_rows > 0, has_keys = d->batch > 0 && c->max_keys > 0;
+    const int64_t kv_bytes = gatun__dtype_bytes(d->kv_dtype), out_bytes = gatun__dtype_bytes(gatun__out_dtype(d));
+    TRY(gatun__pointer_check(a->v, has_keys, (uintptr_t)kv_bytes));
+    TRY(gatun__pointer_check(a->out, has_rows, (uintptr_t)out_bytes));
+    TRY(gatun__pointer_check(a->lse, 0, _Alignof(float)));
+    /* As those of q and k. */
+    const int64_t q_batch = c->q.size[0], k_batch = c->k.size[0];
     c->v = gatun__tensor_view(a->v, kv_bytes, k_batch, c->all_keys, d->kv_heads, d->head_dim_v, d->v_stride);
     c->out = gatun__tensor_view(a->out, out_bytes, q_batch, c->all_rows, d->heads, d->head_dim_v, d->out_stride);
     c->lse = gatun__tensor_view(a->lse, sizeof *a->lse, q_batch, c->all_rows, d->heads, 1, d->lse_stride);

@@ -105,6 +105,53 @@ static void find_changes(const gatun__attention_call *c, int64_t batch, int64_t 
 
 static const gatun__score_changes no_changes;
 
+/* Of one batch row or sequence. */
+typedef struct sequence_of_call {
+    int64_t rows, keys, first_row, first_key;
+} sequence_of_call;
+
+static inline sequence_of_call find_sequence(const gatun__attention_call *c, int64_t batch) {
+    const gatun__attention_arguments *a = c->arguments;
+    sequence_of_call s = {.rows = c->max_rows, .keys = c->max_keys};
+    if (a->cu_seqlens_q != NULL)
+        s.rows = sequence(&a->cu_seqlens_q[batch], c->all_rows, c->max_rows, &s.first_row);
+    if (a->cu_seqlens_k != NULL)
+        s.keys = sequence(&a->cu_seqlens_k[batch], c->all_keys, c->max_keys, &s.first_key);
+    if (a->key_lengths != NULL)
+        s.keys = gatun__load_within(&a->key_lengths[batch], 0, c->max_keys);
+    if (a->query_lengths != NULL)
+        s.rows = gatun__load_within(&a->query_lengths[batch], 0, c->max_rows);
+    return s;
+}
+
+/* A task of `group` query heads from `head` on, which share key/value head kv_head, but for its lanes and where tensors are. */
+static inline void describe(const gatun__attention_call *c, const sequence_of_call *s, int64_t batch, int64_t head,
+    int64_t group, gatun__attention_task *t, gatun__score_changes *changes) {
+    const gatun_attention_desc *d = c->desc;
+    const gatun__attention_arguments *a = c->arguments;
+    *t = (gatun__attention_task){
+        .group = group,
+        .heads = 1,
+        .rows = s->rows,
+        .head_dim = (int32_t)d->head_dim,
+        .alibi_slopes = a->alibi_slopes == NULL ? NULL : a->alibi_slopes + head,
+        .relative_position_table =
+            a->relative_position_table == NULL ? NULL : a->relative_position_table + head * (2 * d->relative_span + 1),
+        .relative_span = d->relative_span,
+        .first_position = gatun__first_position(d->causal, s->rows, s->keys),
+        .q_row = d->q_stride[1],
+        .q_head = d->q_stride[2],
+        .k_row = d->k_stride[1],
+    };
+    const int64_t prefix = a->prefix_lengths == NULL ? 0 : gatun__load_within(&a->prefix_lengths[batch], 0, d->seq_k);
+    t->visible = gatun__key_rule_of(d, s->rows, s->keys, prefix, a->query_positions != NULL);
+    t->changes = &no_changes;
+    if (changes != NULL && gatun__changes_scores(d)) {
+        find_changes(c, batch, head, s->first_row, s->first_key, changes);
+        t->changes = changes;
+    }
+}
+
 /* The task of an index: what it reads and writes; changes is where its changes of scores are kept, or NULL if nobody asks for them.
  * lane_begin == lane_end if it has no live lane. Returns the end of its lanes, those past the query length included. */
 static int64_t locate(
@@ -114,63 +161,34 @@ static int64_t locate(
     const gatun__attention_plan *plan = c->plan;
     const task_place place = place_of_task(c, index);
     const int64_t batch = place.batch, kv_head = place.kv_head, left = d->kv_heads - kv_head;
-    int64_t keys = c->max_keys, rows = c->max_rows, first_key = 0, first_row = 0;
-    if (a->cu_seqlens_q != NULL) {
-        rows = sequence(&a->cu_seqlens_q[batch], c->all_rows, c->max_rows, &first_row);
-    }
-    if (a->cu_seqlens_k != NULL) {
-        keys = sequence(&a->cu_seqlens_k[batch], c->all_keys, c->max_keys, &first_key);
-    }
-    if (a->key_lengths != NULL)
-        keys = gatun__load_within(&a->key_lengths[batch], 0, c->max_keys);
-    if (a->query_lengths != NULL)
-        rows = gatun__load_within(&a->query_lengths[batch], 0, c->max_rows);
+    const sequence_of_call s = find_sequence(c, batch);
     int64_t group = d->heads == d->kv_heads ? 1 : d->heads / d->kv_heads, head = kv_head * group;
     int64_t begin = place.row_part * plan->task_lanes, end = begin + plan->task_lanes;
     /* Past the end of a ragged sequence lies the next one. */
-    int64_t all_rows = a->cu_seqlens_q != NULL ? rows : d->seq_q;
+    int64_t all_rows = a->cu_seqlens_q != NULL ? s.rows : d->seq_q;
     if (end > all_rows * group)
         end = all_rows * group;
     if (begin > end)
         begin = end;
-    int64_t live_end = end < rows * group ? end : rows * group;
+    int64_t live_end = end < s.rows * group ? end : s.rows * group;
 
-    *t = (gatun__attention_task){
-        .group = group,
-        .lane_begin = begin,
-        .lane_end = live_end < begin ? begin : live_end,
-        .heads = left < plan->task_heads ? left : plan->task_heads,
-        .q_next = group * d->q_stride[2],
-        .k_next = d->k_stride[2],
-        .v_next = d->v_stride[2],
-        .out_next = group * d->out_stride[2],
-        .lse_next = group * d->lse_stride[2],
-        .out = gatun__view_at(&c->out, batch, first_row, head),
-        .out_row = d->out_stride[1],
-        .out_head = d->out_stride[2],
-        .lse = a->lse == NULL ? NULL : gatun__view_at(&c->lse, batch, first_row, head),
-        .lse_row = d->lse_stride[1],
-        .lse_head = d->lse_stride[2],
-        .rows = rows,
-        .head_dim = (int32_t)d->head_dim,
-        .head_dim_v = (int32_t)d->head_dim_v,
-        .alibi_slopes = a->alibi_slopes == NULL ? NULL : a->alibi_slopes + head,
-        .relative_position_table =
-            a->relative_position_table == NULL ? NULL : a->relative_position_table + head * (2 * d->relative_span + 1),
-        .relative_span = d->relative_span,
-        .first_position = gatun__first_position(d->causal, rows, keys),
-        .q_row = d->q_stride[1],
-        .q_head = d->q_stride[2],
-        .k_row = d->k_stride[1],
-        .v_row = d->v_stride[1],
-    };
-    const int64_t prefix = a->prefix_lengths == NULL ? 0 : gatun__load_within(&a->prefix_lengths[batch], 0, d->seq_k);
-    t->visible = gatun__key_rule_of(d, rows, keys, prefix, a->query_positions != NULL);
-    t->changes = &no_changes;
-    if (changes != NULL && gatun__changes_scores(d)) {
-        find_changes(c, batch, head, first_row, first_key, changes);
-        t->changes = changes;
-    }
+    describe(c, &s, batch, head, group, t, changes);
+    t->lane_begin = begin;
+    t->lane_end = live_end < begin ? begin : live_end;
+    t->heads = left < plan->task_heads ? left : plan->task_heads;
+    t->q_next = group * d->q_stride[2];
+    t->k_next = d->k_stride[2];
+    t->v_next = d->v_stride[2];
+    t->out_next = group * d->out_stride[2];
+    t->lse_next = group * d->lse_stride[2];
+    t->out = gatun__view_at(&c->out, batch, s.first_row, head);
+    t->out_row = d->out_stride[1];
+    t->out_head = d->out_stride[2];
+    t->lse = a->lse == NULL ? NULL : gatun__view_at(&c->lse, batch, s.first_row, head);
+    t->lse_row = d->lse_stride[1];
+    t->lse_head = d->lse_stride[2];
+    t->head_dim_v = (int32_t)d->head_dim_v;
+    t->v_row = d->v_stride[1];
     if (plan->key_splits > 1) {
         const int64_t splits = gatun__divide_up(d->seq_k, GATUN__SPLIT_KEYS), step = plan->part_splits;
         t->partial_bytes = plan->partial_bytes;
@@ -179,14 +197,30 @@ static int64_t locate(
         t->split_end = t->split_begin + step < splits ? t->split_begin + step : splits;
     }
     if (t->lane_end > t->lane_begin) {
-        t->q = gatun__view_at(&c->q, batch, first_row, head);
+        t->q = gatun__view_at(&c->q, batch, s.first_row, head);
         /* Without keys k and v may be NULL, and are not read. */
-        if (keys > 0) {
-            t->k = gatun__view_at(&c->k, batch, first_key, kv_head);
-            t->v = gatun__view_at(&c->v, batch, first_key, kv_head);
+        if (s.keys > 0) {
+            t->k = gatun__view_at(&c->k, batch, s.first_key, kv_head);
+            t->v = gatun__view_at(&c->v, batch, s.first_key, kv_head);
         }
     }
     return end;
+}
+
+void gatun__attention_describe_head(const gatun__attention_call *c, int64_t batch, int64_t head,
+    gatun__attention_task *t, gatun__score_changes *changes) {
+    const gatun_attention_desc *d = c->desc;
+    const sequence_of_call s = find_sequence(c, batch);
+    describe(c, &s, batch, head, 1, t, changes);
+    t->q_factor = c->q_factor;
+    t->q_power = c->q_power;
+    if (s.rows > 0)
+        t->q = gatun__view_at(&c->q, batch, s.first_row, head);
+    if (s.keys > 0)
+        t->k = gatun__view_at(&c->k, batch, s.first_key, head / (d->heads / d->kv_heads));
+    /* No column of values is read: any address will do. */
+    t->v = t->k;
+    t->v_row = t->k_row;
 }
 
 static void copy_rows(const float *from, int64_t row, int64_t rows, int32_t dim, float *to) {
@@ -215,8 +249,7 @@ static void take_copy(const gatun__attention_call *c, int64_t unit, char *slot, 
     t->v_row = t->head_dim_v;
 }
 
-/* Queries, keys and values of 16 bits: queries are made float now, the others where they are used. */
-static void widen_inputs(const gatun__attention_call *c, char *slot, gatun__attention_task *t) {
+void gatun__attention_widen(const gatun__attention_call *c, char *slot, gatun__attention_task *t) {
     const gatun_attention_desc *d = c->desc;
     if (d->kv_dtype != GATUN_DTYPE_F32) {
         t->widen = c->kernels->widen_f32;
@@ -336,7 +369,7 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
     gatun__attention_task real; /* where the outputs are of 16 bits */
     if (halves && task.lane_end > task.lane_begin) {
         real = task;
-        widen_inputs(c, slot, &task);
+        gatun__attention_widen(c, slot, &task);
         if (out_dtype != GATUN_DTYPE_F32)
             take_outputs(c, slot, &task);
     }

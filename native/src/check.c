@@ -38,6 +38,22 @@ int32_t gatun__range_check(
         (long long)least, (long long)most, (long long)value);
 }
 
+int32_t gatun__stride_check(const char *name, const char *const axes[], int dimensions, const int64_t stride[],
+    const int64_t size[], int64_t extent, char *message, int64_t message_size) {
+    for (int d = 0; d < dimensions; d++) {
+        int64_t span;
+        if (stride[d] < 0)
+            return gatun__fail(GATUN_E_INVALID, message, message_size, "%s[%d] (%s): expected >= 0, got %lld", name, d,
+                axes[d], (long long)stride[d]);
+        if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &span) ||
+                               __builtin_add_overflow(extent, span, &extent) || extent > (int64_t)1 << 58))
+            return gatun__fail(GATUN_E_INVALID, message, message_size,
+                "%s[%d] (%s): expected an extent below 2^58 elements, got stride %lld for size %lld", name, d, axes[d],
+                (long long)stride[d], (long long)size[d]);
+    }
+    return GATUN_OK;
+}
+
 typedef struct checker {
     char *message;
     int64_t message_size;
@@ -47,24 +63,6 @@ static int32_t range(const checker *c, const char *name, int64_t value, int64_t 
     return gatun__range_check(name, value, least, most, c->message, c->message_size);
 }
 
-/* Strides of so many dimensions, over `extent` elements in a row: none negative, and the whole extent below 2^60 bytes so that no
- * later sum overflows. */
-static int32_t reach(const checker *c, const char *name, const char *const axes[], int dimensions,
-    const int64_t stride[], const int64_t size[], int64_t extent) {
-    for (int d = 0; d < dimensions; d++) {
-        int64_t span;
-        if (stride[d] < 0)
-            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size, "%s[%d] (%s): expected >= 0, got %lld",
-                name, d, axes[d], (long long)stride[d]);
-        if (size[d] > 1 && (__builtin_mul_overflow(stride[d], size[d] - 1, &span) ||
-                               __builtin_add_overflow(extent, span, &extent) || extent > (int64_t)1 << 58))
-            return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
-                "%s[%d] (%s): expected an extent below 2^58 elements, got stride %lld for size %lld", name, d, axes[d],
-                (long long)stride[d], (long long)size[d]);
-    }
-    return GATUN_OK;
-}
-
 /* Of one tensor. */
 static int32_t strides(
     const checker *c, const char *name, const int64_t stride[3], const int64_t size[3], int64_t dim) {
@@ -72,7 +70,7 @@ static int32_t strides(
     /* The common case: sizes are below 2^31, so that no product reaches 2^56. */
     if ((uint64_t)(stride[0] | stride[1] | stride[2]) < (uint64_t)1 << 25)
         return GATUN_OK;
-    return reach(c, name, axes, 3, stride, size, dim);
+    return gatun__stride_check(name, axes, 3, stride, size, dim, c->message, c->message_size);
 }
 
 static int32_t float_type(const checker *c, const char *name, int32_t dtype) {
@@ -92,7 +90,7 @@ static int32_t map_strides(
             return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
                 "%s[%d] (%s): expected 0 without GATUN_ATTENTION_MASKED, bias_dtype or block_q, got %lld", name, d,
                 axes[d], (long long)stride[d]);
-    return reach(c, name, axes, 4, stride, size, 1);
+    return gatun__stride_check(name, axes, 4, stride, size, 1, c->message, c->message_size);
 }
 
 static int any_member_of_changes(const gatun_attention_desc *d) {
@@ -133,8 +131,37 @@ static int32_t changes(const checker *c, const gatun_attention_desc *d) {
     return map_strides(c, "block_stride", d->block_stride, block_size, d->block_q > 0);
 }
 
-int32_t gatun_attention_check(
-    const gatun_context *context, const gatun_attention_desc *d, char *message, int64_t message_size) {
+/* Of ragged sequences what concerns all tensors; every element of out has its own address. */
+static int32_t addresses(const checker *c, const gatun_attention_desc *d) {
+    const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
+              ragged_k = (d->flags & GATUN_ATTENTION_RAGGED_K) != 0;
+    if (ragged_q && (d->q_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)
+        return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+            "batch strides: expected 0 for ragged queries, got q %lld, out %lld, lse %lld", (long long)d->q_stride[0],
+            (long long)d->out_stride[0], (long long)d->lse_stride[0]);
+    if (ragged_k && (d->k_stride[0] | d->v_stride[0]) != 0)
+        return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+            "batch strides: expected 0 for ragged keys, got k %lld, v %lld", (long long)d->k_stride[0],
+            (long long)d->v_stride[0]);
+    /* Strides of sequences in rows of their own bound this product. */
+    int64_t lanes;
+    if (ragged_q && (__builtin_mul_overflow(d->batch * d->heads, d->seq_q, &lanes) || lanes > (int64_t)1 << 58))
+        return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
+            "batch, heads, seq_q: expected at most 2^58 rows of all heads and sequences together, got %lld * %lld * "
+            "%lld",
+            (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
+    /* How many rows ragged sequences have together, only their offsets tell. */
+    const gatun__view out = gatun__tensor_view(NULL, gatun__dtype_bytes(gatun__out_dtype(d)), ragged_q ? 0 : d->batch,
+        d->seq_q, d->heads, d->head_dim_v, d->out_stride);
+    if (gatun__view_overlaps_itself(&out))
+        return gatun__fail(GATUN_E_OVERLAP, c->message, c->message_size,
+            "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",
+            (long long)d->out_stride[0], (long long)d->out_stride[1], (long long)d->out_stride[2]);
+    return GATUN_OK;
+}
+
+int32_t gatun__attention_check_desc(
+    const gatun_context *context, const gatun_attention_desc *d, int outputs, char *message, int64_t message_size) {
     checker c = {message, message_size};
     if (d == NULL)
         return gatun__fail(GATUN_E_NULL, message, message_size, "desc: expected a descriptor, got NULL");
@@ -149,7 +176,7 @@ int32_t gatun_attention_check(
             (unsigned)d->flags);
     TRY(float_type(&c, "dtype", d->dtype));
     TRY(float_type(&c, "kv_dtype", d->kv_dtype));
-    if (d->out_dtype != 0 && d->out_dtype != d->dtype && d->out_dtype != GATUN_DTYPE_F32)
+    if (outputs && d->out_dtype != 0 && d->out_dtype != d->dtype && d->out_dtype != GATUN_DTYPE_F32)
         return gatun__fail(GATUN_E_UNSUPPORTED, message, message_size,
             "out_dtype: expected 0, dtype (%d) or GATUN_DTYPE_F32 (%d), got %d", (int)d->dtype, GATUN_DTYPE_F32,
             (int)d->out_dtype);
@@ -170,42 +197,28 @@ int32_t gatun_attention_check(
     TRY(range(&c, "seq_q", d->seq_q, 0, int32_most));
     TRY(range(&c, "seq_k", d->seq_k, 0, int32_most));
     TRY(range(&c, "head_dim", d->head_dim, 1, GATUN_MAX_HEAD_DIM));
-    TRY(range(&c, "head_dim_v", d->head_dim_v, 1, GATUN_MAX_HEAD_DIM));
+    if (outputs)
+        TRY(range(&c, "head_dim_v", d->head_dim_v, 1, GATUN_MAX_HEAD_DIM));
     const int64_t query_size[3] = {d->batch, d->seq_q, d->heads}, key_size[3] = {d->batch, d->seq_k, d->kv_heads};
     TRY(strides(&c, "q_stride", d->q_stride, query_size, d->head_dim));
     TRY(strides(&c, "k_stride", d->k_stride, key_size, d->head_dim));
-    TRY(strides(&c, "v_stride", d->v_stride, key_size, d->head_dim_v));
-    TRY(strides(&c, "out_stride", d->out_stride, query_size, d->head_dim_v));
-    TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
+    if (outputs) {
+        TRY(strides(&c, "v_stride", d->v_stride, key_size, d->head_dim_v));
+        TRY(strides(&c, "out_stride", d->out_stride, query_size, d->head_dim_v));
+        TRY(strides(&c, "lse_stride", d->lse_stride, query_size, 1));
+    }
     TRY(range(&c, "relative_span", d->relative_span, 0,
         (d->flags & GATUN_ATTENTION_BIASED) != 0 ? GATUN_MAX_RELATIVE_SPAN : 0));
     if (gatun__changes_scores(d) || (d->flags & GATUN_ATTENTION_PREFIX) != 0 || any_member_of_changes(d))
         TRY(changes(&c, d));
-    const int ragged_q = (d->flags & GATUN_ATTENTION_RAGGED_Q) != 0,
-              ragged_k = (d->flags & GATUN_ATTENTION_RAGGED_K) != 0;
-    if (ragged_q && (d->q_stride[0] | d->out_stride[0] | d->lse_stride[0]) != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "batch strides: expected 0 for ragged queries, got q %lld, out %lld, lse %lld", (long long)d->q_stride[0],
-            (long long)d->out_stride[0], (long long)d->lse_stride[0]);
-    if (ragged_k && (d->k_stride[0] | d->v_stride[0]) != 0)
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "batch strides: expected 0 for ragged keys, got k %lld, v %lld", (long long)d->k_stride[0],
-            (long long)d->v_stride[0]);
-    /* Strides of sequences in rows of their own bound this product. */
-    int64_t lanes;
-    if (ragged_q && (__builtin_mul_overflow(d->batch * d->heads, d->seq_q, &lanes) || lanes > (int64_t)1 << 58))
-        return gatun__fail(GATUN_E_INVALID, message, message_size,
-            "batch, heads, seq_q: expected at most 2^58 rows of all heads and sequences together, got %lld * %lld * "
-            "%lld",
-            (long long)d->batch, (long long)d->heads, (long long)d->seq_q);
-    /* How many rows ragged sequences have together, only their offsets tell. */
-    const gatun__view out = gatun__tensor_view(NULL, gatun__dtype_bytes(gatun__out_dtype(d)), ragged_q ? 0 : d->batch,
-        d->seq_q, d->heads, d->head_dim_v, d->out_stride);
-    if (gatun__view_overlaps_itself(&out))
-        return gatun__fail(GATUN_E_OVERLAP, message, message_size,
-            "out_stride: expected nested strides that give every element its own address, got {%lld, %lld, %lld}",
-            (long long)d->out_stride[0], (long long)d->out_stride[1], (long long)d->out_stride[2]);
+    if (outputs)
+        TRY(addresses(&c, d));
     if (context != NULL)
         TRY(gatun__context_usable(context));
     return GATUN_OK;
+}
+
+int32_t gatun_attention_check(
+    const gatun_context *context, const gatun_attention_desc *desc, char *message, int64_t message_size) {
+    return gatun__attention_check_desc(context, desc, 1, message, message_size);
 }

@@ -21,10 +21,6 @@ static inline int64_t gatun__divide_up(int64_t a, int64_t b) {
     return a <= b ? a > 0 : a / b + (a % b != 0);
 }
 
-static inline int64_t gatun__least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* ---- clock.c ---- */
 
 /* Of a clock that never goes back; takes some 30 ns. */
@@ -147,8 +143,15 @@ static inline int gatun__any_set(const int64_t *reserved, size_t count) {
 /* A struct of the caller: known members, and nothing set that this library does not know. */
 int32_t gatun__struct_check(
     const void *data, uint32_t struct_size, size_t known, const char *name, char *message, int64_t message_size);
+/* gatun_attention_check; without outputs members of v, out and lse are not looked at. */
+int32_t gatun__attention_check_desc(
+    const gatun_context *context, const gatun_attention_desc *desc, int outputs, char *message, int64_t message_size);
 int32_t gatun__range_check(
     const char *name, int64_t value, int64_t least, int64_t most, char *message, int64_t message_size);
+/* Strides of so many dimensions, over `extent` elements in a row: none negative, and the whole extent below 2^60 bytes so that no
+ * later sum overflows. */
+int32_t gatun__stride_check(const char *name, const char *const axes[], int dimensions, const int64_t stride[],
+    const int64_t size[], int64_t extent, char *message, int64_t message_size);
 
 /* ---- overlap.c ---- */
 
@@ -267,6 +270,20 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
  * a query and a key, and so many keys. Fewer tasks, work and threads; the workspace is as before. */
 void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attention_desc *desc, int32_t tier,
     int32_t block_lanes, int64_t longest, double pairs, double keys);
+
+/* A map of attention: tasks of some map rows, and of their columns where there are very many. */
+typedef struct gatun__map_plan {
+    gatun__attention_plan attention; /* threads, work, blocks, lanes of a pass, tasks, scratch */
+    int64_t task_rows;               /* map rows of one task */
+    int64_t row_tasks;               /* tasks per query head and columns */
+    int64_t task_columns;            /* map columns of one task */
+    int64_t column_tasks;
+    int64_t own_offset; /* in the scratch of a thread: what attention_map_f32 has beside that of attention_f32 */
+} gatun__map_plan;
+
+/* Both have been checked. */
+void gatun__map_plan_to(gatun__map_plan *plan, const gatun_attention_desc *desc, const gatun_attention_map_desc *map,
+    int32_t tier, int32_t block_lanes, int32_t threads);
 
 /* About how many cycles one thread takes for so many FMAs and for so many bytes that it reads, whichever is more; and for
  * how long that is. */

@@ -42,6 +42,10 @@ static inline int gatun__is_bf16(int64_t rows, int64_t keys) {
     return rows > GATUN__DECODE_ROWS && keys > GATUN__TINY_KEYS;
 }
 
+static inline int64_t gatun__least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 /*
  * Lengths, offsets, ids and positions are the caller's memory, and may change while a call runs. Each use reads them anew,
  * once and as a whole, and keeps to the range that was checked: whatever another thread writes, no address lies beyond it.
@@ -177,6 +181,27 @@ static inline gatun__attention_task gatun__head_of(const gatun__attention_task *
     return one;
 }
 
+/*
+ * Probabilities of some rows of one query head, as a map: cell (r, c) is the mean or the largest of those of rows bin r and keys bin
+ * c, of which gatun__bin says where they begin.
+ */
+typedef struct gatun__attention_map_task {
+    gatun__attention_task attention; /* lanes are rows; no values, no outputs */
+    int32_t reduction;               /* GATUN_MAP_* */
+    int64_t first_row, rows, map_rows;
+    int64_t first_key, keys, map_columns;
+    int64_t column_begin, column_end; /* those that are computed */
+    float *map;                       /* of the head, [map_rows][map_columns] */
+    int64_t map_row;
+    char
+        *scratch; /* 64-byte aligned, gatun__attention_map_scratch_bytes; between tasks that share a map row it stays */
+} gatun__attention_map_task;
+
+/* Where bin `bin` of `bins` begins among `size` rows or keys: no bin is empty, since there are at most as many. */
+static inline int64_t gatun__bin(int64_t bin, int64_t size, int64_t bins) {
+    return bin * size / bins;
+}
+
 /* Rows begin .. end - 1 of one call over rows; what a function does not use is 0. */
 typedef struct gatun__rows_task {
     const float *x, *bias, *gamma, *beta, *residual, *gate;
@@ -252,6 +277,7 @@ enum {
 typedef void gatun__attention_kernel(gatun__attention_task *task);
 typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
 typedef void gatun__attention_tiny_kernel(gatun__attention_task *task);
+typedef void gatun__attention_map_kernel(gatun__attention_map_task *task);
 typedef void gatun__norm_kernel(const gatun__rows_task *task);
 typedef void gatun__activation_kernel(const gatun__rows_task *task);
 typedef void gatun__embedding_kernel(const gatun__embedding_task *task);
@@ -294,7 +320,8 @@ typedef struct gatun__kernels {
     gatun__attention_kernel *attention_f32;
     gatun__attention_decode_kernel *attention_decode_f32;
     gatun__attention_tiny_kernel *attention_tiny_f32; /* NULL but on avx512 */
-    gatun__attention_kernel *attention_bf16;          /* NULL without GATUN_FEATURE_BF16 */
+    gatun__attention_map_kernel *attention_map_f32;
+    gatun__attention_kernel *attention_bf16; /* NULL without GATUN_FEATURE_BF16 */
     gatun__norm_kernel *norm_f32;
     gatun__activation_kernel *activation_f32;
     gatun__pool_kernel *pool_f32;
@@ -333,6 +360,8 @@ static inline int64_t gatun__decode_partial_bytes(int64_t lanes, int64_t head_di
  * copied; 0: they are not. */
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
     int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes);
+/* What attention_map_f32 has beside that of attention_f32. */
+int64_t gatun__attention_map_scratch_bytes(int32_t block_lanes, int32_t blocks, int64_t columns);
 /* The same of attention_bf16. */
 int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v);
 

@@ -210,6 +210,53 @@ void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attent
     plan->tasks = desc->batch * plan->head_tasks * plan->row_tasks * plan->key_splits;
 }
 
+/* Map columns of one task: what rows that go on in the next block have is kept in double. */
+enum { MAP_TASK_COLUMNS = 65536, MAP_BLOCKS = 4 };
+
+void gatun__map_plan_to(gatun__map_plan *plan, const gatun_attention_desc *desc, const gatun_attention_map_desc *map,
+    int32_t tier, int32_t block_lanes, int32_t threads) {
+    gatun__attention_plan *a = &plan->attention;
+    *plan = (gatun__map_plan){.task_columns = gatun__least(map->map_columns, MAP_TASK_COLUMNS)};
+    const int64_t heads = desc->batch * desc->heads, f = sizeof(float);
+    plan->column_tasks = gatun__divide_up(map->map_columns, MAP_TASK_COLUMNS);
+    /* Scores are computed twice, once for the sum over all keys and once for the map. */
+    const double keys = (double)desc->seq_k * (double)plan->column_tasks + (double)map->keys,
+                 rows = (double)heads * (double)map->rows;
+    const double cycles = gatun__cycles(tier, rows * keys * (double)desc->head_dim, rows * keys);
+    if (desc->max_threads > 0 && desc->max_threads < threads)
+        threads = desc->max_threads;
+    a->threads = useful_threads(cycles, threads);
+    a->work_ns = gatun__cycles_ns(cycles);
+    const int64_t most_rows = map->map_rows == 0 ? 1 : gatun__divide_up(map->rows, map->map_rows);
+    for (int32_t blocks = MAP_BLOCKS; blocks > 0; blocks--) {
+        a->blocks = blocks;
+        a->task_lanes = (int64_t)blocks * block_lanes;
+        plan->task_rows = a->task_lanes > most_rows ? a->task_lanes / most_rows : 1;
+        plan->row_tasks = gatun__divide_up(map->map_rows, plan->task_rows);
+        a->tasks = heads * plan->row_tasks * plan->column_tasks;
+        if (a->threads == 1 || a->tasks >= 4 * (int64_t)a->threads)
+            break;
+    }
+    const int widens = desc->kv_dtype != GATUN_DTYPE_F32;
+    const int32_t dim = (int32_t)desc->head_dim;
+    plan->own_offset = gatun__attention_scratch_bytes(block_lanes, a->blocks, dim, 0, desc->seq_k > GATUN__SPLIT_KEYS,
+        (desc->flags & GATUN_ATTENTION_BIASED) != 0, gatun__changes_keys(desc), widens ? f : 0);
+    a->queries_offset =
+        plan->own_offset + gatun__attention_map_scratch_bytes(block_lanes, a->blocks, plan->task_columns);
+    /* Floats of 16-bit queries, and of one key. */
+    a->split_offset = a->queries_offset + (desc->dtype == GATUN_DTYPE_F32 ? 0 : aligned(a->task_lanes * dim * f));
+    a->scratch_bytes = a->split_offset + (widens ? aligned(dim * f) : 0);
+    a->workspace_bytes = a->scratch_bytes * a->threads;
+}
+
+int64_t gatun__attention_map_scratch_bytes(int32_t block_lanes, int32_t blocks, int64_t columns) {
+    const int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);
+    return GATUN__TILE_KEYS * ((int64_t)sizeof(int32_t) + d)            /* where columns end, and their share */
+           + aligned(lanes * GATUN__TILE_KEYS * f)                      /* columns of a tile */
+           + blocks * (3 * aligned(lanes * d) + 2 * aligned(lanes * f)) /* of lanes */
+           + aligned(columns * d);
+}
+
 int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v,
     int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes) {
     int64_t lanes = block_lanes, f = sizeof(float), d = sizeof(double);

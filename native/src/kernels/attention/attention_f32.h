@@ -204,6 +204,36 @@ static int look_at_tile(const gatun__attention_task *t, const block_state *block
     return seen;
 }
 
+/* Keys key .. key + keys - 1 are the next tile of these blocks. */
+INLINE void begin_tile(const gatun__attention_task *t, const block_state *blocks, int32_t count, int32_t key,
+    int32_t keys, tile_scratch *tile) {
+    if (tile->biases != NULL)
+        fill_biases(
+            t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys, tile->biases);
+    take_tile(t, key, keys, tile);
+}
+
+/* This tile of block number i; `changed` as changed_keys says. Returns whether a lane sees a key of it: nothing is done if not. */
+INLINE int run_block(const gatun__attention_task *t, const block_state *b, int32_t i, int32_t key, int32_t keys,
+    int32_t changed, int select_all, tile_scratch *tile) {
+    if (changed < 0)
+        return 0;
+    const int biased = tile->biases != NULL;
+    const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
+    int how = biased ? BIASED : PLAIN;
+    tile->changed = 0;
+    if (changed > 0) {
+        const int state = fill_changes(t, b, key, changed, tile->rows, tile->changes);
+        if (state == CHANGES_ALL && changed == keys)
+            return 0;
+        tile->changed = state != CHANGES_NONE ? changed : 0;
+    }
+    if (tile->changed > 0 || t->changes->softcap > 0 || b->first_least > key)
+        how = CHANGED;
+    tiles[how][b->vectors - 1](t, b, key, keys, select_all, tile, biases);
+    return 1;
+}
+
 /* Passes 2 to 5 over all keys, for blocks that begin_block or reset has prepared. */
 static void run_keys(
     const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_scratch *tile) {
@@ -213,7 +243,6 @@ static void run_keys(
         least = blocks[i].first_least < least ? blocks[i].first_least : least;
     }
     int merged = most > GATUN__SPLIT_KEYS;
-    const int biased = tile->biases != NULL;
     tile->k_row = tile->k_copy != NULL ? t->head_dim : t->k_row;
     tile->v_row = tile->v_copy != NULL ? t->head_dim_v : t->v_row;
     for (int32_t split = 0; split < most; split += GATUN__SPLIT_KEYS) {
@@ -222,10 +251,7 @@ static void run_keys(
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
             if (key + keys <= least || !look_at_tile(t, blocks, count, key, keys, changed))
                 continue;
-            if (biased)
-                fill_biases(t, blocks[0].lane_begin, (count - 1) * LANES + blocks[count - 1].vectors * VW, key, keys,
-                    tile->biases);
-            take_tile(t, key, keys, tile);
+            begin_tile(t, blocks, count, key, keys, tile);
             if (INTERLEAVED) {
                 int32_t probs = 0;
                 for (int32_t i = 0; i < count; i++) {
@@ -234,23 +260,8 @@ static void run_keys(
                 }
                 plan_prefetch(t, key, keys, most, probs, &tile->soon);
             }
-            for (int32_t i = 0; i < count; i++) {
-                const block_state *b = &blocks[i];
-                if (changed[i] < 0)
-                    continue;
-                const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
-                int how = biased ? BIASED : PLAIN;
-                tile->changed = 0;
-                if (changed[i] > 0) {
-                    const int state = fill_changes(t, b, key, changed[i], tile->rows, tile->changes);
-                    if (state == CHANGES_ALL && changed[i] == keys)
-                        continue;
-                    tile->changed = state != CHANGES_NONE ? changed[i] : 0;
-                }
-                if (tile->changed > 0 || t->changes->softcap > 0 || b->first_least > key)
-                    how = CHANGED;
-                tiles[how][b->vectors - 1](t, b, key, keys, select_all, tile, biases);
-            }
+            for (int32_t i = 0; i < count; i++)
+                (void)run_block(t, &blocks[i], i, key, keys, changed[i], select_all, tile);
         }
         if (merged || end == most)
             finish_waiting(t, tile);
@@ -271,32 +282,32 @@ static float *carve_floats(char **scratch, size_t count) {
     return carve(scratch, count * sizeof(float));
 }
 
-/* A task of one head. */
-static void attention_head(gatun__attention_task *t) {
+/* Divides the scratch of a task of one head among a tile and the blocks, which begin; returns how many there are. */
+INLINE int32_t begin_blocks(const gatun__attention_task *t, tile_scratch *tile, block_state blocks[GATUN__MAX_BLOCKS]) {
     _Static_assert(LANES == KERNEL(block_lanes), "kernels.inc says how many queries a block has");
     _Static_assert(LANES <= GATUN__MAX_BLOCK_LANES, "a block fits the arrays of the plan");
     _Static_assert(LANES * GATUN__TILE_KEYS * sizeof(float) >= GATUN_MAX_HEAD_DIM * sizeof(double), "a row of doubles");
     _Static_assert(QV * sizeof(vmask) <= LANES * sizeof(float), "masks fit the scratch that the plan gives them");
     char *scratch = t->scratch;
-    tile_scratch tile = {.scores = carve_floats(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS))};
+    *tile = (tile_scratch){.scores = carve_floats(&scratch, LANES * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS))};
     for (int i = 0; i < 2; i++)
-        tile.alpha[i] = carve_floats(&scratch, LANES);
-    tile.live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
+        tile->alpha[i] = carve_floats(&scratch, LANES);
+    tile->live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
-        tile.biases = carve_floats(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES));
+        tile->biases = carve_floats(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES));
     if (t->changes->keys) {
-        tile.changes = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
-        tile.rows = carve_floats(&scratch, VW * GATUN__TILE_KEYS);
+        tile->changes = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
+        tile->rows = carve_floats(&scratch, VW * GATUN__TILE_KEYS);
     }
     if (t->copy_tiles) {
-        tile.k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * KV_BYTES);
-        tile.v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * KV_BYTES);
+        tile->k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * KV_BYTES);
+        tile->v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * KV_BYTES);
     }
-    block_state blocks[GATUN__MAX_BLOCKS];
-    int merged = t->visible.keys > GATUN__SPLIT_KEYS;
+    const int merged = t->visible.keys > GATUN__SPLIT_KEYS;
     int32_t count = 0;
-    for (int64_t lane = t->lane_begin; lane < t->lane_end; lane += LANES, count++) {
-        block_state *b = &blocks[count];
+    int64_t lane = t->lane_begin;
+    do {
+        block_state *b = &blocks[count++];
         b->q = carve_floats(&scratch, (size_t)t->head_dim * LANES);
         b->out = carve_floats(&scratch, (size_t)t->head_dim_v * LANES);
         b->limit = carve(&scratch, LANES * sizeof(int32_t));
@@ -309,7 +320,16 @@ static void attention_head(gatun__attention_task *t) {
             b->merged_maximum = carve_floats(&scratch, LANES);
         }
         begin_block(t, b, lane);
-    }
+        lane += LANES;
+    } while (lane < t->lane_end);
+    return count;
+}
+
+/* A task of one head. */
+static void attention_head(gatun__attention_task *t) {
+    tile_scratch tile;
+    block_state blocks[GATUN__MAX_BLOCKS];
+    const int32_t count = begin_blocks(t, &tile, blocks);
     run_keys(t, blocks, count, 0, &tile);
     for (int32_t i = 0; i < count; i++) {
         float own[LANES];

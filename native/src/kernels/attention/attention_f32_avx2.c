@@ -21,3 +21,4 @@
 #include "attention_f32.h"
 /* after it: it uses its parts */
 #include "attention_decode_f32.h"
+#include "attention_map_f32.h"

@@ -20,3 +20,4 @@
 #include "attention_f32.h"
 /* after it */
 #include "attention_decode_f32.h"
+#include "attention_map_f32.h"

@@ -19,13 +19,34 @@ static const float *wide_floats(
     return t->widened;
 }
 
-/* Of key `key`, which no mask hides, to base 2; -inf if its bias says so. */
-static double wide_score(const gatun__attention_task *t, const float *q, place p, int64_t key) {
+/* The end of those of a row's keys from `key` on that lie in its tile, all biases of which wide_biases tells. */
+static int64_t wide_tile_end(int64_t key, int64_t end) {
+    const int64_t tile_end = key / GATUN__TILE_KEYS * GATUN__TILE_KEYS + GATUN__TILE_KEYS;
+    return tile_end < end ? tile_end : end;
+}
+
+/* Of keys first .. end - 1 of one tile, to base 2: all biases, -inf where a mask hides the key. */
+static void wide_biases(const gatun__attention_task *t, place p, int64_t first, int64_t end, double *biases) {
+    float changes[GATUN__TILE_KEYS];
+    const int state = t->changes->keys
+                          ? add_masks(t, p.row, p.head, first, (int32_t)(end - first), changes, CHANGES_NONE)
+                          : CHANGES_NONE;
+    for (int64_t key = first; key < end; key++) {
+        double *bias = &biases[key - first];
+        *bias = -(double)INFINITY;
+        if (state == CHANGES_ALL || (state == CHANGES_SOME && changes[key - first] < 0))
+            continue;
+        *bias = key_bias(t, p.row, p.head, key);
+        if (is_biased(t))
+            *bias += distance_bias(t, t->first_position + p.row, p.head, key);
+        *bias *= GATUN__LOG2_E;
+    }
+}
+
+/* Of key `key`, to base 2; -inf if its bias says so. */
+static double wide_score(const gatun__attention_task *t, const float *q, int64_t key, double bias) {
     const double scale = (double)t->q_factor * (double)t->q_power, cap = (double)t->changes->softcap;
-    double bias = key_bias(t, p.row, p.head, key), sum = 0;
-    if (is_biased(t))
-        bias += distance_bias(t, t->first_position + p.row, p.head, key);
-    bias *= GATUN__LOG2_E;
+    double sum = 0;
     if (bias == -(double)INFINITY)
         return bias;
     const float *k = wide_floats(t, t->k, t->k_row, key, t->head_dim);
@@ -35,28 +56,32 @@ static double wide_score(const gatun__attention_task *t, const float *q, place p
     return (cap > 0 ? cap * tanh(sum / cap) : sum) + bias;
 }
 
+/* The query of a row, or NULL if it is not finite. */
+static const float *wide_query(const gatun__attention_task *t, place p) {
+    const float *q = t->q + p.row * t->q_row + p.head * t->q_head;
+    for (int32_t d = 0; d < t->head_dim; d++)
+        if (!isfinite(q[d]))
+            return NULL;
+    return q;
+}
+
 /* Row and LSE anew; out: scratch for head_dim_v doubles. */
 static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, double *out) {
     enum { TILE = GATUN__TILE_KEYS };
-    const float *q = t->q + p.row * t->q_row + p.head * t->q_head;
-    float *to = t->out + p.row * t->out_row + p.head * t->out_head, changes[TILE];
+    float *to = t->out + p.row * t->out_row + p.head * t->out_head;
     double maximum = (double)sink_of(t, p.head), total = maximum == -(double)INFINITY ? 0 : maximum - maximum + 1;
-    int state = CHANGES_NONE;
-    if (total != total)
+    double biases[TILE];
+    const float *q = wide_query(t, p);
+    if (total != total || q == NULL)
         return;
-    for (int32_t d = 0; d < t->head_dim; d++)
-        if (!isfinite(q[d]))
-            return;
     memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
-    for (int64_t key = keys.first; key < keys.end; key++) {
-        if (t->changes->keys && (key == keys.first || key % TILE == 0)) {
-            const int64_t end = key / TILE * TILE + TILE;
-            state = add_masks(t, p.row, p.head, key, (int32_t)((end < keys.end ? end : keys.end) - key),
-                changes + key % TILE, CHANGES_NONE);
+    for (int64_t key = keys.first, tile = key, end = key; key < keys.end; key++) {
+        if (key == end) {
+            tile = key;
+            end = wide_tile_end(key, keys.end);
+            wide_biases(t, p, tile, end, biases);
         }
-        if (state == CHANGES_ALL || (state == CHANGES_SOME && changes[key % TILE] < 0))
-            continue;
-        const double score = wide_score(t, q, p, key);
+        const double score = wide_score(t, q, key, biases[key - tile]);
         if (score == -(double)INFINITY)
             continue;
         if (!isfinite(score))

@@ -239,6 +239,24 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_COPY_HEADS() {
         return GATUN_COPY_HEADS;
     }
+    private static final int GATUN_MAP_MEAN = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MAP_MEAN 0
+     * }
+     */
+    public static int GATUN_MAP_MEAN() {
+        return GATUN_MAP_MEAN;
+    }
+    private static final int GATUN_MAP_MAX = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MAP_MAX 1
+     * }
+     */
+    public static int GATUN_MAP_MAX() {
+        return GATUN_MAP_MAX;
+    }
     private static final int GATUN_ACTIVATION_NONE = (int)0L;
     /**
      * {@snippet lang=c :
@@ -1355,6 +1373,212 @@ public class gatun_h extends gatun_h$shared {
                 traceDowncall("gatun_attention_forward_extended", context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse, cu_seqlens_q, cu_seqlens_k, page_table, mask, block_mask, bias, alibi_slopes, sinks, segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions, k_scales, v_scales);
             }
             return (int)mh$.invokeExact(context, desc, workspace, workspace_size, q, k, v, key_lengths, query_lengths, out, lse, cu_seqlens_q, cu_seqlens_k, page_table, mask, block_mask, bias, alibi_slopes, sinks, segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions, k_scales, v_scales);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_map_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_map_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_check(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_map_check$descriptor() {
+        return gatun_attention_map_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_check(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_attention_map_check$handle() {
+        return gatun_attention_map_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_check(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_attention_map_check$address() {
+        return gatun_attention_map_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_check(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_attention_map_check(MemorySegment context, MemorySegment desc, MemorySegment map_desc, MemorySegment message, long message_size) {
+        var mh$ = gatun_attention_map_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_map_check", context, desc, map_desc, message, message_size);
+            }
+            return (int)mh$.invokeExact(context, desc, map_desc, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_map_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_map_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_map_workspace_size$descriptor() {
+        return gatun_attention_map_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_attention_map_workspace_size$handle() {
+        return gatun_attention_map_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_attention_map_workspace_size$address() {
+        return gatun_attention_map_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map_workspace_size(const gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_attention_map_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment map_desc, MemorySegment bytes) {
+        var mh$ = gatun_attention_map_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_map_workspace_size", context, desc, map_desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, map_desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_attention_map {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_attention_map");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map(gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const int32_t *key_lengths, const int32_t *query_lengths, float *map, const uint8_t *mask, const uint8_t *block_mask, const void *bias, const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions)
+     * }
+     */
+    public static FunctionDescriptor gatun_attention_map$descriptor() {
+        return gatun_attention_map.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map(gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const int32_t *key_lengths, const int32_t *query_lengths, float *map, const uint8_t *mask, const uint8_t *block_mask, const void *bias, const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions)
+     * }
+     */
+    public static MethodHandle gatun_attention_map$handle() {
+        return gatun_attention_map.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map(gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const int32_t *key_lengths, const int32_t *query_lengths, float *map, const uint8_t *mask, const uint8_t *block_mask, const void *bias, const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions)
+     * }
+     */
+    public static MemorySegment gatun_attention_map$address() {
+        return gatun_attention_map.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_attention_map(gatun_context *context, const gatun_attention_desc *desc, const gatun_attention_map_desc *map_desc, void *workspace, int64_t workspace_size, const void *q, const void *k, const int32_t *key_lengths, const int32_t *query_lengths, float *map, const uint8_t *mask, const uint8_t *block_mask, const void *bias, const float *alibi_slopes, const float *sinks, const int32_t *segment_ids_q, const int32_t *segment_ids_k, const int32_t *prefix_lengths, const float *relative_position_table, const int32_t *query_positions)
+     * }
+     */
+    public static int gatun_attention_map(MemorySegment context, MemorySegment desc, MemorySegment map_desc, MemorySegment workspace, long workspace_size, MemorySegment q, MemorySegment k, MemorySegment key_lengths, MemorySegment query_lengths, MemorySegment map, MemorySegment mask, MemorySegment block_mask, MemorySegment bias, MemorySegment alibi_slopes, MemorySegment sinks, MemorySegment segment_ids_q, MemorySegment segment_ids_k, MemorySegment prefix_lengths, MemorySegment relative_position_table, MemorySegment query_positions) {
+        var mh$ = gatun_attention_map.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_attention_map", context, desc, map_desc, workspace, workspace_size, q, k, key_lengths, query_lengths, map, mask, block_mask, bias, alibi_slopes, sinks, segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions);
+            }
+            return (int)mh$.invokeExact(context, desc, map_desc, workspace, workspace_size, q, k, key_lengths, query_lengths, map, mask, block_mask, bias, alibi_slopes, sinks, segment_ids_q, segment_ids_k, prefix_lengths, relative_position_table, query_positions);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

@@ -216,6 +216,69 @@ public final class Attention {
     run(workspace, q, k, v, out, options);
   }
 
+  /**
+   * Draws the probabilities of attention: as {@link #map(Workspace, Tensor, Tensor, Tensor,
+   * AttentionMap, AttentionOptions)}, means of all rows and keys, without options.
+   *
+   * @param q queries {@code [batch, seqQ, heads, headDim]}
+   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
+   * @param map receives {@code [batch, heads, mapRows, mapColumns]}
+   */
+  public void map(Tensor q, Tensor k, Tensor map) {
+    map(null, q, k, map, AttentionMap.mean(), AttentionOptions.NONE);
+  }
+
+  /**
+   * Draws the probabilities of attention: as {@link #map(Workspace, Tensor, Tensor, Tensor,
+   * AttentionMap, AttentionOptions)} with a workspace that is borrowed.
+   *
+   * @param q queries {@code [batch, seqQ, heads, headDim]}
+   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
+   * @param map receives {@code [batch, heads, mapRows, mapColumns]}
+   * @param selection which rows and keys, and what a cell is
+   * @param options lengths and masks of the call
+   */
+  public void map(
+      Tensor q, Tensor k, Tensor map, AttentionMap selection, AttentionOptions options) {
+    map(null, q, k, map, selection, options);
+  }
+
+  /**
+   * Draws the probabilities of attention, as {@link #forward(Tensor, Tensor, Tensor, Tensor,
+   * AttentionOptions) forward} with the same specification and options weighs values: {@code p[i,
+   * j] = exp(score[i, j] - lse[i])}, the LSE over all keys of the row, of which the map shows the
+   * chosen ones. Cells are those of {@link AttentionMap}: one probability, or the mean or the
+   * largest of many. Scores are computed tile by tile, twice; no matrix {@code [seqQ, seqK]} is
+   * made, so that maps of long sequences may be small.
+   *
+   * <p>Masked keys have probability 0, as have rows past the query length and those that see no
+   * key; they count in means. In a row whose LSE is NaN all keys that no mask hides have NaN. With
+   * sinks the probabilities of a row add up to less than 1. Bfloat16 products of the specification
+   * play no part. The bits of a cell depend on its own rows and keys, the bounds of its bin of
+   * keys, the scale and the tier. What is refused is refused as by {@code forward}; {@code map}
+   * shares no memory with an input.
+   *
+   * @param workspace scratch for this call, or null to borrow one; 8 bytes for each column of the
+   *     map and thread besides what tiles take, for 65,536 columns at most
+   * @param q queries {@code [batch, seqQ, heads, headDim]}
+   * @param k keys {@code [batch, seqK, kvHeads, headDim]}
+   * @param map receives {@code [batch, heads, mapRows, mapColumns]}, FLOAT32, contiguous in the
+   *     last dimension; mapRows is 1 up to the chosen rows, mapColumns 1 up to the chosen keys, 0
+   *     where there are none
+   * @param selection which rows and keys, and what a cell is
+   * @param options lengths and masks of the call; neither offsets nor an LSE
+   * @throws IllegalArgumentException as {@code forward}, and if sequences are ragged
+   */
+  public void map(
+      Workspace workspace,
+      Tensor q,
+      Tensor k,
+      Tensor map,
+      AttentionMap selection,
+      AttentionOptions options) {
+    AttentionMaps.run(this, workspace, q, k, map, selection, options);
+  }
+
   // ---- the call ------------------------------------------------------------------------------
 
   private void run(
@@ -313,7 +376,7 @@ public final class Attention {
     return ws.attention.run(q.segment, k.segment, v.segment, out.segment, segment(options.lse));
   }
 
-  private static void giveMasks(AttentionCall call, AttentionOptions options) {
+  static void giveMasks(AttentionCall call, AttentionOptions options) {
     if (options.masked) {
       call.masks(given(options.mask), given(options.bias), given(options.blockMask))
           .prefixLengths(given(options.prefixLengths))
@@ -332,7 +395,7 @@ public final class Attention {
         : MemorySegment.NULL;
   }
 
-  private static MemorySegment segment(Tensor tensor) {
+  static MemorySegment segment(Tensor tensor) {
     return tensor == null ? MemorySegment.NULL : tensor.segment;
   }
 
@@ -369,20 +432,10 @@ public final class Attention {
       AttentionOptions options) {
     if (status == Native.Abi.LENGTH
         && (options.cuSeqlensQ == null || options.prefixLengths != null)) {
-      String text = AttentionArguments.badLength("keyLengths", options.keyLengths, call.seqK());
-      if (text == null) {
-        text = AttentionArguments.badLength("queryLengths", options.queryLengths, call.seqQ());
-      }
-      if (text == null) {
-        text = AttentionArguments.badLength("prefixLengths", options.prefixLengths, call.seqK());
-      }
-      return new IllegalArgumentException(
-          text != null
-              ? text
-              : "keyLengths, queryLengths or prefixLengths: a value was out of its range");
+      return AttentionArguments.badLengths(call, options);
     }
     if (status == Native.Abi.OVERLAP) {
-      return new IllegalArgumentException(Overlap.describe(spec, q, k, v, out, options));
+      return new IllegalArgumentException(Overlap.describe("out", spec, q, k, v, out, options));
     }
     return Native.failure(status, call.check());
   }

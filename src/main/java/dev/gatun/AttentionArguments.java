@@ -22,6 +22,67 @@ final class AttentionArguments {
     describe(call, spec, a, 1, a.q.shape[0], a.q.shape[1], a.k.shape[1]);
   }
 
+  /** Describes a map of the probabilities of queries and keys {@code [batch, seq, heads, dim]}. */
+  static void describeMap(
+      AttentionCall call, AttentionSpec spec, AttentionLayouts a, AttentionMap selection) {
+    checkQueriesAndKeys(a, 1);
+    long batch = a.q.shape[0];
+    long seqQ = a.q.shape[1];
+    long heads = a.q.shape[2];
+    long seqK = a.k.shape[1];
+    long headDim = a.q.shape[3];
+    long rows = count("rows", selection.firstRow(), selection.rows(), "seqQ", seqQ);
+    long keys = count("keys", selection.firstKey(), selection.keys(), "seqK", seqK);
+    TensorLayout map = a.out;
+    if (!isFloats(map, 4)
+        || map.shape[0] != batch
+        || map.shape[1] != heads
+        || !isBins(map.shape[2], rows)
+        || !isBins(map.shape[3], keys)) {
+      String shape = "[%d, %d, %s, %s]".formatted(batch, heads, bins(rows), bins(keys));
+      throw bad("map", shape, DType.FLOAT32.toString(), map);
+    }
+    checkSpec(spec, heads);
+    checkUnitStride("q", a.q);
+    checkUnitStride("k", a.k);
+    checkUnitStride("map", map);
+    checkInts("keyLengths", a.keyLengths, batch);
+    checkInts("queryLengths", a.queryLengths, batch);
+    checkMasks(spec, a, false, batch, heads, seqQ, seqK);
+    call.describe(spec, batch, heads, a.k.shape[2], seqQ, seqK, headDim, headDim)
+        .types(a.q.dtype, a.k.dtype, DType.FLOAT32)
+        .strideQ(a.q.strides[0], a.q.strides[1], a.q.strides[2])
+        .strideK(a.k.strides[0], a.k.strides[1], a.k.strides[2])
+        .map(
+            selection.reduction(),
+            selection.firstRow(),
+            rows,
+            selection.firstKey(),
+            keys,
+            map.shape[2],
+            map.shape[3])
+        .strideMap(map.strides[0], map.strides[1], map.strides[2]);
+    describeMasks(call, a);
+  }
+
+  /** How many rows or keys of a map there are. */
+  private static long count(String name, long first, long count, String sizeName, long size) {
+    if (first > size || count > size - first) {
+      throw new IllegalArgumentException(
+          "selection: expected %s within 0 .. %d (%s), got %d from %d on"
+              .formatted(name, size, sizeName, Math.max(count, 0), first));
+    }
+    return count == AttentionMap.ALL ? size - first : count;
+  }
+
+  private static boolean isBins(long bins, long size) {
+    return size == 0 ? bins == 0 : bins >= 1 && bins <= size;
+  }
+
+  private static String bins(long size) {
+    return size <= 1 ? String.valueOf(size) : "1 .. " + size;
+  }
+
   /** Checks ragged tensors {@code [total, heads, dim]}. */
   static void checkRagged(AttentionSpec spec, AttentionLayouts a) {
     check(spec, a, 0);
@@ -186,6 +247,16 @@ final class AttentionArguments {
    * @param rows the dimension of rows: 1 behind that of the batch, or 0 where they are ragged
    */
   private static void check(AttentionSpec spec, AttentionLayouts a, int rows) {
+    checkQueriesAndKeys(a, rows);
+    checkValuesAndOutputs(a, rows);
+    checkSpec(spec, a.q.shape[rows + 1]);
+    checkUnitStride("q", a.q);
+    checkUnitStride("k", a.k);
+    checkUnitStride("v", a.v);
+    checkUnitStride("out", a.out);
+  }
+
+  private static void checkQueriesAndKeys(AttentionLayouts a, int rows) {
     boolean ragged = rows == 0;
     String typeQ = typeOf(a.q.dtype);
     if (a.q.shape.length != rows + 3 || !isFloat(a.q.dtype)) {
@@ -214,6 +285,11 @@ final class AttentionArguments {
       throw bad(
           "k", "[%s, %s, %d]".formatted(seq, divisor(heads), headDim), typeOf(a.k.dtype), a.k);
     }
+  }
+
+  private static void checkValuesAndOutputs(AttentionLayouts a, int rows) {
+    long seqQ = a.q.shape[rows];
+    long heads = a.q.shape[rows + 1];
     long seqK = a.k.shape[rows];
     long kvHeads = a.k.shape[rows + 1];
     if (!has(a.v, a.q, rows, seqK, kvHeads)
@@ -239,13 +315,12 @@ final class AttentionArguments {
       String shape = "[%s%d, %d]".formatted(batch(a.q, rows), heads, seqQ);
       throw bad("lse", shape, DType.FLOAT32.toString(), a.lse);
     }
+  }
+
+  private static void checkSpec(AttentionSpec spec, long heads) {
     checkHeads("alibiSlopes", spec.alibiSlopes().orElse(null), heads);
     checkHeads("relativePositions", spec.relativePositions().orElse(null), heads);
     checkHeads("sinks", spec.sinks().orElse(null), heads);
-    checkUnitStride("q", a.q);
-    checkUnitStride("k", a.k);
-    checkUnitStride("v", a.v);
-    checkUnitStride("out", a.out);
   }
 
   /** Whether a tensor has the batch of q, and these rows and heads. */
@@ -367,8 +442,23 @@ final class AttentionArguments {
         name + ": expected memory that can be written, got a read-only segment");
   }
 
+  /** Which length it is that is out of its range. */
+  static IllegalArgumentException badLengths(AttentionCall call, AttentionOptions options) {
+    String text = badLength("keyLengths", options.keyLengths, call.seqK());
+    if (text == null) {
+      text = badLength("queryLengths", options.queryLengths, call.seqQ());
+    }
+    if (text == null) {
+      text = badLength("prefixLengths", options.prefixLengths, call.seqK());
+    }
+    return new IllegalArgumentException(
+        text != null
+            ? text
+            : "keyLengths, queryLengths or prefixLengths: a value was out of its range");
+  }
+
   /** The first length that is out of its range, or null. */
-  static String badLength(String name, Tensor lengths, long max) {
+  private static String badLength(String name, Tensor lengths, long max) {
     for (long i = 0; lengths != null && i < lengths.elements(); i++) {
       int length = lengths.segment.getAtIndex(ValueLayout.JAVA_INT, i);
       if (length < 0 || length > max) {

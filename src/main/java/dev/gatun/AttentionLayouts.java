@@ -57,12 +57,12 @@ final class AttentionLayouts {
         && queryPositions == of(options.queryPositions);
   }
 
-  /** Takes those of another call, whose description is still to succeed. */
+  /** Takes those of another call, whose description is still to succeed; v may be null. */
   AttentionLayouts take(Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
     invalidate();
     this.q = q.layout;
     this.k = k.layout;
-    this.v = v.layout;
+    this.v = of(v);
     this.out = out.layout;
     this.keyLengths = of(options.keyLengths);
     this.queryLengths = of(options.queryLengths);

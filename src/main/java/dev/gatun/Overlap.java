@@ -13,11 +13,18 @@ final class Overlap {
 
   private Overlap() {}
 
+  /** The output is called by this name; v is null where the call has none. */
   static String describe(
-      AttentionSpec spec, Tensor q, Tensor k, Tensor v, Tensor out, AttentionOptions options) {
+      String output,
+      AttentionSpec spec,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor out,
+      AttentionOptions options) {
     Tensor lse = options.lse;
     if (selfOverlaps(out.layout)) {
-      return self("out", out.layout);
+      return self(output, out.layout);
     }
     if (lse != null && selfOverlaps(lse.layout)) {
       return self("lse", lse.layout);
@@ -43,7 +50,7 @@ final class Overlap {
     others.put("lse", lse);
     for (Map.Entry<String, Tensor> other : others.entrySet()) {
       if (other.getValue() != null && overlaps(out, other.getValue())) {
-        return pair("out", other.getKey());
+        return pair(output, other.getKey());
       }
     }
     others.remove("lse");
@@ -53,7 +60,7 @@ final class Overlap {
       }
     }
     return lse == null
-        ? "out: expected memory of its own, got memory shared with an input"
+        ? output + ": expected memory of its own, got memory shared with an input"
         : "out, lse: expected memory of their own, got memory shared with another tensor";
   }
 

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.internal.Native;
 import dev.gatun.internal.gatun.gatun_activation_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
+import dev.gatun.internal.gatun.gatun_attention_map_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
@@ -39,6 +40,7 @@ class AbiLayoutTest {
           gatun_config.layout(),
           gatun_info.layout(),
           gatun_attention_desc.layout(),
+          gatun_attention_map_desc.layout(),
           gatun_attention_plan_info.layout(),
           gatun_sgemm_desc.layout(),
           gatun_linear_desc.layout(),

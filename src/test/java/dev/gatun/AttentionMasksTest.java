@@ -35,7 +35,7 @@ class AttentionMasksTest {
   private static final int TRIPLES = 100;
   private static final Placement[] PLACEMENTS = Placement.values();
 
-  private enum Change {
+  enum Change {
     CAUSAL,
     LENGTHS,
     WINDOW,
@@ -99,7 +99,7 @@ class AttentionMasksTest {
         });
   }
 
-  private static void change(Problem p, Change change, Random random) {
+  static void change(Problem p, Change change, Random random) {
     switch (change) {
       case CAUSAL -> causal(p, random);
       case LENGTHS -> {

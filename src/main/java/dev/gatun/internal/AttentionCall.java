@@ -1,5 +1,6 @@
 package dev.gatun.internal;
 
+import dev.gatun.AttentionMap;
 import dev.gatun.AttentionPlan;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
@@ -48,7 +49,8 @@ public final class AttentionCall implements AutoCloseable {
     static final MethodHandle HANDLE =
         handle(
             gatun_h.gatun_attention_forward$address(),
-            gatun_h.gatun_attention_forward$descriptor());
+            gatun_h.gatun_attention_forward$descriptor(),
+            3);
   }
 
   private static final class ForwardExtended {
@@ -56,12 +58,14 @@ public final class AttentionCall implements AutoCloseable {
     static final MethodHandle HANDLE =
         handle(
             gatun_h.gatun_attention_forward_extended$address(),
-            gatun_h.gatun_attention_forward_extended$descriptor());
+            gatun_h.gatun_attention_forward_extended$descriptor(),
+            3);
   }
 
-  private static MethodHandle handle(MemorySegment address, FunctionDescriptor function) {
+  /** Of a function whose first pointers are plain addresses. */
+  static MethodHandle handle(MemorySegment address, FunctionDescriptor function, int addresses) {
     List<MemoryLayout> layouts = new ArrayList<>(function.argumentLayouts());
-    for (int argument = 0; argument < 3; argument++) {
+    for (int argument = 0; argument < addresses; argument++) {
       layouts.set(argument, ValueLayout.JAVA_LONG);
     }
     FunctionDescriptor plain =
@@ -73,7 +77,7 @@ public final class AttentionCall implements AutoCloseable {
   private final long context;
   private final MemorySegment contextSegment;
 
-  /** Room for a size, then the descriptor, then a plan. */
+  /** Room for a size, then the descriptor, then a plan, then the descriptor of a map. */
   private final MemorySegment memory;
 
   private final MemorySegment desc;
@@ -81,6 +85,8 @@ public final class AttentionCall implements AutoCloseable {
 
   /** The plan, where an event or somebody asks for it. */
   private final MemorySegment info;
+
+  private final AttentionMapCall map;
 
   private MemorySegment scratch = NONE;
   private long scratchAddress;
@@ -118,9 +124,11 @@ public final class AttentionCall implements AutoCloseable {
     this.contextSegment = MemorySegment.ofAddress(context);
     long bytes = gatun_attention_desc.sizeof();
     long infoBytes = gatun_attention_plan_info.sizeof();
-    this.memory = Native.allocate(SIZE_BYTES + bytes + infoBytes);
+    long mapBytes = AttentionMapCall.descBytes();
+    this.memory = Native.allocate(SIZE_BYTES + bytes + infoBytes + mapBytes);
     this.desc = memory.asSlice(SIZE_BYTES, bytes);
     this.info = memory.asSlice(SIZE_BYTES + bytes, infoBytes);
+    this.map = new AttentionMapCall(memory.asSlice(SIZE_BYTES + bytes + infoBytes, mapBytes));
     this.descAddress = desc.address();
   }
 
@@ -361,7 +369,11 @@ public final class AttentionCall implements AutoCloseable {
 
   /** Checks the description and makes the scratch as large as it needs. Returns a status. */
   public int prepare() {
-    int status = gatun_h.gatun_attention_workspace_size(contextSegment, desc, memory);
+    return grow(gatun_h.gatun_attention_workspace_size(contextSegment, desc, memory));
+  }
+
+  /** After a question for the size, which had this status. */
+  private int grow(int status) {
     if (status != Native.Abi.OK) {
       return status;
     }
@@ -500,6 +512,83 @@ public final class AttentionCall implements AutoCloseable {
             queryPositions,
             NONE, // k_scales
             NONE); // v_scales
+  }
+
+  // ---- a map of probabilities ----------------------------------------------------------------
+
+  /**
+   * Says that the described call is a map of its probabilities, of these rows and keys, instead;
+   * then {@link #prepareMap} takes the place of {@link #prepare}, and {@link #runMap} that of
+   * {@link #run}. Strides of values and outputs play no part.
+   */
+  public AttentionCall map(
+      AttentionMap.Reduction reduction,
+      long firstRow,
+      long rows,
+      long firstKey,
+      long keys,
+      long mapRows,
+      long mapColumns) {
+    map.describe(reduction, firstRow, rows, firstKey, keys, mapRows, mapColumns);
+    return this;
+  }
+
+  /** Sets the strides of the map, in elements. */
+  public AttentionCall strideMap(long batch, long head, long row) {
+    map.stride(batch, head, row);
+    return this;
+  }
+
+  /** {@link #prepare} for a map. */
+  public int prepareMap() {
+    return grow(
+        gatun_h.gatun_attention_map_workspace_size(contextSegment, desc, map.desc(), memory));
+  }
+
+  /** {@link #check} for a map. */
+  public String checkMap() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment message = arena.allocate(MESSAGE_BYTES);
+      int status =
+          gatun_h.gatun_attention_map_check(
+              contextSegment, desc, map.desc(), message, MESSAGE_BYTES);
+      return status == Native.Abi.OK ? null : message.getString(0);
+    }
+  }
+
+  /** {@link #run} for a map. */
+  public int runMap(MemorySegment q, MemorySegment k, MemorySegment out) {
+    try {
+      return (int)
+          AttentionMapCall.handle()
+              .invokeExact(
+                  context,
+                  descAddress,
+                  map.desc().address(),
+                  scratchAddress,
+                  scratchBytes,
+                  q,
+                  k,
+                  keyLengths,
+                  queryLengths,
+                  out,
+                  mask,
+                  blockMask,
+                  bias,
+                  alibiSlopes,
+                  sinks,
+                  segmentsQ,
+                  segmentsK,
+                  prefixLengths,
+                  relativePositions,
+                  queryPositions);
+    } catch (Error | RuntimeException e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new AssertionError("a downcall throws nothing checked", e);
+    } finally {
+      forgetInputs();
+    }
   }
 
   /** Only what was given is written, since a write costs more than a look. */

@@ -1,12 +1,12 @@
 package dev.gatun.cli;
 
+import dev.gatun.AttentionMap;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.cli.ScoreOptions.Scores;
 import dev.gatun.internal.Messages;
-import dev.gatun.internal.StandInMap;
 import dev.gatun.io.FileOutput;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
@@ -419,7 +419,8 @@ final class HeatmapCommand implements Callable<Integer> {
       k = k.slice(2, group, group + 1);
     }
     try (Arena passing = Arena.ofConfined()) {
-      StandInMap.map(runtime, part.spec(), q, k, map, reduce == Reduce.MAX, part.options(passing));
+      AttentionMap selection = reduce == Reduce.MAX ? AttentionMap.max() : AttentionMap.mean();
+      runtime.attention(part.spec()).map(q, k, map, selection, part.options(passing));
     } catch (IllegalArgumentException e) {
       throw new CliException(e.getMessage(), e);
     }

@@ -7,7 +7,6 @@ import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Gate;
-import dev.gatun.internal.StandInMap;
 import dev.gatun.nn.AttentionListener;
 import dev.gatun.nn.SentenceEncoder;
 import dev.gatun.nn.Sequences;
@@ -349,14 +348,12 @@ public final class TextEmbedder implements AutoCloseable {
     attention(
         text,
         (layer, spec, q, k) ->
-            StandInMap.map(
-                runtime,
-                spec,
-                q.reshape(1, q.size(0), q.size(1), q.size(2)),
-                k.reshape(1, k.size(0), k.size(1), k.size(2)),
-                weights.slice(0, layer, layer + 1),
-                false,
-                new dev.gatun.AttentionOptions()));
+            runtime
+                .attention(spec)
+                .map(
+                    q.reshape(1, q.size(0), q.size(1), q.size(2)),
+                    k.reshape(1, k.size(0), k.size(1), k.size(2)),
+                    weights.slice(0, layer, layer + 1)));
     return new TextAttention(text, tokens(text), weights);
   }
 

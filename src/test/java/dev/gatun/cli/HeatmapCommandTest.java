@@ -450,7 +450,8 @@ class HeatmapCommandTest {
     refused("--batch: is for --q and --k", "--text", "x", "--batch", "0", "--out", html);
     refused("--layer: expected 0 .. 5, got 6", "--text", "x", "--layer", "6", "--out", html);
     refused("--head: expected 0 .. 11, got 12", "--text", "x", "--head", "12", "--out", html);
-    refused("expected one of max, mean, got 'sum'", "--text", "x", "--reduce", "sum", "--out", html);
+    refused(
+        "expected one of max, mean, got 'sum'", "--text", "x", "--reduce", "sum", "--out", html);
     refused("--size", "--text", "x", "--size", "0", "--out", html);
     refused("--max-tokens", "--text", "x", "--max-tokens", "1", "--out", html);
     refused("its directory does not exist", "--text", "x", "--out", file("no/x.html").toString());

@@ -269,6 +269,42 @@ class HeatmapCommandTest {
         data.get("facts").toString());
   }
 
+  /** Of 16,384 queries and keys, whose weights would take a gigabyte; a row of cells in double. */
+  @Test
+  void aLongSequenceIsDrawnSmall() throws IOException {
+    int seq = 16384;
+    int cells = 64;
+    Problem p = new Problem(1, 1, 1, seq, seq, 8, 1).draw(5).causal(Causal.TOP_LEFT);
+    try (Arena arena = Arena.ofConfined()) {
+      writeInputs(p, arena);
+    }
+    options.addAll(List.of("--causal", "top-left", "--size", "" + cells));
+    double[] weights = weights(draw("long.html"));
+    int bin = seq / cells;
+    int row = 40;
+    double[] want = new double[cells];
+    double[] score = new double[seq];
+    for (int i = row * bin; i < (row + 1) * bin; i++) {
+      double sum = 0;
+      for (int j = 0; j <= i; j++) {
+        double dot = 0;
+        for (int d = 0; d < 8; d++) {
+          dot += (double) p.q[p.qAt(0, i, 0, d)] * p.k[p.kAt(0, j, 0, d)];
+        }
+        score[j] = Math.exp(dot / Math.sqrt(8));
+        sum += score[j];
+      }
+      for (int j = 0; j <= i; j++) {
+        want[j / bin] += score[j] / sum / bin / bin;
+      }
+    }
+    for (int c = 0; c < cells; c++) {
+      double got = weights[row * cells + c];
+      assertEquals(want[c], got, encodingBound(want[c]) + 1e-4 * want[c], "cell " + c);
+      assertEquals(c > row, got == 0, "cell " + c);
+    }
+  }
+
   @Test
   void aRowThatIsNoNumberIsDrawnAsOne() throws IOException {
     Problem p = problem();

@@ -32,10 +32,11 @@ $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared $(BENCH_OBJ) $(LDLIBS) -o $@
 
+$(BUILD)/bench/bench_attention: $(BUILD)/bench/bench_changes.o
 $(BUILD)/bench/bench_linear: $(addprefix $(BUILD)/bench/read_,$(addsuffix .o,$(TIERS)))
 
 $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUILD)/bench/core_contention.o $(BUILD)/libgatun.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -ldl -o $@
 
--include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d

@@ -9,6 +9,7 @@
  * on some rows.
  */
 #define _GNU_SOURCE
+#include "bench_changes.h"
 #include "core_contention.h"
 #include "times.h"
 #include "workload.h"
@@ -21,7 +22,8 @@
 
 typedef struct options {
     const char *only, *json;
-    int pairs, bshd, causal, all, threads, pin, bf16;
+    int pairs, bshd, causal, all, threads, pin, bf16, changes;
+    int64_t seq;
     double window, limit;
 } options;
 
@@ -183,20 +185,21 @@ static int usage(int status) {
     printf(
         "bench_attention [--only NAME-PART] [--pairs N] [--window SECONDS] [--max-flops N] [--bshd] [--causal] "
         "[--all] [--bf16] [--threads N] [--no-pin] [--json FILE]\n"
-        "--all: full and causal, in both layouts. --bf16: products of bfloat16, share of their peak. With one thread "
-        "it is kept on the least disturbed of the CPUs that "
-        "it "
-        "may\nuse (taskset), unless --no-pin. ~ after a row: too few undisturbed pairs, so all count. "
-        "GATUN_BENCH_UNDISTURBED:\nfrom how many instructions a cycle on a pair is undisturbed. "
+        "bench_attention --changes [--seq N] [--only NAME-PART] [--pairs N] [--window SECONDS] [--no-pin]\n"
+        "--all: full and causal, in both layouts. --changes: what masks and changes of scores cost, each in turn with "
+        "a call without.\n--bf16: products of bfloat16, share of their peak. With one thread it is kept on the least "
+        "disturbed of the CPUs that it may\nuse (taskset), unless --no-pin. ~ after a row: too few undisturbed pairs, "
+        "so all count. GATUN_BENCH_UNDISTURBED:\nfrom how many instructions a cycle on a pair is undisturbed. "
         "GATUN_ISA chooses the tier. The share with more than one thread is of one core's peak times the threads.\n");
     return status;
 }
 
 int main(int argc, char **argv) {
-    options o = {.pairs = 15, .threads = 1, .pin = 1, .window = 0.02, .limit = 1e300};
+    options o = {.pairs = 15, .threads = 1, .pin = 1, .seq = 2048, .window = 0.02, .limit = 1e300};
     static const struct option names[] = {{"only", 1, 0, 'o'}, {"pairs", 1, 0, 'p'}, {"bshd", 0, 0, 'b'},
         {"causal", 0, 0, 'c'}, {"all", 0, 0, 'a'}, {"bf16", 0, 0, 'B'}, {"no-pin", 0, 0, 'n'}, {"threads", 1, 0, 't'},
-        {"window", 1, 0, 'w'}, {"max-flops", 1, 0, 'm'}, {"json", 1, 0, 'j'}, {"help", 0, 0, 'h'}, {0}};
+        {"window", 1, 0, 'w'}, {"max-flops", 1, 0, 'm'}, {"json", 1, 0, 'j'}, {"changes", 0, 0, 'C'},
+        {"seq", 1, 0, 's'}, {"help", 0, 0, 'h'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'o')
             o.only = optarg;
@@ -220,6 +223,10 @@ int main(int argc, char **argv) {
             o.limit = atof(optarg);
         else if (c == 'j')
             o.json = optarg;
+        else if (c == 'C')
+            o.changes = 1;
+        else if (c == 's')
+            o.seq = atoll(optarg) > 0 ? atoll(optarg) : 2048;
         else
             return usage(c == 'h' ? 0 : 2);
     }
@@ -236,6 +243,13 @@ int main(int argc, char **argv) {
     printf("libgatun %s, %s, tier %s, %d pairs a row, undisturbed from %.1f instructions a cycle%s\n", gatun_version(),
         info.cpu, gatun_tier_name(info.tier), o.pairs, contention_threshold(),
         o.threads == 1 ? "" : " on the CPU of the caller, the others not known");
+    if (o.changes) {
+        const changes_options changes = {
+            .only = o.only, .rounds = o.pairs, .pin = o.pin, .seq = o.seq, .window = o.window};
+        const int status = bench_changes(ctx, &changes);
+        gatun_context_destroy(ctx);
+        return status;
+    }
     FILE *json = NULL;
     if (o.json != NULL && (json = fopen(o.json, "w")) == NULL) {
         fprintf(stderr, "bench: cannot write %s\n", o.json);

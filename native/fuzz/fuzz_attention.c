@@ -7,7 +7,7 @@
  * portable tier), with the same bits for any number of threads, and writes nothing but the outputs' elements, which
  * share no address with anything. Anything else ends the program.
  *
- * For libFuzzer: clang -fsanitize=fuzzer,address ... fuzz_attention.c fuzz_case.c
+ * For libFuzzer: clang -fsanitize=fuzzer,address ... fuzz_attention.c fuzz_case.c fuzz_changes.c
  * ../tests/reference.c ../tests/guarded.c and
  * the library. standalone.c replays inputs without it.
  */
@@ -23,6 +23,7 @@
 #include "../tests/harness.h"
 #include "../tests/reference.h"
 #include "fuzz_case.h"
+#include "fuzz_changes.h"
 
 /* The bits of fuzz_build()'s first two bytes. */
 const fuzz_kind fuzz_kinds[] = {{"plain", {0, 0}}, {"many-rows", {1, 0}}, {"many-keys", {2, 0}}, {"wide", {4, 0}},
@@ -30,7 +31,10 @@ const fuzz_kind fuzz_kinds[] = {{"plain", {0, 0}}, {"many-rows", {1, 0}}, {"many
     {"biased-hostile", {128 | 64 | 8, 0}}, {"bf16", {0, 2 | 2 << 2}}, {"f16", {4, 3 | 3 << 2}},
     {"f16-to-float", {1, 3 | 3 << 2 | 16}}, {"float-q-bf16-kv", {2, 2 << 2}}, {"halves-aliased", {16, 2 | 3 << 2}},
     {"halves-fused", {16 | 32, 3 | 3 << 2}}, {"halves-hostile", {64, 3 | 2 << 2}}, {"bf16-products", {1 | 2, 32}},
-    {"bf16-products-of-bf16", {2, 32 | 2 | 2 << 2}}, {"bf16-products-wide", {4 | 8, 32}}, {NULL, {0, 0}}};
+    {"bf16-products-of-bf16", {2, 32 | 2 | 2 << 2}}, {"bf16-products-wide", {4 | 8, 32}}, {"changed", {0, 64}},
+    {"changed-many-rows", {1, 64}}, {"changed-many-keys", {2, 64}}, {"changed-wide-scaled", {4 | 8, 64}},
+    {"changed-biased", {1 | 128, 64}}, {"changed-hostile", {64, 64}}, {"changed-aliased", {16, 64}},
+    {"changed-halves", {1, 64 | 3 | 2 << 2}}, {"changed-bf16", {2, 64 | 2 | 2 << 2}}, {NULL, {0, 0}}};
 
 /* ---- what reference.c needs of a harness: here a failure is the end ---- */
 
@@ -71,6 +75,8 @@ typedef struct memory {
     uint8_t *before[TENSORS]; /* of the blocks */
     uint8_t *data[TENSORS];
     guarded slopes, table; /* map is NULL where there are none */
+    fuzz_arrays arrays;
+    bool float_biases; /* of a twin whose tensors are all float32 */
 } memory;
 
 static int32_t forward(gatun_context *context, const fuzz_case *c, int32_t max_threads, const memory *m) {
@@ -92,15 +98,21 @@ static int32_t forward(gatun_context *context, const fuzz_case *c, int32_t max_t
     }
     const int32_t *key_lengths = c->has_lengths[0] ? c->lengths[0] : NULL;
     const int32_t *query_lengths = c->has_lengths[1] ? c->lengths[1] : NULL;
+    const fuzz_arrays *a = &m->arrays;
+    const uint32_t extended =
+        GATUN_ATTENTION_BIASED | GATUN_ATTENTION_MASKED | GATUN_ATTENTION_SINKS | GATUN_ATTENTION_PREFIX;
     int32_t status;
-    if ((desc.flags & GATUN_ATTENTION_BIASED) == 0) {
+    if ((desc.flags & extended) == 0) {
         status = gatun_attention_forward(context, &desc, workspace, bytes, data[Q], data[K], data[V], key_lengths,
             query_lengths, data[OUT], data[LSE]);
     } else {
+        const float *bias = m->float_biases ? a->bias_floats : (const float *)(void *)a->bias.data;
         status = gatun_attention_forward_extended(context, &desc, workspace, bytes, data[Q], data[K], data[V],
-            key_lengths, query_lengths, data[OUT], data[LSE], NULL, NULL, NULL, NULL, NULL, NULL,
-            (const float *)(void *)m->slopes.data, NULL, NULL, NULL, NULL, (const float *)(void *)m->table.data, NULL,
-            NULL, NULL);
+            key_lengths, query_lengths, data[OUT], data[LSE], NULL, NULL, NULL, a->mask.data, a->block_mask.data, bias,
+            (const float *)(void *)m->slopes.data, (const float *)(void *)a->sinks.data,
+            (const int32_t *)(void *)a->segments_q.data, (const int32_t *)(void *)a->segments_k.data,
+            (const int32_t *)(void *)a->prefix.data, (const float *)(void *)m->table.data,
+            (const int32_t *)(void *)a->positions.data, NULL, NULL);
     }
     free(workspace);
     return status;
@@ -175,6 +187,9 @@ static bool good_lengths(const fuzz_case *c) {
             (c->has_lengths[1] && (c->lengths[1][b] < 0 || c->lengths[1][b] > c->desc.seq_q))) {
             return false;
         }
+        if ((c->desc.flags & GATUN_ATTENTION_PREFIX) != 0 && (c->prefix[b] < 0 || c->prefix[b] > c->desc.seq_k)) {
+            return false;
+        }
     }
     return true;
 }
@@ -198,6 +213,7 @@ static void check_halves(
     fuzz_case twin = *c;
     gatun_attention_desc *d = &twin.desc;
     d->dtype = d->kv_dtype = GATUN_DTYPE_F32;
+    d->bias_dtype = d->bias_dtype != 0 ? GATUN_DTYPE_F32 : 0;
     d->out_dtype = 0;
     plain(d->q_stride, d->seq_q, d->heads, d->head_dim);
     plain(d->k_stride, d->seq_k, d->kv_heads, d->head_dim);
@@ -208,6 +224,7 @@ static void check_halves(
     outcome result = {test_allocate(rows * p->head_dim_v * (int64_t)sizeof(float)),
         c->lse ? test_allocate(rows * (int64_t)sizeof(float)) : NULL};
     memory floats = *m;
+    floats.float_biases = true;
     floats.data[Q] = (uint8_t *)p->q;
     floats.data[K] = (uint8_t *)p->k;
     floats.data[V] = (uint8_t *)p->v;
@@ -314,7 +331,7 @@ static void run_accepted(fuzz_case *c) {
     double work = (double)d->batch * (double)d->heads * (double)d->seq_q * (double)d->seq_k *
                   (double)(d->head_dim + d->head_dim_v);
     bool biased = (d->flags & GATUN_ATTENTION_BIASED) != 0;
-    if (work > MAX_WORK || (biased && d->heads * (2 * d->relative_span + 1) > MAX_ELEMENTS)) {
+    if (work > MAX_WORK || (biased && d->heads * (2 * d->relative_span + 1) > MAX_ELEMENTS) || !fuzz_changes_fit(d)) {
         return;
     }
     memory m;
@@ -325,6 +342,7 @@ static void run_accepted(fuzz_case *c) {
     if (biased && ((c->biases & 1) != 0 || m.table.map == NULL)) {
         make_biases(&m.slopes, c, "slopes", d->heads);
     }
+    fuzz_changes_create(&m.arrays, c);
     for (int which = 0; which < TENSORS; which++) {
         if (!c->aliased || which == 0) {
             guarded_create(&m.block[which], "a tensor",
@@ -360,6 +378,7 @@ static void run_accepted(fuzz_case *c) {
         .alibi_slopes = (float *)(void *)m.slopes.data,
         .relative_table = (float *)(void *)m.table.data,
         .relative_span = d->relative_span};
+    fuzz_changes_describe(&p, &m.arrays, d);
     /* alone, only lse can share addresses, with itself; out was looked at with the descriptor */
     bool shared = false;
     if (c->aliased) {
@@ -388,6 +407,7 @@ static void run_accepted(fuzz_case *c) {
     free(p.v);
     guarded_destroy(&m.slopes);
     guarded_destroy(&m.table);
+    fuzz_changes_destroy(&m.arrays);
     for (int which = 0; which < TENSORS; which++) {
         guarded_destroy(&m.block[which]);
         free(m.before[which]);

@@ -18,6 +18,8 @@ typedef struct fuzz_case {
     bool has_lengths[2]; /* of keys, of queries */
     int32_t lengths[2][8];
     int64_t offset[TENSORS]; /* within one buffer, if aliased; in floats */
+    uint32_t changes;        /* CHANGE_* of fuzz_changes.h */
+    int32_t prefix[8];       /* where the descriptor says that there are any */
     int biases;              /* 1 slopes, 2 a table, 3 both; where the descriptor says that there are any */
     stream rest;
 } fuzz_case;

@@ -630,12 +630,15 @@ typedef struct gatun_activation_desc {
     int64_t out_row;
     int32_t activation;  /* GATUN_ACTIVATION_* */
     int32_t max_threads; /* as in gatun_attention_desc */
-    int64_t reserved[8]; /* 0 */
+    float softcap;       /* 2^-100 .. 2^100, or 0: none */
+    uint32_t reserved0;  /* 0 */
+    int64_t reserved[7]; /* 0 */
 } gatun_activation_desc;
 
 /**
- * out = activation(x + bias) * gate. bias [dim] and gate [rows][dim] may be NULL; with gate, SILU is SwiGLU and GELU is
- * GEGLU (Shazeer 2020). Error of an activation <= 5e-7 * max(1, |x + bias|).
+ * out = activation(z) * gate, z = x + bias or, with a softcap c, c * tanh((x + bias) / c): with GATUN_ACTIVATION_NONE that is
+ * how Gemma 2 caps its logits. bias [dim] and gate [rows][dim] may be NULL; with gate, SILU is SwiGLU and GELU is GEGLU
+ * (Shazeer 2020). Error of an activation <= 5e-7 * max(1, |z|), of a capped z <= 1e-6 * |z|.
  */
 GATUN_API int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *desc, const float *x,
     const float *bias, const float *gate, float *out);

@@ -102,8 +102,7 @@ static int any_member_of_changes(const gatun_attention_desc *d) {
 
 /* The members that change scores. */
 static int32_t changes(const checker *c, const gatun_attention_desc *d) {
-    const float least = 0x1p-100f, most = 0x1p100f;
-    if (d->softcap != 0 && !(d->softcap >= least && d->softcap <= most))
+    if (!gatun__softcap_fits(d->softcap))
         return gatun__fail(GATUN_E_INVALID, c->message, c->message_size,
             "softcap: expected 0 or 2^-100 .. 2^100, got %g", (double)d->softcap);
     const int64_t any = INT32_MAX;

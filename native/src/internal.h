@@ -131,6 +131,10 @@ static inline int gatun__fits(int64_t rows, int64_t stride) {
     return rows * stride <= (int64_t)1 << 58;
 }
 /* Whether a reserved member is set. */
+static inline int gatun__softcap_fits(float softcap) {
+    return softcap == 0 || (softcap >= 0x1p-100f && softcap <= 0x1p100f);
+}
+
 static inline int gatun__any_set(const int64_t *reserved, size_t count) {
     int64_t set = 0;
     size_t i = 0;

@@ -211,6 +211,7 @@ typedef struct gatun__rows_task {
     int64_t total; /* rows of x that offsets may reach */
     int64_t x_row, residual_row, gate_row, sum_row, out_row;
     int32_t activation;
+    float softcap; /* before the activation; 0: none */
     float epsilon;
     int rms, pool_first, normalize, logarithm;
 } gatun__rows_task;

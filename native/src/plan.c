@@ -266,8 +266,10 @@ int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int3
     if (merged_splits)
         per_block += aligned(lanes * head_dim_v * d) + aligned(lanes * d) + aligned(lanes * f);
     int64_t biases = bias_group > 0 ? aligned(gatun__bias_floats(bias_group, lanes * blocks) * f) : 0;
-    /* Of a tile, and of as many lanes as a vector has at most, before they are transposed. */
-    int64_t changes = changes_keys ? aligned((lanes + GATUN__MAX_VECTOR_LANES) * GATUN__TILE_KEYS * f) : 0;
+    /* Biases and masks of a tile, and of as many lanes as a vector has at most, before they are transposed. */
+    int64_t changes = !changes_keys ? 0
+                                    : aligned(lanes * GATUN__TILE_KEYS * f) + aligned(lanes * GATUN__TILE_KEYS) +
+                                          aligned(GATUN__MAX_VECTOR_LANES * GATUN__TILE_KEYS * f);
     int64_t copies = aligned(GATUN__TILE_KEYS * head_dim * copy_element_bytes) +
                      aligned(GATUN__TILE_KEYS * head_dim_v * copy_element_bytes);
     return aligned(lanes * (GATUN__TILE_KEYS + GATUN__CHAIN_KEYS) * f) /* scores of a tile and a chain that waits */

@@ -141,7 +141,11 @@ int32_t gatun_norm(gatun_context *context, const gatun_norm_desc *d, const float
 int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *d, const float *x, const float *bias,
     const float *gate, float *out) {
     CHECK_DESC(context, d, d->rows, 0);
+    if (d->reserved0 != 0)
+        return GATUN_E_VERSION;
     TRY(check_choice(d->activation, GATUN_ACTIVATION_QUICK_GELU));
+    if (!gatun__softcap_fits(d->softcap))
+        return GATUN_E_INVALID;
     TRY(check_row(d->x_row, d->dim, d->rows));
     TRY(check_row(d->out_row, d->dim, d->rows));
     if (gate != NULL)
@@ -163,7 +167,8 @@ int32_t gatun_activation(gatun_context *context, const gatun_activation_desc *d,
         .x_row = d->x_row,
         .gate_row = d->gate_row,
         .out_row = d->out_row,
-        .activation = d->activation};
+        .activation = d->activation,
+        .softcap = d->softcap};
     return run(context, d->max_threads, d->rows, &task, context->kernels->activation_f32, d->dim);
 }
 

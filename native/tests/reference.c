@@ -57,6 +57,9 @@ static bool is_biased(const problem *p) {
 static double bias_of(const problem *p, int64_t b, int64_t h, int64_t i, int64_t j) {
     int64_t distance = j - position_of(p, b, i);
     double bias = p->bias == NULL ? 0 : (double)p->bias[element(p->bias_stride, b, h, i, j)];
+    if (bias == -HUGE_VAL) {
+        return bias; /* masks its entry: other biases of that reach nobody */
+    }
     if (p->alibi_slopes != NULL) {
         bias -= (double)p->alibi_slopes[h] * fabs((double)distance);
     }
@@ -185,6 +188,7 @@ static void reference_row(const problem *p, int64_t b, int64_t h, int64_t i, con
     /* gatun.h has the greatest |bias|; an error of a score counts by the prob of its key, twice where the value
      * differs in sign from the result */
     row->score += fmin(greatest_bias, 2 * bias_sum / sum);
+    row->bias = greatest_bias;
 }
 
 void expected_create(expected *want, const problem *p) {

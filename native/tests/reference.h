@@ -42,6 +42,7 @@ typedef struct row_bound {
     double lse;
     double score;   /* S = |scale| * max over j of sum over d of |q[d] * k[j][d]|, and what biases add to it */
     double product; /* the same without scale, and over keys with a score of -inf; or the largest bias */
+    double bias;    /* max of |bias| and |sink| */
     double value;   /* max |v|, infinite values not counted */
     int64_t keys;   /* that the row attends to, those with a score of -inf not counted */
 } row_bound;

@@ -53,6 +53,24 @@ static void test_attention_decode_f32(gatun_context *context) {
     check_attention(context, new_problem(2, 4, 2, 3, 300, 40, GATUN_CAUSAL_BOTTOM_RIGHT), GATUN_KERNEL_DECODE);
 }
 
+/* One row of a map, whose mean is 1 / keys: test_map.c has the rest. */
+static void test_attention_map_f32(gatun_context *context) {
+    problem p = new_problem(1, 1, 1, 60, 300, 40, GATUN_CAUSAL_NONE);
+    const gatun_attention_desc desc = default_desc(&p);
+    const gatun_attention_map_desc map = {
+        .struct_size = sizeof map, .rows = 60, .keys = 300, .map_rows = 1, .map_columns = 1, .map_stride = {1, 1, 1}};
+    int64_t bytes = 0;
+    CHECK_STATUS(gatun_attention_map_workspace_size(context, &desc, &map, &bytes), GATUN_OK);
+    void *workspace = aligned_alloc(64, (size_t)bytes);
+    float mean = 0;
+    CHECK_STATUS(gatun_attention_map(context, &desc, &map, workspace, bytes, p.q, p.k, NULL, NULL, &mean, NULL, NULL,
+                     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+        GATUN_OK);
+    CHECK(fabs((double)mean * 300 - 1) < 1e-6, "expected 1 / 300, got %.9g", (double)mean);
+    free(workspace);
+    problem_free(&p);
+}
+
 MAYBE_UNLISTED static void test_attention_tiny_f32(gatun_context *context) {
     check_attention(context, new_problem(2, 3, 3, 16, 16, 32, GATUN_CAUSAL_BOTTOM_RIGHT), GATUN_KERNEL_TINY);
 }
@@ -394,6 +412,7 @@ static void finish(gatun_context *context, const char *name) {
 TASK_OF(attention, gatun__attention_task)
 TASK_OF(attention_decode, gatun__attention_task)
 TASK_OF(attention_tiny, gatun__attention_task)
+TASK_OF(attention_map, gatun__attention_map_task)
 TASK_OF(norm, const gatun__rows_task)
 TASK_OF(activation, const gatun__rows_task)
 TASK_OF(pool, const gatun__rows_task)

@@ -221,6 +221,56 @@ static void activation_shapes(void) {
     test_note("%s", "");
 }
 
+/* Caps from the least to the greatest, numbers far beyond them; in place, with a bias, a gate and an activation. */
+static void activation_softcap(void) {
+    enum { ROWS = 3, DIM = 37, SIZE = ROWS * DIM };
+    static const float caps[] = {0x1p-100f, 0.5f, 30, 50, 0x1p100f};
+    static const float special[] = {INFINITY, -INFINITY, NAN};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        for (int c = 0; c < 5; c++) {
+            rng random = rng_make(test_seed(), (uint64_t)c);
+            float x[SIZE], bias[DIM], gate[SIZE], out[SIZE];
+            for (int i = 0; i < SIZE; i++) {
+                x[i] = rng_normal(&random) * fminf(caps[c], 0x1p60f) * (i % 3 == 0 ? 9 : 0.7f);
+                gate[i] = rng_normal(&random);
+                bias[i % DIM] = rng_normal(&random);
+            }
+            gatun_activation_desc desc = activation_desc(ROWS, DIM, GATUN_ACTIVATION_NONE);
+            desc.softcap = caps[c];
+            memcpy(out, x, sizeof out);
+            CHECK_STATUS(gatun_activation(shared_context(tiers[t]), &desc, out, NULL, NULL, out), GATUN_OK);
+            for (int i = 0; i < SIZE; i++) {
+                const double want = (double)caps[c] * tanh((double)x[i] / (double)caps[c]);
+                CHECK(fabs((double)out[i] - want) <= 1e-6 * fabs(want), "cap %g of %g, %s: expected %g, got %g",
+                    (double)caps[c], (double)x[i], gatun_tier_name(tiers[t]), want, (double)out[i]);
+            }
+            desc.activation = GATUN_ACTIVATION_SILU;
+            desc.gate_row = DIM;
+            CHECK_STATUS(gatun_activation(shared_context(tiers[t]), &desc, x, bias, gate, out), GATUN_OK);
+            for (int i = 0; i < SIZE; i++) {
+                const float z = x[i] + bias[i % DIM];
+                const double capped = (double)caps[c] * tanh((double)z / (double)caps[c]);
+                const double want = activation_exact(GATUN_ACTIVATION_SILU, capped) * (double)gate[i];
+                /* SILU's slope is below 1.1. */
+                const double bound =
+                    (1.7e-6 * fabs(capped) + activation_bound(GATUN_ACTIVATION_SILU, capped)) * fabs((double)gate[i]);
+                CHECK(fabs((double)out[i] - want) <= bound + 0x1p-24 * fabs(want),
+                    "cap %g of %g, SILU, gate, %s: %g, %g", (double)caps[c], (double)z, gatun_tier_name(tiers[t]), want,
+                    (double)out[i]);
+            }
+            desc = activation_desc(1, 3, GATUN_ACTIVATION_NONE);
+            desc.softcap = caps[c];
+            CHECK_STATUS(gatun_activation(shared_context(tiers[t]), &desc, special, NULL, NULL, out), GATUN_OK);
+            CHECK(
+                fabs((double)out[0] / (double)caps[c] - 1) < 1e-6 && fabs((double)out[1] / (double)caps[c] + 1) < 1e-6,
+                "cap %g of infinity: got %g and %g", (double)caps[c], (double)out[0], (double)out[1]);
+            CHECK(isnan(out[2]), "cap %g of NaN: got %g", (double)caps[c], (double)out[2]);
+        }
+    }
+}
+
 /* ---- norm ---- */
 
 typedef struct norm_case {
@@ -711,7 +761,7 @@ static void helped(void) {
 }
 
 const test_case rows_tests[] = {{"activation_values", activation_values}, {"activation_special", activation_special},
-    {"activation_shapes", activation_shapes}, {"norm_shapes", norm_shapes},
+    {"activation_shapes", activation_shapes}, {"activation_softcap", activation_softcap}, {"norm_shapes", norm_shapes},
     {"norm_of_large_means", norm_of_large_means}, {"norm_of_constant_rows", norm_of_constant_rows},
     {"norm_special", norm_special}, {"softmax_shapes", softmax_shapes}, {"softmax_of_long_rows", softmax_of_long_rows},
     {"softmax_special", softmax_special}, {"softmax_refused", softmax_refused}, {"helped", helped}, {NULL, NULL}};

@@ -143,6 +143,11 @@ static const bad_member bad_members[] = {
     BAD(ACTIVATION, gatun_activation_desc, out_row, INT64_MAX, GATUN_E_INVALID),
     BAD(ACTIVATION, gatun_activation_desc, max_threads, -1, GATUN_E_INVALID),
     BAD(ACTIVATION, gatun_activation_desc, reserved, 1, GATUN_E_VERSION),
+    BAD(ACTIVATION, gatun_activation_desc, reserved0, 1, GATUN_E_VERSION),
+    /* As integers, since that is what this table has: -1 is a NaN, 1 below 2^-100, the last one 2^101. */
+    BAD(ACTIVATION, gatun_activation_desc, softcap, -1, GATUN_E_INVALID),
+    BAD(ACTIVATION, gatun_activation_desc, softcap, 1, GATUN_E_INVALID),
+    BAD(ACTIVATION, gatun_activation_desc, softcap, INT64_C(0x72000000), GATUN_E_INVALID),
     BAD(ACTIVATION, gatun_activation_desc, flags, 1, GATUN_E_INVALID),
     BAD(ACTIVATION, gatun_activation_desc, x_row, DIM - 1, GATUN_E_INVALID),
     BAD(ACTIVATION, gatun_activation_desc, x_row, -8, GATUN_E_INVALID),

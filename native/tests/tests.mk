@@ -18,7 +18,7 @@ endif
 # The library is found beside the folder of the program, wherever both lie.
 TEST_LINK := $(CFLAGS) $(SANITIZE) $(LDFLAGS) -L$(dir $(LIB)) -Wl,-rpath,'$$ORIGIN/..'
 
-TEST_SUPPORT := harness guarded reference problem placement pairwise rows packed_layer
+TEST_SUPPORT := harness guarded reference problem placement changed pairwise rows packed_layer
 TEST_PROGRAM := main $(filter-out test_memory,$(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
 test_objects = $(patsubst %,$(TEST_OUT)/%.o,$(1))
 
@@ -108,7 +108,7 @@ $(TEST_OUT)/libmalloc_counter.so: tests/malloc_counter.c tests/malloc_counter.h 
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -fPIC -fvisibility=hidden -fno-builtin $(WARNINGS) $(CFLAGS) -shared $< -o $@
 
-$(TEST_OUT)/gatun-fuzz: $(call test_objects,fuzz_attention fuzz_case standalone reference guarded) $(LIB)
+$(TEST_OUT)/gatun-fuzz: $(call test_objects,fuzz_attention fuzz_case fuzz_changes standalone reference guarded) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(TEST_LINK) $(filter %.o,$^) -lgatun $(LDLIBS) -o $@
 

@@ -2,8 +2,8 @@
  * What is done to the scores of one row and a tile of keys: biases key by key, and masks that are no range of keys; the cap of
  * scores; sinks. For every kernel whose scores may change: attention_f32.h, its doubles, attention_decode_f32.h.
  *
- * Axes: of one row and head, changes [keys]: what is added to a score to base 2, -inf where the key is masked. A score that is
- * masked becomes -inf by selection, whatever it was. After vectors_<tier>.h.
+ * Axes: of one row and head, biases [keys], to base 2, and seen [keys], a byte for each, 0 where it is masked. A score that is masked, or
+ * whose bias is -inf, becomes -inf by selection, whatever it was. After vectors_<tier>.h.
  */
 #ifndef GATUN_ATTENTION_CHANGES_H
 #define GATUN_ATTENTION_CHANGES_H
@@ -14,8 +14,8 @@
 
 #include <math.h>
 
-/* What a row's changes of some keys are: all 0; anything; all of them masked. */
-enum { CHANGES_NONE, CHANGES_SOME, CHANGES_ALL };
+/* What masks leave of some keys: all; anything; nothing. */
+enum { SEES_ALL, SEES_SOME, SEES_NONE };
 
 /* ---- where a row stands ---- */
 
@@ -37,7 +37,7 @@ static double distance_bias(const gatun__attention_task *t, int64_t position, in
     return bias;
 }
 
-/* ---- changes of one row ---- */
+/* ---- biases of one row ---- */
 
 static int64_t map_element(const gatun__map *map, int64_t row, int64_t head, int64_t key) {
     return row * map->row + head * map->head + key * map->key;
@@ -50,169 +50,145 @@ static float bias_at(const gatun__score_changes *c, int64_t element) {
     return c->bias_dtype == GATUN_DTYPE_BF16 ? gatun__float_of((uint32_t)half << 16) : gatun__from_f16(half);
 }
 
+/* By distance, from positions of the rows' own. */
+static int has_own_distances(const gatun__attention_task *t) {
+    return t->changes->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL);
+}
+
+/* Whether row_biases has something to say. */
+static int has_biases(const gatun__attention_task *t) {
+    return t->changes->bias.data != NULL || has_own_distances(t);
+}
+
 /* All biases that are not in the tile's own array, of one key, in double, to base e. */
 static double key_bias(const gatun__attention_task *t, int64_t row, int64_t head, int64_t key) {
     const gatun__score_changes *c = t->changes;
     double bias = 0;
     if (c->bias.data != NULL)
         bias = (double)bias_at(c, map_element(&c->bias, row, head, key));
-    if (c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL))
+    if (has_own_distances(t))
         bias += distance_bias(t, position_of(t, row), head, key);
     return bias;
 }
 
-/* Rows of a map are far from each other: no hardware sees that they go on in the next tile. */
-static void ask_for(const void *next, int64_t bytes) {
-    for (int64_t b = 0; b < bytes; b += 64)
-        __builtin_prefetch((const char *)next + b);
+/* Times log2(e), whose first 24 bits and the rest are two factors: of all that are finite and do not overflow off by hardly more than
+ * half a unit of the last place. */
+static vec to_base_2(vec x) {
+    const float high = 0x1.715476p+0f, low = 0x1.4ae0c0p-26f;
+    return v_fma(x, v_set1(high), v_mul(x, v_set1(low)));
 }
 
-static int add_biases(
+/* Whether row_biases is a row of floats times log2(e), and where that is. */
+static int biases_lie_in_place(const gatun__attention_task *t) {
+    return t->changes->bias_dtype == GATUN_DTYPE_F32 && t->changes->bias.key == 1 && !has_own_distances(t);
+}
+
+static const float *biases_of_row(const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key) {
+    return (const float *)t->changes->bias.data + map_element(&t->changes->bias, row, head, first_key);
+}
+
+/* Of keys first_key .. first_key + keys - 1, where has_biases; up to a vector more than `keys` are written. */
+static void row_biases(
     const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
     const gatun__score_changes *c = t->changes;
-    const int distances = c->positions != NULL && (t->alibi_slopes != NULL || t->relative_position_table != NULL);
-    if (c->bias.data == NULL && !distances)
-        return CHANGES_NONE;
-    if (!distances && c->bias_dtype == GATUN_DTYPE_F32 && c->bias.key == 1) {
-        const float *from = (const float *)c->bias.data + map_element(&c->bias, row, head, first_key);
-        ask_for(from + keys, keys * (int64_t)sizeof *from);
+    if (has_own_distances(t)) {
         for (int32_t j = 0; j < keys; j++)
-            to[j] = (float)((double)from[j] * GATUN__LOG2_E);
-        return CHANGES_SOME;
+            to[j] = (float)(key_bias(t, row, head, first_key + j) * GATUN__LOG2_E);
+        return;
     }
-    for (int32_t j = 0; j < keys; j++)
-        to[j] = (float)(key_bias(t, row, head, first_key + j) * GATUN__LOG2_E);
-    return CHANGES_SOME;
+    const int64_t first = map_element(&c->bias, row, head, first_key);
+    for (int32_t j = 0; j < keys; j += VW) {
+        float some[VW] = {0};
+        for (int32_t i = 0; i < VW && j + i < keys; i++)
+            some[i] = bias_at(c, first + (j + i) * c->bias.key);
+        v_store(to + j, to_base_2(v_load(some)));
+    }
 }
 
-/* From nothing to zeros. */
-static void begin_changes(float *to, int32_t keys, int *state) {
-    for (int32_t j = 0; *state == CHANGES_NONE && j < keys; j++)
-        to[j] = 0;
-    *state = CHANGES_SOME;
+/* ---- masks of one row ---- */
+
+/* Those that are no range of keys. */
+static int has_masks(const gatun__attention_task *t) {
+    const gatun__score_changes *c = t->changes;
+    return c->mask.data != NULL || c->blocks.data != NULL || c->segments_q != NULL || c->positions != NULL ||
+           c->global_tokens > 0;
 }
 
-/* Masks keys begin .. end - 1, of which `kept` and those before it are not. */
-static void hide(float *to, int64_t begin, int64_t end, int64_t kept) {
-    for (int64_t j = begin < kept ? kept : begin; j < end; j++)
-        to[j] = -INFINITY;
+/* Masks keys begin .. end - 1, of which those before `kept` are not. */
+static void hide(uint8_t *seen, int64_t begin, int64_t end, int64_t kept) {
+    begin = begin < kept ? kept : begin;
+    if (begin < end)
+        memset(seen + begin, 0, (size_t)(end - begin));
 }
 
 static int64_t within_tile(int64_t key, int64_t first_key, int32_t keys) {
     return gatun__within(key - first_key, 0, keys);
 }
 
-/* Masks by position that are not in the key_rule, and its lower end; 1 if a key is left. */
-static int mask_by_position(
-    const gatun__attention_task *t, int64_t row, int64_t first_key, int32_t keys, float *to, int *state) {
+/* Masks by position that are not in the key_rule. */
+static void mask_by_position(
+    const gatun__attention_task *t, int64_t row, int64_t first_key, int32_t keys, uint8_t *seen) {
     const gatun__score_changes *c = t->changes;
-    int64_t first = 0, end = first_key + keys, global = 0;
-    if (c->positions != NULL || c->global_tokens > 0) {
-        const int64_t p = position_of(t, row);
-        int64_t limit = end;
-        if (c->causal) {
-            limit = p + 1 < t->visible.prefix ? t->visible.prefix : p + 1;
-            end = end < limit ? end : limit;
-        }
-        if (p < 0 || p >= c->global_tokens) {
-            global = c->global_tokens < limit ? c->global_tokens : limit;
-            if (c->window_left >= 0)
-                first = p - c->window_left;
-            if (c->window_right >= 0 && p + c->window_right + 1 < end)
-                end = p + c->window_right + 1;
-        }
-    } else {
-        first = gatun__key_range(&t->visible, row).first;
+    const int64_t p = position_of(t, row);
+    int64_t first = 0, end = first_key + keys, limit = end, global = 0;
+    if (c->causal) {
+        limit = p + 1 < t->visible.prefix ? t->visible.prefix : p + 1;
+        end = end < limit ? end : limit;
+    }
+    if (p < 0 || p >= c->global_tokens) {
+        global = c->global_tokens < limit ? c->global_tokens : limit;
+        if (c->window_left >= 0)
+            first = p - c->window_left;
+        if (c->window_right >= 0 && p + c->window_right + 1 < end)
+            end = p + c->window_right + 1;
     }
     const int64_t low = within_tile(first, first_key, keys), high = within_tile(end, first_key, keys),
                   kept = within_tile(global, first_key, keys);
-    if (low == 0 && high == keys)
-        return 1;
-    begin_changes(to, keys, state);
-    hide(to, 0, low < high ? low : keys, kept);
-    hide(to, high, keys, kept);
-    return low < high || kept > 0;
+    hide(seen, 0, low < high ? low : keys, kept);
+    hide(seen, high, keys, kept);
 }
 
-/* A byte for each key: those that are 0 are masked; 1 if a key is left. */
-static int mask_by_bytes(const uint8_t *allowed, int64_t step, int32_t keys, float *to, int *state) {
-    int32_t visible = 0, j = 0;
-    if (step == 1) {
-        const vec minus_inf = v_set1(-INFINITY);
-        vec seen = v_zero();
-        ask_for(allowed + keys, keys);
-        for (; j + VW <= keys; j += VW) {
-            const vmask hidden = v_equal(v_load_u8(allowed + j), v_zero());
-            v_store(to + j, v_select(hidden, minus_inf, *state == CHANGES_NONE ? v_zero() : v_load(to + j)));
-            seen = v_add(seen, v_select(hidden, v_zero(), v_set1(1)));
-        }
-        float lanes[VW];
-        v_store(lanes, seen);
-        for (int i = 0; i < VW; i++)
-            visible += (int32_t)lanes[i];
-    }
-    for (; j < keys; j++) {
-        const int is_seen = allowed[j * step] != 0;
-        visible += is_seen;
-        to[j] = !is_seen ? -INFINITY : *state == CHANGES_NONE ? 0 : to[j];
-    }
-    if (visible < keys)
-        *state = CHANGES_SOME;
-    return visible > 0;
-}
-
-static int mask_by_segment(const int32_t *segments, int32_t own, int32_t keys, float *to, int *state) {
-    int32_t visible = 0;
-    for (int32_t j = 0; j < keys; j++)
-        visible += segments[j] == own;
-    if (visible == keys)
-        return 1;
-    begin_changes(to, keys, state);
-    for (int32_t j = 0; j < keys; j++)
-        to[j] = segments[j] != own ? -INFINITY : to[j];
-    return visible > 0;
-}
-
-static int mask_by_blocks(
-    const gatun__score_changes *c, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to, int *state) {
+static void mask_by_blocks(
+    const gatun__score_changes *c, int64_t row, int64_t head, int64_t first_key, int32_t keys, uint8_t *seen) {
     const uint8_t *allowed = c->blocks.data;
     allowed += map_element(&c->blocks, row / c->block_q, head, 0);
-    int visible = 0;
-    for (int64_t block = first_key / c->block_k; block * c->block_k < first_key + keys; block++) {
-        if (allowed[block * c->blocks.key] != 0) {
-            visible = 1;
-            continue;
-        }
-        begin_changes(to, keys, state);
-        hide(to, within_tile(block * c->block_k, first_key, keys),
-            within_tile((block + 1) * c->block_k, first_key, keys), 0);
-    }
-    return visible;
+    for (int64_t block = first_key / c->block_k; block * c->block_k < first_key + keys; block++)
+        if (allowed[block * c->blocks.key] == 0)
+            hide(seen, within_tile(block * c->block_k, first_key, keys),
+                within_tile((block + 1) * c->block_k, first_key, keys), 0);
 }
 
-/* Every mask that is no range of keys, over changes of this state. */
-static int add_masks(
-    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to, int state) {
+/* Of keys first_key .. first_key + keys - 1, where has_masks: which of them are seen, as far as the row's key_range has them at all. */
+static int row_mask(
+    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, uint8_t *seen) {
     const gatun__score_changes *c = t->changes;
-    if (c->blocks.data != NULL && !mask_by_blocks(c, row, head, first_key, keys, to, &state))
-        return CHANGES_ALL;
-    if (!mask_by_position(t, row, first_key, keys, to, &state))
-        return CHANGES_ALL;
-    if (c->segments_q != NULL && !mask_by_segment(c->segments_k + first_key, c->segments_q[row], keys, to, &state))
-        return CHANGES_ALL;
-    if (c->mask.data != NULL &&
-        !mask_by_bytes(
-            (const uint8_t *)c->mask.data + map_element(&c->mask, row, head, first_key), c->mask.key, keys, to, &state))
-        return CHANGES_ALL;
-    return state;
-}
-
-/* Of keys first_key .. first_key + keys - 1, which a row's key_range ends behind or among; `to` is written for CHANGES_SOME alone.
- * Biases come first, as a mask is a mask whatever they are. */
-static int row_changes(
-    const gatun__attention_task *t, int64_t row, int64_t head, int64_t first_key, int32_t keys, float *to) {
-    const int state = add_biases(t, row, head, first_key, keys, to);
-    return add_masks(t, row, head, first_key, keys, to, state);
+    if (c->mask.data == NULL)
+        memset(seen, 1, (size_t)keys);
+    else {
+        const uint8_t *allowed = (const uint8_t *)c->mask.data + map_element(&c->mask, row, head, first_key);
+        const int64_t step = c->mask.key;
+        if (step == 1)
+            for (int32_t j = 0; j < keys; j++)
+                seen[j] = allowed[j] != 0;
+        else
+            for (int32_t j = 0; j < keys; j++)
+                seen[j] = allowed[j * step] != 0;
+    }
+    if (c->segments_q != NULL) {
+        const int32_t *segments = c->segments_k + first_key, own = c->segments_q[row];
+        for (int32_t j = 0; j < keys; j++)
+            seen[j] = segments[j] == own ? seen[j] : 0;
+    }
+    if (c->blocks.data != NULL)
+        mask_by_blocks(c, row, head, first_key, keys, seen);
+    if (c->positions != NULL || c->global_tokens > 0)
+        mask_by_position(t, row, first_key, keys, seen);
+    uint8_t some = 0, all = 1;
+    for (int32_t j = 0; j < keys; j++) {
+        some |= seen[j];
+        all &= seen[j];
+    }
+    return all ? SEES_ALL : some ? SEES_SOME : SEES_NONE;
 }
 
 /* ---- sinks ---- */

@@ -32,9 +32,10 @@ typedef struct decode_state {
     int32_t *first, *limit; /* begin and end of its key_range; they do not fall */
     double *merged_out, *merged_sum;
     float *merged_maximum;
-    float *scores;  /* [4][TILE_KEYS], probs later */
-    float *changes; /* the same: what is done to them */
-    uint8_t *live;  /* the same: which are neither masked nor -inf */
+    float *scores; /* [4][TILE_KEYS], probs later */
+    float *biases; /* [TILE_KEYS] of one query */
+    uint8_t *seen; /* [TILE_KEYS]: which a mask shows */
+    uint8_t *live; /* [4][TILE_KEYS]: which are neither masked nor -inf */
 } decode_state;
 
 /* How far ahead keys are prefetched: less does not hide memory, more evicts what is still to be used. */
@@ -181,22 +182,23 @@ INLINE void decode_columns(const int queries, const int vectors, const int32_t s
 }
 
 /* Scores of one query and a tile of keys: capped, with biases, -inf where masked. Up to a vector more than `keys` are written. */
-static void decode_change(
-    const gatun__attention_task *t, int32_t lane, int32_t first_key, int32_t keys, float *scores, float *changes) {
+static void decode_change(const gatun__attention_task *t, const decode_state *f, int32_t lane, int32_t first_key,
+    int32_t keys, float *scores) {
     const float cap = t->changes->softcap;
     for (int32_t j = 0; cap > 0 && j < keys; j += VW)
         v_store(scores + j, capped(v_load(scores + j), cap));
-    if (!t->changes->keys)
-        return;
     const place p = place_of(t, t->lane_begin + lane);
-    const int state = row_changes(t, p.row, p.head, first_key, keys, changes);
-    if (state == CHANGES_NONE)
-        return;
-    const vec minus_inf = v_set1(-INFINITY);
-    for (int32_t j = 0; j < keys; j += VW) {
-        const vec change = state == CHANGES_ALL ? minus_inf : v_load(changes + j), score = v_load(scores + j);
-        v_store(scores + j, v_select(v_equal(change, minus_inf), minus_inf, v_add(score, change)));
+    if (has_biases(t)) {
+        row_biases(t, p.row, p.head, first_key, keys, f->biases);
+        for (int32_t j = 0; j < keys; j += VW)
+            v_store(scores + j, add_bias(v_load(scores + j), v_load(f->biases + j)));
     }
+    if (has_masks(t) && row_mask(t, p.row, p.head, first_key, keys, f->seen) != SEES_ALL)
+        for (int32_t j = 0; j < keys; j += VW)
+            v_store(
+                scores + j, v_select(v_equal(v_load_u8(f->seen + j), v_zero()), v_set1(-INFINITY), v_load(scores + j)));
+    for (int32_t j = 0; j < keys && first_key + j < f->first[lane]; j++)
+        scores[j] = -INFINITY;
 }
 
 /* One tile for queries first .. first + count - 1, at most `queries`: the last stands in for those that are not there. */
@@ -220,8 +222,7 @@ INLINE void decode_tile(const int queries, const gatun__attention_task *t, const
         return;
     decode_scores(queries, k, t->k_row, t->head_dim, q, most, f->scores, v, t->v_row);
     for (int x = 0; t->changes->any && x < queries; x++)
-        decode_change(
-            t, first + (x < count ? x : count - 1), first_key, end[x], f->scores + x * TILE, f->changes + x * TILE);
+        decode_change(t, f, first + (x < count ? x : count - 1), first_key, end[x], f->scores + x * TILE);
 
     vec maxima[VW], sums[VW];
     for (int x = 0; x < VW; x++) {
@@ -492,12 +493,13 @@ static int decode_write(const gatun__attention_task *t, const decode_state *f, i
 
 void KERNEL(attention_decode_f32)(gatun__attention_task *t) {
     enum { TILE = GATUN__TILE_KEYS, LIVE_BYTES = LANES * TILE * sizeof(float) };
-    _Static_assert(LANES >= 8, "four rows of scores and of changes fit the scratch of a block's");
+    _Static_assert(LANES >= 8, "four rows of scores, biases and a mask fit the scratch of a block's");
     _Static_assert(LIVE_BYTES - 4 * TILE >= GATUN__MAX_BLOCKS * LANES * sizeof(int32_t), "and firsts behind live ones");
     char *scratch = t->scratch;
     decode_state f;
     f.scores = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
-    f.changes = f.scores + 4 * TILE;
+    f.biases = f.scores + 4 * TILE;
+    f.seen = (uint8_t *)(f.scores + 6 * TILE);
     f.live = carve(&scratch, LIVE_BYTES);
     f.first = (int32_t *)(void *)(f.live + 4 * TILE);
     const int32_t count = (int32_t)(t->lane_end - t->lane_begin);

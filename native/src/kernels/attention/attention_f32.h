@@ -38,10 +38,10 @@
  * Biases. A second copy of the tile code, chosen once per tile, adds them to each score before anything else sees it.
  * They depend on row - key and head only, so that one array (gatun__bias_step) serves a tile of keys and all blocks.
  *
- * Changes. A third copy does whatever else a call asks for: it caps scores and adds an array [TILE_KEYS][LANES] of biases and masks
- * (-inf), which fill_changes makes of rows (attention_changes.h) for the block's lanes. It is chosen for tiles that need it: one
- * whose keys are all seen, without a bias, takes the first copy, one of which no key is seen is left out, and so are chains
- * before the window of the block's first lane. Sinks join the softmax last.
+ * Changes. A third copy does whatever else a call asks for: it caps scores, adds biases [TILE_KEYS][LANES] and hides what masks, a
+ * byte for each lane and key, do not show; rows of both (attention_changes.h) are transposed for the block's lanes. It is chosen
+ * for tiles that need it: one whose keys are all seen, without a bias, takes the first copy, one of which no key is seen is left
+ * out, and so are chains before the window of the block's first lane. Sinks join the softmax last.
  *
  * Scratch per thread: scores of one tile and a chain, live masks, biases and changes of one tile; per block: queries, output,
  * limits, maxima, sums, and the merged doubles.
@@ -58,6 +58,8 @@
 
 #include "attention_changes.h"
 #include "attention_lanes.h"
+
+#include "../vectors/softcap_f32.h"
 
 /* One copy of the code per number of vectors in use. */
 #if QV == 1
@@ -84,6 +86,23 @@ enum { KV_BYTES = sizeof *((gatun__attention_task *)NULL)->k };
 
 /* ---- the task ---- */
 
+INLINE region region_of(const float *at, int64_t row, int64_t element_bytes, int32_t rows, int32_t bytes) {
+    return (region){(const char *)at, row * element_bytes, rows, bytes};
+}
+
+/* Of a map, for rows of lanes lane_begin .. lane_end - 1 and keys first_key .. first_key + keys - 1; nothing where keys are not side by
+ * side, or heads of a group have rows of their own. */
+static region map_region(const gatun__attention_task *t, const gatun__map *map, int64_t element_bytes,
+    int64_t lane_begin, int64_t lane_end, int32_t first_key, int32_t keys) {
+    if (map->data == NULL || map->key != 1 || (t->group > 1 && map->head != 0))
+        return (region){0};
+    const int64_t row = place_of(t, lane_begin).row, end = place_of(t, lane_end - 1).row + 1;
+    const char *at = (const char *)map->data + map_element(map, row, 0, first_key) * element_bytes;
+    const int64_t bytes = keys * element_bytes, row_bytes = map->row * element_bytes;
+    const int64_t apart = ((int64_t)(uintptr_t)at | row_bytes) & 63 ? 63 : 0; /* rows may begin within a line */
+    return (region){at, row_bytes, row_bytes == 0 ? 1 : (int32_t)(end - row), (int32_t)(bytes + apart)};
+}
+
 /* Rows to prefetch, a portion with each of the `probs` vectors of probs that are made of the tile of keys
  * first_key .. first_key + keys - 1, of `most`: the next tile, or what the next task reads first. */
 static void plan_prefetch(
@@ -92,26 +111,31 @@ static void plan_prefetch(
     const int32_t left = most - first_key - keys, next = left < GATUN__TILE_KEYS ? left : GATUN__TILE_KEYS;
     memset(soon, 0, sizeof *soon);
     soon->past_l1 = t->collide;
-    int32_t rows = 0;
+    region *to = soon->regions;
     if (next > 0) {
-        if (!t->cold)
-            return;
-        soon->regions[0] = (region){t->k + (first_key + keys) * t->k_row, t->k_row, next, bytes};
-        soon->regions[1] = (region){t->v + (first_key + keys) * t->v_row, t->v_row, next, bytes_v};
-        rows = 2 * next;
+        const int32_t key = first_key + keys;
+        if (t->cold) {
+            *to++ = region_of(t->k + key * t->k_row, t->k_row, KV_BYTES, next, bytes);
+            *to++ = region_of(t->v + key * t->v_row, t->v_row, KV_BYTES, next, bytes_v);
+        }
+        const region maps[] = {map_region(t, &t->changes->mask, 1, t->lane_begin, t->lane_end, key, next),
+            map_region(t, &t->changes->bias, t->changes->bias_dtype == GATUN_DTYPE_F32 ? 4 : 2, t->lane_begin,
+                t->lane_end, key, next)};
+        for (int i = 0; i < 2; i++)
+            if (maps[i].rows > 0)
+                *to++ = maps[i];
     } else if (t->next_q != NULL) {
         const int32_t tile = t->next_keys < GATUN__TILE_KEYS ? (int32_t)t->next_keys : GATUN__TILE_KEYS;
         const int32_t next_rows = t->next_rows < GATUN__TILE_KEYS ? (int32_t)t->next_rows : GATUN__TILE_KEYS;
-        soon->regions[0] = (region){t->next_q, t->q_row, next_rows, bytes};
-        soon->regions[1] = (region){t->next_out, t->out_row, next_rows, bytes_v};
-        rows = 2 * next_rows;
+        *to++ = region_of(t->next_q, t->q_row, KV_BYTES, next_rows, bytes);
+        *to++ = region_of(t->next_out, t->out_row, KV_BYTES, next_rows, bytes_v);
         if (t->next_k != NULL) {
-            soon->regions[2] = (region){t->next_k, t->k_row, tile, bytes};
-            soon->regions[3] = (region){t->next_v, t->v_row, tile, bytes_v};
-            rows += 2 * tile;
+            *to++ = region_of(t->next_k, t->k_row, KV_BYTES, tile, bytes);
+            *to++ = region_of(t->next_v, t->v_row, KV_BYTES, tile, bytes_v);
         }
     }
-    soon->rows = rows;
+    while (to-- > soon->regions)
+        soon->rows += to->rows;
     soon->probs = probs < 4 ? 1 : probs - probs / 4; /* the last rows have to arrive in time, too */
 }
 
@@ -173,33 +197,28 @@ static int segments_say(const gatun__attention_task *t, const block_state *b, in
     return q_least != q_most || k_least != k_most || q_least != k_least;
 }
 
-/* Of these keys so many, from the first on, may have changes from key to key; -1: no lane sees any of them, as far as is told
- * without a look at each. */
-static int32_t changed_keys(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
+/* Whether masks are to be looked at key by key, 1, or hide none of these keys, 0, or all of them, -1, as far as is told without a look at
+ * each. */
+static int masks_say(const gatun__attention_task *t, const block_state *b, int32_t key, int32_t keys) {
     const gatun__score_changes *c = t->changes;
     if (key >= b->limit_most || key + keys <= b->first_least)
         return -1;
-    if (!c->keys)
+    if (!has_masks(t))
         return 0;
     const int blocks = c->blocks.data == NULL ? 0 : blocks_say(t, b, key, keys),
               segments = c->segments_q == NULL ? 0 : segments_say(t, b, key, keys);
     if (blocks < 0 || segments < 0)
         return -1;
-    if (blocks > 0 || segments > 0 || c->mask.data != NULL || c->bias.data != NULL || c->positions != NULL ||
-        c->global_tokens > 0)
-        return keys;
-    /* The lower end of a window alone. */
-    const int32_t edge = b->first_most - key;
-    return edge <= 0 ? 0 : edge < keys ? edge : keys;
+    return blocks > 0 || segments > 0 || c->mask.data != NULL || c->positions != NULL || c->global_tokens > 0;
 }
 
-/* changed_keys of each block; whether the tile is to be read. */
-static int look_at_tile(const gatun__attention_task *t, const block_state *blocks, int32_t count, int32_t key,
-    int32_t keys, int32_t changed[]) {
+/* masks_say of each block; whether the tile is to be read. */
+static int look_at_tile(
+    const gatun__attention_task *t, const block_state *blocks, int32_t count, int32_t key, int32_t keys, int masks[]) {
     int seen = 0;
     for (int32_t i = 0; i < count; i++) {
-        changed[i] = changed_keys(t, &blocks[i], key, keys);
-        seen |= changed[i] >= 0;
+        masks[i] = masks_say(t, &blocks[i], key, keys);
+        seen |= masks[i] >= 0;
     }
     return seen;
 }
@@ -213,22 +232,25 @@ INLINE void begin_tile(const gatun__attention_task *t, const block_state *blocks
     take_tile(t, key, keys, tile);
 }
 
-/* This tile of block number i; `changed` as changed_keys says. Returns whether a lane sees a key of it: nothing is done if not. */
+/* This tile of block number i; `masks` as masks_say has it. Returns whether a lane sees a key of it: nothing is done if not. */
 INLINE int run_block(const gatun__attention_task *t, const block_state *b, int32_t i, int32_t key, int32_t keys,
-    int32_t changed, int select_all, tile_scratch *tile) {
-    if (changed < 0)
+    int masks, int select_all, tile_scratch *tile) {
+    if (masks < 0)
         return 0;
     const int biased = tile->biases != NULL;
     const float *biases = biased ? tile->biases + i * LANES + (keys - 1) * bias_step(t) : NULL;
+    const int32_t visible = keys < b->limit_most - key ? keys : b->limit_most - key;
     int how = biased ? BIASED : PLAIN;
-    tile->changed = 0;
-    if (changed > 0) {
-        const int state = fill_changes(t, b, key, changed, tile->rows, tile->changes);
-        if (state == CHANGES_ALL && changed == keys)
+    tile->masked = 0;
+    if (masks > 0) {
+        const int state = fill_masks(t, b, key, visible, tile->rows, tile->seen);
+        if (state == SEES_NONE)
             return 0;
-        tile->changed = state != CHANGES_NONE ? changed : 0;
+        tile->masked = state == SEES_SOME;
     }
-    if (tile->changed > 0 || t->changes->softcap > 0 || b->first_least > key)
+    if (tile->key_biases != NULL)
+        fill_key_biases(t, b, key, visible, tile->rows, tile->key_biases);
+    if (tile->masked || tile->key_biases != NULL || t->changes->softcap > 0 || b->first_most > key)
         how = CHANGED;
     tiles[how][b->vectors - 1](t, b, key, keys, select_all, tile, biases);
     return 1;
@@ -237,7 +259,8 @@ INLINE int run_block(const gatun__attention_task *t, const block_state *b, int32
 /* Passes 2 to 5 over all keys, for blocks that begin_block or reset has prepared. */
 static void run_keys(
     const gatun__attention_task *t, const block_state *blocks, int32_t count, int select_all, tile_scratch *tile) {
-    int32_t most = 0, least = INT32_MAX, changed[GATUN__MAX_BLOCKS];
+    int32_t most = 0, least = INT32_MAX;
+    int masks[GATUN__MAX_BLOCKS];
     for (int32_t i = 0; i < count; i++) {
         most = blocks[i].limit_most > most ? blocks[i].limit_most : most;
         least = blocks[i].first_least < least ? blocks[i].first_least : least;
@@ -249,7 +272,7 @@ static void run_keys(
         int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            if (key + keys <= least || !look_at_tile(t, blocks, count, key, keys, changed))
+            if (key + keys <= least || !look_at_tile(t, blocks, count, key, keys, masks))
                 continue;
             begin_tile(t, blocks, count, key, keys, tile);
             if (INTERLEAVED) {
@@ -261,7 +284,7 @@ static void run_keys(
                 plan_prefetch(t, key, keys, most, probs, &tile->soon);
             }
             for (int32_t i = 0; i < count; i++)
-                (void)run_block(t, &blocks[i], i, key, keys, changed[i], select_all, tile);
+                (void)run_block(t, &blocks[i], i, key, keys, masks[i], select_all, tile);
         }
         if (merged || end == most)
             finish_waiting(t, tile);
@@ -295,10 +318,12 @@ INLINE int32_t begin_blocks(const gatun__attention_task *t, tile_scratch *tile, 
     tile->live = carve(&scratch, LANES * GATUN__TILE_KEYS * sizeof(float));
     if (is_biased(t))
         tile->biases = carve_floats(&scratch, (size_t)gatun__bias_floats(t->group, (int64_t)t->blocks * LANES));
-    if (t->changes->keys) {
-        tile->changes = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
+    if (has_biases(t))
+        tile->key_biases = carve_floats(&scratch, LANES * GATUN__TILE_KEYS);
+    if (has_masks(t))
+        tile->seen = carve_floats(&scratch, LANES * GATUN__TILE_KEYS / 4);
+    if (has_biases(t) || has_masks(t))
         tile->rows = carve_floats(&scratch, VW * GATUN__TILE_KEYS);
-    }
     if (t->copy_tiles) {
         tile->k_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim * KV_BYTES);
         tile->v_copy = carve(&scratch, GATUN__TILE_KEYS * (size_t)t->head_dim_v * KV_BYTES);

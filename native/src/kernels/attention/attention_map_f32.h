@@ -279,14 +279,14 @@ void KERNEL(attention_map_f32)(gatun__attention_map_task *m) {
         const int32_t begin = key < key_begin ? (int32_t)(key_begin - key) : 0,
                       end = (int32_t)gatun__least(key_end - key, GATUN__TILE_KEYS),
                       live = (int32_t)gatun__within(most - key, 0, end);
-        int32_t changed[GATUN__MAX_BLOCKS];
-        const int seen = live > 0 && look_at_tile(t, blocks, count, (int32_t)key, live, changed);
+        int masks[GATUN__MAX_BLOCKS];
+        const int seen = live > 0 && look_at_tile(t, blocks, count, (int32_t)key, live, masks);
         if (seen)
             begin_tile(t, blocks, count, (int32_t)key, live, &tile);
         find_columns(&s, key, end);
         for (int32_t i = 0; i < count; i++) {
             tile.next = 0; /* probs from the beginning of the ring */
-            const int computed = seen && run_block(t, &blocks[i], i, (int32_t)key, live, changed[i], 0, &tile);
+            const int computed = seen && run_block(t, &blocks[i], i, (int32_t)key, live, masks[i], 0, &tile);
             finish_waiting(t, &tile);
             if (computed && lanes[i].apart)
                 put_apart(t, &blocks[i], &lanes[i], key, live, tile.scores);

@@ -48,66 +48,71 @@ static void fill_biases(
     }
 }
 
-/* ---- changes ---- */
+/* ---- changes key by key ---- */
 
-/* The changes of a tile's keys: [keys][LANES], made of rows [VW][TILE_KEYS]; as row_changes, for all lanes of a block. */
-static int fill_changes(const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys,
-    float *rows, float *changes) {
+/* Of a tile's keys: biases [keys][LANES], from where they lie or by way of rows [VW][TILE_KEYS]. */
+static void fill_key_biases(
+    const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, float *rows, float *biases) {
+    const int in_place = biases_lie_in_place(t);
+    for (int32_t x = 0; x < b->vectors; x++) {
+        const int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        const float *from[VW];
+        place p = place_of(t, b->lane_begin + x * VW);
+        for (int32_t i = 0; i < lanes; i++, step(t, &p)) {
+            from[i] = in_place ? biases_of_row(t, p.row, p.head, first_key) : rows + i * GATUN__TILE_KEYS;
+            if (!in_place)
+                row_biases(t, p.row, p.head, first_key, keys, rows + i * GATUN__TILE_KEYS);
+        }
+        for (int32_t i = lanes; i < VW; i++) /* a lane that does not exist, as the last one */
+            from[i] = from[lanes - 1];
+        for (int32_t j = 0; j < keys; j += VW) {
+            vec r[VW];
+            if (in_place && keys - j < VW)
+                for (int32_t i = 0; i < VW; i++)
+                    r[i] = v_load_some(from[i] + j, keys - j);
+            else
+#pragma GCC unroll 16
+                for (int32_t i = 0; i < VW; i++)
+                    r[i] = v_load(from[i] + j);
+            v_transpose(r);
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                v_store(biases + (j + i) * LANES + x * VW, in_place ? to_base_2(r[i]) : r[i]);
+        }
+    }
+}
+
+/* What the block's lanes see of a tile's keys: seen [keys / 4][LANES], a byte of each element for each of four keys, by way of rows
+ * [VW][TILE_KEYS]. */
+static int fill_masks(
+    const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, uint8_t *rows, float *seen) {
     enum { ROW = GATUN__TILE_KEYS };
     int some = 0, all = 1;
     for (int32_t x = 0; x < b->vectors; x++) {
         const int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
         place p = place_of(t, b->lane_begin + x * VW);
-        for (int32_t i = 0; i < VW; i++) {
-            float *to = rows + i * ROW;
-            if (i >= lanes) { /* a lane that does not exist, as the last one */
-                memcpy(to, to - ROW, ROW * sizeof *to);
-                continue;
-            }
-            const int state = row_changes(t, p.row, p.head, first_key, keys, to);
-            step(t, &p);
-            some |= state != CHANGES_NONE;
-            all &= state == CHANGES_ALL;
-            for (int32_t j = 0; state != CHANGES_SOME && j < ROW; j++)
-                to[j] = state == CHANGES_ALL ? -INFINITY : 0;
+        for (int32_t i = 0; i < lanes; i++, step(t, &p)) {
+            const int state = row_mask(t, p.row, p.head, first_key, keys, rows + i * ROW);
+            some |= state != SEES_NONE;
+            all &= state == SEES_ALL;
         }
-        for (int32_t j = 0; j < keys; j += VW) {
+        for (int32_t j = 0; j < keys; j += 4 * VW) {
             vec r[VW];
 #pragma GCC unroll 16
             for (int32_t i = 0; i < VW; i++)
-                r[i] = v_load(rows + i * ROW + j);
+                r[i] = v_load((const float *)(const void *)(rows + (i < lanes ? i : lanes - 1) * ROW + j));
             v_transpose(r);
 #pragma GCC unroll 16
             for (int32_t i = 0; i < VW; i++)
-                v_store(changes + (j + i) * LANES + x * VW, r[i]);
+                v_store(seen + (j / 4 + i) * LANES + x * VW, r[i]);
         }
     }
-    return all ? CHANGES_ALL : some ? CHANGES_SOME : CHANGES_NONE;
-}
-
-/*
- * cap * tanh(x / cap): y P(y^2) / Q(y^2), of degree 4 both, fitted to tanh(y) / y on 0 < y <= 9, where it is 1 as a float, for the
- * least relative error (iterated weighted least squares): 2e-8, with float arithmetic below 4e-7.
- */
-INLINE vec capped(vec x, const float cap) {
-    const vec most = v_set1(-9), scaled = v_mul(x, v_set1(1 / cap));
-    const vec y = v_sub(v_zero(), v_max(most, v_sub(v_zero(), v_max(most, scaled)))), z = v_mul(y, y);
-    vec p = v_set1(0x1.cad87ap-27f), q = v_set1(0x1.a17dc0p-21f);
-    p = v_fma(p, z, v_set1(0x1.59c22ep-16f));
-    q = v_fma(q, z, v_set1(0x1.58857cp-12f));
-    p = v_fma(p, z, v_set1(0x1.ca2c16p-9f));
-    q = v_fma(q, z, v_set1(0x1.a7f7c4p-6f));
-    p = v_fma(p, z, v_set1(0x1.120b12p-3f));
-    q = v_fma(q, z, v_set1(0x1.de5ad2p-2f));
-    p = v_fma(p, z, v_set1(1));
-    q = v_fma(q, z, v_set1(1));
-    const vec result = v_mul(v_mul(y, v_set1(cap)), v_div(p, q));
-    return v_select(v_equal(x, x), result, x);
+    return all ? SEES_ALL : some ? SEES_SOME : SEES_NONE;
 }
 
 /* ---- products ---- */
 
-/* What becomes of products: nothing; biases by distance are added; whatever a call asks for, by change_scores. */
+/* What becomes of products: nothing; biases by distance are added; whatever else a call asks for, by change_scores. */
 enum { PLAIN, BIASED, CHANGED };
 
 /* What is added to a product; nothing without biases. */

@@ -9,12 +9,14 @@ enum { SCORE_CHAINS = GATUN__TILE_KEYS / GATUN__CHAIN_KEYS + 1 };
 
 /* Scratch that a thread keeps from tile to tile. */
 typedef struct tile_scratch {
-    float *scores;         /* [SCORE_CHAINS][CHAIN_KEYS][LANES], probs later; a ring of chains */
-    int32_t next;          /* chain of the ring that the next tile begins with */
-    vmask *live;           /* [TILE_KEYS][QV]: which are neither masked nor -inf */
-    float *biases;         /* or NULL */
-    float *changes, *rows; /* [TILE_KEYS][LANES] and [VW][TILE_KEYS], or NULL */
-    int32_t changed;       /* keys of the tile, from the first on, that have changes */
+    float *scores;     /* [SCORE_CHAINS][CHAIN_KEYS][LANES], probs later; a ring of chains */
+    int32_t next;      /* chain of the ring that the next tile begins with */
+    vmask *live;       /* [TILE_KEYS][QV]: which are neither masked nor -inf */
+    float *biases;     /* by distance, or NULL */
+    float *key_biases; /* [TILE_KEYS][LANES], or NULL */
+    float *seen;       /* of fill_masks: [TILE_KEYS / 4][LANES]; or NULL */
+    void *rows;        /* what is transposed to these: [VW][TILE_KEYS] */
+    int masked;        /* whether a mask of `seen` hides some key of this tile */
     /* The tile's keys and values, where they lie or in the copies, which are NULL unless tiles are copied. */
     const float *k, *v;
     int64_t k_row, v_row;
@@ -32,32 +34,48 @@ static void finish_waiting(const gatun__attention_task *t, tile_scratch *tile) {
         tile->next = 0;
 }
 
-/* Keys first .. first + keys - 1 of a tile, of vector x those below seen[x] - first: products become scores, and the maximum that of
- * those that a lane sees. s->biases may be NULL; cap: to base 2, or 0. */
-static __attribute__((noinline)) void change_scores(int vectors, const score_bias *s, const tile_scratch *tile,
-    float cap, int32_t first, int32_t keys, const int32_t *seen, const int32_t *limit, int32_t tile_key, float *scores,
-    vec *maximum) {
+/* -inf masks, whatever the score is. */
+INLINE vec add_bias(vec score, vec bias) {
     const vec minus_inf = v_set1(-INFINITY);
+    return v_select(v_equal(bias, minus_inf), minus_inf, v_add(score, bias));
+}
+
+/* Keys first .. first + keys - 1 of the tile whose first one is first_key, of vector x those below end[x] - first: products become
+ * scores, and the maximum that of those that a lane sees. s->biases may be NULL; cap: to base 2, or 0; keys before first_edge may
+ * lie before a lane's window. */
+static __attribute__((noinline)) void change_scores(int vectors, const score_bias *s, const tile_scratch *tile,
+    const block_state *b, float cap, int32_t first, int32_t keys, const int32_t *end, int32_t first_key,
+    int32_t first_edge, float *scores, vec *maximum) {
+    const vec minus_inf = v_set1(-INFINITY);
+    const float *key_biases = tile->key_biases == NULL ? NULL : tile->key_biases + first * LANES;
     for (int x = 0; x < vectors; x++) {
-        const vint limits = v_load_int(limit + x * VW);
-        const int32_t end = seen[x] - first < keys ? seen[x] - first : keys;
+        const vint limits = v_load_int(b->limit + x * VW);
+        const int32_t count = end[x] - first < keys ? end[x] - first : keys, key = first_key + first;
         vec most = maximum[x];
-        for (int32_t i = 0; i < end; i++) {
-            float *at = scores + i * LANES + x * VW;
-            vec score = v_load(at);
-            if (cap > 0)
-                score = capped(score, cap);
-            /* -inf masks, whatever the score is. */
-            if (s->biases != NULL) {
-                const vec bias = v_load(s->biases - (first + i) * s->step + x * VW);
-                score = v_select(v_equal(bias, minus_inf), minus_inf, v_add(score, bias));
+        for (int32_t j = 0; j < count; j += 4) {
+            vint seen = limits;
+            if (tile->masked)
+                seen = v_load_int((const int32_t *)(const void *)(tile->seen + (first + j) / 4 * LANES + x * VW));
+#pragma GCC unroll 4
+            for (int n = 0; n < 4; n++) {
+                const int32_t i = j + n;
+                if (i >= count)
+                    break;
+                float *at = scores + i * LANES + x * VW;
+                vec score = v_load(at);
+                if (cap > 0)
+                    score = capped(score, cap);
+                if (s->biases != NULL)
+                    score = add_bias(score, v_load(s->biases - (first + i) * s->step + x * VW));
+                if (key_biases != NULL)
+                    score = add_bias(score, v_load(key_biases + i * LANES + x * VW));
+                if (tile->masked)
+                    score = v_select(v_byte_is_set(seen, n), score, minus_inf);
+                if (first + i < first_edge)
+                    score = v_select(v_int_above(v_load_int(b->first + x * VW), key + i), minus_inf, score);
+                v_store(at, score);
+                most = v_max(most, v_select(v_int_above(limits, key + i), score, minus_inf));
             }
-            if (first + i < tile->changed) {
-                const vec change = v_load(tile->changes + (first + i) * LANES + x * VW);
-                score = v_select(v_equal(change, minus_inf), minus_inf, v_add(score, change));
-            }
-            v_store(at, score);
-            most = v_max(most, v_select(v_int_above(limits, tile_key + first + i), score, minus_inf));
         }
         maximum[x] = most;
     }
@@ -104,7 +122,10 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
     for (int x = 0; x < vectors; x++)
         products[x] = minus_inf;
     const float cap = t->changes->softcap;
-    const int32_t changed = biased != CHANGED ? 0 : cap > 0 || biases != NULL ? keys : tile->changed;
+    const int32_t first_edge = b->first_most - first_key;
+    const int32_t changed = biased != CHANGED                                                       ? 0
+                            : cap > 0 || biases != NULL || tile->key_biases != NULL || tile->masked ? keys
+                                                                                                    : first_edge;
     /* Pass 2. */
     for (int32_t n = begin; n < chains; n++) {
         int32_t j = n * CHAIN, chain = keys - j < CHAIN ? keys - j : CHAIN;
@@ -113,7 +134,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
             score_keys(vectors, biased == BIASED, k + j * k_row, k_row, b->q, t->head_dim, j, chain, scores[n], &s,
                 OF_ALL, NULL, 0, largest);
             if (biased == CHANGED && j < changed)
-                change_scores(vectors, &s, tile, cap, j, chain, seen, b->limit, first_key, scores[n], maximum);
+                change_scores(vectors, &s, tile, b, cap, j, chain, seen, first_key, first_edge, scores[n], maximum);
             if (vectors == 1) /* memory is the bound: half of what is due */
                 prefetch_rows(&tile->soon, (chain + 1) / 2);
             continue;
@@ -134,7 +155,7 @@ INLINE void tile_of(const int vectors, const int biased, const gatun__attention_
         SCORES(3)
 #undef SCORES
         if (biased == CHANGED && j < changed)
-            change_scores(vectors, &s, tile, cap, j, chain, seen, b->limit, first_key, scores[n], maximum);
+            change_scores(vectors, &s, tile, b, cap, j, chain, seen, first_key, first_edge, scores[n], maximum);
         for (int x = 0; select_all && x < vectors; x++) {
             vint limit = v_load_int(b->limit + x * VW);
             for (int32_t i = 0; i < chain && j + i < seen[x]; i++)

@@ -8,9 +8,9 @@
 
 /* ---- prefetches and probs ---- */
 
-/* Rows to prefetch. */
+/* Rows to prefetch; sizes in bytes. */
 typedef struct region {
-    const float *at;
+    const char *at;
     int64_t row;
     int32_t rows, bytes;
 } region;
@@ -31,9 +31,9 @@ INLINE void prefetch_rows(prefetcher *f, int32_t vectors) {
     for (f->due += (int64_t)vectors * f->rows; f->due >= f->probs && r->rows > 0; f->due -= f->probs) {
         for (int32_t b = 0; b < r->bytes; b += 64) {
             if (f->past_l1)
-                __builtin_prefetch((const char *)r->at + b, 0, 2);
+                __builtin_prefetch(r->at + b, 0, 2);
             else
-                __builtin_prefetch((const char *)r->at + b);
+                __builtin_prefetch(r->at + b);
         }
         r->at += r->row;
         if (--r->rows == 0) {

@@ -27,14 +27,12 @@ static int64_t wide_tile_end(int64_t key, int64_t end) {
 
 /* Of keys first .. end - 1 of one tile, to base 2: all biases, -inf where a mask hides the key. */
 static void wide_biases(const gatun__attention_task *t, place p, int64_t first, int64_t end, double *biases) {
-    float changes[GATUN__TILE_KEYS];
-    const int state = t->changes->keys
-                          ? add_masks(t, p.row, p.head, first, (int32_t)(end - first), changes, CHANGES_NONE)
-                          : CHANGES_NONE;
+    uint8_t seen[GATUN__TILE_KEYS];
+    const int masked = has_masks(t) && row_mask(t, p.row, p.head, first, (int32_t)(end - first), seen) != SEES_ALL;
     for (int64_t key = first; key < end; key++) {
         double *bias = &biases[key - first];
         *bias = -(double)INFINITY;
-        if (state == CHANGES_ALL || (state == CHANGES_SOME && changes[key - first] < 0))
+        if (masked && !seen[key - first])
             continue;
         *bias = key_bias(t, p.row, p.head, key);
         if (is_biased(t))

@@ -9,6 +9,7 @@
 #include "kernels.h"
 
 #include "../vectors/activations_f32.h"
+#include "../vectors/softcap_f32.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,6 +23,8 @@ INLINE void activation_rows(const int kind, const gatun__rows_task *t) {
             vec a = load_up_to(x + i, count);
             if (t->bias != NULL)
                 a = v_add(a, load_up_to(t->bias + i, count));
+            if (t->softcap > 0)
+                a = capped(a, t->softcap);
             a = activate(kind, a);
             if (gate != NULL)
                 a = v_mul(a, load_up_to(gate + i, count));

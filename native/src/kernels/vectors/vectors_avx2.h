@@ -52,6 +52,9 @@ V vec v_div(vec a, vec b) {
 V vec v_max(vec a, vec b) {
     return _mm256_max_ps(a, b);
 }
+V vec v_min(vec a, vec b) {
+    return _mm256_min_ps(a, b);
+}
 V vec v_fma(vec a, vec b, vec c) {
     return _mm256_fmadd_ps(a, b, c);
 }
@@ -78,6 +81,11 @@ V int v_every(vmask m) {
 }
 V vmask v_int_above(vint a, int32_t b) {
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, _mm256_set1_epi32(b)));
+}
+V vmask v_byte_is_set(vint a, const int n) {
+    __m256i byte = _mm256_and_si256(a, _mm256_set1_epi32((int32_t)(0xffu << (8 * n))));
+    return _mm256_castsi256_ps(
+        _mm256_xor_si256(_mm256_cmpeq_epi32(byte, _mm256_setzero_si256()), _mm256_set1_epi32(-1)));
 }
 V void v_keep(vec a) {
     __asm__ volatile("" ::"x"(a));

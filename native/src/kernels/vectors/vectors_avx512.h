@@ -49,6 +49,9 @@ V vec v_div(vec a, vec b) {
 V vec v_max(vec a, vec b) {
     return _mm512_max_ps(a, b);
 }
+V vec v_min(vec a, vec b) {
+    return _mm512_min_ps(a, b);
+}
 V vec v_fma(vec a, vec b, vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
@@ -75,6 +78,9 @@ V int v_every(vmask m) {
 }
 V vmask v_int_above(vint a, int32_t b) {
     return _mm512_cmpgt_epi32_mask(a, _mm512_set1_epi32(b));
+}
+V vmask v_byte_is_set(vint a, const int n) {
+    return _mm512_test_epi32_mask(a, _mm512_set1_epi32((int32_t)(0xffu << (8 * n))));
 }
 V void v_keep(vec a) {
     __asm__ volatile("" ::"v"(a));

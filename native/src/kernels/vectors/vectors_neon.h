@@ -56,6 +56,9 @@ V vec v_div(vec a, vec b) {
 V vec v_max(vec a, vec b) {
     return vmaxq_f32(a, b);
 }
+V vec v_min(vec a, vec b) {
+    return vminq_f32(a, b);
+}
 V vec v_fma(vec a, vec b, vec c) {
     return vfmaq_f32(c, a, b);
 }
@@ -82,6 +85,9 @@ V int v_every(vmask m) {
 }
 V vmask v_int_above(vint a, int32_t b) {
     return vcgtq_s32(a, vdupq_n_s32(b));
+}
+V vmask v_byte_is_set(vint a, const int n) {
+    return vtstq_s32(a, vdupq_n_s32((int32_t)(0xffu << (8 * n))));
 }
 V void v_keep(vec a) {
     __asm__ volatile("" ::"w"(a));

@@ -5,11 +5,12 @@
  *   v_load_u8                   VW bytes as floats 0 .. 255
  *   v_fma(a, b, c)              a * b + c, rounded once where the tier has it; here product and sum are rounded one by one
  *   v_fma_where(m, a, b, c)     the same where m, c elsewhere: what a or b hold there, NaN included, does not matter
- *   v_max(a, b)                 one of the two may be returned where either is NaN
+ *   v_max(a, b), v_min(a, b)    NaN where b is; where a alone is, either of the two
  *   v_select(m, a, b)           a where m, b elsewhere
  *   v_and_not_equal(m, a, b)    m and not (a == b); true for NaN
  *   v_int_minus(a, b)           every lane less b
  *   v_int_above(a, b)           lanes of a greater than b
+ *   v_byte_is_set(a, n)         lanes of a whose byte n, 0 the lowest, is not 0
  *   v_every(m)                  whether all lanes of a mask are set
  *   v_exp2(x)                   2^x for x <= 0, 0 for -inf, NaN for NaN
  *   v_keep(a)                   the compiler must have computed a here
@@ -76,9 +77,12 @@ V vec v_fma(vec a, vec b, vec c) {
 V vec v_select(vmask m, vec a, vec b) {
     return (vec)(((vint)a & m) | ((vint)b & ~m));
 }
-/* b where a < b does not hold but b is NaN: as the x86 instruction. */
+/* b where the comparison does not hold since either is NaN: as the x86 instruction. */
 V vec v_max(vec a, vec b) {
     return v_select(a > b, a, b);
+}
+V vec v_min(vec a, vec b) {
+    return v_select(a < b, a, b);
 }
 V vec v_fma_where(vmask m, vec a, vec b, vec c) {
     return v_select(m, v_fma(a, b, c), c);
@@ -102,6 +106,10 @@ V int v_every(vmask m) {
 }
 V vmask v_int_above(vint a, int32_t b) {
     return a > (vint){b, b, b, b};
+}
+V vmask v_byte_is_set(vint a, const int n) {
+    const int32_t byte = (int32_t)(0xffu << (8 * n));
+    return (a & (vint){byte, byte, byte, byte}) != (vint){0};
 }
 V void v_keep(vec a) {
 #if defined(__x86_64__)

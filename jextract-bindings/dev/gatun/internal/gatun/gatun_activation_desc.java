@@ -24,7 +24,9 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int64_t out_row;
  *     int32_t activation;
  *     int32_t max_threads;
- *     int64_t reserved[8];
+ *     float softcap;
+ *     uint32_t reserved0;
+ *     int64_t reserved[7];
  * }
  * }
  */
@@ -44,7 +46,9 @@ public class gatun_activation_desc {
         gatun_h.C_LONG.withName("out_row"),
         gatun_h.C_INT.withName("activation"),
         gatun_h.C_INT.withName("max_threads"),
-        MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
+        gatun_h.C_FLOAT.withName("softcap"),
+        gatun_h.C_INT.withName("reserved0"),
+        MemoryLayout.sequenceLayout(7, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_activation_desc");
 
     /**
@@ -450,12 +454,100 @@ public class gatun_activation_desc {
         struct.set(max_threads$LAYOUT, max_threads$OFFSET, fieldValue);
     }
 
+    private static final OfFloat softcap$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("softcap"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static final OfFloat softcap$layout() {
+        return softcap$LAYOUT;
+    }
+
+    private static final long softcap$OFFSET = $LAYOUT.byteOffset(groupElement("softcap"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static final long softcap$offset() {
+        return softcap$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static float softcap(MemorySegment struct) {
+        return struct.get(softcap$LAYOUT, softcap$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float softcap
+     * }
+     */
+    public static void softcap(MemorySegment struct, float fieldValue) {
+        struct.set(softcap$LAYOUT, softcap$OFFSET, fieldValue);
+    }
+
+    private static final OfInt reserved0$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved0"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint32_t reserved0
+     * }
+     */
+    public static final OfInt reserved0$layout() {
+        return reserved0$LAYOUT;
+    }
+
+    private static final long reserved0$OFFSET = $LAYOUT.byteOffset(groupElement("reserved0"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint32_t reserved0
+     * }
+     */
+    public static final long reserved0$offset() {
+        return reserved0$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint32_t reserved0
+     * }
+     */
+    public static int reserved0(MemorySegment struct) {
+        return struct.get(reserved0$LAYOUT, reserved0$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint32_t reserved0
+     * }
+     */
+    public static void reserved0(MemorySegment struct, int fieldValue) {
+        struct.set(reserved0$LAYOUT, reserved0$OFFSET, fieldValue);
+    }
+
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static final SequenceLayout reserved$layout() {
@@ -467,7 +559,7 @@ public class gatun_activation_desc {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static final long reserved$offset() {
@@ -477,7 +569,7 @@ public class gatun_activation_desc {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static MemorySegment reserved(MemorySegment struct) {
@@ -487,19 +579,19 @@ public class gatun_activation_desc {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
-    private static long[] reserved$DIMS = { 8 };
+    private static long[] reserved$DIMS = { 7 };
 
     /**
      * Dimensions for array field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static long[] reserved$dimensions() {
@@ -510,7 +602,7 @@ public class gatun_activation_desc {
     /**
      * Indexed getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static long reserved(MemorySegment struct, long index0) {
@@ -520,7 +612,7 @@ public class gatun_activation_desc {
     /**
      * Indexed setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static void reserved(MemorySegment struct, long index0, long fieldValue) {

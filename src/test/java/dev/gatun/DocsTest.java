@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
@@ -22,8 +23,8 @@ import org.junit.jupiter.api.TestFactory;
 
 /**
  * The pages under docs/ say what tests run: each block of Java after {@code <!-- example: NAME -->}
- * is the part of a test between {@code // example: NAME} and {@code // end}, and each test that a
- * page names exists.
+ * is the part of a test between {@code // example: NAME} and {@code // end}, each test that a page
+ * names or links to exists, and a table of features says yes only where it links to a test.
  */
 class DocsTest {
 
@@ -32,7 +33,13 @@ class DocsTest {
   private static final Pattern IN_TEST =
       Pattern.compile(" *// example: (\\S+)\\R(.*?) *// end\\R", Pattern.DOTALL);
   private static final Pattern TEST_NAME = Pattern.compile("`(\\w+Test)(?:\\.(\\w+))?`");
-  private static final Pattern LINK = Pattern.compile("\\]\\(([^)#:]+)(?:#[^)]*)?\\)");
+  private static final Pattern LINK = Pattern.compile("\\]\\(([^)#:]+)(?:#([^)]*))?\\)");
+
+  /** A feature, our column, the peers'. */
+  private static final Pattern FEATURE = Pattern.compile("\\| ([^|]+) \\| ([^|]+) \\| (.+) \\|");
+
+  private static final Pattern TEST_LINK =
+      Pattern.compile("\\[[^]]+\\]\\(\\S+/(src/test/java|native/tests)/\\S+#\\w+\\)");
 
   private static List<Path> files(String folder, String ending) throws IOException {
     try (Stream<Path> files = Files.walk(Path.of(folder))) {
@@ -98,8 +105,69 @@ class DocsTest {
                       while (links.find()) {
                         Path target = page.resolveSibling(links.group(1)).normalize();
                         assertTrue(Files.exists(target), "no " + target);
+                        checkFragment(target, links.group(2));
                       }
                     }))
         .toList();
+  }
+
+  /** Behind a test file stands a method, or a case of the tests in C. */
+  private static void checkFragment(Path target, String fragment) {
+    String file = target.toString();
+    if (fragment != null && (file.endsWith(".java") || file.endsWith(".c"))) {
+      String definition = file.endsWith(".c") ? "{\"" + fragment + "\", " : " " + fragment + "(";
+      assertTrue(read(target).contains(definition), "no " + fragment + " in " + target);
+    }
+  }
+
+  /** The first table of a page whose head begins with our column. */
+  private static Map<String, List<String>> features(Path page) {
+    String text = read(page);
+    int from = text.indexOf("\n| | Gatun | FA |");
+    Map<String, List<String>> features = new LinkedHashMap<>();
+    for (String line : text.substring(from + 1).lines().skip(2).toList()) {
+      Matcher row = FEATURE.matcher(line);
+      if (!row.matches()) {
+        break;
+      }
+      List<String> cells = new ArrayList<>(List.of(row.group(2)));
+      cells.addAll(List.of(row.group(3).split(" \\| ")));
+      features.put(row.group(1), cells);
+    }
+    return features;
+  }
+
+  @Test
+  void featuresHaveTests() {
+    Map<String, List<String>> all = features(Path.of("docs/features.md"));
+    assertEquals(35, all.size());
+    all.forEach(
+        (feature, cells) -> {
+          assertEquals(12, cells.size(), feature);
+          String ours = cells.getFirst();
+          assertTrue(
+              ours.matches("n( \\(\\d\\))?|p: the caller merges") || TEST_LINK.matcher(ours).find(),
+              feature + " links to no test: " + ours);
+        });
+  }
+
+  /** The README's table is a part of the page's, each cell shortened to its beginning. */
+  @Test
+  void featuresOfTheReadmeAreThePages() {
+    Map<String, List<String>> all = features(Path.of("docs/features.md"));
+    Map<String, List<String>> some = features(Path.of("README.md"));
+    assertTrue(some.size() > 15, some.keySet().toString());
+    some.forEach(
+        (feature, cells) -> {
+          List<String> whole = all.get(feature);
+          assertTrue(whole != null, "docs/features.md has no row " + feature);
+          assertEquals(whole.size(), cells.size(), feature);
+          for (int n = 0; n < cells.size(); n++) {
+            String cell = whole.get(n).replaceAll("\\[([^]]+)]\\([^)]+\\)", "$1");
+            assertTrue(
+                cell.equals(cells.get(n)) || cell.matches(Pattern.quote(cells.get(n)) + "[: ,].*"),
+                feature + ": " + cells.get(n) + " of " + cell);
+          }
+        });
   }
 }

@@ -112,7 +112,7 @@ final class AttendCommand implements Callable<Integer> {
       names = "--stats",
       description =
           "Print the time of a call, its rate (2 operations for each multiplication that causal"
-              + " mask, lengths, window and segments leave) and its share of the rate that"
+              + " mask, lengths, window, segments and blocks leave) and its share of the rate that"
               + " independent FMAs reach on one core at the same time, times the threads.")
   private boolean stats;
 

@@ -5,6 +5,7 @@ import dev.gatun.Tier;
 import dev.gatun.cli.ExplainCommand.Shape;
 import dev.gatun.cli.HeatmapCommand.Reduce;
 import dev.gatun.cli.KernelOptions.Layout;
+import dev.gatun.cli.MaskOptions.Block;
 import dev.gatun.cli.MaskOptions.Window;
 import dev.gatun.internal.Native;
 import java.nio.file.InvalidPathException;
@@ -28,6 +29,7 @@ final class Converters {
         .registerConverter(Path.class, Converters::file)
         .registerConverter(Shape.class, Converters::shape)
         .registerConverter(Window.class, Converters::window)
+        .registerConverter(Block.class, Converters::block)
         .registerConverter(
             Causal.class,
             words(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT)))
@@ -140,6 +142,34 @@ final class Converters {
               + "'");
     }
     return new Window(Integer.parseInt(matcher.group(1)), Integer.parseInt(matcher.group(2)));
+  }
+
+  private static final Pattern BLOCK = Pattern.compile("([0-9]{1,9}),([0-9]{1,9})");
+
+  private static Block block(String text) {
+    Matcher matcher = BLOCK.matcher(text);
+    if (matcher.matches()) {
+      int rows = Integer.parseInt(matcher.group(1));
+      int keys = Integer.parseInt(matcher.group(2));
+      if (rows > 0 && keys > 0) {
+        return new Block(rows, keys);
+      }
+    }
+    throw new TypeConversionException(
+        "expected two whole numbers, each 1 .. 999999999, with a comma between them, got '"
+            + text
+            + "'");
+  }
+
+  /** A number of tokens. */
+  static final class Tokens implements ITypeConverter<Integer> {
+    @Override
+    public Integer convert(String text) {
+      if (!text.matches("[0-9]{1,9}")) {
+        throw new TypeConversionException("expected 0 .. 999999999, got '" + text + "'");
+      }
+      return Integer.parseInt(text);
+    }
   }
 
   /** One of a few words. */

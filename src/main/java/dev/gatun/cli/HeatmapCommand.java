@@ -297,7 +297,7 @@ final class HeatmapCommand implements Callable<Integer> {
           (n, attention, queries, keys) -> {
             int row = rows.indexOf(n);
             if (row >= 0) {
-              Scores scores = Scores.of(attention);
+              Scores scores = new Scores(null, null, attention.causal(), Changes.of(attention));
               compute(
                   runtime,
                   scores,

@@ -1,6 +1,5 @@
 package dev.gatun.cli;
 
-import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -44,42 +43,6 @@ final class ReferenceAttention {
   private static final double LIMIT = Float.MAX_VALUE / 4;
 
   private static final double ULP = 0x1p-24;
-
-  /**
-   * What changes scores or hides keys, beside the causal mask and lengths.
-   *
-   * @param spec window, softcap, slopes and sinks
-   * @param mask {@code [batch or 1, heads or 1, seq or 1, seq or 1]}, or null, like all that follow
-   * @param bias the same
-   * @param segmentsQ {@code [batch, seq]}
-   * @param segmentsK {@code [batch, seq]}
-   * @param prefixes one for each batch row
-   */
-  record Changes(
-      AttentionSpec spec,
-      Tensor mask,
-      Tensor bias,
-      Tensor segmentsQ,
-      Tensor segmentsK,
-      int[] prefixes) {
-    static final Changes NONE = new Changes(AttentionSpec.standard(), null, null, null, null, null);
-
-    /** Whether keys are hidden that are not the last ones. */
-    boolean hide() {
-      return spec.windowLeft().isPresent()
-          || spec.windowRight().isPresent()
-          || mask != null
-          || segmentsQ != null;
-    }
-
-    private static long at(Tensor map, long... index) {
-      long at = 0;
-      for (int dim = 0; dim < 4; dim++) {
-        at += map.size(dim) == 1 ? 0 : index[dim] * map.stride(dim);
-      }
-      return at;
-    }
-  }
 
   /**
    * What to compute; shapes are {@code [batch, seq, heads, headDim]}.
@@ -127,7 +90,8 @@ final class ReferenceAttention {
       if (i >= queries(b)) {
         return 0;
       }
-      long prefix = changes.prefixes == null ? 0 : Math.min(keys, changes.prefixes[(int) b]);
+      int[] prefixes = changes.prefixes();
+      long prefix = prefixes == null ? 0 : Math.min(keys, prefixes[(int) b]);
       return switch (causal) {
         case NONE -> keys;
         case TOP_LEFT, BOTTOM_RIGHT -> Math.clamp(position(b, i) + 1, prefix, keys);
@@ -135,63 +99,43 @@ final class ReferenceAttention {
     }
 
     private long position(long b, long i) {
+      if (changes.positions() != null) {
+        return changes.positions().getInt(b, i);
+      }
       return causal == Causal.TOP_LEFT ? i : i + keys(b) - queries(b);
     }
 
-    /** Whether window and segments leave key j, one of the visible ones, to row i. */
-    private boolean near(long b, long i, long j) {
-      long position = position(b, i);
-      return j >= position - changes.spec.windowLeft().orElse(Integer.MAX_VALUE)
-          && j <= position + changes.spec.windowRight().orElse(Integer.MAX_VALUE)
-          && (changes.segmentsQ == null
-              || changes.segmentsQ.getInt(b, i) == changes.segmentsK.getInt(b, j));
-    }
-
+    /** Whether key j, one of the visible ones, is left to row i. */
     boolean sees(long b, long h, long i, long j) {
       return !changes.hide()
-          || near(b, i, j)
-              && (changes.mask == null
-                  || changes
-                          .mask
-                          .segment()
-                          .get(ValueLayout.JAVA_BYTE, Changes.at(changes.mask, b, h, i, j))
-                      != 0);
+          || changes.near(position(b, i), b, i, j) && changes.unmasked(b, h, i, j);
     }
 
     /** What is added to the score of key j. */
     double bias(long b, long h, long i, long j) {
-      double bias = 0;
-      if (changes.bias != null) {
-        bias =
-            changes
-                .bias
-                .segment()
-                .getAtIndex(ValueLayout.JAVA_FLOAT, Changes.at(changes.bias, b, h, i, j));
-      }
-      if (changes.spec.alibiSlopes().isPresent()) {
-        double slope = changes.spec.alibiSlopes().get().getFloat(h);
-        bias -= slope * Math.abs(position(b, i) - j);
-      }
-      return bias;
+      return changes.bias(position(b, i), b, h, i, j);
     }
 
     /** The score of the key without value, or minus infinity. */
     double sink(long b, long h, long i) {
-      return changes.spec.sinks().isPresent() && i < queries(b)
-          ? changes.spec.sinks().get().getFloat(h)
+      return changes.spec().sinks().isPresent() && i < queries(b)
+          ? changes.spec().sinks().get().getFloat(h)
           : Double.NEGATIVE_INFINITY;
     }
 
-    /** Pairs of a query and a key that are multiplied, of one head, but for those of a mask. */
-    long pairs() {
-      long pairs = 0;
+    /**
+     * Pairs of a query and a key that are multiplied, of one head or, where they differ by head,
+     * the mean: those of a mask that tells single keys count.
+     */
+    double pairs() {
+      double pairs = 0;
       for (long b = 0; b < q.size(0); b++) {
         long rows = queries(b);
         if (changes.hide()) {
           for (long i = 0; i < rows; i++) {
             long visible = visible(b, i);
             for (long j = 0; j < visible; j++) {
-              pairs += near(b, i, j) ? 1 : 0;
+              pairs += changes.near(position(b, i), b, i, j) ? changes.shareOfBlocks(b, i, j) : 0;
             }
           }
         } else if (causal == Causal.NONE) {
@@ -287,7 +231,7 @@ final class ReferenceAttention {
     this.outputs = outputs;
     this.c = c;
     this.scale = problem.factor();
-    this.softcap = problem.changes.spec.softcap().orElse(0);
+    this.softcap = problem.changes.spec().softcap().orElse(0);
     this.headDim = Math.toIntExact(problem.q.size(3));
     this.headDimV = Math.toIntExact(problem.v.size(3));
   }

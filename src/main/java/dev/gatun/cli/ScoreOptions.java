@@ -6,7 +6,6 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.cli.KernelOptions.Layout;
-import dev.gatun.cli.ReferenceAttention.Changes;
 import dev.gatun.internal.Native;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
@@ -51,67 +50,27 @@ final class ScoreOptions {
   /** What the options say about a call; lengths are null where there are none. */
   record Scores(int[] keyLengths, int[] queryLengths, Causal causal, Changes changes) {
 
-    /** Those of a specification alone. */
-    static Scores of(AttentionSpec spec) {
-      return new Scores(null, null, spec.causal(), new Changes(spec, null, null, null, null, null));
-    }
-
     AttentionSpec spec() {
       return changes.spec();
+    }
+
+    AttentionOptions options(Arena arena) {
+      return changes
+          .options()
+          .keyLengths(int32(keyLengths, arena))
+          .queryLengths(int32(queryLengths, arena))
+          .prefixLengths(int32(changes.prefixes(), arena));
     }
 
     /** What counts for one row of the batch. */
     Scores ofBatch(int b) {
       return new Scores(
-          at(keyLengths, b),
-          at(queryLengths, b),
-          causal,
-          new Changes(
-              changes.spec(),
-              part(changes.mask(), 0, b),
-              part(changes.bias(), 0, b),
-              part(changes.segmentsQ(), 0, b),
-              part(changes.segmentsK(), 0, b),
-              at(changes.prefixes(), b)));
+          Changes.at(keyLengths, b), Changes.at(queryLengths, b), causal, changes.ofBatch(b));
     }
 
     /** What counts for one head. */
     Scores ofHead(int head) {
-      AttentionSpec spec = changes.spec();
-      return new Scores(
-          keyLengths,
-          queryLengths,
-          causal,
-          new Changes(
-              spec.toBuilder()
-                  .alibiSlopes(part(spec.alibiSlopes().orElse(null), 0, head))
-                  .relativePositions(part(spec.relativePositions().orElse(null), 0, head))
-                  .sinks(part(spec.sinks().orElse(null), 0, head))
-                  .build(),
-              part(changes.mask(), 1, head),
-              part(changes.bias(), 1, head),
-              changes.segmentsQ(),
-              changes.segmentsK(),
-              changes.prefixes()));
-    }
-
-    private static int[] at(int[] numbers, int n) {
-      return numbers == null ? null : new int[] {numbers[n]};
-    }
-
-    /** One of a dimension; of size 1 it counts for all. */
-    private static Tensor part(Tensor tensor, int dim, int n) {
-      return tensor == null || tensor.size(dim) == 1 ? tensor : tensor.slice(dim, n, n + 1);
-    }
-
-    AttentionOptions options(Arena arena) {
-      return new AttentionOptions()
-          .keyLengths(int32(keyLengths, arena))
-          .queryLengths(int32(queryLengths, arena))
-          .mask(changes.mask())
-          .bias(changes.bias())
-          .segments(changes.segmentsQ(), changes.segmentsK())
-          .prefixLengths(int32(changes.prefixes(), arena));
+      return new Scores(keyLengths, queryLengths, causal, changes.ofHead(head));
     }
   }
 

@@ -232,6 +232,22 @@ public final class RowOps implements AutoCloseable {
    */
   public void activation(
       Activation activation, Matrix x, MemorySegment bias, Matrix gate, Matrix out) {
+    activation(activation, 0, x, bias, gate, out);
+  }
+
+  /**
+   * {@code out = cap · tanh(x / cap)}.
+   *
+   * @param cap from 2^-100 to 2^100
+   * @param x {@code [rows, dim]}
+   * @param out receives {@code [rows, dim]}; may be x
+   */
+  public void softcap(float cap, Matrix x, Matrix out) {
+    activation(Activation.NONE, cap, x, NONE, null, out);
+  }
+
+  private void activation(
+      Activation activation, float softcap, Matrix x, MemorySegment bias, Matrix gate, Matrix out) {
     MemorySegment desc = this.activation;
     gatun_activation_desc.rows(desc, x.rows());
     gatun_activation_desc.dim(desc, x.columns());
@@ -239,6 +255,7 @@ public final class RowOps implements AutoCloseable {
     gatun_activation_desc.gate_row(desc, stride(gate));
     gatun_activation_desc.out_row(desc, out.stride());
     gatun_activation_desc.activation(desc, code(activation));
+    gatun_activation_desc.softcap(desc, softcap);
     check(gatun_h.gatun_activation(context, desc, x.segment(), bias, segment(gate), out.segment()));
   }
 

@@ -70,8 +70,8 @@ public final class Bert {
       String scope,
       int layers,
       int heads) {
-    LayerConfig config =
-        LayerConfig.of(NormOrder.POST, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
+    StackConfig config =
+        StackConfig.of(NormOrder.POST, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
     LayerLoader loader = new LayerLoader(runtime, weights, names, config);
     TransformerEncoder encoder = loader.encoder();
     PositionalEncoding positions =
@@ -183,8 +183,8 @@ public final class Bert {
   public static TextEncoder of(
       String name, GatunRuntime runtime, BertWeights weights, Arena arena, WeightFormat format) {
     BertConfig sizes = weights.config();
-    LayerConfig config =
-        LayerConfig.of(
+    StackConfig config =
+        StackConfig.of(
             NormOrder.POST,
             sizes.layers(),
             sizes.heads(),

@@ -95,7 +95,7 @@ public record Clip(
                 runtime,
                 weights,
                 names("text_model", "final_layer_norm"),
-                LayerConfig.of(
+                StackConfig.of(
                     NormOrder.PRE, textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
             .encoder();
     TransformerEncoder vision =
@@ -103,7 +103,7 @@ public record Clip(
                 runtime,
                 weights,
                 names("vision_model", "post_layernorm"),
-                LayerConfig.of(
+                StackConfig.of(
                     NormOrder.PRE, visionLayers, visionHeads, Causal.NONE, activation, epsilon))
             .encoder();
     Tensor logitScale = LayerLoader.require(weights, "logit_scale");

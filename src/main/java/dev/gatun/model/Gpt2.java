@@ -47,8 +47,8 @@ public final class Gpt2 {
    */
   public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
-    LayerConfig config =
-        LayerConfig.of(
+    StackConfig config =
+        StackConfig.of(
             NormOrder.PRE, layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
     TransformerDecoder decoder = new LayerLoader(runtime, weights, NAMES, config).decoder();
     Embedding embedding =

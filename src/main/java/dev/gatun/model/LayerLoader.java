@@ -2,7 +2,6 @@ package dev.gatun.model;
 
 import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
-import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -38,7 +37,7 @@ public final class LayerLoader {
   private final GatunRuntime runtime;
   private final Weights weights;
   private final WeightNames names;
-  private final LayerConfig config;
+  private final StackConfig config;
 
   /** Null: weights are used where they lie. */
   private WeightSlab slab;
@@ -51,7 +50,7 @@ public final class LayerLoader {
    * @param names what they are called
    * @param config what the layers are like
    */
-  public LayerLoader(GatunRuntime runtime, Weights weights, WeightNames names, LayerConfig config) {
+  public LayerLoader(GatunRuntime runtime, Weights weights, WeightNames names, StackConfig config) {
     this.runtime = runtime;
     this.weights = weights;
     this.names = names;
@@ -115,7 +114,7 @@ public final class LayerLoader {
     for (int n = 0; n < config.layers(); n++) {
       LayerShapes.check(weights, names, config, n);
     }
-    names.refuseUnread(weights, config.layers(), config.rms());
+    names.refuseUnread(weights, config);
     List<TransformerLayer> layers = new ArrayList<>();
     for (int n = 0; n < config.layers(); n++) {
       layers.add(layer(n));
@@ -126,34 +125,40 @@ public final class LayerLoader {
   private TransformerLayer layer(int n) {
     boolean crosses = names.has(Part.CROSS_OUTPUT);
     MultiHeadAttention self = selfAttention(n);
-    Norm selfNorm = norm(Part.SELF_NORM, n);
+    Norm selfNorm = config.layer(n).selfNorm() ? norm(Part.SELF_NORM, n) : null;
+    Norm selfOutputNorm = optionalNorm(Part.SELF_OUTPUT_NORM, n);
     MultiHeadAttention cross = crosses ? crossAttention(n) : null;
     Norm crossNorm = crosses ? norm(Part.CROSS_NORM, n) : null;
     FeedForward feedForward = feedForward(n);
     Norm last = norm(Part.FEED_FORWARD_NORM, n);
+    Norm lastOutput = optionalNorm(Part.FEED_FORWARD_OUTPUT_NORM, n);
     return named(
         "layers[%d]".formatted(n),
-        () -> new TransformerLayer(self, selfNorm, cross, crossNorm, feedForward, last));
+        () ->
+            new TransformerLayer(
+                self, selfNorm, selfOutputNorm, cross, crossNorm, feedForward, last, lastOutput));
+  }
+
+  private Norm optionalNorm(Part part, int n) {
+    return names.has(part) ? norm(part, n) : null;
   }
 
   private Norm finalNorm(List<TransformerLayer> layers) {
     LayerShapes.checkFinalNorm(weights, names, config, layers.getFirst().dim());
-    return names.has(Part.FINAL_NORM) ? norm(Part.FINAL_NORM, 0) : null;
+    return optionalNorm(Part.FINAL_NORM, 0);
   }
 
-  private MultiHeadAttention.Builder attention(Causal causal, PositionalEncoding positions) {
-    AttentionSpec.Builder spec = AttentionSpec.builder().causal(causal);
-    if (!Float.isNaN(config.scale())) {
-      spec.scale(config.scale());
-    }
-    return MultiHeadAttention.builder(runtime, config.heads())
-        .kvHeads(config.kvHeads())
-        .spec(spec.build())
+  private MultiHeadAttention.Builder attention(
+      LayerConfig layer, AttentionSpec spec, PositionalEncoding positions) {
+    return MultiHeadAttention.builder(runtime, layer.heads())
+        .kvHeads(layer.kvHeads())
+        .spec(spec)
         .positions(positions);
   }
 
   private MultiHeadAttention selfAttention(int n) {
-    MultiHeadAttention.Builder builder = attention(config.causal(), config.positions());
+    LayerConfig layer = config.layer(n);
+    MultiHeadAttention.Builder builder = attention(layer, layer.attention(), layer.positions());
     if (names.has(Part.FUSED)) {
       take(Part.FUSED, n, builder::fused, builder::fused);
     } else if (weights instanceof PackedWeights packed && fits(n)) {
@@ -182,9 +187,10 @@ public final class LayerLoader {
 
   /** Whether queries, keys and values may be one product: heads of one size. */
   private boolean fits(int n) {
-    long queries = matrix(Part.QUERY, n).size(1) / config.heads();
-    return queries == matrix(Part.KEY, n).size(1) / config.kvHeads()
-        && queries == matrix(Part.VALUE, n).size(1) / config.kvHeads();
+    LayerConfig layer = config.layer(n);
+    long queries = matrix(Part.QUERY, n).size(1) / layer.heads();
+    return queries == matrix(Part.KEY, n).size(1) / layer.kvHeads()
+        && queries == matrix(Part.VALUE, n).size(1) / layer.kvHeads();
   }
 
   private Linear packSideBySide(PackedWeights packed, int n) {
@@ -216,7 +222,9 @@ public final class LayerLoader {
   }
 
   private MultiHeadAttention crossAttention(int n) {
-    MultiHeadAttention.Builder builder = attention(Causal.NONE, PositionalEncoding.none());
+    LayerConfig layer = config.layer(n);
+    MultiHeadAttention.Builder builder =
+        attention(layer, layer.crossAttention(), PositionalEncoding.none());
     boolean fused = names.has(Part.CROSS_FUSED);
     if (fused) {
       named(
@@ -235,15 +243,16 @@ public final class LayerLoader {
   /** Queries and keys are of different rows, so that one product cannot serve both. */
   private MultiHeadAttention.Builder split(
       MultiHeadAttention.Builder builder, int n, Tensor weight, Tensor bias) {
-    long heads = config.heads() + 2L * config.kvHeads();
+    LayerConfig layer = config.layer(n);
+    long heads = layer.heads() + 2L * layer.kvHeads();
     long columns = weight.size(1);
     if (columns % heads != 0 || bias != null && (bias.rank() != 1 || bias.size(0) != columns)) {
       throw new IllegalArgumentException(
           "expected a multiple of %d columns and a bias of as many, got %d and %s"
               .formatted(heads, columns, bias == null ? "none" : Messages.sizes(bias.shape())));
     }
-    long keys = columns / heads * config.heads();
-    long values = columns / heads * (config.heads() + config.kvHeads());
+    long keys = columns / heads * layer.heads();
+    long values = columns / heads * (layer.heads() + layer.kvHeads());
     String name = names.name(Part.CROSS_FUSED, n, "weight");
     return builder
         .query(linear(name, weight.slice(1, 0, keys), slice(bias, 0, keys)))
@@ -272,31 +281,44 @@ public final class LayerLoader {
     return bias == null ? null : bias.slice(0, from, to);
   }
 
+  /** A matrix {@code [in, out]} and its bias or null, under the name of the matrix in the file. */
+  private record Product(String name, Tensor matrix, Tensor bias) {}
+
+  private Product product(Part part, int n) {
+    return new Product(names.name(part, n, "weight"), matrix(part, n), bias(part, n));
+  }
+
+  /** Half of the outputs of the first layer and its gate. */
+  private Product half(int n, int number) {
+    Product both = product(Part.FIRST_AND_GATE, n);
+    long hidden = both.matrix.size(1) / 2;
+    long from = number * hidden;
+    return new Product(
+        both.name,
+        both.matrix.slice(1, from, from + hidden),
+        slice(both.bias, from, from + hidden));
+  }
+
   private FeedForward feedForward(int n) {
-    boolean gated = names.has(Part.GATE);
+    boolean fused = names.has(Part.FIRST_AND_GATE);
+    Product first = fused ? half(n, 0) : product(Part.FIRST, n);
+    Product gate = fused ? half(n, 1) : names.has(Part.GATE) ? product(Part.GATE, n) : null;
+    Product second = product(Part.SECOND, n);
+    Activation activation = config.layer(n).activation();
     if (weights instanceof PackedWeights) {
-      Linear packedFirst = packed(Part.FIRST, n, config.activation());
-      Linear packedGate = gated ? packed(Part.GATE, n, Activation.NONE) : null;
-      Linear packedSecond = packed(Part.SECOND, n, Activation.NONE);
+      Linear packedFirst = packed(first, activation);
+      Linear packedGate = gate == null ? null : packed(gate, Activation.NONE);
+      Linear packedSecond = packed(second, Activation.NONE);
       return named(
-          Part.FIRST, n, () -> new FeedForward(runtime, packedFirst, packedGate, packedSecond));
+          first.name, () -> new FeedForward(runtime, packedFirst, packedGate, packedSecond));
     }
-    Tensor first = placed(matrix(Part.FIRST, n));
-    Tensor gate = gated ? placed(matrix(Part.GATE, n)) : null;
-    Tensor second = placed(matrix(Part.SECOND, n));
+    Tensor w1 = placed(first.matrix);
+    Tensor v = gate == null ? null : placed(gate.matrix);
+    Tensor c = gate == null ? null : gate.bias;
+    Tensor w2 = placed(second.matrix);
     return named(
-        Part.FIRST,
-        n,
-        () ->
-            new FeedForward(
-                runtime,
-                first,
-                bias(Part.FIRST, n),
-                config.activation(),
-                gate,
-                gated ? bias(Part.GATE, n) : null,
-                second,
-                bias(Part.SECOND, n)));
+        first.name,
+        () -> new FeedForward(runtime, w1, first.bias, activation, v, c, w2, second.bias));
   }
 
   private Norm norm(Part part, int n) {
@@ -317,7 +339,7 @@ public final class LayerLoader {
       BiFunction<Tensor, Tensor, MultiHeadAttention.Builder> setter,
       Function<Linear, MultiHeadAttention.Builder> packedSetter) {
     if (weights instanceof PackedWeights) {
-      Linear layer = packed(part, n, Activation.NONE);
+      Linear layer = packed(product(part, n), Activation.NONE);
       named(part, n, () -> packedSetter.apply(layer));
     } else {
       Tensor weight = placed(matrix(part, n));
@@ -325,10 +347,10 @@ public final class LayerLoader {
     }
   }
 
-  private Linear packed(Part part, int n, Activation activation) {
-    String name = names.name(part, n, "weight");
+  private Linear packed(Product product, Activation activation) {
     return named(
-        name, () -> linear(runtime, weights, name, matrix(part, n), bias(part, n), activation));
+        product.name,
+        () -> linear(runtime, weights, product.name, product.matrix, product.bias, activation));
   }
 
   /** What is wrong with a weight is said under its name in the file. */
@@ -454,6 +476,12 @@ public final class LayerLoader {
         placed(vector(weights, name + ".weight", dim)),
         placed(vector(weights, name + ".bias", dim)),
         config.epsilon());
+  }
+
+  /** A norm that has no bias. */
+  LayerNorm layerNormWithoutBias(String name, long dim) {
+    Tensor gamma = placed(vector(weights, name + ".weight", dim));
+    return layerNorm(runtime, name, gamma, null, config.epsilon());
   }
 
   private static LayerNorm layerNorm(

@@ -15,16 +15,31 @@ import java.util.List;
  */
 final class LayerShapes {
 
+  private static final Part[] NORMS = {
+    Part.SELF_NORM,
+    Part.SELF_OUTPUT_NORM,
+    Part.CROSS_NORM,
+    Part.FEED_FORWARD_NORM,
+    Part.FEED_FORWARD_OUTPUT_NORM
+  };
+
+  /** What multiplies the rows of a layer. */
+  private static final Part[] READERS = {
+    Part.FUSED, Part.QUERY, Part.KEY, Part.VALUE, Part.FIRST, Part.FIRST_AND_GATE
+  };
+
   private final Weights weights;
   private final WeightNames names;
+  private final StackConfig stack;
   private final LayerConfig config;
   private final WeightOrder order;
   private final int layer;
 
-  private LayerShapes(Weights weights, WeightNames names, LayerConfig config, int layer) {
+  private LayerShapes(Weights weights, WeightNames names, StackConfig stack, int layer) {
     this.weights = weights;
     this.names = names;
-    this.config = config;
+    this.stack = stack;
+    this.config = stack.layer(layer);
     this.order = names.order();
     this.layer = layer;
   }
@@ -35,35 +50,35 @@ final class LayerShapes {
    * @return the size of its rows
    * @throws IllegalArgumentException naming the weight, its shape and the one expected
    */
-  static long check(Weights weights, WeightNames names, LayerConfig config, int layer) {
-    LayerShapes shapes = new LayerShapes(weights, names, config, layer);
+  static long check(Weights weights, WeightNames names, StackConfig stack, int layer) {
+    LayerShapes shapes = new LayerShapes(weights, names, stack, layer);
     long dim = shapes.dim();
     shapes.checkSelfAttention(dim);
     shapes.checkFeedForward(dim);
     if (names.has(Part.CROSS_OUTPUT)) {
       shapes.checkCrossAttention(dim);
     }
-    for (Part norm : new Part[] {Part.SELF_NORM, Part.CROSS_NORM, Part.FEED_FORWARD_NORM}) {
+    for (Part norm : NORMS) {
       shapes.checkNorm(norm, dim);
     }
     return dim;
   }
 
   /** The norm after the last layer, which has rows of a known size. */
-  static void checkFinalNorm(Weights weights, WeightNames names, LayerConfig config, long dim) {
-    new LayerShapes(weights, names, config, 0).checkNorm(Part.FINAL_NORM, dim);
+  static void checkFinalNorm(Weights weights, WeightNames names, StackConfig stack, long dim) {
+    new LayerShapes(weights, names, stack, 0).checkNorm(Part.FINAL_NORM, dim);
   }
 
   // ---- sizes -----------------------------------------------------------------------------------
 
   private long dim() {
     List<Long> votes = new ArrayList<>();
-    for (Part norm : new Part[] {Part.SELF_NORM, Part.CROSS_NORM, Part.FEED_FORWARD_NORM}) {
-      if (names.has(norm)) {
+    for (Part norm : NORMS) {
+      if (names.has(norm, config)) {
         votes.add(length(LayerLoader.require(weights, names.name(norm, layer, "weight"))));
       }
     }
-    for (Part part : new Part[] {Part.FUSED, Part.QUERY, Part.KEY, Part.VALUE, Part.FIRST}) {
+    for (Part part : READERS) {
       voteIn(votes, part, 1);
     }
     for (Part part : new Part[] {Part.OUTPUT, Part.SECOND}) {
@@ -100,10 +115,10 @@ final class LayerShapes {
     }
   }
 
-  private void voteBias(List<Long> votes, Part part) {
+  private void voteBias(List<Long> votes, Part part, long parts) {
     Tensor bias = names.has(part) ? weights.find(names.name(part, layer, "bias")) : null;
     if (bias != null) {
-      votes.add(length(bias));
+      votes.add(length(bias) % parts == 0 ? length(bias) / parts : -1);
     }
   }
 
@@ -195,16 +210,22 @@ final class LayerShapes {
 
   private void checkFeedForward(long dim) {
     List<Long> votes = new ArrayList<>();
-    for (int n = 0; n < config.layers(); n++) { // two matrices alone would be one against one
-      LayerShapes other = new LayerShapes(weights, names, config, n);
+    for (int n = 0; n < stack.layers(); n++) { // two matrices alone would be one against one
+      LayerShapes other = new LayerShapes(weights, names, stack, n);
       other.voteOut(votes, Part.FIRST, 1);
       other.voteOut(votes, Part.GATE, 1);
+      other.voteOut(votes, Part.FIRST_AND_GATE, 2);
       other.voteIn(votes, Part.SECOND, 1);
-      other.voteBias(votes, Part.FIRST);
-      other.voteBias(votes, Part.GATE);
+      other.voteBias(votes, Part.FIRST, 1);
+      other.voteBias(votes, Part.GATE, 1);
+      other.voteBias(votes, Part.FIRST_AND_GATE, 2);
     }
     long hidden = most(votes);
-    checkMatrix(Part.FIRST, dim, hidden, 0, 0);
+    if (names.has(Part.FIRST_AND_GATE)) {
+      checkMatrix(Part.FIRST_AND_GATE, dim, 2 * hidden, 0, 0);
+    } else {
+      checkMatrix(Part.FIRST, dim, hidden, 0, 0);
+    }
     if (names.has(Part.GATE)) {
       checkMatrix(Part.GATE, dim, hidden, 0, 0);
     }
@@ -260,12 +281,12 @@ final class LayerShapes {
   }
 
   private void checkNorm(Part part, long dim) {
-    if (!names.has(part)) {
+    if (!names.has(part, config)) {
       return;
     }
     String name = names.name(part, layer, "weight");
     checkVector(name, LayerLoader.require(weights, name), dim);
-    Tensor bias = config.rms() ? null : weights.find(names.name(part, layer, "bias"));
+    Tensor bias = stack.rms() ? null : weights.find(names.name(part, layer, "bias"));
     if (bias != null) {
       checkVector(names.name(part, layer, "bias"), bias, dim);
     }

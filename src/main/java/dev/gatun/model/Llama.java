@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.Activation;
+import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -62,24 +63,30 @@ public final class Llama {
       int kvHeads,
       Rotary rotary,
       float epsilon) {
-    LayerConfig config =
-        new LayerConfig(
-            layers,
-            heads,
-            kvHeads,
-            Causal.BOTTOM_RIGHT,
-            Float.NaN,
-            PositionalEncoding.rotary(rotary),
-            Activation.SILU,
-            NormOrder.PRE,
-            true,
-            epsilon);
+    AttentionSpec causal = AttentionSpec.builder().causal(Causal.BOTTOM_RIGHT).build();
+    return of("Llama", runtime, weights, layers, heads, kvHeads, causal, rotary, epsilon);
+  }
+
+  /** The same for a family that differs in its attention. */
+  static LanguageModel of(
+      String name,
+      GatunRuntime runtime,
+      Weights weights,
+      int layers,
+      int heads,
+      int kvHeads,
+      AttentionSpec attention,
+      Rotary rotary,
+      float epsilon) {
+    PositionalEncoding positions = PositionalEncoding.rotary(rotary);
+    LayerConfig each = new LayerConfig(heads, kvHeads, attention, positions, Activation.SILU);
+    StackConfig config = new StackConfig(layers, NormOrder.PRE, true, epsilon, each);
     TransformerDecoder decoder = new LayerLoader(runtime, weights, NAMES, config).decoder();
     Tensor table = LayerLoader.table(weights, "model.embed_tokens.weight", decoder.dim());
     Embedding embedding = new Embedding(runtime, table, 1, PositionalEncoding.none());
     Tensor head = weights.find("lm_head.weight");
     return new LanguageModel(
-        "Llama",
+        name,
         runtime,
         embedding,
         decoder,

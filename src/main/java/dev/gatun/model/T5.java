@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.Activation;
+import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -138,18 +139,19 @@ public final class T5 {
             (decoder ? "decoder" : "encoder")
                 + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight",
             heads);
-    LayerConfig config =
+    AttentionSpec attention =
+        AttentionSpec.builder()
+            .causal(decoder ? Causal.BOTTOM_RIGHT : Causal.NONE)
+            .scale(1)
+            .build();
+    LayerConfig each =
         new LayerConfig(
-            layers,
             heads,
             heads,
-            decoder ? Causal.BOTTOM_RIGHT : Causal.NONE,
-            1,
+            attention,
             PositionalEncoding.relativePositions(arena, table, MAX_DISTANCE, !decoder),
-            gated ? Activation.GELU_TANH : Activation.RELU,
-            NormOrder.PRE,
-            true,
-            EPSILON);
+            gated ? Activation.GELU_TANH : Activation.RELU);
+    StackConfig config = new StackConfig(layers, NormOrder.PRE, true, EPSILON, each);
     return new LayerLoader(runtime, weights, names(decoder, gated), config);
   }
 }

@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.Activation;
+import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -56,18 +57,10 @@ public record VaswaniTransformer(int layers, int heads, Activation activation, N
 
   private LayerLoader loader(
       GatunRuntime runtime, Weights weights, String side, PositionalEncoding positions) {
-    LayerConfig config =
-        new LayerConfig(
-            layers,
-            heads,
-            heads,
-            side.equals("decoder") ? Causal.BOTTOM_RIGHT : Causal.NONE,
-            Float.NaN,
-            positions,
-            activation,
-            order,
-            false,
-            EPSILON);
+    Causal causal = side.equals("decoder") ? Causal.BOTTOM_RIGHT : Causal.NONE;
+    AttentionSpec attention = AttentionSpec.builder().causal(causal).build();
+    LayerConfig each = new LayerConfig(heads, heads, attention, positions, activation);
+    StackConfig config = new StackConfig(layers, order, false, EPSILON, each);
     return new LayerLoader(runtime, weights, names(weights, side), config);
   }
 

@@ -66,8 +66,8 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       int heads,
       int height,
       int width) {
-    LayerConfig config =
-        LayerConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
+    StackConfig config =
+        StackConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
     TransformerEncoder encoder = new LayerLoader(runtime, weights, NAMES, config).encoder();
     String name = "embeddings.";
     return new Vit(

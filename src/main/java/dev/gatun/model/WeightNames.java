@@ -30,6 +30,8 @@ public final class WeightNames {
     OUTPUT,
     /** The norm of self-attention. */
     SELF_NORM,
+    /** The norm of what self-attention gives, of {@link dev.gatun.nn.NormOrder#SANDWICH}. */
+    SELF_OUTPUT_NORM,
     /** W_Q of cross-attention. */
     CROSS_QUERY,
     /** W_K of cross-attention. */
@@ -46,10 +48,14 @@ public final class WeightNames {
     FIRST,
     /** Its gate. */
     GATE,
+    /** The first layer and, behind its outputs, those of its gate, in one matrix. */
+    FIRST_AND_GATE,
     /** Its second layer. */
     SECOND,
     /** Its norm. */
     FEED_FORWARD_NORM,
+    /** The norm of what the network gives, of {@link dev.gatun.nn.NormOrder#SANDWICH}. */
+    FEED_FORWARD_OUTPUT_NORM,
     /** The norm after the last layer. */
     FINAL_NORM
   }
@@ -107,8 +113,8 @@ public final class WeightNames {
     return this;
   }
 
-  /** Refuses what nothing reads of a file with so many layers. */
-  void refuseUnread(Weights weights, int layers, boolean rms) {
+  /** Refuses what nothing reads of a file with such layers. */
+  void refuseUnread(Weights weights, StackConfig config) {
     Set<String> read = new HashSet<>();
     Set<String> scopes = new HashSet<>();
     for (Part part : patterns.keySet()) {
@@ -117,8 +123,11 @@ public final class WeightNames {
       if (number >= 0) {
         scopes.add(pattern.substring(0, number));
       }
-      boolean biased = !(rms && part.name().endsWith("NORM"));
-      for (int n = 0; n < (number < 0 ? 1 : layers); n++) {
+      boolean biased = !(config.rms() && part.name().endsWith("NORM"));
+      for (int n = 0; n < (number < 0 ? 1 : config.layers()); n++) {
+        if (!has(part, config.layer(n))) {
+          continue;
+        }
         read.add(name(part, n, "weight"));
         if (biased) {
           read.add(name(part, n, "bias"));
@@ -139,6 +148,11 @@ public final class WeightNames {
 
   boolean has(Part part) {
     return patterns.containsKey(part);
+  }
+
+  /** Whether a layer that is like that has the part. */
+  boolean has(Part part, LayerConfig layer) {
+    return has(part) && (part != Part.SELF_NORM || layer.selfNorm());
   }
 
   WeightOrder order() {

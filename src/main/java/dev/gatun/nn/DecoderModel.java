@@ -28,6 +28,10 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
   private final Embedding embedding;
   private final TransformerDecoder decoder;
   private final Linear output;
+
+  /** Of the logits; 0: none. */
+  private final float softcap;
+
   private final Parameters parameters;
 
   DecoderModel(
@@ -36,12 +40,17 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       String embeddingName,
       Embedding embedding,
       TransformerDecoder decoder,
-      Linear output) {
+      Linear output,
+      float softcap) {
     this.name = Objects.requireNonNull(name, "name");
     this.runtime = Objects.requireNonNull(runtime, "runtime");
     this.embedding = Objects.requireNonNull(embedding, embeddingName);
     this.decoder = Objects.requireNonNull(decoder, "decoder");
     this.output = Objects.requireNonNull(output, "output");
+    this.softcap = softcap;
+    if (softcap != 0 && !(softcap >= 0x1p-100f && softcap <= 0x1p100f)) {
+      throw new IllegalArgumentException("softcap: expected 0 or 2^-100 .. 2^100, got " + softcap);
+    }
     if (embedding.dim() != decoder.dim()) {
       throw new IllegalArgumentException(
           "%s: expected rows of %d, got %d"
@@ -150,9 +159,17 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       }
       Matrix hidden = decode(call, idsName, state, rows, ids);
       if (logits != null) {
-        output.run(call, lastRows(call, rows, hidden), Rows.view(call, "logits", logits));
+        project(call, lastRows(call, rows, hidden), Rows.view(call, "logits", logits));
       }
       ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
+    }
+  }
+
+  /** In place: with the product done, nothing can be missing that capping needs. */
+  private void project(LayerCall call, Matrix hidden, Matrix logits) {
+    output.run(call, hidden, logits);
+    if (softcap > 0) {
+      call.rows().softcap(softcap, logits, logits);
     }
   }
 
@@ -203,7 +220,7 @@ public abstract sealed class DecoderModel permits LanguageModel, Transformer {
       Matrix hidden = decode(call, "ids", state, rows, ids);
       Matrix to = Rows.view(call, "logits", logits);
       Matrix computed = Sequences.target(call, rows, to);
-      output.run(call, hidden, computed);
+      project(call, hidden, computed);
       Sequences.scatter(rows, computed, to);
       ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
     }

@@ -3,7 +3,7 @@ package dev.gatun.nn;
 import dev.gatun.GatunRuntime;
 import java.lang.foreign.Arena;
 
-/** A decoder-only model: GPT-2, LLaMA. */
+/** A decoder-only model: GPT-2, LLaMA, Mistral, Gemma 2. */
 public final class LanguageModel extends DecoderModel {
 
   /**
@@ -34,7 +34,27 @@ public final class LanguageModel extends DecoderModel {
       Embedding embedding,
       TransformerDecoder decoder,
       Linear output) {
-    super(name, runtime, "embedding", embedding, decoder, output);
+    this(name, runtime, embedding, decoder, output, 0);
+  }
+
+  /**
+   * Puts a model together whose logits are capped: {@code cap · tanh(logit / cap)}, as Gemma 2's.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param embedding of its tokens
+   * @param decoder its layers, without cross-attention
+   * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
+   * @param softcap from 2^-100 to 2^100, or 0 for none
+   */
+  public LanguageModel(
+      String name,
+      GatunRuntime runtime,
+      Embedding embedding,
+      TransformerDecoder decoder,
+      Linear output,
+      float softcap) {
+    super(name, runtime, "embedding", embedding, decoder, output, softcap);
     if (decoder.hasMemory()) {
       throw new IllegalArgumentException(
           "decoder: expected one without cross-attention, got one with it");

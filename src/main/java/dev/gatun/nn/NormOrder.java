@@ -11,5 +11,10 @@ public enum NormOrder {
    * {@code x = x + sublayer(norm(x))}, and usually a last norm after all layers: GPT-2's, T5's,
    * LLaMA's (Xiong et al., 2020).
    */
-  PRE
+  PRE,
+  /**
+   * {@code x = x + outputNorm(sublayer(norm(x)))}, and a last norm after all layers: Gemma 2's,
+   * after CogView's "sandwich" (Ding et al., 2021).
+   */
+  SANDWICH
 }

@@ -33,6 +33,7 @@ final class Stack {
     this.last = last;
     for (int n = 0; n < this.layers.length; n++) {
       TransformerLayer layer = this.layers[n];
+      checkNorms(n, layer);
       if (layer.dim() != dim) {
         throw new IllegalArgumentException(
             "layers[%d]: expected rows of %d, got %d".formatted(n, dim, layer.dim()));
@@ -73,6 +74,24 @@ final class Stack {
     this.parameters = collectParameters();
   }
 
+  private void checkNorms(int n, TransformerLayer layer) {
+    if (layer.selfNorm() == null && (n > 0 || order == NormOrder.POST)) {
+      throw new IllegalArgumentException(
+          "layers[%d].selfNorm: expected a norm in all but the first layer of PRE and SANDWICH, got none in one of %s"
+              .formatted(n, order));
+    }
+    boolean sandwich = order == NormOrder.SANDWICH;
+    if ((layer.selfOutputNorm() != null) != sandwich) {
+      throw new IllegalArgumentException(
+          "layers[%d].selfOutputNorm: expected %s with %s, got %s"
+              .formatted(n, sandwich ? "a norm" : "none", order, sandwich ? "none" : "one"));
+    }
+    if (sandwich && layer.crossAttention() != null) {
+      throw new IllegalArgumentException(
+          "layers[%d].crossAttention: expected none with %s, got some".formatted(n, order));
+    }
+  }
+
   private static List<MultiHeadAttention> attentions(TransformerLayer layer) {
     return layer.crossAttention() == null
         ? List.of(layer.selfAttention())
@@ -86,8 +105,10 @@ final class Stack {
       String name = "layers[%d].".formatted(n);
       all.add(name + "selfAttention", layer.selfAttention().parameters())
           .add(name + "selfNorm", layer.selfNorm())
+          .add(name + "selfOutputNorm", layer.selfOutputNorm())
           .add(name + "feedForward", layer.feedForward().parameters())
-          .add(name + "feedForwardNorm", layer.feedForwardNorm());
+          .add(name + "feedForwardNorm", layer.feedForwardNorm())
+          .add(name + "feedForwardOutputNorm", layer.feedForwardOutputNorm());
       if (layer.crossAttention() != null) {
         all.add(name + "crossAttention", layer.crossAttention().parameters())
             .add(name + "crossNorm", layer.crossNorm());
@@ -156,15 +177,16 @@ final class Stack {
     Matrix contexts = scratch.matrix(in.rows(), mostContext);
     Matrix hiddens = scratch.matrix(in.rows(), mostHidden);
     // Pre-norm sublayers read normalized rows, post-norm ones the rows themselves.
-    boolean pre = order == NormOrder.PRE;
+    boolean pre = order != NormOrder.POST;
     Matrix normed = pre ? scratch.matrix(in.rows(), dim) : x;
     Matrix sum = pre ? x : null;
     SequenceRows memory = crosses() ? state.memoryRows(scratch) : null;
-    if (pre) {
-      layers[0].selfNorm().append(call, in, null, null, normed, true);
-    }
     Matrix residual = in;
-    Matrix input = pre ? normed : in;
+    Matrix input = in;
+    if (pre && layers[0].selfNorm() != null) {
+      layers[0].selfNorm().append(call, in, null, null, normed, true);
+      input = normed;
+    }
     for (int n = 0; n < layers.length; n++) {
       TransformerLayer layer = layers[n];
       MultiHeadAttention self = layer.selfAttention();
@@ -178,6 +200,7 @@ final class Stack {
       } else {
         self.appendCached(call, rows, input, state, n, all, context, sublayerOut, true);
       }
+      appendOutputNorm(call, layer.selfOutputNorm(), sublayerOut);
       Norm next = pre ? afterSelf(layer) : layer.selfNorm();
       next.append(call, sublayerOut, residual, sum, normed, pre);
       residual = x;
@@ -197,6 +220,7 @@ final class Stack {
       FeedForward feedForward = layer.feedForward();
       Matrix hidden = hiddens.narrow(feedForward.hidden());
       feedForward.append(call, input, hidden, sublayerOut, true);
+      appendOutputNorm(call, layer.feedForwardOutputNorm(), sublayerOut);
       boolean end = n + 1 == layers.length;
       if (!pre) {
         Matrix to = end && last == null ? out : x;
@@ -214,6 +238,12 @@ final class Stack {
     }
     call.steps().run();
     scratch.release(mark);
+  }
+
+  private static void appendOutputNorm(LayerCall call, Norm norm, Matrix rows) {
+    if (norm != null) {
+      norm.append(call, rows, null, null, rows, true);
+    }
   }
 
   private static Norm afterSelf(TransformerLayer layer) {

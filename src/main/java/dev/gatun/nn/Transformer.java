@@ -54,7 +54,7 @@ public final class Transformer extends DecoderModel {
       Embedding target,
       TransformerDecoder decoder,
       Linear output) {
-    super(name, runtime, "target", target, decoder, output);
+    super(name, runtime, "target", target, decoder, output, 0);
     if (!decoder.hasMemory()) {
       throw new IllegalArgumentException(
           "decoder: expected one with cross-attention, got one without");

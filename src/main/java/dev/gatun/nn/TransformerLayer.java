@@ -8,27 +8,36 @@ import java.util.Objects;
  * norm of each. Where the norms stand is {@link NormOrder}'s to say.
  *
  * @param selfAttention the first sublayer
- * @param selfNorm its norm
+ * @param selfNorm its norm; null where the rows that the first layer of a stack gets are normalized
+ *     already, as ModernBERT's embeddings are
+ * @param selfOutputNorm of what it gives, under {@link NormOrder#SANDWICH}; null under another
+ *     order
  * @param crossAttention attention over an encoder's output, or null in encoders and decoder-only
  *     models
  * @param crossNorm its norm, or null with it
  * @param feedForward the last sublayer
  * @param feedForwardNorm its norm
+ * @param feedForwardOutputNorm of what it gives; null where selfOutputNorm is
  */
 public record TransformerLayer(
     MultiHeadAttention selfAttention,
     Norm selfNorm,
+    Norm selfOutputNorm,
     MultiHeadAttention crossAttention,
     Norm crossNorm,
     FeedForward feedForward,
-    Norm feedForwardNorm) {
+    Norm feedForwardNorm,
+    Norm feedForwardOutputNorm) {
 
   /** Checks that the sizes of the parts fit. */
   public TransformerLayer {
     Objects.requireNonNull(selfAttention, "selfAttention");
-    Objects.requireNonNull(selfNorm, "selfNorm");
     Objects.requireNonNull(feedForward, "feedForward");
     Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
+    if ((selfOutputNorm == null) != (feedForwardOutputNorm == null)) {
+      throw new IllegalArgumentException(
+          "selfOutputNorm, feedForwardOutputNorm: expected both or neither, got one");
+    }
     if ((crossAttention == null) != (crossNorm == null)) {
       throw new IllegalArgumentException(
           "crossAttention, crossNorm: expected both or neither, got one");
@@ -36,16 +45,52 @@ public record TransformerLayer(
     long dim = selfAttention.in();
     Rows.same("selfAttention.out", dim, selfAttention.out());
     Rows.same("selfAttention.memoryDim", dim, selfAttention.memoryDim());
-    Rows.same("selfNorm", dim, selfNorm.dim());
+    checkNorm("selfNorm", dim, selfNorm);
+    checkNorm("selfOutputNorm", dim, selfOutputNorm);
     Rows.same("feedForward.in", dim, feedForward.in());
     Rows.same("feedForward.out", dim, feedForward.out());
-    Rows.same("feedForwardNorm", dim, feedForwardNorm.dim());
+    checkNorm("feedForwardNorm", dim, feedForwardNorm);
+    checkNorm("feedForwardOutputNorm", dim, feedForwardOutputNorm);
     if (crossAttention != null) {
       Rows.same("crossAttention.in", dim, crossAttention.in());
       Rows.same("crossAttention.out", dim, crossAttention.out());
-      Rows.same("crossNorm", dim, crossNorm.dim());
+      checkNorm("crossNorm", dim, crossNorm);
       checkCross("crossAttention", crossAttention);
     }
+  }
+
+  private static void checkNorm(String name, long dim, Norm norm) {
+    if (norm != null) {
+      Rows.same(name, dim, norm.dim());
+    }
+  }
+
+  /**
+   * A layer with one norm for each sublayer.
+   *
+   * @param selfAttention the first sublayer
+   * @param selfNorm its norm
+   * @param crossAttention attention over an encoder's output, or null
+   * @param crossNorm its norm, or null with it
+   * @param feedForward the last sublayer
+   * @param feedForwardNorm its norm
+   */
+  public TransformerLayer(
+      MultiHeadAttention selfAttention,
+      Norm selfNorm,
+      MultiHeadAttention crossAttention,
+      Norm crossNorm,
+      FeedForward feedForward,
+      Norm feedForwardNorm) {
+    this(
+        selfAttention,
+        Objects.requireNonNull(selfNorm, "selfNorm"),
+        null,
+        crossAttention,
+        crossNorm,
+        feedForward,
+        feedForwardNorm,
+        null);
   }
 
   /**

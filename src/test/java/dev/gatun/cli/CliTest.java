@@ -281,6 +281,36 @@ class CliTest {
       left = -1;
       right = -1;
     }
+    int global = 0;
+    if (options.contains("--window") && random.nextBoolean()) {
+      global = random.nextInt(8);
+      options.addAll(List.of("--global", String.valueOf(global)));
+    }
+    int[] positions = null;
+    if (random.nextBoolean()) {
+      positions = random.ints((long) batch * seqQ, -3, seqK + 4).toArray();
+      Npy.write(directory.resolve("p.npy"), Tensor.copyOf(arena, positions, batch, seqQ));
+      options.addAll(List.of("--positions", "p.npy"));
+    }
+    int span = random.nextInt(12);
+    float[] table = null;
+    if (random.nextBoolean()) {
+      table = floats("table.npy", random, heads, 2 * span + 1);
+      options.addAll(List.of("--relative", "table.npy"));
+    }
+    int blockQ = random.nextInt(1, 20);
+    int blockK = random.nextInt(1, 30);
+    int rowsOfBlocks = (seqQ + blockQ - 1) / blockQ;
+    int blocks = (seqK + blockK - 1) / blockK;
+    byte[] blockMask = null;
+    if (random.nextBoolean()) {
+      blockMask = new byte[heads * rowsOfBlocks * blocks];
+      for (int n = 0; n < blockMask.length; n++) {
+        blockMask[n] = (byte) Math.min(1, random.nextInt(4));
+      }
+      bytes("blocks.npy", random.nextBoolean(), blockMask, 1, heads, rowsOfBlocks, blocks);
+      options.addAll(List.of("--block-mask", "blocks.npy", "--block", blockQ + "," + blockK));
+    }
     double cap = 0;
     if (random.nextBoolean()) {
       cap = 0.5;
@@ -334,11 +364,15 @@ class CliTest {
         for (int i = 0; i < seqQ; i++) {
           double[] exact = new double[dim];
           double weights = 0;
-          int position = i + keys[b] - seqQ;
+          int position = positions == null ? i + keys[b] - seqQ : positions[b * seqQ + i];
           for (int j = 0; j < keys[b]; j++) {
+            boolean outside =
+                left >= 0 && j < position - left || right >= 0 && j > position + right;
+            boolean everywhere = j < global || position >= 0 && position < global;
+            int block = (h * rowsOfBlocks + i / blockQ) * blocks + j / blockK;
             if (causal && j > position && j >= prefix[b]
-                || left >= 0 && j < position - left
-                || right >= 0 && j > position + right
+                || outside && !everywhere
+                || blockMask != null && blockMask[block] == 0
                 || mask != null && mask[h * seqK + j] == 0
                 || keySegments != null && rowSegments[b * seqQ + i] != keySegments[b * seqK + j]) {
               continue;
@@ -353,6 +387,8 @@ class CliTest {
             score = cap == 0 ? score : cap * Math.tanh(score / cap);
             score += bias == null ? 0 : bias[(b * seqQ + i) * seqK + j];
             score -= slopes == null ? 0 : slopes[h] * Math.abs(position - j);
+            int distance = Math.max(-span, Math.min(span, j - position));
+            score += table == null ? 0 : table[h * (2 * span + 1) + span + distance];
             double weight = Math.exp(score);
             weights += weight;
             for (int d = 0; d < dim; d++) {
@@ -580,6 +616,41 @@ class CliTest {
         attendRefusal(
             "window: one number", "--window': expected two whole numbers", "--window", "3"),
         attendRefusal("window: less than -1", "got '-2,3'", "--window", "-2,3"),
+        attendRefusal("global: alone", "--global needs --window", "--global", "2"),
+        attendRefusal(
+            "global: negative", "0 .. 999999999, got '-1'", "--global", "-1", "--window", "1,1"),
+        attendRefusal("positions: missing", "--positions ", "--positions", "none.npy"),
+        attendRefusal("positions: 1-D", "expected shape [batch, seq]", "--positions", "n.npy"),
+        attendRefusal("positions: float32", "expected int32, got float32", "--positions", "q.npy"),
+        attendRefusal("positions: of keys", "expected seq 5 as in --q", "--positions", "sk.npy"),
+        attendRefusal("relative: 4-D", "expected shape [heads, 2 * span", "--relative", "q.npy"),
+        attendRefusal("relative: even", "2 * span + 1 distances, span", "--relative", "even.npy"),
+        attendRefusal("relative: heads", "expected heads 4 as in --q", "--relative", "three2.npy"),
+        attendRefusal("relative: int32", "expected float32, got int32", "--relative", "n.npy"),
+        attendRefusal("blocks: no size", "--block-mask needs --block", "--block-mask", "mask6.npy"),
+        attendRefusal("blocks: no mask", "--block needs --block-mask", "--block", "2,2"),
+        attendRefusal("blocks: of 0", "each 1 .. 999999999", "--block", "2,0"),
+        attendRefusal(
+            "blocks: too many",
+            "expected blocks of K 3 or 1, got 6 in shape [1, 1, 1, 6]",
+            "--block-mask",
+            "mask6.npy",
+            "--block",
+            "2,3"),
+        attendRefusal(
+            "blocks: float32",
+            "expected uint8, got float32",
+            "--block-mask",
+            "q.npy",
+            "--block",
+            "2,3"),
+        attendRefusal(
+            "out: is positions",
+            "is the same file as --positions",
+            "--out",
+            "s.npy",
+            "--positions",
+            "s.npy"),
         attendRefusal("softcap: text", "finite decimal number, got 'x'", "--softcap", "x"),
         attendRefusal(
             "softcap: negative", "--softcap: expected 0 or 2^-100 .. 2^100", "--softcap", "-1"),
@@ -680,6 +751,9 @@ class CliTest {
     bytes("bytes.npy", false, new byte[6], 2, 3);
     bytes("mask6.npy", true, new byte[6], 1, 1, 1, 6);
     floats("five.npy", random, 5);
+    floats("even.npy", random, HEADS, 6);
+    floats("three2.npy", random, 3, 5);
+    Npy.write(directory.resolve("sk.npy"), Tensor.copyOf(arena, new int[14], 2, 7));
     Npy.write(directory.resolve("s.npy"), Tensor.copyOf(arena, new int[10], 2, 5));
     ints("three-lengths.npy", 1, 2, 3);
     ints("negative.npy", 1, -1);

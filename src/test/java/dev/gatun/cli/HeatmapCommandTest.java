@@ -140,6 +140,10 @@ class HeatmapCommandTest {
       p.windowRight = 2;
       options.addAll(List.of("--window", "4,2"));
     }
+    if (which.contains("global")) {
+      p.globalTokens = 2;
+      options.addAll(List.of("--global", "2"));
+    }
     if (which.contains("softcap")) {
       p.softcap = 0.75f;
       options.addAll(List.of("--softcap", "0.75"));
@@ -151,6 +155,24 @@ class HeatmapCommandTest {
     if (which.contains("alibi")) {
       p.slopes(random);
       write("--alibi", Tensor.copyOf(arena, p.slopes, p.heads));
+    }
+    if (which.contains("relative")) {
+      p.relative(random, 3);
+      write("--relative", Tensor.copyOf(arena, p.relative, p.heads, 7));
+    }
+    if (which.contains("blocks")) {
+      p.blockMask = Problem.Grid.of(2, 4, 3, 3);
+      for (int n = 0; n < p.blockMask.values().length; n++) {
+        p.blockMask.values()[n] = random.nextInt(3) == 0 ? 0 : 1;
+      }
+      p.blockQ = 3;
+      p.blockK = 4;
+      write("--block-mask", p.blockMask.tensor(arena, DType.UINT8));
+      options.addAll(List.of("--block", "3,4"));
+    }
+    if (which.contains("positions")) {
+      p.positions = new int[] {2, 3, 3, 4, 5, 5, 6, 7, 8, 0, 1, 2, 3, 4, 9, 9, 9, 10};
+      write("--positions", Tensor.copyOf(arena, p.positions, 2, 9));
     }
     if (which.contains("sinks")) {
       p.sinks = new float[] {0.5f, -1, 2, 0};
@@ -199,7 +221,10 @@ class HeatmapCommandTest {
         "alibi sinks",
         "segments lengths",
         "causal prefix",
-        "causal window softcap scale alibi sinks mask bias segments prefix lengths"
+        "window global relative",
+        "blocks causal positions",
+        "causal window global relative blocks positions softcap scale alibi sinks mask bias"
+            + " segments prefix lengths"
       })
   void anySpecificationIsDrawnAsItIs(String which) throws IOException {
     Problem p = problem();

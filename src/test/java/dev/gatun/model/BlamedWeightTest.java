@@ -5,10 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.Activation;
-import dev.gatun.Causal;
+import dev.gatun.AttentionSpec;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
-import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
@@ -38,16 +37,11 @@ class BlamedWeightTest {
                   IllegalArgumentException.class,
                   () ->
                       new LayerConfig(
-                          1,
                           heads[0],
                           heads[1],
-                          Causal.NONE,
-                          Float.NaN,
+                          AttentionSpec.standard(),
                           PositionalEncoding.none(),
-                          Activation.RELU,
-                          NormOrder.PRE,
-                          false,
-                          1e-5f))
+                          Activation.RELU))
               .getMessage();
       assertTrue(
           message.startsWith(heads[0] < 1 ? "heads: expected 1" : "kvHeads: expected a divisor"),
@@ -118,6 +112,7 @@ class BlamedWeightTest {
     boolean table =
         name.contains("embedding")
             || name.contains("embed_tokens")
+            || name.contains("tok_embeddings")
             || name.startsWith("wte")
             || name.startsWith("wpe")
             || name.startsWith("shared")
@@ -128,6 +123,7 @@ class BlamedWeightTest {
     return table
             && dim == 0
             && !name.contains("LayerNorm")
+            && !name.equals("embeddings.norm.weight")
             && !name.contains("class_embedding")
             && !name.contains("patch_embedding")
         || name.contains("patch_embedding") && dim > 0
@@ -138,6 +134,21 @@ class BlamedWeightTest {
   @Test
   void llama() {
     checkAll(models::llama, models.llama());
+  }
+
+  @Test
+  void mistral() {
+    checkAll(models::mistral, models.llama());
+  }
+
+  @Test
+  void gemma2() {
+    checkAll(models::gemma2, models.gemma2());
+  }
+
+  @Test
+  void modernBert() {
+    checkAll(models::modernBert, models.modernBert());
   }
 
   @Test

@@ -152,26 +152,6 @@ class DecoderParityTest extends PyTorchModels {
     checkModel("LLaMA %d/%d".formatted(heads, kvHeads), model, state, tokens, batch, want);
   }
 
-  /** rotate_half of Hugging Face's LLaMA: x cos + (-x2, x1) sin. */
-  private Array turn(Array x, int seq, int size, double base) {
-    float[] cos = new float[seq * size];
-    float[] sin = new float[seq * size];
-    for (int p = 0; p < seq; p++) {
-      for (int i = 0; i < size; i++) {
-        double angle = p * Math.exp(-Math.log(base) * 2 * (i % (size / 2)) / size);
-        cos[p * size + i] = (float) Math.cos(angle);
-        sin[p * size + i] = (float) Math.sin(angle);
-      }
-    }
-    long half = size / 2;
-    Array turned =
-        torch.concat(
-            3, torch.multiply(torch.slice(x, 3, half, size), -1), torch.slice(x, 3, 0, half));
-    return torch.add(
-        torch.multiply(x, torch.array(cos, 1, 1, seq, size)),
-        torch.multiply(turned, torch.array(sin, 1, 1, seq, size)));
-  }
-
   @ParameterizedTest
   @CsvSource({"false, true", "true, false"})
   void t5(boolean gated, boolean tied) throws IOException {

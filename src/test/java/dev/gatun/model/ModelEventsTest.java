@@ -61,6 +61,7 @@ class ModelEventsTest {
   void encoders() throws IOException {
     TextEncoder bert = models.bert(models.bert());
     TextEncoder distilBert = models.distilBert(models.distilBert());
+    TextEncoder modernBert = models.modernBert(models.modernBert());
     Vit vit = models.vit(models.vit());
     Clip clip = models.clip(models.clip());
     Tensor ids = models.ids(2, 5);
@@ -71,6 +72,7 @@ class ModelEventsTest {
             "Bert 2 10",
             "Bert 2 8",
             "DistilBert 2 8",
+            "ModernBert 2 8",
             "Vit 3 15",
             "Clip.texts 2 10",
             "Clip.images 3 15"),
@@ -79,6 +81,7 @@ class ModelEventsTest {
               bert.forward(null, ids, null, models.zeros(2, 5, 16));
               bert.forward(null, ids, Padded.by(lengths), models.zeros(2, 5, 16));
               distilBert.forward(null, ids, Padded.by(lengths), models.zeros(2, 5, 16));
+              modernBert.forward(null, ids, Padded.by(lengths), models.zeros(2, 5, 16));
               vit.forward(images, models.zeros(3, 7));
               clip.texts(ids, new int[] {4, 2}, models.zeros(2, 6));
               clip.images(images, models.zeros(3, 6));
@@ -117,6 +120,17 @@ class ModelEventsTest {
     assertEquals(
         List.of("Gpt2 2 4", "Gpt2 2 2"),
         record(() -> new BeamSearch(gpt2, beams, null, arena, 0).search(models.ids(1, 2), 2, -1)));
+    LanguageModel mistral = models.mistral(models.llama());
+    LanguageModel gemma2 = models.gemma2(models.gemma2());
+    DecoderState fourth = mistral.newState(arena, 1, 8);
+    DecoderState fifth = gemma2.newState(arena, 2, 8);
+    assertEquals(
+        List.of("Mistral 1 4", "Gemma2 2 8"),
+        record(
+            () -> {
+              mistral.next(null, fourth, models.ids(1, 4), null, models.zeros(1, 11));
+              gemma2.next(null, fifth, models.ids(2, 4), null, models.zeros(2, 11));
+            }));
     assertEquals("Llama", llama.name());
     assertEquals("T5", t5.name());
   }

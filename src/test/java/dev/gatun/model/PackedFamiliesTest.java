@@ -97,6 +97,21 @@ class PackedFamiliesTest {
     check(models -> logits(models, models.llama(models.llama())));
   }
 
+  @Test
+  void mistral() {
+    check(models -> logits(models, models.mistral(models.llama())));
+  }
+
+  @Test
+  void gemma2() {
+    check(models -> logits(models, models.gemma2(models.gemma2())));
+  }
+
+  @Test
+  void modernBert() {
+    check(models -> hidden(models, models.modernBert(models.modernBert())));
+  }
+
   private static float[] logits(SmallModels models, LanguageModel model) {
     Tensor out = models.zeros(2, 6, SmallModels.VOCABULARY);
     DecoderState state = model.newState(models.arena, 2, 6);
@@ -250,6 +265,9 @@ class PackedFamiliesTest {
       families.put("distilbert", models.distilBert());
       families.put("gpt2", models.gpt2());
       families.put("llama", models.llama());
+      families.put("mistral", models.llama());
+      families.put("gemma2", models.gemma2());
+      families.put("modernbert", models.modernBert());
       families.put("t5", models.t5());
       families.put("vit", models.vit());
       families.put("clip", models.clip());
@@ -266,6 +284,9 @@ class PackedFamiliesTest {
             case "distilbert" -> DistilBert.of(models.runtime, weights, 2, 2);
             case "gpt2" -> Gpt2.of(models.runtime, weights, 2, 2);
             case "llama" -> models.llama(weights);
+            case "mistral" -> models.mistral(weights);
+            case "gemma2" -> models.gemma2(weights);
+            case "modernbert" -> models.modernBert(weights);
             case "t5" -> T5.of(models.runtime, arena, weights, 2, 2);
             case "vit" -> Vit.of(models.runtime, arena, weights, 2, 2, 8, 8);
             default -> Clip.of(models.runtime, arena, weights, 2, 2, 2, 2, 8);

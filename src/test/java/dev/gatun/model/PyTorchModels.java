@@ -125,4 +125,24 @@ abstract class PyTorchModels {
   final Array merge(Array x, long batch, long seq, long width) {
     return torch.reshape(torch.transpose(x, 1, 2), batch, seq, width);
   }
+
+  /** rotate_half of Hugging Face's LLaMA: x cos + (-x2, x1) sin. */
+  final Array turn(Array x, int seq, int size, double base) {
+    float[] cos = new float[seq * size];
+    float[] sin = new float[seq * size];
+    for (int p = 0; p < seq; p++) {
+      for (int i = 0; i < size; i++) {
+        double angle = p * Math.exp(-Math.log(base) * 2 * (i % (size / 2)) / size);
+        cos[p * size + i] = (float) Math.cos(angle);
+        sin[p * size + i] = (float) Math.sin(angle);
+      }
+    }
+    long half = size / 2;
+    Array turned =
+        torch.concat(
+            3, torch.multiply(torch.slice(x, 3, half, size), -1), torch.slice(x, 3, 0, half));
+    return torch.add(
+        torch.multiply(x, torch.array(cos, 1, 1, seq, size)),
+        torch.multiply(turned, torch.array(sin, 1, 1, seq, size)));
+  }
 }

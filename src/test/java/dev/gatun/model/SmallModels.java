@@ -121,9 +121,79 @@ final class SmallModels {
   }
 
   LanguageModel llama(Weights weights) {
-    Rotary rotary =
-        Rotary.of(arena, 16, DIM / HEADS, 10_000, Rotary.Pairing.HALVES, RotaryScaling.none());
-    return Llama.of(runtime, weights, LAYERS, HEADS, 1, rotary, 1e-5f);
+    return Llama.of(runtime, weights, LAYERS, HEADS, 1, rotary(DIM / HEADS, 10_000), 1e-5f);
+  }
+
+  private Rotary rotary(int size, double base) {
+    return Rotary.of(arena, 16, size, base, Rotary.Pairing.HALVES, RotaryScaling.none());
+  }
+
+  /** Under the names of LLaMA. */
+  LanguageModel mistral(Map<String, Tensor> weights) {
+    return mistral(weights(weights));
+  }
+
+  LanguageModel mistral(Weights weights) {
+    return Mistral.of(runtime, weights, LAYERS, HEADS, 1, 3, rotary(DIM / HEADS, 10_000), 1e-5f);
+  }
+
+  /** Heads of 6, which are not dim / heads. */
+  Map<String, Tensor> gemma2() {
+    map = new TreeMap<>();
+    put("model.embed_tokens.weight", VOCABULARY, DIM);
+    for (int n = 0; n < LAYERS; n++) {
+      String block = "model.layers." + n + ".";
+      put(block + "input_layernorm.weight", DIM);
+      put(block + "self_attn.q_proj.weight", HEADS * 6, DIM);
+      put(block + "self_attn.k_proj.weight", 6, DIM);
+      put(block + "self_attn.v_proj.weight", 6, DIM);
+      put(block + "self_attn.o_proj.weight", DIM, HEADS * 6);
+      put(block + "post_attention_layernorm.weight", DIM);
+      put(block + "pre_feedforward_layernorm.weight", DIM);
+      put(block + "mlp.gate_proj.weight", HIDDEN, DIM);
+      put(block + "mlp.up_proj.weight", HIDDEN, DIM);
+      put(block + "mlp.down_proj.weight", DIM, HIDDEN);
+      put(block + "post_feedforward_layernorm.weight", DIM);
+    }
+    put("model.norm.weight", DIM);
+    return map;
+  }
+
+  LanguageModel gemma2(Map<String, Tensor> weights) {
+    return gemma2(weights(weights));
+  }
+
+  LanguageModel gemma2(Weights weights) {
+    return new Gemma2(LAYERS, HEADS, 1, 3, 6, 50, 30, 1e-6f)
+        .of(runtime, arena, weights, rotary(6, 10_000));
+  }
+
+  Map<String, Tensor> modernBert() {
+    map = new TreeMap<>();
+    put("embeddings.tok_embeddings.weight", VOCABULARY, DIM);
+    put("embeddings.norm.weight", DIM);
+    for (int n = 0; n < LAYERS; n++) {
+      String block = "layers." + n + ".";
+      if (n > 0) {
+        put(block + "attn_norm.weight", DIM);
+      }
+      put(block + "attn.Wqkv.weight", 3 * DIM, DIM);
+      put(block + "attn.Wo.weight", DIM, DIM);
+      put(block + "mlp_norm.weight", DIM);
+      put(block + "mlp.Wi.weight", 2 * HIDDEN, DIM);
+      put(block + "mlp.Wo.weight", DIM, HIDDEN);
+    }
+    put("final_norm.weight", DIM);
+    return map;
+  }
+
+  TextEncoder modernBert(Map<String, Tensor> weights) {
+    return modernBert(weights(weights));
+  }
+
+  TextEncoder modernBert(Weights weights) {
+    return new ModernBert(LAYERS, HEADS, 3, 4, 1e-5f)
+        .of(runtime, weights, rotary(DIM / HEADS, 160_000), rotary(DIM / HEADS, 10_000));
   }
 
   Map<String, Tensor> gpt2() {

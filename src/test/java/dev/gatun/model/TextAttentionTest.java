@@ -51,9 +51,9 @@ class TextAttentionTest {
 
   /**
    * A weight p is off by p (1 - p), at most a quarter, times the error of a score. Scores of these
-   * layers are below 30, a rounding of which is 2e-6, and those of six layers hardly add up. Weights
-   * of 16, 8 and 4 bits make errors of scores of their own, which were measured here, and have twice
-   * as much room.
+   * layers are below 30, a rounding of which is 2e-6, and those of six layers hardly add up.
+   * Weights of 16, 8 and 4 bits make errors of scores of their own, which were measured here, and
+   * have twice as much room.
    */
   @ParameterizedTest
   @CsvSource({

@@ -130,6 +130,94 @@ class UnreadWeightsTest {
   }
 
   @Test
+  void mistral() {
+    llamaWeights();
+    Rotary rotary = Rotary.of(arena, 16, 4, 1e4, Rotary.Pairing.HALVES, RotaryScaling.none());
+    Consumer<Weights> family = weights -> Mistral.of(runtime, weights, 2, 2, 1, 3, rotary, 1e-5f);
+    checkRefused(
+        family,
+        "model.layers.0.self_attn.q_norm.weight",
+        "model.layers.2.self_attn.q_proj.weight",
+        "model.layers.0.block_sparse_moe.gate.weight",
+        "model.layers.1.self_attn.sinks",
+        "model.norm.bias",
+        "score.weight");
+    checkUnneeded(family, "model.layers.0.self_attn.rotary_emb.inv_freq");
+  }
+
+  @Test
+  void gemma2() {
+    llamaWeights();
+    for (int n = 0; n < 2; n++) {
+      String block = "model.layers." + n + ".";
+      put(block + "pre_feedforward_layernorm.weight", DIM);
+      put(block + "post_feedforward_layernorm.weight", DIM);
+    }
+    Rotary rotary = Rotary.of(arena, 16, 4, 1e4, Rotary.Pairing.HALVES, RotaryScaling.none());
+    Gemma2 gemma = new Gemma2(2, 2, 1, 3, 4, 50, 30, 1e-6f);
+    Consumer<Weights> family = weights -> gemma.of(runtime, arena, weights, rotary);
+    checkRefused(
+        family,
+        "model.layers.0.self_attn.q_norm.weight", // Gemma 3's
+        "model.layers.1.self_attn.k_norm.weight",
+        "model.layers.2.mlp.up_proj.weight",
+        "model.layers.0.pre_feedforward_layernorm_2.weight",
+        "model.layers.0.post_attention_layernorm.bias",
+        "model.layers.1.post_feedforward_layernorm.bias",
+        "model.norm.bias",
+        "lm_head.weight", // of other numbers than the table
+        "lm_head.bias",
+        "score.weight");
+    checkUnneeded(family, "model.layers.0.self_attn.rotary_emb.inv_freq");
+    map.put("lm_head.weight", map.get("model.embed_tokens.weight"));
+    family.accept(Weights.of(map));
+  }
+
+  @Test
+  void modernBert() {
+    put("embeddings.tok_embeddings.weight", WORDS, DIM);
+    put("", Set.of("embeddings.norm.weight", "final_norm.weight"), DIM);
+    for (int n = 0; n < 2; n++) {
+      String block = "layers." + n + ".";
+      put(block + "mlp_norm.weight", DIM);
+      put(block + "attn.Wqkv.weight", 3 * DIM, DIM);
+      put(block + "attn.Wo.weight", DIM, DIM);
+      put(block + "mlp.Wi.weight", 24, DIM);
+      put(block + "mlp.Wo.weight", DIM, 12);
+    }
+    put("layers.1.attn_norm.weight", DIM);
+    Rotary rotary = Rotary.of(arena, 16, 4, 1e4, Rotary.Pairing.HALVES, RotaryScaling.none());
+    ModernBert modern = new ModernBert(2, 2, 3, 4, 1e-5f);
+    Consumer<Weights> family = weights -> modern.of(runtime, weights, rotary, rotary);
+    checkRefused(
+        family,
+        "layers.0.attn_norm.weight", // the first layer has none
+        "layers.0.attn_norm.bias",
+        "layers.2.attn_norm.weight",
+        "layers.1.attn.q_norm.weight",
+        "layers.0.mlp.Wg.weight",
+        "embeddings.norm.bias",
+        "embeddings.position_embeddings.weight",
+        "model.layers.0.mlp.Wi.weight",
+        "classifier.weight");
+    String[] head = {"head.dense.weight", "head.norm.weight", "decoder.weight", "decoder.bias"};
+    checkUnneeded(family, head);
+    // All of a file with a head has the scope but the head.
+    Map<String, Tensor> plain = new TreeMap<>(map);
+    map.clear();
+    plain.forEach((name, tensor) -> map.put("model." + name, tensor));
+    checkRefused(
+        family,
+        "model.layers.0.attn_norm.weight",
+        "model.layers.2.mlp.Wo.weight",
+        "model.head.dense.weight",
+        "layers.0.mlp.Wi.weight",
+        "final_norm.weight",
+        "classifier.weight");
+    checkUnneeded(family, head);
+  }
+
+  @Test
   void filesAreNamed() throws IOException {
     llamaWeights();
     String name = "model.layers.0.self_attn.q_norm.weight";
@@ -427,11 +515,11 @@ class UnreadWeightsTest {
                     runtime,
                     weights,
                     names(),
-                    LayerConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f))
+                    StackConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f))
                 .encoder();
     checkRefused(loader, "blocks.1.q.weight", "blocks.0.gate.weight", "blocks.0.n.scale");
     put("blocks.0.gate.weight", 12, DIM);
-    LayerConfig config = LayerConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f);
+    StackConfig config = StackConfig.of(NormOrder.POST, 1, 2, Causal.NONE, Activation.RELU, 1e-5f);
     WeightNames known = names().beside("blocks.{n}.gate.weight", "some*");
     new LayerLoader(runtime, Weights.of(map), known, config).encoder();
     WeightNames fewer = names().beside("blocks.{n}.gate.weight");

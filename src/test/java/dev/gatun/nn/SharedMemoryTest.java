@@ -294,6 +294,25 @@ class SharedMemoryTest {
     refusedUnwritten(
         "out: expected x itself",
         () -> encoder.forward(null, rows(20 * DIM), null, rows(19 * DIM)));
+    Norm within = new RMSNorm(parts.runtime, gamma, 1e-5f);
+    for (boolean self : new boolean[] {true, false}) {
+      TransformerLayer both =
+          new TransformerLayer(
+              parts.attention(Causal.NONE, DIM),
+              parts.norm(DIM),
+              self ? within : parts.norm(DIM),
+              null,
+              null,
+              parts.feedForward(DIM, DIM),
+              parts.norm(DIM),
+              self ? parts.norm(DIM) : within);
+      TransformerEncoder sandwich =
+          new TransformerEncoder(parts.runtime, List.of(both), NormOrder.SANDWICH, null);
+      String name = self ? "selfOutputNorm" : "feedForwardOutputNorm";
+      refusedUnwritten(
+          shared + "layers[0]." + name + ".gamma",
+          () -> sandwich.forward(null, x, null, rows(16 * DIM)));
+    }
     Tensor lengths = Tensor.of(slab.segment().asSlice(22 * DIM * 4 + 4), DType.INT32, 1);
     set(lengths, 0, 2);
     refusedUnwritten(

@@ -1,9 +1,12 @@
 package dev.gatun.nn;
 
+import dev.gatun.Activation;
+import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import java.lang.foreign.Arena;
 import java.util.List;
@@ -32,8 +35,8 @@ public final class TransformerCalls implements Runnable {
   private final DecoderState translation;
   private final int[] second = {1, 1};
 
-  private final LanguageModel[] models = new LanguageModel[3];
-  private final DecoderState[] states = new DecoderState[3];
+  private final LanguageModel[] models = new LanguageModel[5];
+  private final DecoderState[] states = new DecoderState[5];
   private final Tensor prompt;
   private final Tensor prompts;
   private final Tensor token;
@@ -43,6 +46,7 @@ public final class TransformerCalls implements Runnable {
 
   private final PatchEmbedding patches;
   private final TransformerEncoder encoder;
+  private final TransformerEncoder windowed;
   private final Tensor images;
   private final Tensor rows;
   private final GatedCrossAttention gated;
@@ -86,6 +90,8 @@ public final class TransformerCalls implements Runnable {
                 false,
                 PositionalEncoding.relativePositions(arena, buckets, 20, false)),
             PositionalEncoding.learned(parts.normal(64, DIM)));
+    models[3] = sandwich(WeightFormat.VIEW);
+    models[4] = sandwich(WeightFormat.FP32);
     for (int n = 0; n < models.length; n++) {
       states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);
     }
@@ -108,6 +114,15 @@ public final class TransformerCalls implements Runnable {
             parts.normal(3, DIM),
             norm());
     encoder = encoder(NormOrder.PRE, PositionalEncoding.alibi(arena, HEADS));
+    AttentionSpec near = AttentionSpec.builder().window(1, 1).build();
+    windowed =
+        new TransformerEncoder(
+            runtime,
+            List.of(
+                layer(near, WeightFormat.VIEW, null, null),
+                layer(near, WeightFormat.VIEW, norm(), null)),
+            NormOrder.PRE,
+            norm());
     images = parts.normal(2, 3, 8, 4);
     rows = Tensor.allocate(arena, DType.FLOAT32, 2, 3, DIM);
     gated =
@@ -158,6 +173,48 @@ public final class TransformerCalls implements Runnable {
         norm());
   }
 
+  /**
+   * As Gemma 2 has it: windows in one of two layers, capped scores and logits, norms on both sides.
+   */
+  private LanguageModel sandwich(WeightFormat format) {
+    AttentionSpec global = AttentionSpec.builder().causal(Causal.BOTTOM_RIGHT).softcap(50).build();
+    AttentionSpec local = global.toBuilder().window(3, -1).build();
+    TransformerDecoder decoder =
+        new TransformerDecoder(
+            runtime,
+            List.of(layer(local, format, norm(), norm()), layer(global, format, norm(), norm())),
+            NormOrder.SANDWICH,
+            norm());
+    Embedding embedding = embedding(PositionalEncoding.none());
+    return new LanguageModel("model", runtime, embedding, decoder, embedding.output(), 30);
+  }
+
+  /**
+   * A layer with a specification, and norms before its attention and behind its sublayers, or none.
+   */
+  private TransformerLayer layer(
+      AttentionSpec spec, WeightFormat format, Norm before, Norm behind) {
+    MultiHeadAttention attention =
+        MultiHeadAttention.builder(runtime, HEADS)
+            .spec(spec)
+            .positions(rotary())
+            .fused(linear(DIM, 3 * DIM, Activation.NONE, format))
+            .output(linear(DIM, DIM, Activation.NONE, format))
+            .build();
+    FeedForward feedForward =
+        new FeedForward(
+            runtime,
+            linear(DIM, 40, Activation.GELU_TANH, format),
+            linear(DIM, 40, Activation.NONE, format),
+            linear(40, DIM, Activation.NONE, format));
+    return new TransformerLayer(
+        attention, before, behind, null, null, feedForward, norm(), behind == null ? null : norm());
+  }
+
+  private Linear linear(int in, int out, Activation activation, WeightFormat format) {
+    return new Linear(runtime, parts.matrix(in, out), null, activation).packed(arena, format);
+  }
+
   private TransformerEncoder encoder(NormOrder order, PositionalEncoding positions) {
     return new TransformerEncoder(
         runtime,
@@ -205,6 +262,7 @@ public final class TransformerCalls implements Runnable {
     patches.forward(workspace, images, rows);
     gated.forward(null, rows, null, memory, lengths, rows);
     encoder.forward(workspace, rows, null, rows);
+    windowed.forward(workspace, rows, null, rows);
     table.forward(null, cells, 3, cells);
   }
 

@@ -171,6 +171,51 @@ class TransformerPartsTest {
         () -> decoder(null, step, self));
   }
 
+  private TransformerLayer sandwich(Norm before, MultiHeadAttention cross, Norm first, Norm last) {
+    return new TransformerLayer(
+        attention, before, first, cross, cross == null ? null : norm, network, norm, last);
+  }
+
+  private TransformerEncoder stack(NormOrder order, TransformerLayer... layers) {
+    return new TransformerEncoder(parts.runtime, List.of(layers), order, null);
+  }
+
+  @Test
+  void normsAsTheOrderSays() {
+    refused(
+        "selfOutputNorm, feedForwardOutputNorm: expected both or neither, got one",
+        () -> sandwich(norm, null, norm, null));
+    refused(
+        "selfOutputNorm, feedForwardOutputNorm: expected both or neither, got one",
+        () -> sandwich(norm, null, null, norm));
+    refused("selfOutputNorm: expected 16, got 12", () -> sandwich(norm, null, otherNorm, norm));
+    refused(
+        "feedForwardOutputNorm: expected 16, got 12", () -> sandwich(norm, null, norm, otherNorm));
+    TransformerLayer plain = sandwich(norm, null, null, null);
+    TransformerLayer both = sandwich(norm, null, norm, norm);
+    TransformerLayer bare = sandwich(null, null, null, null);
+    TransformerLayer bareBoth = sandwich(null, null, norm, norm);
+    assertEquals(DIM, stack(NormOrder.PRE, bare, plain).dim());
+    assertEquals(DIM, stack(NormOrder.SANDWICH, bareBoth, both).dim());
+    for (NormOrder order : new NormOrder[] {NormOrder.POST, NormOrder.PRE}) {
+      refused(
+          "layers[1].selfOutputNorm: expected none with %s, got one".formatted(order),
+          () -> stack(order, plain, both));
+    }
+    refused(
+        "layers[0].selfOutputNorm: expected a norm with SANDWICH, got none",
+        () -> stack(NormOrder.SANDWICH, plain));
+    refused("layers[0].selfNorm: expected a norm in all", () -> stack(NormOrder.POST, bare));
+    refused("layers[1].selfNorm: expected a norm in all", () -> stack(NormOrder.PRE, plain, bare));
+    refused(
+        "layers[1].selfNorm: expected a norm in all",
+        () -> stack(NormOrder.SANDWICH, both, bareBoth));
+    TransformerLayer crossing = sandwich(norm, fused, norm, norm);
+    refused(
+        "layers[0].crossAttention: expected none with SANDWICH, got some",
+        () -> new TransformerDecoder(parts.runtime, List.of(crossing), NormOrder.SANDWICH, null));
+  }
+
   /** A refusal that has nothing to show but what was expected. */
   private static void expected(String start, Executable executable) {
     String message = assertThrows(IllegalArgumentException.class, executable).getMessage();
@@ -196,6 +241,11 @@ class TransformerPartsTest {
     named("embedding", () -> new LanguageModel(parts.runtime, null, only, linear(DIM)));
     named("decoder", () -> new LanguageModel(parts.runtime, fits, null, linear(DIM)));
     named("output", () -> new LanguageModel(parts.runtime, fits, only, null));
+    for (float cap : new float[] {-1, 0x1p-101f, 0x1p101f, Float.NaN, Float.POSITIVE_INFINITY}) {
+      refused(
+          "softcap: expected 0 or 2^-100 .. 2^100, got " + cap,
+          () -> new LanguageModel("model", parts.runtime, fits, only, linear(DIM), cap));
+    }
     refused(
         "embedding: expected rows of 16, got 12",
         () -> new LanguageModel(parts.runtime, embedding(12), only, linear(DIM)));

@@ -2,6 +2,7 @@ package dev.gatun.support;
 
 import com.sun.management.ThreadMXBean;
 import dev.gatun.Attention;
+import dev.gatun.AttentionMap;
 import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
@@ -123,6 +124,7 @@ public final class ChildMain {
     private final Attention windowed;
     private final AttentionOptions masked;
     private final AttentionOptions segmented;
+    private final Tensor map;
 
     Calls(Arena arena) {
       q = Tensor.allocate(arena, DType.FLOAT32, 1, 3, 4, 8);
@@ -141,6 +143,7 @@ public final class ChildMain {
       raggedQ = q.select(0, 0);
       raggedQ2 = out.select(0, 0);
       raggedK = k.select(0, 0);
+      map = Tensor.allocate(arena, DType.FLOAT32, 1, 4, 3, 5);
       all = new AttentionOptions().keyLengths(lengths).queryLengths(lengths).lse(lse);
       lseOnly = new AttentionOptions().lse(lse);
       keysToo = new AttentionOptions().keyLengths(lengths).lse(lse);
@@ -172,7 +175,7 @@ public final class ChildMain {
               .queryPositions(Tensor.allocate(arena, DType.INT32, 1, 3));
     }
 
-    /** Nine calls. */
+    /** Eleven calls. */
     void call() {
       plain.forward(q, k, k, out);
       plain.forward(workspace, q, k, k, out, all);
@@ -182,6 +185,8 @@ public final class ChildMain {
       plain.forward(raggedQ, raggedK, raggedK, raggedQ2, ragged);
       windowed.forward(q, k, k, out);
       plain.forward(q, k, k, out, masked);
+      plain.map(q, k, map);
+      windowed.map(workspace, q, k, map, AttentionMap.max(), segmented);
       windowed.forward(workspace, q, k, k, out, segmented);
     }
   }

@@ -8,8 +8,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Writes an ONNX model of one node in Protocol Buffers' wire format. Field numbers are those of
- * {@code onnx.proto}.
+ * Writes an ONNX model of one node, whose outputs are float32, in Protocol Buffers' wire format.
+ * Field numbers are those of {@code onnx.proto}.
  */
 public final class OnnxModel {
 
@@ -27,13 +27,16 @@ public final class OnnxModel {
   private final long opset;
   private final Message node = new Message();
   private final List<Message> inputs = new ArrayList<>();
-  private final Message output;
+  private final List<Message> outputs = new ArrayList<>();
 
-  public OnnxModel(String domain, long opset, String operator, String output) {
+  public OnnxModel(String domain, long opset, String operator, String... outputs) {
     this.domain = domain;
     this.opset = opset;
-    this.output = value(output, FLOAT);
-    node.text(2, output).text(4, operator).text(7, domain);
+    for (String output : outputs) {
+      this.outputs.add(value(output, FLOAT));
+      node.text(2, output);
+    }
+    node.text(4, operator).text(7, domain);
   }
 
   /** Adds an input; a name of "" leaves an optional one out. */
@@ -58,7 +61,7 @@ public final class OnnxModel {
   public byte[] bytes() {
     Message graph = new Message().message(1, node).text(2, "one");
     inputs.forEach(input -> graph.message(11, input));
-    graph.message(12, output);
+    outputs.forEach(output -> graph.message(12, output));
     Message model = new Message().number(1, IR_VERSION).message(7, graph);
     model.message(8, new Message().text(1, domain).number(2, opset));
     return model.bytes.toByteArray();

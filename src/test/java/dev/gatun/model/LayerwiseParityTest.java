@@ -1,0 +1,438 @@
+package dev.gatun.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.DType;
+import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
+import dev.gatun.io.Safetensors;
+import dev.gatun.nn.DecoderState;
+import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.Rotary;
+import dev.gatun.nn.RotaryScaling;
+import dev.gatun.nn.Sequences;
+import dev.gatun.nn.TextEncoder;
+import dev.gatun.support.Difference;
+import dev.gatun.support.Torch.Array;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Families whose layers differ from each other or see a window of the tokens, written here with
+ * PyTorch's functions and explicit masks. Scores reach several times the cap and sequences several
+ * windows, so that each of these leaves the bound far behind where it is left out.
+ */
+class LayerwiseParityTest extends PyTorchModels {
+
+  /** What leaving out a window, a cap or a base changes, at least: a hundred times the bound. */
+  private static final double MATTERS = 100 * FAMILY_BOUND;
+
+  /**
+   * Softmax of capped, masked scores times values, from its parts.
+   *
+   * @param q [batch, heads, seq, size]
+   * @param k [batch, kvHeads, seq, size]
+   * @param v as k
+   * @param cap of the scores, or 0
+   * @param mask broadcasts to [batch, heads, seq, seq], is added
+   */
+  private Array attend(Array q, Array k, Array v, double scale, double cap, Array mask) {
+    long[] shape = q.shape();
+    long kvHeads = k.shape()[1];
+    long group = shape[1] / kvHeads;
+    Array grouped = torch.reshape(q, shape[0], kvHeads, group * shape[2], shape[3]);
+    Array scores = torch.multiply(torch.matmul(grouped, torch.transpose(k, 2, 3)), scale);
+    if (cap > 0) {
+      scores = torch.multiply(torch.tanh(torch.multiply(scores, 1 / cap)), cap);
+    }
+    scores = torch.add(torch.reshape(scores, shape[0], shape[1], shape[2], shape[2]), mask);
+    Array weights =
+        torch.reshape(torch.softmax(scores, -1), shape[0], kvHeads, group * shape[2], shape[2]);
+    return torch.reshape(torch.matmul(weights, v), shape);
+  }
+
+  /**
+   * [1, 1, seq, seq]: 0 where j is one of the window's keys up to i, as Hugging Face counts them.
+   */
+  private Array causal(int seq, int window) {
+    float[] mask = new float[seq * seq];
+    for (int i = 0; i < seq; i++) {
+      for (int j = 0; j < seq; j++) {
+        mask[i * seq + j] = j <= i && j > i - window ? 0 : Float.NEGATIVE_INFINITY;
+      }
+    }
+    return torch.array(mask, 1, 1, seq, seq);
+  }
+
+  private void matters(String what, float[] want, float[] got) {
+    double share = Difference.share(want, got);
+    System.out.printf("%s: %.1e of the greatest element%n", what, share);
+    assertTrue(share > MATTERS, what + " changes only " + share);
+  }
+
+  private float[] logits(LanguageModel model, int[] ids, int batch) {
+    int seq = ids.length / batch;
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
+    DecoderState state = model.newState(arena, batch, seq);
+    model.forward(null, state, Tensor.copyOf(arena, ids, batch, seq), null, out);
+    return out.toFloatArray();
+  }
+
+  /** A prompt of each length, then the rest token by token for both: rows of the one pass. */
+  private void checkPrompts(LanguageModel model, int[] ids, int seq, int[] prompts, Array want) {
+    float[] rows = want.toFloats();
+    int words = model.vocabulary();
+    int[] ragged = new int[prompts[0] + prompts[1]];
+    System.arraycopy(ids, 0, ragged, 0, prompts[0]);
+    System.arraycopy(ids, seq, ragged, prompts[0], prompts[1]);
+    Tensor offsets = Tensor.copyOf(arena, new int[] {0, prompts[0], ragged.length}, 3);
+    DecoderState state = model.newState(arena, 2, seq);
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, words);
+    Tensor prompt = Tensor.copyOf(arena, ragged, ragged.length);
+    model.next(null, state, prompt, Sequences.ragged(offsets), out);
+    for (int step = 0; ; step++) {
+      int[] at = {prompts[0] + step, seq + prompts[1] + step};
+      float[] expected = Arrays.copyOfRange(rows, (at[0] - 1) * words, at[0] * words);
+      float[] other = Arrays.copyOfRange(rows, (at[1] - 1) * words, at[1] * words);
+      float[] got = out.toFloatArray();
+      assertTrue(Difference.share(expected, Arrays.copyOf(got, words)) <= FAMILY_BOUND);
+      assertTrue(
+          Difference.share(other, Arrays.copyOfRange(got, words, 2 * words)) <= FAMILY_BOUND);
+      if (at[0] == seq) {
+        return;
+      }
+      Tensor token = Tensor.copyOf(arena, new int[] {ids[at[0]], ids[at[1]]}, 2, 1);
+      model.next(null, state, token, null, out);
+    }
+  }
+
+  // ---- Mistral ---------------------------------------------------------------------------------
+
+  @Test
+  void mistral() throws IOException {
+    int heads = 4;
+    int kvHeads = 2;
+    int size = 12;
+    int width = 40; // less than heads · size
+    int vocabulary = 53;
+    int batch = 2;
+    int seq = 17;
+    int window = 4;
+    double base = 10_000;
+    int[] tokens = ids(batch * seq, vocabulary);
+    Array x =
+        torch.embedding(
+            draw("model.embed_tokens.weight", 0.5, 0, vocabulary, width),
+            torch.ids(tokens, batch, seq));
+    Array mask = causal(seq, window);
+    for (int n = 0; n < 3; n++) {
+      String block = "model.layers." + n + ".";
+      String self = block + "self_attn.";
+      Array h = torch.rmsNorm(x, gamma(block + "input_layernorm.weight", width), 1e-5);
+      Array q = torch.linear(h, matrix(self + "q_proj.weight", heads * size, width), null);
+      Array k = torch.linear(h, matrix(self + "k_proj.weight", kvHeads * size, width), null);
+      Array v = torch.linear(h, matrix(self + "v_proj.weight", kvHeads * size, width), null);
+      Array context =
+          attend(
+              turn(split(q, batch, seq, heads, size), seq, size, base),
+              turn(split(k, batch, seq, kvHeads, size), seq, size, base),
+              split(v, batch, seq, kvHeads, size),
+              1 / Math.sqrt(size),
+              0,
+              mask);
+      Array out =
+          torch.linear(
+              merge(context, batch, seq, heads * size),
+              matrix(self + "o_proj.weight", width, heads * size),
+              null);
+      x = torch.add(x, out);
+      h = torch.rmsNorm(x, gamma(block + "post_attention_layernorm.weight", width), 1e-5);
+      Array gate =
+          torch.silu(torch.linear(h, matrix(block + "mlp.gate_proj.weight", 90, width), null));
+      Array up = torch.linear(h, matrix(block + "mlp.up_proj.weight", 90, width), null);
+      Array down = matrix(block + "mlp.down_proj.weight", width, 90);
+      x = torch.add(x, torch.linear(torch.multiply(gate, up), down, null));
+    }
+    x = torch.rmsNorm(x, gamma("model.norm.weight", width), 1e-5);
+    Array want = torch.linear(x, matrix("lm_head.weight", vocabulary, width), null);
+    Path file = file();
+    // example: mistral
+    Weights weights = Weights.of(Safetensors.map(file, arena), arena);
+    Rotary rotary = Rotary.of(arena, 32, size, base, Rotary.Pairing.HALVES, RotaryScaling.none());
+    LanguageModel model = Mistral.of(runtime, weights, 3, heads, kvHeads, window, rotary, 1e-5f);
+    DecoderState state = model.newState(arena, batch, 32); // 32 tokens of each sequence
+    // end
+    checkModel("Mistral", model, state, tokens, batch, want);
+    checkPrompts(model, tokens, seq, new int[] {9, 2}, want);
+    Weights packed = weights.packed(arena, WeightFormat.FP32);
+    LanguageModel other = Mistral.of(runtime, packed, 3, heads, kvHeads, window, rotary, 1e-5f);
+    checkModel("Mistral, packed", other, other.newState(arena, 2, seq), tokens, batch, want);
+
+    float[] all = want.toFloats();
+    for (int wrong : new int[] {0, window - 1, window + 1}) {
+      matters(
+          "Mistral, a window of %d instead of %d".formatted(wrong, window),
+          all,
+          logits(
+              Mistral.of(runtime, weights, 3, heads, kvHeads, wrong, rotary, 1e-5f),
+              tokens,
+              batch));
+    }
+  }
+
+  // ---- Gemma 2 ---------------------------------------------------------------------------------
+
+  /** RMSNorm whose weight is near 0 in the file and near mean in effect. */
+  private Array gemmaNorm(Array x, String name, double mean) {
+    long width = x.shape()[x.shape().length - 1];
+    Array weight = draw(name, 0.3, mean - 1, width);
+    return torch.multiply(torch.rmsNorm(x, null, 1e-6), torch.add(weight, 1));
+  }
+
+  @Test
+  void gemma2() throws IOException {
+    int layers = 4;
+    int heads = 4;
+    int kvHeads = 2;
+    int size = 14;
+    int width = 36; // less than heads · size, and not a square
+    int vocabulary = 59;
+    int batch = 2;
+    int seq = 19;
+    int window = 5;
+    double scalar = 9; // not size
+    int[] tokens = ids(batch * seq, vocabulary);
+    Array table = draw("model.embed_tokens.weight", 1, 0, vocabulary, width);
+    Array x =
+        torch.multiply(
+            torch.embedding(table, torch.ids(tokens, batch, seq)), (float) Math.sqrt(width));
+    for (int n = 0; n < layers; n++) {
+      String block = "model.layers." + n + ".";
+      String self = block + "self_attn.";
+      Array h = gemmaNorm(x, block + "input_layernorm.weight", 1);
+      double steep = 4 / Math.sqrt(width); // scores of 16 · √14 / 3 = 20, as often as not more
+      Array wq = draw(self + "q_proj.weight", steep, 0, heads * size, width);
+      Array wk = draw(self + "k_proj.weight", steep, 0, kvHeads * size, width);
+      Array q = split(torch.linear(h, wq, null), batch, seq, heads, size);
+      Array k = split(torch.linear(h, wk, null), batch, seq, kvHeads, size);
+      Array v = torch.linear(h, matrix(self + "v_proj.weight", kvHeads * size, width), null);
+      Array context =
+          attend(
+              turn(q, seq, size, 10_000),
+              turn(k, seq, size, 10_000),
+              split(v, batch, seq, kvHeads, size),
+              1 / Math.sqrt(scalar),
+              50,
+              causal(seq, n % 2 == 0 ? window : seq));
+      h =
+          torch.linear(
+              merge(context, batch, seq, heads * size),
+              matrix(self + "o_proj.weight", width, heads * size),
+              null);
+      x = torch.add(x, gemmaNorm(h, block + "post_attention_layernorm.weight", 4));
+      h = gemmaNorm(x, block + "pre_feedforward_layernorm.weight", 1);
+      Array gate =
+          torch.geluTanh(torch.linear(h, matrix(block + "mlp.gate_proj.weight", 70, width), null));
+      Array up = torch.linear(h, matrix(block + "mlp.up_proj.weight", 70, width), null);
+      h =
+          torch.linear(
+              torch.multiply(gate, up), matrix(block + "mlp.down_proj.weight", width, 70), null);
+      x = torch.add(x, gemmaNorm(h, block + "post_feedforward_layernorm.weight", 4));
+    }
+    x = gemmaNorm(x, "model.norm.weight", 4);
+    Array plain = torch.linear(x, table, null);
+    Array want = torch.multiply(torch.tanh(torch.multiply(plain, 1 / 30.0)), 30);
+    Path file = file();
+    // example: gemma2
+    Weights weights = Weights.of(Safetensors.map(file, arena), arena);
+    Gemma2 family = new Gemma2(layers, heads, kvHeads, window, 9, 50, 30, 1e-6f); // caps 50 and 30
+    Rotary rotary = Rotary.of(arena, 32, size, 10_000, Rotary.Pairing.HALVES, RotaryScaling.none());
+    LanguageModel model = family.of(runtime, arena, weights, rotary);
+    DecoderState state = model.newState(arena, batch, 32);
+    // end
+    checkModel("Gemma 2", model, state, tokens, batch, want);
+    checkPrompts(model, tokens, seq, new int[] {12, 3}, want);
+    Weights packed = weights.packed(arena, WeightFormat.FP32);
+    LanguageModel other = family.of(runtime, arena, packed, rotary);
+    checkModel("Gemma 2, packed", other, other.newState(arena, 2, seq), tokens, batch, want);
+
+    float[] all = want.toFloats();
+    Map<String, Gemma2> wrong = new HashMap<>();
+    wrong.put("no window", new Gemma2(layers, heads, kvHeads, seq, 9, 50, 30, 1e-6f));
+    wrong.put("a window of 6", new Gemma2(layers, heads, kvHeads, 6, 9, 50, 30, 1e-6f));
+    wrong.put("no cap of scores", new Gemma2(layers, heads, kvHeads, window, 9, 0, 30, 1e-6f));
+    wrong.put("no cap of logits", new Gemma2(layers, heads, kvHeads, window, 9, 50, 0, 1e-6f));
+    wrong.put("scale by size", new Gemma2(layers, heads, kvHeads, window, size, 50, 30, 1e-6f));
+    wrong.forEach(
+        (what, config) ->
+            matters(
+                "Gemma 2, " + what,
+                all,
+                logits(config.of(runtime, arena, weights, rotary), tokens, batch)));
+
+    // A tied output that the file has as well, and one that is another.
+    made.put("lm_head.weight", made.get("model.embed_tokens.weight"));
+    assertArrayEquals(
+        logits(model, tokens, batch),
+        logits(family.of(runtime, arena, Weights.of(made), rotary), tokens, batch));
+  }
+
+  // ---- ModernBERT ------------------------------------------------------------------------------
+
+  private Array plainNorm(Array x, String name) {
+    long width = x.shape()[x.shape().length - 1];
+    return torch.layerNorm(x, gamma(name, width), null, 1e-5);
+  }
+
+  @Test
+  void modernBert() throws IOException {
+    int layers = 5; // 0 and 3 see all tokens
+    int heads = 3;
+    int size = 12;
+    int width = heads * size;
+    int batch = 3;
+    int seq = 15;
+    int[] lengths = {15, 1, 8};
+    int tokens = 24;
+    int[] padded = ids(batch * seq, 50);
+    Array x =
+        torch.embedding(
+            draw("embeddings.tok_embeddings.weight", 1, 0, 50, width),
+            torch.ids(padded, batch, seq));
+    x = plainNorm(x, "embeddings.norm.weight");
+    for (int n = 0; n < layers; n++) {
+      String block = "layers." + n + ".";
+      boolean all = n % 3 == 0;
+      Array h = n == 0 ? x : plainNorm(x, block + "attn_norm.weight");
+      // Steeper than usual, so that it matters which keys are seen, and from where.
+      Array qkv = draw(block + "attn.Wqkv.weight", 2 / Math.sqrt(width), 0, 3 * width, width);
+      Array parts = torch.reshape(torch.linear(h, qkv, null), batch, seq, 3, heads, size);
+      Array[] part = new Array[3];
+      for (int i = 0; i < 3; i++) {
+        part[i] = torch.transpose(torch.select(parts, 2, i), 1, 2);
+      }
+      double base = all ? 160_000 : 10_000;
+      Array context =
+          attend(
+              turn(part[0], seq, size, base),
+              turn(part[1], seq, size, base),
+              part[2],
+              1 / Math.sqrt(size),
+              0,
+              around(lengths, seq, all ? seq : 2));
+      Array wo = matrix(block + "attn.Wo.weight", width, width);
+      x = torch.add(x, torch.linear(merge(context, batch, seq, width), wo, null));
+      h = plainNorm(x, block + "mlp_norm.weight");
+      h = torch.linear(h, matrix(block + "mlp.Wi.weight", 2 * 50, width), null);
+      h = torch.multiply(torch.gelu(torch.slice(h, 2, 0, 50)), torch.slice(h, 2, 50, 100));
+      x = torch.add(x, torch.linear(h, matrix(block + "mlp.Wo.weight", width, 50), null));
+    }
+    float[] states = plainNorm(x, "final_norm.weight").toFloats();
+    int[] ragged = new int[tokens];
+    float[] want = new float[tokens * width];
+    for (int n = 0, row = 0; n < batch; n++) {
+      System.arraycopy(padded, n * seq, ragged, row, lengths[n]);
+      System.arraycopy(states, n * seq * width, want, row * width, lengths[n] * width);
+      row += lengths[n];
+    }
+    Path file = file();
+    Tensor ids = Tensor.copyOf(arena, ragged, tokens);
+    Tensor cuSeqlens = Tensor.copyOf(arena, new int[] {0, 15, 16, 24}, 4);
+    // example: modernbert
+    Weights weights = Weights.of(Safetensors.map(file, arena), arena);
+    ModernBert family = new ModernBert(layers, heads, 3, 4, 1e-5f); // 2 tokens on each side
+    Rotary.Pairing halves = Rotary.Pairing.HALVES;
+    Rotary global = Rotary.of(arena, 64, size, 160_000, halves, RotaryScaling.none());
+    Rotary local = Rotary.of(arena, 64, size, 10_000, halves, RotaryScaling.none());
+    TextEncoder model = family.of(runtime, weights, global, local);
+    Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, tokens, 36);
+    model.forward(ids, Sequences.ragged(cuSeqlens), hidden);
+    // end
+    float[] got = hidden.toFloatArray();
+    close("ModernBERT", want, got, FAMILY_BOUND);
+
+    Tensor rows = Tensor.allocate(arena, DType.FLOAT32, batch, seq, width);
+    rows.fill(Float.NaN);
+    model.forward(
+        Tensor.copyOf(arena, padded, batch, seq),
+        Sequences.padded(Tensor.copyOf(arena, lengths, batch)),
+        rows);
+    for (int n = 0, row = 0; n < batch; n++) {
+      for (int s = 0; s < seq; s++) {
+        for (int i = 0; i < width; i++) {
+          float expected = s < lengths[n] ? got[(row + s) * width + i] : 0;
+          assertEquals(expected, rows.getFloat(n, s, i), "text %d, token %d".formatted(n, s));
+        }
+      }
+      row += lengths[n];
+    }
+    Weights packed = weights.packed(arena, WeightFormat.FP32);
+    close("ModernBERT, packed", want, hidden(family, packed, global, local, ids, cuSeqlens));
+    Weights whole = Weights.of(made);
+    matters(
+        "ModernBERT, no window",
+        want,
+        hidden(new ModernBert(layers, heads, 3, 64, 1e-5f), whole, global, local, ids, cuSeqlens));
+    matters(
+        "ModernBERT, a window of 3 on each side",
+        want,
+        hidden(new ModernBert(layers, heads, 3, 6, 1e-5f), whole, global, local, ids, cuSeqlens));
+    matters(
+        "ModernBERT, every other layer global",
+        want,
+        hidden(new ModernBert(layers, heads, 2, 4, 1e-5f), whole, global, local, ids, cuSeqlens));
+    matters(
+        "ModernBERT, the global base in all layers",
+        want,
+        hidden(family, whole, global, global, ids, cuSeqlens));
+    matters(
+        "ModernBERT, the local base in all layers",
+        want,
+        hidden(family, whole, local, local, ids, cuSeqlens));
+
+    // The same bits under the names of a file with a head.
+    Map<String, Tensor> scoped = new HashMap<>();
+    made.forEach((name, tensor) -> scoped.put("model." + name, tensor));
+    scoped.put("head.dense.weight", normal(1, width, width));
+    scoped.put("head.norm.weight", normal(1, width));
+    scoped.put("decoder.bias", normal(1, 50));
+    assertArrayEquals(got, hidden(family, Weights.of(scoped), global, local, ids, cuSeqlens));
+  }
+
+  private static void close(String what, float[] want, float[] got) {
+    close(what, want, got, FAMILY_BOUND);
+  }
+
+  private float[] hidden(
+      ModernBert family,
+      Weights weights,
+      Rotary global,
+      Rotary local,
+      Tensor ids,
+      Tensor cuSeqlens) {
+    Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, ids.size(0), 36);
+    family.of(runtime, weights, global, local).forward(ids, Sequences.ragged(cuSeqlens), hidden);
+    return hidden.toFloatArray();
+  }
+
+  /** [batch, 1, seq, seq]: 0 where j is one of the text's tokens and at most so far from i. */
+  private Array around(int[] lengths, int seq, int side) {
+    float[] mask = new float[lengths.length * seq * seq];
+    for (int n = 0; n < lengths.length; n++) {
+      for (int i = 0; i < seq; i++) {
+        for (int j = 0; j < seq; j++) {
+          // Rows of padding see some key, as a softmax of none would be NaN.
+          boolean seen = (j < lengths[n] || i >= lengths[n]) && Math.abs(i - j) <= side;
+          mask[(n * seq + i) * seq + j] = seen ? 0 : Float.NEGATIVE_INFINITY;
+        }
+      }
+    }
+    return torch.array(mask, lengths.length, 1, seq, seq);
+  }
+}

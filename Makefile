@@ -42,7 +42,7 @@ native-platform := linux-$(shell uname -m)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: all run test check check-full test-asan bench bench-jmh bench-report bench-c bench-plan native bindings example-data install docs format format-check clean help
+.PHONY: all run test check check-full test-asan test-browser bench bench-jmh bench-report bench-c bench-plan native bindings example-data install docs format format-check clean help
 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
@@ -69,6 +69,9 @@ test-asan: ## the Java tests tagged asan, on a C library with address and undefi
 	@$(MAKE) -C native CONFIG=asan
 	@$(mvn) test -Dgroups=asan -DfailIfNoTests=true -Dtest.preload="$$($(cc) -print-file-name=libasan.so)" \
 	  -Dgatun.library='$(CURDIR)/native/build/asan/libgatun.so'
+
+test-browser: ## the pages of gatun heatmap in a real browser (Debian's packages chromium and chromium-driver)
+	@$(mvn) test -Pbrowser -DfailIfNoTests=true
 
 # For the benchmarks alone: let OpenBLAS choose its kernels by the CPU. The report says what was taken away.
 openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE

@@ -8,6 +8,7 @@ module dev.gatun {
   requires static com.fasterxml.jackson.core;
   requires static com.fasterxml.jackson.jr.ob;
   requires static info.picocli;
+  requires static java.desktop;
   requires static jdk.management;
   requires jdk.jfr;
 

@@ -2,8 +2,6 @@ package dev.gatun.cli;
 
 import dev.gatun.Attention;
 import dev.gatun.AttentionOptions;
-import dev.gatun.AttentionSpec;
-import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.RuntimeInfo;
@@ -12,13 +10,12 @@ import dev.gatun.Workspace;
 import dev.gatun.cli.ReferenceAttention.Comparison;
 import dev.gatun.cli.ReferenceAttention.Problem;
 import dev.gatun.cli.ReferenceAttention.Worst;
+import dev.gatun.cli.ScoreOptions.Scores;
 import dev.gatun.internal.Messages;
-import dev.gatun.internal.Native;
 import dev.gatun.io.NpyOutput;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
@@ -82,40 +79,10 @@ final class AttendCommand implements Callable<Integer> {
       paramLabel = "FILE",
       description =
           "Where the logarithm of each row's sum of exponentials goes, float32 [batch, heads, seq]"
-              + " in either kernels.layout.")
+              + " in either layout.")
   private Path lse;
 
-  @Option(
-      names = "--causal",
-      paramLabel = "ALIGNMENT",
-      description =
-          "Row i sees no later key: bottom-right lets the last query see the last key, top-left"
-              + " lets row i see keys 0 .. i. Without this option every row sees all keys.")
-  private Causal causal = Causal.NONE;
-
-  @Option(
-      names = "--scale",
-      paramLabel = "S",
-      converter = Converters.Scale.class,
-      description = "The factor of the scores; 1/sqrt(headDim) without this option.")
-  private Float scale;
-
-  @Option(
-      names = "--lengths",
-      paramLabel = "FILE",
-      description =
-          "Key lengths, int32 or int64 [batch], each 0 .. seq of K: later keys do not exist.")
-  private Path lengths;
-
-  @Option(
-      names = "--query-lengths",
-      paramLabel = "FILE",
-      description =
-          "Query lengths, int32 or int64 [batch], each 0 .. seq of Q: later rows give 0 and an LSE"
-              + " of -inf.")
-  private Path queryLengths;
-
-  @Mixin private MaskOptions masks;
+  @Mixin private ScoreOptions scoring;
 
   @Mixin private KernelOptions kernels;
 
@@ -161,39 +128,36 @@ final class AttendCommand implements Callable<Integer> {
     if (tolerance != null && expect == null) {
       throw new CliException("--tolerance needs --expect");
     }
-    masks.check(causal);
+    scoring.check();
     refuseSameFiles();
     try (Arena arena = Arena.ofShared()) {
       mapInputs(arena);
-      int[] prefixes = lengths("--prefix", masks.prefix(), keys, arena);
-      AttentionSpec attention = masks.spec(causal, scale, queries, kernels.layout.heads, arena);
+      Scores scores = scoring.scores(queries, keys, kernels.layout, arena);
       Problem problem =
           new Problem(
               kernels.layout.bshd(queries.tensor()),
               kernels.layout.bshd(keys.tensor()),
               kernels.layout.bshd(values.tensor()),
-              lengths("--lengths", lengths, keys, arena),
-              lengths("--query-lengths", queryLengths, queries, arena),
-              causal,
-              attention.scale(),
-              masks.changes(
-                  attention,
-                  queries,
-                  keys,
-                  kernels.layout.heads,
-                  kernels.layout.seq,
-                  prefixes,
-                  arena));
+              scores.keyLengths(),
+              scores.queryLengths(),
+              scores.causal(),
+              scores.spec().scale(),
+              scores.changes());
       try (GatunRuntime runtime = kernels.open();
           NpyOutput outFile = create("--out", out);
           NpyOutput lseFile = lse == null ? null : create("--lse", lse)) {
-        return attend(problem, runtime, outFile, lseFile, arena);
+        return attend(problem, scores, runtime, outFile, lseFile, arena);
       }
     }
   }
 
   private int attend(
-      Problem problem, GatunRuntime runtime, NpyOutput outFile, NpyOutput lseFile, Arena arena) {
+      Problem problem,
+      Scores scores,
+      GatunRuntime runtime,
+      NpyOutput outFile,
+      NpyOutput lseFile,
+      Arena arena) {
     Tensor q = problem.q();
     long[] shape = kernels.layout.shape(q.size(0), q.size(1), q.size(2), problem.v().size(3));
     Tensor result = Tensor.allocate(arena, DType.FLOAT32, shape);
@@ -201,15 +165,8 @@ final class AttendCommand implements Callable<Integer> {
         lse == null && !reference
             ? null
             : Tensor.allocate(arena, DType.FLOAT32, q.size(0), q.size(2), q.size(1));
-    Changes changes = problem.changes();
-    Attention attention = runtime.attention(changes.spec());
-    AttentionOptions options =
-        changes
-            .options()
-            .keyLengths(int32(problem.keyLengths(), arena))
-            .queryLengths(int32(problem.queryLengths(), arena))
-            .prefixLengths(int32(changes.prefixes(), arena))
-            .lse(sums);
+    Attention attention = runtime.attention(scores.spec());
+    AttentionOptions options = scores.options(arena).lse(sums);
     Timing timing;
     try (Workspace workspace = runtime.newWorkspace()) {
       Runnable call =
@@ -247,62 +204,23 @@ final class AttendCommand implements Callable<Integer> {
     files.put("--q", q);
     files.put("--k", k);
     files.put("--v", v);
-    files.put("--lengths", lengths);
-    files.put("--query-lengths", queryLengths);
-    masks.addFiles(files);
+    scoring.addFiles(files);
     files.put("--expect", expect);
     files.put("--out", out);
     for (String output : lse == null ? List.of("--out") : List.of("--out", "--lse")) {
       Path file = output.equals("--out") ? out : lse;
-      files.forEach(
-          (option, other) -> {
-            if (other != null && !option.equals(output) && same(file, other)) {
-              throw new CliException(
-                  output + " " + file + ": is the same file as " + option + " " + other);
-            }
-          });
+      OutputFiles.refuseSame(output, file, files);
     }
-  }
-
-  private static boolean same(Path a, Path b) {
-    try {
-      return Files.exists(a) && Files.exists(b)
-          ? Files.isSameFile(a, b)
-          : place(a).equals(place(b));
-    } catch (IOException e) {
-      return false; // what is wrong with it shows when it is opened
-    }
-  }
-
-  /** Where a file that does not exist yet would be. */
-  private static Path place(Path file) throws IOException {
-    Path absolute = file.toAbsolutePath();
-    Path name = absolute.getFileName();
-    return name == null ? absolute : absolute.getParent().toRealPath().resolve(name);
   }
 
   private void mapInputs(Arena arena) {
-    queries = NpyInput.map("--q", q, arena);
-    keys = NpyInput.map("--k", k, arena);
-    values = NpyInput.map("--v", v, arena);
-    for (NpyInput input : List.of(queries, keys, values)) {
-      input.expectType(DType.FLOAT32);
-      input.expectRank(4, kernels.layout.text);
-      input.expectSize(kernels.layout.seq, "seq", 0, Integer.MAX_VALUE);
-      input.expectSize(kernels.layout.heads, "heads", 1, Integer.MAX_VALUE);
-      input.expectSize(3, "headDim", 1, Native.Abi.MAX_HEAD_DIM);
-    }
-    keys.expectSame(0, "batch", queries);
-    keys.expectSame(3, "headDim", queries);
+    queries = ScoreOptions.map("--q", q, kernels.layout, arena);
+    keys = ScoreOptions.map("--k", k, kernels.layout, arena);
+    values = ScoreOptions.map("--v", v, kernels.layout, arena);
+    ScoreOptions.expectFit(queries, keys, kernels.layout);
     values.expectSame(0, "batch", keys);
     values.expectSame(kernels.layout.seq, "seq", keys);
     values.expectSame(kernels.layout.heads, "heads", keys);
-    long heads = queries.tensor().size(kernels.layout.heads);
-    if (heads % keys.tensor().size(kernels.layout.heads) != 0) {
-      throw keys.refused(
-          "heads that divide the " + heads + " heads of " + queries,
-          keys.tensor().size(kernels.layout.heads) + " in shape " + keys.shape());
-    }
     if (expect != null) {
       expected = NpyInput.map("--expect", expect, arena);
       expected.expectType(DType.FLOAT32);
@@ -313,35 +231,6 @@ final class AttendCommand implements Callable<Integer> {
       }
       expected.expectSame(3, "headDim", values);
     }
-  }
-
-  /** Reads lengths into memory of our own, where nobody changes them after they were checked. */
-  private int[] lengths(String option, Path file, NpyInput of, Arena arena) {
-    if (file == null) {
-      return null;
-    }
-    NpyInput input = NpyInput.map(option, file, arena);
-    input.expectType(DType.INT32, DType.INT64);
-    input.expectRank(1, "[batch]");
-    input.expectSame(0, "batch", of);
-    long seq = of.tensor().size(kernels.layout.seq);
-    int[] lengths = new int[Math.toIntExact(input.tensor().size(0))];
-    for (int b = 0; b < lengths.length; b++) {
-      long length =
-          input.tensor().dtype() == DType.INT32
-              ? input.tensor().getInt(b)
-              : input.tensor().getLong(b);
-      if (length < 0 || length > seq) {
-        throw input.refused(
-            "lengths in 0 .. " + seq + ", the seq of " + of, length + " at index " + b);
-      }
-      lengths[b] = (int) length;
-    }
-    return lengths;
-  }
-
-  private static Tensor int32(int[] lengths, Arena arena) {
-    return lengths == null ? null : Tensor.copyOf(arena, lengths, lengths.length);
   }
 
   // ---- outputs

@@ -30,8 +30,53 @@ record Changes(
     int[] prefixes,
     Tensor positions) {
 
-  static final Changes NONE =
-      new Changes(AttentionSpec.standard(), null, null, null, null, null, null, null, null);
+  static final Changes NONE = of(AttentionSpec.standard());
+
+  /** Those of a specification alone. */
+  static Changes of(AttentionSpec spec) {
+    return new Changes(spec, null, null, null, null, null, null, null, null);
+  }
+
+  /** What counts for one row of the batch. */
+  Changes ofBatch(int b) {
+    return new Changes(
+        spec,
+        part(mask, 0, b),
+        part(blockMask, 0, b),
+        block,
+        part(bias, 0, b),
+        part(segmentsQ, 0, b),
+        part(segmentsK, 0, b),
+        at(prefixes, b),
+        part(positions, 0, b));
+  }
+
+  /** What counts for one head. */
+  Changes ofHead(int head) {
+    return new Changes(
+        spec.toBuilder()
+            .alibiSlopes(part(spec.alibiSlopes().orElse(null), 0, head))
+            .relativePositions(part(spec.relativePositions().orElse(null), 0, head))
+            .sinks(part(spec.sinks().orElse(null), 0, head))
+            .build(),
+        part(mask, 1, head),
+        part(blockMask, 1, head),
+        block,
+        part(bias, 1, head),
+        segmentsQ,
+        segmentsK,
+        prefixes,
+        positions);
+  }
+
+  static int[] at(int[] numbers, int n) {
+    return numbers == null ? null : new int[] {numbers[n]};
+  }
+
+  /** One of a dimension; of size 1 it counts for all. */
+  private static Tensor part(Tensor tensor, int dim, int n) {
+    return tensor == null || tensor.size(dim) == 1 ? tensor : tensor.slice(dim, n, n + 1);
+  }
 
   /** All of them but the specification and prefixes. */
   AttentionOptions options() {

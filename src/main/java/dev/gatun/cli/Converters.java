@@ -3,6 +3,7 @@ package dev.gatun.cli;
 import dev.gatun.Causal;
 import dev.gatun.Tier;
 import dev.gatun.cli.ExplainCommand.Shape;
+import dev.gatun.cli.HeatmapCommand.Reduce;
 import dev.gatun.cli.KernelOptions.Layout;
 import dev.gatun.cli.MaskOptions.Block;
 import dev.gatun.cli.MaskOptions.Window;
@@ -32,6 +33,7 @@ final class Converters {
         .registerConverter(
             Causal.class,
             words(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT)))
+        .registerConverter(Reduce.class, words(Map.of("mean", Reduce.MEAN, "max", Reduce.MAX)))
         .registerConverter(Layout.class, words(Map.of("bshd", Layout.BSHD, "bhsd", Layout.BHSD)))
         .registerConverter(
             Tier.class,

@@ -31,6 +31,7 @@ import picocli.CommandLine.Spec;
     subcommands = {
       InfoCommand.class,
       AttendCommand.class,
+      HeatmapCommand.class,
       ExplainCommand.class,
       EmbedCommand.class,
       SimilarCommand.class,

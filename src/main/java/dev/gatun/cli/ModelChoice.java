@@ -1,8 +1,10 @@
 package dev.gatun.cli;
 
+import dev.gatun.GatunRuntime;
 import dev.gatun.WeightFormat;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.ModelProduct;
+import dev.gatun.model.TextEmbedder;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.InvalidPathException;
@@ -72,6 +74,19 @@ class ModelChoice {
       throw refused(e);
     } catch (InvalidPathException e) {
       throw new CliException("--model: '" + name + "' is no file name here: " + e.getReason(), e);
+    }
+  }
+
+  /** Loads the model. */
+  TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
+    try (ModelJars _ = jars()) {
+      return TextEmbedder.load(runtime, spec, weights);
+    } catch (NoSuchFileException e) {
+      throw missing(spec, e);
+    } catch (IOException e) {
+      throw refused(e);
+    } catch (IllegalArgumentException e) {
+      throw new CliException("--weights: " + e.getMessage(), e);
     }
   }
 

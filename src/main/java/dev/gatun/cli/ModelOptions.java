@@ -4,8 +4,6 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import dev.gatun.model.Tokenized;
-import java.io.IOException;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
@@ -49,17 +47,9 @@ final class ModelOptions extends ModelChoice {
   }
 
   /** Loads the model, and checks what texts are to be cut to. */
+  @Override
   TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
-    TextEmbedder embedder;
-    try (ModelJars _ = jars()) {
-      embedder = TextEmbedder.load(runtime, spec, weights);
-    } catch (NoSuchFileException e) {
-      throw missing(spec, e);
-    } catch (IOException e) {
-      throw refused(e);
-    } catch (IllegalArgumentException e) {
-      throw new CliException("--weights: " + e.getMessage(), e);
-    }
+    TextEmbedder embedder = super.load(runtime, spec);
     try {
       tokenize(embedder, "");
     } catch (IllegalArgumentException e) {

@@ -15,6 +15,7 @@ public final class HuggingFace {
   private static final MethodHandle DELETE;
   private static final MethodHandle ENCODE;
   private static final MethodHandle IDS;
+  private static final MethodHandle DECODE;
   private static final MethodHandle DELETE_ENCODING;
 
   /** What {@code --enable-native-access} has to name for the JNI class. */
@@ -26,6 +27,7 @@ public final class HuggingFace {
     DELETE = loaded.method("deleteTokenizer");
     ENCODE = loaded.method("encode");
     IDS = loaded.method("getTokenIds");
+    DECODE = loaded.method("decode");
     DELETE_ENCODING = loaded.method("deleteEncoding");
     ACCESS = loaded.access();
   }
@@ -78,6 +80,18 @@ public final class HuggingFace {
   public static long[] ids(long encoding) {
     try {
       return (long[]) IDS.invokeExact(encoding);
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /**
+   * Returns a token as the vocabulary has it, by a tokenizer that was made without a decoder; an
+   * empty text where it has none of this id.
+   */
+  public static String token(long tokenizer, int id) {
+    try {
+      return (String) DECODE.invokeExact(tokenizer, new long[] {id}, false);
     } catch (Throwable e) {
       throw failed(e);
     }

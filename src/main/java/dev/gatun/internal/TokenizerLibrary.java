@@ -31,6 +31,7 @@ public final class TokenizerLibrary {
           "deleteTokenizer", MethodType.methodType(void.class, long.class),
           "encode", MethodType.methodType(long.class, long.class, String.class, boolean.class),
           "getTokenIds", MethodType.methodType(long[].class, long.class),
+          "decode", MethodType.methodType(String.class, long.class, long[].class, boolean.class),
           "deleteEncoding", MethodType.methodType(void.class, long.class));
 
   private static final MethodType LOAD = MethodType.methodType(void.class, String.class);

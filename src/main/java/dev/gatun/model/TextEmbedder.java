@@ -1,14 +1,17 @@
 package dev.gatun.model;
 
+import dev.gatun.DType;
 import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import dev.gatun.internal.Gate;
+import dev.gatun.nn.AttentionListener;
 import dev.gatun.nn.SentenceEncoder;
 import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
+import dev.gatun.nn.TransformerLayer;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.FileSystemException;
@@ -306,6 +309,89 @@ public final class TextEmbedder implements AutoCloseable {
     } finally {
       gate.leave();
     }
+  }
+
+  // ---- attention -----------------------------------------------------------------------------
+
+  /**
+   * Computes what the tokens of a text, cut to {@link #maxTokens}, attend to in each layer and
+   * head: for looking at, and nothing that embedding needs.
+   *
+   * @param text any text
+   * @param arena where the weights will be; the caller's
+   * @return tokens and weights
+   * @throws IllegalArgumentException as of {@link Tokenizer#encode(String, int)}
+   * @throws IllegalStateException if this, the arena or the runtime is closed
+   * @throws WrongThreadException if the arena is confined to another thread
+   * @throws GatunException if there is no memory: it takes 4 bytes for each layer, head, and pair
+   *     of tokens
+   */
+  public TextAttention attention(String text, Arena arena) {
+    return attention(tokenize(text), arena);
+  }
+
+  /**
+   * Computes what the tokens of a text attend to.
+   *
+   * @param text what {@link #tokenize(String, int)} returned
+   * @param arena as of {@link #attention(String, Arena)}
+   * @return tokens and weights
+   * @throws IllegalArgumentException if the ids are not this model's, or too many
+   */
+  public TextAttention attention(Tokenized text, Arena arena) {
+    Objects.requireNonNull(text, "text");
+    Objects.requireNonNull(arena, "arena");
+    List<TransformerLayer> layers = encoder.textEncoder().layers();
+    int heads = layers.getFirst().selfAttention().heads();
+    long count = text.count();
+    Tensor weights = Tensor.allocate(arena, DType.FLOAT32, layers.size(), heads, count, count);
+    attention(
+        text,
+        (layer, spec, q, k) ->
+            runtime
+                .attention(spec)
+                .map(
+                    q.reshape(1, q.size(0), q.size(1), q.size(2)),
+                    k.reshape(1, k.size(0), k.size(1), k.size(2)),
+                    weights.slice(0, layer, layer + 1)));
+    return new TextAttention(text, tokens(text), weights);
+  }
+
+  /**
+   * Runs the encoder on a text before a listener.
+   *
+   * @param text what {@link #tokenize(String, int)} returned
+   * @param listener called for each layer; not at all if there are no tokens
+   * @throws IllegalArgumentException if the ids are not this model's, or too many
+   * @throws IllegalStateException if this or the runtime is closed
+   */
+  public void attention(Tokenized text, AttentionListener listener) {
+    int[] ids = text.ids().clone();
+    Objects.requireNonNull(listener, "listener");
+    TextEncoder layers = encoder.textEncoder();
+    gate.enter();
+    // A workspace of its own, not one that is lent: the listener may borrow one while it is in use.
+    try (Workspace own = runtime.newWorkspace();
+        Arena passing = Arena.ofConfined()) {
+      layers.forward(
+          own,
+          Tensor.copyOf(passing, ids, ids.length),
+          null,
+          Tensor.allocate(passing, DType.FLOAT32, ids.length, layers.dim()),
+          listener);
+    } finally {
+      gate.leave();
+    }
+  }
+
+  /**
+   * Returns the tokens of a text as the vocabulary has them.
+   *
+   * @param text what {@link #tokenize(String)} returned
+   * @return as of {@link Tokenizer#tokens}
+   */
+  public List<String> tokens(Tokenized text) {
+    return tokenizer.tokens(text.ids());
   }
 
   /** What the model has positions for, whatever texts are cut to. */

@@ -12,6 +12,7 @@ import java.lang.ref.Reference;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
 import java.util.function.Supplier;
 
@@ -213,6 +214,32 @@ public final class Tokenizer {
     } finally {
       Reference.reachabilityFence(this);
     }
+  }
+
+  /**
+   * Returns tokens as the vocabulary has them: {@code "##ing"}, {@code "Ġthe"}, {@code "▁the"}.
+   *
+   * @param ids of {@link Tokenized#ids}
+   * @return a text for each, in the order given; of an id that the vocabulary does not have, its
+   *     number
+   * @throws IllegalArgumentException if an id is negative
+   */
+  public List<String> tokens(int... ids) {
+    String[] tokens = new String[ids.length];
+    try {
+      for (int i = 0; i < tokens.length; i++) {
+        int id = ids[i];
+        if (id < 0) {
+          throw new IllegalArgumentException(
+              "ids[%d]: expected 0 or more, got %d".formatted(i, id));
+        }
+        String token = HuggingFace.token(handle, id);
+        tokens[i] = token.isEmpty() ? Integer.toString(id) : token;
+      }
+    } finally {
+      Reference.reachabilityFence(this);
+    }
+    return List.of(tokens);
   }
 
   private Tokenized encodeStart(String text, int kept) {

@@ -3,6 +3,7 @@ package dev.gatun.nn;
 import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
+import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
@@ -15,6 +16,7 @@ import dev.gatun.internal.Native;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import java.util.Optional;
@@ -519,6 +521,23 @@ public final class MultiHeadAttention {
     projectRotated(call, rows, x, all);
     attend(call, rows, all.part(0), keys, all.part(1), all.part(2), context);
     output.append(call, context, out, passing);
+  }
+
+  /** Shows a listener the queries and keys of what {@link #append} has made. */
+  void show(AttentionListener listener, int layer, Matrix all) {
+    try (Arena arena = Arena.ofConfined()) { // a tensor that the listener keeps ends with it
+      listener.attention(
+          layer, spec, heads(all.part(0), heads, arena), heads(all.part(1), kvHeads, arena));
+    }
+  }
+
+  private Tensor heads(Matrix x, int heads, Arena arena) {
+    long bytes = ((x.rows() - 1) * x.stride() + x.columns()) * Float.BYTES;
+    return Tensor.ofStrided(
+        x.segment().reinterpret(bytes, arena, null).asReadOnly(),
+        DType.FLOAT32,
+        new long[] {x.rows(), heads, headDim},
+        new long[] {x.stride(), headDim, 1});
   }
 
   /** The same of new rows over a layer's cache, which they are appended to. */

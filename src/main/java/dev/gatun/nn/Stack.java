@@ -156,9 +156,16 @@ final class Stack {
    *
    * @param rows how they are divided
    * @param state caches that self-attention appends to, and memory; null in an encoder
+   * @param listener told of queries and keys in an encoder, or null
    * @param out may be in
    */
-  void run(LayerCall call, SequenceRows rows, Matrix in, DecoderState state, Matrix out) {
+  void run(
+      LayerCall call,
+      SequenceRows rows,
+      Matrix in,
+      DecoderState state,
+      AttentionListener listener,
+      Matrix out) {
     if (in.rows() == 0) {
       return;
     }
@@ -187,6 +194,9 @@ final class Stack {
       Matrix context = contexts.narrow(self.contextColumns());
       if (state == null) {
         self.append(call, rows, rows, input, all, context, sublayerOut, true);
+        if (listener != null) { // nothing that waits uses queries or keys any more
+          self.show(listener, n, all);
+        }
       } else {
         self.appendCached(call, rows, input, state, n, all, context, sublayerOut, true);
       }

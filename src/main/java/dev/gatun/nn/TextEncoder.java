@@ -142,10 +142,40 @@ public final class TextEncoder {
    *     included; nothing was written
    */
   public void forward(Workspace workspace, Tensor ids, Sequences texts, Tensor hidden) {
-    forward("hidden", workspace, ids, texts, hidden);
+    forward("hidden", workspace, ids, texts, hidden, null);
+  }
+
+  /**
+   * Encodes texts before a listener, which looks at the queries and keys of each layer. The result
+   * has the same bits as without it.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param ids {@code [batch, seq]} or {@code [tokens]} INT32, contiguous; those of padding are not
+   *     read
+   * @param texts how the ids are divided, or null: all of one length
+   * @param hidden receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   *     shares no memory with ids, texts and weights
+   * @param listener called for each layer; not at all where there are no tokens
+   * @throws IllegalArgumentException naming the argument that does not fit, an unknown token
+   *     included; nothing was written
+   */
+  public void forward(
+      Workspace workspace, Tensor ids, Sequences texts, Tensor hidden, AttentionListener listener) {
+    Objects.requireNonNull(listener, "listener");
+    forward("hidden", workspace, ids, texts, hidden, listener);
   }
 
   void forward(String outName, Workspace workspace, Tensor ids, Sequences texts, Tensor hidden) {
+    forward(outName, workspace, ids, texts, hidden, null);
+  }
+
+  private void forward(
+      String outName,
+      Workspace workspace,
+      Tensor ids,
+      Sequences texts,
+      Tensor hidden,
+      AttentionListener listener) {
     Embedding.checkShape("ids", ids);
     Rows.checkLike(outName, hidden, ids, dim());
     SharedMemory.refuse(outName, hidden, "ids", ids);
@@ -157,7 +187,7 @@ public final class TextEncoder {
       MemorySegment copy = copyIds(call, ids, rows);
       Matrix to = Rows.view(call, outName, hidden);
       Matrix computed = Sequences.target(call, rows, to);
-      run(call, rows, copy, computed);
+      run(call, rows, copy, listener, computed);
       Sequences.scatter(rows, computed, to);
       ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
     }
@@ -171,10 +201,19 @@ public final class TextEncoder {
 
   /** The last hidden state of checked ids. */
   void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix hidden) {
+    run(call, rows, ids, null, hidden);
+  }
+
+  private void run(
+      LayerCall call,
+      SequenceRows rows,
+      MemorySegment ids,
+      AttentionListener listener,
+      Matrix hidden) {
     // Not into hidden, which only the last operation may write.
     Matrix embedded = call.scratch().matrix(rows.rows(), encoder.dim());
     embedding.run(call, rows, ids, embedded);
-    encoder.run(call, rows, embedded, hidden);
+    encoder.run(call, rows, embedded, listener, hidden);
   }
 
   /** Describes the encoder on one line. */

@@ -221,7 +221,7 @@ public final class TransformerDecoder {
   /** Of rows that {@link #checkStep} has checked. */
   void run(LayerCall call, DecoderState state, SequenceRows rows, Matrix x, Matrix out) {
     state.begin(rows);
-    stack.run(call, rows, x, state, out);
+    stack.run(call, rows, x, state, null, out);
     state.commit();
   }
 }

@@ -132,6 +132,11 @@ public final class TransformerEncoder {
   }
 
   void run(LayerCall call, SequenceRows rows, Matrix in, Matrix out) {
-    stack.run(call, rows, in, null, out);
+    run(call, rows, in, null, out);
+  }
+
+  /** The same, before a listener; null: there is none. */
+  void run(LayerCall call, SequenceRows rows, Matrix in, AttentionListener listener, Matrix out) {
+    stack.run(call, rows, in, null, listener, out);
   }
 }

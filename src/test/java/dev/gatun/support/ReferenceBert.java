@@ -4,6 +4,8 @@ import dev.gatun.Tensor;
 import dev.gatun.model.BertConfig;
 import dev.gatun.model.BertWeights;
 import dev.gatun.model.Weights;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * A BERT encoder in plain Java and double precision, for one text; DistilBERT where the weights
@@ -17,6 +19,9 @@ public final class ReferenceBert {
   private final String[] parts;
 
   private final String stack;
+
+  /** Where attention puts its weights, or null. */
+  private List<double[][][]> seen;
 
   public ReferenceBert(BertWeights model) {
     this.config = model.config();
@@ -67,12 +72,22 @@ public final class ReferenceBert {
     return x;
   }
 
+  /** Returns what attends to what, [layers][heads][tokens][tokens]. */
+  public double[][][][] weights(int... ids) {
+    seen = new ArrayList<>();
+    forward(ids);
+    double[][][][] weights = seen.toArray(double[][][][]::new);
+    seen = null;
+    return weights;
+  }
+
   private double[][] attention(double[][] x, String layer) {
     int dim = config.headDim();
     double[][] q = linear(x, layer + parts[0]);
     double[][] k = linear(x, layer + parts[1]);
     double[][] v = linear(x, layer + parts[2]);
     double[][] context = new double[x.length][config.hidden()];
+    double[][][] weights = new double[config.hidden() / dim][x.length][];
     for (int start = 0; start < config.hidden(); start += dim) {
       for (int row = 0; row < x.length; row++) {
         double[] p = new double[x.length];
@@ -91,11 +106,16 @@ public final class ReferenceBert {
           sum += p[col];
         }
         for (int col = 0; col < x.length; col++) {
+          p[col] /= sum;
           for (int i = start; i < start + dim; i++) {
-            context[row][i] += p[col] / sum * v[col][i];
+            context[row][i] += p[col] * v[col][i];
           }
         }
+        weights[start / dim][row] = p;
       }
+    }
+    if (seen != null) {
+      seen.add(weights);
     }
     return context;
   }

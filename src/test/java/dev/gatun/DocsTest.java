@@ -41,9 +41,11 @@ class DocsTest {
   private static final Pattern TEST_LINK =
       Pattern.compile("\\[[^]]+\\]\\(\\S+/(src/test/java|native/tests)/\\S+#\\w+\\)");
 
-  private static List<Path> files(String folder, String ending) throws IOException {
+  private static List<Path> files(String folder, String ending) {
     try (Stream<Path> files = Files.walk(Path.of(folder))) {
       return files.filter(file -> file.toString().endsWith(ending)).sorted().toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
@@ -69,7 +71,7 @@ class DocsTest {
   }
 
   @Test
-  void examplesAreWhatTestsRun() throws IOException {
+  void examplesAreWhatTestsRun() {
     Map<String, String> tests = examples(files("src/test/java", ".java"), IN_TEST);
     Map<String, String> pages = examples(files("docs", ".md"), IN_PAGE);
     assertEquals(new TreeSet<>(tests.keySet()), new TreeSet<>(pages.keySet()));
@@ -77,9 +79,10 @@ class DocsTest {
   }
 
   @TestFactory
-  List<DynamicTest> testsAndLinksExist() throws IOException {
+  List<DynamicTest> testsAndLinksExist() {
     Map<String, String> tests =
-        files("src/test/java", "Test.java").stream()
+        Stream.of("src/test/java", "src/browser/java")
+            .flatMap(folder -> files(folder, "Test.java").stream())
             .collect(
                 Collectors.toMap(
                     file -> file.getFileName().toString().replace(".java", ""), DocsTest::read));

@@ -222,6 +222,7 @@ function drawGrid() {
     const {small, columns, rows} = thumbnail(mapOf(row, head));
     canvas.width = columns;
     canvas.height = rows;
+    canvas.style.imageRendering = columns < canvas.clientWidth ? 'pixelated' : 'auto';
     canvas.getContext('2d').putImageData(paint(small, columns, rows, top(row, head)), 0, 0);
   }));
 }

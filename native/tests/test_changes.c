@@ -401,7 +401,7 @@ static void corners(void) {
 /* Tiles of which global tokens leave all, some or nothing, to the left and to the right of a window. */
 static void global_tokens(void) {
     static const int64_t most[] = {1, 20, 140, 290};
-    for (int n = 0; n < (test_light() ? 12 : 48); n++) {
+    for (int n = 0; n < (test_light() ? 6 : 48); n++) {
         bool wanted[FEATURES] = {false};
         wanted[WINDOW] = true;
         wanted[RANDOM_CAUSAL] = n % 3 == 0;

@@ -83,6 +83,8 @@ static void begin_lanes(const gatun__attention_task *t, const block_state *b, ma
     if (t->changes->sinks != NULL)
         (void)add_sinks(t, b, own);
     l->apart = 0;
+    memset(l->kept_sum, 0, LANES * sizeof *l->kept_sum);
+    memset(l->kept_most, 0, LANES * sizeof *l->kept_most);
     for (int32_t i = 0; i < b->lanes; i++) {
         const place p = place_of(t, b->lane_begin + i);
         const gatun__keys keys = gatun__key_range(&t->visible, p.row);
@@ -99,8 +101,6 @@ static void begin_lanes(const gatun__attention_task *t, const block_state *b, ma
             l->factor[i] = 1;
         l->apart |= l->how[i] != MAP_PLAIN;
         b->maximum[i] = isfinite(own[i]) ? own[i] : 0;
-        l->kept_sum[i] = 0;
-        l->kept_most[i] = 0;
     }
 }
 

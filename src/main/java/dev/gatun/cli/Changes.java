@@ -131,6 +131,9 @@ record Changes(
     double sum = 0;
     if (bias != null) {
       sum = bias.segment().getAtIndex(ValueLayout.JAVA_FLOAT, at(bias, b, h, i, j));
+      if (sum == Double.NEGATIVE_INFINITY) {
+        return sum; // masks, whatever the distance adds
+      }
     }
     if (spec.alibiSlopes().isPresent()) {
       double slope = spec.alibiSlopes().get().getFloat(h);

@@ -207,7 +207,7 @@ function thumbnail(map) {
     for (let key = 0; key < data.mapColumns; key++) {
       const at = to + Math.floor(key * columns / data.mapColumns);
       const weight = map[query * data.mapColumns + key];
-      if (!(weight <= small[at])) {
+      if (weight > small[at] || Number.isNaN(weight)) {
         small[at] = weight;
       }
     }

@@ -265,13 +265,16 @@ class HeatmapBrowserTest {
     assertEquals(dark, look());
   }
 
-  /** Paper, ink, and a map. */
+  /**
+   * Paper, ink, and a map, some frames later: a page hears of another preference in its own time.
+   */
   private static String look() {
     return (String)
         browser.run(
-            "const style = getComputedStyle(document.body);"
+            "return new Promise(done => setTimeout(() => requestAnimationFrame(() => {"
+                + " const style = getComputedStyle(document.body);"
                 + " const map = document.querySelector('#map-0-0 canvas');"
-                + " return style.backgroundColor + style.color + map.toDataURL()");
+                + " done(style.backgroundColor + style.color + map.toDataURL()) }), 300))");
   }
 
   @Test

@@ -134,8 +134,8 @@ static void plan_prefetch(
             *to++ = region_of(t->next_v, t->v_row, KV_BYTES, tile, bytes_v);
         }
     }
-    while (to-- > soon->regions)
-        soon->rows += to->rows;
+    for (const region *r = soon->regions; r < to; r++)
+        soon->rows += r->rows;
     soon->probs = probs < 4 ? 1 : probs - probs / 4; /* the last rows have to arrive in time, too */
 }
 

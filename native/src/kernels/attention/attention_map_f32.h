@@ -50,27 +50,13 @@ typedef struct map_state {
 /* Largest score and 1 / sum of a row whose scores leave the range of float. */
 static __attribute__((noinline)) int wide_statistics(
     const gatun__attention_task *t, place p, gatun__keys keys, float sum, double *largest, double *factor) {
-    double biases[GATUN__TILE_KEYS];
     double maximum = (double)sink_of(t, p.head), total = maximum == -(double)INFINITY ? 0 : maximum - maximum + 1;
     const float *q = wide_query(t, p);
     *factor = 0;
     if (total != total || q == NULL)
         return total == total && sum == sum ? MAP_PLAIN : MAP_NAN;
-    for (int64_t key = keys.first, tile = key, end = key; key < keys.end; key++) {
-        if (key == end) {
-            tile = key;
-            end = wide_tile_end(key, keys.end);
-            wide_biases(t, p, tile, end, biases);
-        }
-        const double score = wide_score(t, q, key, biases[key - tile]);
-        if (score == -(double)INFINITY)
-            continue;
-        if (!isfinite(score))
-            return MAP_NAN;
-        const double fresh = score > maximum ? score : maximum;
-        total = (total > 0 ? total * exp2(maximum - fresh) : 0) + exp2(score - fresh);
-        maximum = fresh;
-    }
+    if (!wide_softmax(t, p, q, keys, &maximum, &total, NULL, 0))
+        return MAP_NAN;
     *largest = maximum;
     *factor = total > 0 ? 1 / total : 0;
     return total > 0 ? MAP_WIDE : MAP_PLAIN;

@@ -50,6 +50,31 @@ static void fill_biases(
 
 /* ---- changes key by key ---- */
 
+/* Rows of a vector's lanes, `count` elements of each, become to [count][LANES]. in_place: nothing behind a row may be read, and what is read
+ * is to be a base-2 bias. */
+static void to_lanes(const float *const rows[VW], int32_t count, const int in_place, float *to) {
+    for (int32_t j = 0; j < count; j += VW) {
+        vec r[VW];
+        if (in_place && count - j < VW)
+            for (int32_t i = 0; i < VW; i++)
+                r[i] = v_load_some(rows[i] + j, count - j);
+        else
+#pragma GCC unroll 16
+            for (int32_t i = 0; i < VW; i++)
+                r[i] = v_load(rows[i] + j);
+        v_transpose(r);
+#pragma GCC unroll 16
+        for (int32_t i = 0; i < VW; i++)
+            v_store(to + (j + i) * LANES, in_place ? to_base_2(r[i]) : r[i]);
+    }
+}
+
+/* Lanes that do not exist are as the last one. */
+static void repeat_last(const float *rows[VW], int32_t lanes) {
+    for (int32_t i = lanes; i < VW; i++)
+        rows[i] = rows[lanes - 1];
+}
+
 /* Of a tile's keys: biases [keys][LANES], from where they lie or by way of rows [VW][TILE_KEYS]. */
 static void fill_key_biases(
     const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, float *rows, float *biases) {
@@ -63,22 +88,8 @@ static void fill_key_biases(
             if (!in_place)
                 row_biases(t, p.row, p.head, first_key, keys, rows + i * GATUN__TILE_KEYS);
         }
-        for (int32_t i = lanes; i < VW; i++) /* a lane that does not exist, as the last one */
-            from[i] = from[lanes - 1];
-        for (int32_t j = 0; j < keys; j += VW) {
-            vec r[VW];
-            if (in_place && keys - j < VW)
-                for (int32_t i = 0; i < VW; i++)
-                    r[i] = v_load_some(from[i] + j, keys - j);
-            else
-#pragma GCC unroll 16
-                for (int32_t i = 0; i < VW; i++)
-                    r[i] = v_load(from[i] + j);
-            v_transpose(r);
-#pragma GCC unroll 16
-            for (int32_t i = 0; i < VW; i++)
-                v_store(biases + (j + i) * LANES + x * VW, in_place ? to_base_2(r[i]) : r[i]);
-        }
+        repeat_last(from, lanes);
+        to_lanes(from, keys, in_place, biases + x * VW);
     }
 }
 
@@ -86,26 +97,20 @@ static void fill_key_biases(
  * [VW][TILE_KEYS]. */
 static int fill_masks(
     const gatun__attention_task *t, const block_state *b, int32_t first_key, int32_t keys, uint8_t *rows, float *seen) {
-    enum { ROW = GATUN__TILE_KEYS };
     int some = 0, all = 1;
     for (int32_t x = 0; x < b->vectors; x++) {
         const int32_t lanes = b->lanes - x * VW < VW ? b->lanes - x * VW : VW;
+        const float *from[VW];
         place p = place_of(t, b->lane_begin + x * VW);
         for (int32_t i = 0; i < lanes; i++, step(t, &p)) {
-            const int state = row_mask(t, p.row, p.head, first_key, keys, rows + i * ROW);
+            uint8_t *row = rows + i * GATUN__TILE_KEYS;
+            const int state = row_mask(t, p.row, p.head, first_key, keys, row);
             some |= state != SEES_NONE;
             all &= state == SEES_ALL;
+            from[i] = (const float *)(const void *)row;
         }
-        for (int32_t j = 0; j < keys; j += 4 * VW) {
-            vec r[VW];
-#pragma GCC unroll 16
-            for (int32_t i = 0; i < VW; i++)
-                r[i] = v_load((const float *)(const void *)(rows + (i < lanes ? i : lanes - 1) * ROW + j));
-            v_transpose(r);
-#pragma GCC unroll 16
-            for (int32_t i = 0; i < VW; i++)
-                v_store(seen + (j / 4 + i) * LANES + x * VW, r[i]);
-        }
+        repeat_last(from, lanes);
+        to_lanes(from, (keys + 3) / 4, 0, seen + x * VW);
     }
     return all ? SEES_ALL : some ? SEES_SOME : SEES_NONE;
 }

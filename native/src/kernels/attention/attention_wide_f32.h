@@ -63,16 +63,11 @@ static const float *wide_query(const gatun__attention_task *t, place p) {
     return q;
 }
 
-/* Row and LSE anew; out: scratch for head_dim_v doubles. */
-static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, double *out) {
-    enum { TILE = GATUN__TILE_KEYS };
-    float *to = t->out + p.row * t->out_row + p.head * t->out_head;
-    double maximum = (double)sink_of(t, p.head), total = maximum == -(double)INFINITY ? 0 : maximum - maximum + 1;
-    double biases[TILE];
-    const float *q = wide_query(t, p);
-    if (total != total || q == NULL)
-        return;
-    memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
+/* The softmax of a row in double, largest score and sum being those of its sink before: adds its keys, and to out, `columns` of which
+ * are zeros, their values. Returns 0 at a score that is not finite: such a row is NaN already. */
+static int wide_softmax(const gatun__attention_task *t, place p, const float *q, gatun__keys keys, double *maximum,
+    double *total, double *out, int32_t columns) {
+    double biases[GATUN__TILE_KEYS];
     for (int64_t key = keys.first, tile = key, end = key; key < keys.end; key++) {
         if (key == end) {
             tile = key;
@@ -83,15 +78,30 @@ static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, 
         if (score == -(double)INFINITY)
             continue;
         if (!isfinite(score))
-            return; /* the row is NaN already */
-        const double fresh = score > maximum ? score : maximum, old = total > 0 ? exp2(maximum - fresh) : 0;
+            return 0;
+        const double fresh = score > *maximum ? score : *maximum, old = *total > 0 ? exp2(*maximum - fresh) : 0;
         const double prob = exp2(score - fresh);
-        const float *v = wide_floats(t, t->v, t->v_row, key, t->head_dim_v);
-        for (int32_t c = 0; c < t->head_dim_v; c++)
-            out[c] = out[c] * old + prob * (double)v[c];
-        total = total * old + prob;
-        maximum = fresh;
+        if (columns > 0) {
+            const float *v = wide_floats(t, t->v, t->v_row, key, columns);
+            for (int32_t c = 0; c < columns; c++)
+                out[c] = out[c] * old + prob * (double)v[c];
+        }
+        *total = *total * old + prob;
+        *maximum = fresh;
     }
+    return 1;
+}
+
+/* Row and LSE anew; out: scratch for head_dim_v doubles. */
+static void wide_row(const gatun__attention_task *t, place p, gatun__keys keys, double *out) {
+    float *to = t->out + p.row * t->out_row + p.head * t->out_head;
+    double maximum = (double)sink_of(t, p.head), total = maximum == -(double)INFINITY ? 0 : maximum - maximum + 1;
+    const float *q = wide_query(t, p);
+    if (total != total || q == NULL)
+        return;
+    memset(out, 0, (size_t)t->head_dim_v * sizeof *out);
+    if (!wide_softmax(t, p, q, keys, &maximum, &total, out, t->head_dim_v))
+        return;
     for (int32_t c = 0; c < t->head_dim_v; c++) {
         const float result = total > 0 ? (float)(out[c] / total) + 0.0f : 0;
         to[c] = result == result ? result : NAN;

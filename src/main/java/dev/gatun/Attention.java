@@ -109,27 +109,7 @@ import java.util.Objects;
  */
 public final class Attention {
 
-  private static final String[] TENSORS = {
-    "q",
-    "k",
-    "v",
-    "out",
-    "keyLengths",
-    "queryLengths",
-    "cuSeqlens of queries",
-    "cuSeqlens of keys",
-    "lse",
-    "alibiSlopes",
-    "relativePositions",
-    "sinks",
-    "mask",
-    "bias",
-    "blockMask",
-    "segments of queries",
-    "segments of keys",
-    "prefixLengths",
-    "queryPositions"
-  };
+  private static final String[] TENSORS = {"q", "k", "v", "out"};
 
   private final GatunRuntime runtime;
   private final AttentionSpec spec;
@@ -302,28 +282,7 @@ public final class Attention {
         throw failure(taken.attention, status, q, k, v, out, options);
       }
     } catch (IllegalStateException e) {
-      throw ClosedArena.named(
-          e,
-          TENSORS,
-          q,
-          k,
-          v,
-          out,
-          options.keyLengths,
-          options.queryLengths,
-          options.cuSeqlensQ,
-          options.cuSeqlensK,
-          options.lse,
-          spec.alibiSlopes().orElse(null),
-          spec.relativePositions().orElse(null),
-          spec.sinks().orElse(null),
-          options.mask,
-          options.bias,
-          options.blockMask,
-          options.segmentsQ,
-          options.segmentsK,
-          options.prefixLengths,
-          options.queryPositions);
+      throw ClosedArena.named(e, spec, options, TENSORS, q, k, v, out);
     } finally {
       if (options != AttentionOptions.NONE) {
         taken.options.set(AttentionOptions.NONE); // keeps nobody's memory

@@ -7,23 +7,7 @@ import java.util.Objects;
 /** The calls of {@link Attention#map(Tensor, Tensor, Tensor)}. */
 final class AttentionMaps {
 
-  private static final String[] TENSORS = {
-    "q",
-    "k",
-    "map",
-    "keyLengths",
-    "queryLengths",
-    "alibiSlopes",
-    "relativePositions",
-    "sinks",
-    "mask",
-    "bias",
-    "blockMask",
-    "segments of queries",
-    "segments of keys",
-    "prefixLengths",
-    "queryPositions"
-  };
+  private static final String[] TENSORS = {"q", "k", "map"};
 
   private AttentionMaps() {}
 
@@ -70,24 +54,7 @@ final class AttentionMaps {
         throw failure(call, status, spec, q, k, map, options);
       }
     } catch (IllegalStateException e) {
-      throw ClosedArena.named(
-          e,
-          TENSORS,
-          q,
-          k,
-          map,
-          options.keyLengths,
-          options.queryLengths,
-          spec.alibiSlopes().orElse(null),
-          spec.relativePositions().orElse(null),
-          spec.sinks().orElse(null),
-          options.mask,
-          options.bias,
-          options.blockMask,
-          options.segmentsQ,
-          options.segmentsK,
-          options.prefixLengths,
-          options.queryPositions);
+      throw ClosedArena.named(e, spec, options, TENSORS, q, k, map);
     } finally {
       if (options != AttentionOptions.NONE) {
         taken.options.set(AttentionOptions.NONE); // keeps nobody's memory

@@ -22,4 +22,52 @@ final class ClosedArena {
     }
     return thrown;
   }
+
+  private static final String[] SCORES = {
+    "keyLengths",
+    "queryLengths",
+    "cuSeqlens of queries",
+    "cuSeqlens of keys",
+    "lse",
+    "alibiSlopes",
+    "relativePositions",
+    "sinks",
+    "mask",
+    "bias",
+    "blockMask",
+    "segments of queries",
+    "segments of keys",
+    "prefixLengths",
+    "queryPositions"
+  };
+
+  /** The same of an attention call, whose specification and options have tensors as well. */
+  static IllegalStateException named(
+      IllegalStateException thrown,
+      AttentionSpec spec,
+      AttentionOptions options,
+      String[] names,
+      Tensor... tensors) {
+    IllegalStateException named = named(thrown, names, tensors);
+    return named != thrown
+        ? named
+        : named(
+            thrown,
+            SCORES,
+            options.keyLengths,
+            options.queryLengths,
+            options.cuSeqlensQ,
+            options.cuSeqlensK,
+            options.lse,
+            spec.alibiSlopes().orElse(null),
+            spec.relativePositions().orElse(null),
+            spec.sinks().orElse(null),
+            options.mask,
+            options.bias,
+            options.blockMask,
+            options.segmentsQ,
+            options.segmentsK,
+            options.prefixLengths,
+            options.queryPositions);
+  }
 }

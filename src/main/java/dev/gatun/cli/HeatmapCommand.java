@@ -168,7 +168,7 @@ final class HeatmapCommand implements Callable<Integer> {
       NpyInput queries = text == null ? ScoreOptions.map("--q", q, kernels.layout, arena) : null;
       NpyInput keys = text == null ? ScoreOptions.map("--k", k, kernels.layout, arena) : null;
       EmbeddingModelSpec chosen = text == null ? null : model.spec();
-      try (FileOutput output = create();
+      try (FileOutput output = FileOutput.create(out);
           GatunRuntime runtime = kernels.open()) {
         Heatmaps maps =
             text == null
@@ -184,10 +184,6 @@ final class HeatmapCommand implements Callable<Integer> {
       }
     }
     return Main.OK;
-  }
-
-  private FileOutput create() throws IOException {
-    return FileOutput.create(out);
   }
 
   private String summary(Heatmaps maps, int bytes) {
@@ -262,8 +258,7 @@ final class HeatmapCommand implements Callable<Integer> {
     long mapRows = Math.min(size, seqQ);
     long mapColumns = Math.min(size, seqK);
     long maps = (long) rows.size() * heads.size();
-    if (Math.multiplyHigh(maps, mapRows * mapColumns) != 0
-        || maps * mapRows * mapColumns > HeatmapPage.MOST_WEIGHTS) {
+    if (maps > 0 && mapRows * mapColumns > HeatmapPage.MOST_WEIGHTS / maps) {
       throw new CliException(
           "--size: expected at most %d weights, got %d maps of %d x %d; choose a %s or a head, or a smaller size"
               .formatted(

@@ -79,21 +79,21 @@ class ModelChoice {
 
   /** Loads the model. */
   TextEmbedder load(GatunRuntime runtime, EmbeddingModelSpec spec) {
-    try (ModelJars _ = jars()) {
-      return TextEmbedder.load(runtime, spec, weights);
-    } catch (NoSuchFileException e) {
-      throw missing(spec, e);
-    } catch (IOException e) {
-      throw refused(e);
-    } catch (IllegalArgumentException e) {
-      throw new CliException("--weights: " + e.getMessage(), e);
-    }
+    return read(spec, () -> TextEmbedder.load(runtime, spec, weights));
   }
 
   /** What a model would multiply; nothing is loaded for it. */
   List<ModelProduct> products(EmbeddingModelSpec spec) {
+    return read(spec, () -> spec.products(weights));
+  }
+
+  private interface Reading<T> {
+    T read() throws IOException;
+  }
+
+  private <T> T read(EmbeddingModelSpec spec, Reading<T> reading) {
     try (ModelJars _ = jars()) {
-      return spec.products(weights);
+      return reading.read();
     } catch (NoSuchFileException e) {
       throw missing(spec, e);
     } catch (IOException e) {

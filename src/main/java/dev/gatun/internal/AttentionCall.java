@@ -21,6 +21,7 @@ import java.lang.invoke.MethodHandle;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
+import java.util.function.ToIntFunction;
 
 /**
  * The one way to an attention kernel: descriptor, scratch and optional inputs of one call after
@@ -393,10 +394,14 @@ public final class AttentionCall implements AutoCloseable {
 
   /** What is wrong with the description, by the name of its member, or null. */
   public String check() {
+    return message(
+        text -> gatun_h.gatun_attention_check(contextSegment, desc, text, MESSAGE_BYTES));
+  }
+
+  private static String message(ToIntFunction<MemorySegment> check) {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment message = arena.allocate(MESSAGE_BYTES);
-      int status = gatun_h.gatun_attention_check(contextSegment, desc, message, MESSAGE_BYTES);
-      return status == Native.Abi.OK ? null : message.getString(0);
+      MemorySegment text = arena.allocate(MESSAGE_BYTES);
+      return check.applyAsInt(text) == Native.Abi.OK ? null : text.getString(0);
     }
   }
 
@@ -547,13 +552,10 @@ public final class AttentionCall implements AutoCloseable {
 
   /** {@link #check} for a map. */
   public String checkMap() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment message = arena.allocate(MESSAGE_BYTES);
-      int status =
-          gatun_h.gatun_attention_map_check(
-              contextSegment, desc, map.desc(), message, MESSAGE_BYTES);
-      return status == Native.Abi.OK ? null : message.getString(0);
-    }
+    return message(
+        text ->
+            gatun_h.gatun_attention_map_check(
+                contextSegment, desc, map.desc(), text, MESSAGE_BYTES));
   }
 
   /** {@link #run} for a map. */

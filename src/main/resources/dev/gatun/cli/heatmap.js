@@ -520,12 +520,15 @@ function drawLegend() {
 function showStrongest(query) {
   const list = [];
   for (let key = 0; key < data.mapColumns; key++) {
-    list.push({key, weight: weightAt(state.row, state.head, query, key)});
+    const weight = weightAt(state.row, state.head, query, key);
+    if (weight > 0) {
+      list.push({key, weight});
+    }
   }
   list.sort((a, b) => b.weight - a.weight || a.key - b.key);
   byId('strongest-of').textContent = `${place('query', query)} attends to`;
   const most = list.length ? list[0].weight : 0;
-  byId('strongest').replaceChildren(...list.slice(0, STRONGEST).filter(one => one.weight > 0).map(one => {
+  byId('strongest').replaceChildren(...list.slice(0, STRONGEST).map(one => {
     const item = document.createElement('li');
     const token = document.createElement('bdi');
     token.className = 'token';

@@ -28,6 +28,19 @@ record CliRun(int code, String out, String err) {
     return out.lines().toList();
   }
 
+  /** What was said to standard error, without the last line's end. */
+  String complaints() {
+    return err.stripTrailing();
+  }
+
+  /** In this JVM, beside its own standard input. */
+  static CliRun run(String... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    int code = Main.run(args, new PrintWriter(out), new PrintWriter(err));
+    return new CliRun(code, out.toString(), err.toString());
+  }
+
   /** In this JVM, with text from standard input, which is no terminal. */
   static CliRun piped(String input, String... args) {
     return piped(input.getBytes(StandardCharsets.UTF_8), args);

@@ -9,8 +9,6 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.model.EmbeddingModelSpec;
 import dev.gatun.model.TextEmbedder;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,16 +33,6 @@ class EmbedCommandTest {
   private static GatunRuntime runtime;
   private static TextEmbedder minilm;
 
-  private record Result(int code, String out, String err) {
-    List<String> lines() {
-      return out.lines().toList();
-    }
-
-    String complaints() {
-      return err.stripTrailing();
-    }
-  }
-
   @BeforeAll
   static void load() throws IOException {
     runtime = GatunRuntime.builder().threads(2).build();
@@ -55,13 +43,6 @@ class EmbedCommandTest {
   static void close() {
     minilm.close();
     runtime.close();
-  }
-
-  private static Result run(String... args) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    int code = Main.run(args, new PrintWriter(out), new PrintWriter(err));
-    return new Result(code, out.toString(), err.toString());
   }
 
   private String write(byte... bytes) throws IOException {
@@ -98,8 +79,8 @@ class EmbedCommandTest {
 
   @Test
   void arguments() {
-    Result result = run("embed", "A cat sleeps.", "", LONG);
-    assertEquals(0, result.code, result.err);
+    CliRun result = CliRun.run("embed", "A cat sleeps.", "", LONG);
+    assertEquals(0, result.code(), result.err());
     assertEquals(3, result.lines().size());
     assertVector(minilm.embed("A cat sleeps."), numbers(result.lines().get(0)));
     assertVector(minilm.embed(""), numbers(result.lines().get(1)));
@@ -111,8 +92,8 @@ class EmbedCommandTest {
   @Test
   void endlessLines() throws IOException {
     String endless = "привет мир ".repeat(100_000);
-    Result result = run("embed", "--file", write("a\n" + endless + "\nb\n"));
-    assertEquals(0, result.code, result.err);
+    CliRun result = CliRun.run("embed", "--file", write("a\n" + endless + "\nb\n"));
+    assertEquals(0, result.code(), result.err());
     assertEquals(3, result.lines().size());
     assertVector(minilm.embed("привет мир ".repeat(200)), numbers(result.lines().get(1)));
     assertVector(minilm.embed("b"), numbers(result.lines().get(2)));
@@ -132,10 +113,10 @@ class EmbedCommandTest {
             LONG,
             "");
     String file = write(String.join("\n", texts) + "\n");
-    Result result = run("embed", "--json", "--file", file, "--threads", "1");
-    assertEquals(0, result.code, result.err);
+    CliRun result = CliRun.run("embed", "--json", "--file", file, "--threads", "1");
+    assertEquals(0, result.code(), result.err());
     assertEquals("", result.complaints());
-    String[] lines = result.out.split("\n");
+    String[] lines = result.out().split("\n");
     assertEquals(texts.size(), lines.length);
     for (int n = 0; n < lines.length; n++) {
       int tokens = Math.min(128, minilm.tokenize(texts.get(n)).originalCount());
@@ -148,8 +129,8 @@ class EmbedCommandTest {
   @ParameterizedTest
   @CsvSource({"'', 0", "'\n', 1", "'a', 1", "'a\n', 1", "'a\nb', 2", "'\n\n', 2", "'a\n\n', 2"})
   void countOfLines(String text, int count) throws IOException {
-    Result result = run("embed", "--file", write(text));
-    assertEquals(0, result.code, result.err);
+    CliRun result = CliRun.run("embed", "--file", write(text));
+    assertEquals(0, result.code(), result.err());
     assertEquals(count, result.lines().size());
   }
 
@@ -160,8 +141,8 @@ class EmbedCommandTest {
     for (int n = 0; n < 600; n++) {
       texts.add("number " + n);
     }
-    Result result = run("embed", "--json", "--file", write(String.join("\n", texts)));
-    assertEquals(0, result.code, result.err);
+    CliRun result = CliRun.run("embed", "--json", "--file", write(String.join("\n", texts)));
+    assertEquals(0, result.code(), result.err());
     assertEquals(texts.size(), result.lines().size());
     for (int n = 0; n < texts.size(); n += 85) {
       int tokens = minilm.tokenize(texts.get(n)).count();
@@ -174,19 +155,19 @@ class EmbedCommandTest {
 
   @Test
   void maxTokens() throws IOException {
-    Result cut = run("embed", "--json", "--max-tokens", "3", "one two three");
-    assertTrue(cut.out.contains("\"tokens\":3,\"truncated\":true"), cut.out);
-    Result whole = run("embed", "--json", "--max-tokens", "512", LONG);
-    assertTrue(whole.out.contains("\"tokens\":302,\"truncated\":false"), whole.err);
-    refused("expected at least 2, got 1", run("embed", "--max-tokens", "1", "a"));
-    refused("expected at most 512", run("embed", "--max-tokens", "513", "a"));
+    CliRun cut = CliRun.run("embed", "--json", "--max-tokens", "3", "one two three");
+    assertTrue(cut.out().contains("\"tokens\":3,\"truncated\":true"), cut.out());
+    CliRun whole = CliRun.run("embed", "--json", "--max-tokens", "512", LONG);
+    assertTrue(whole.out().contains("\"tokens\":302,\"truncated\":false"), whole.err());
+    refused("expected at least 2, got 1", CliRun.run("embed", "--max-tokens", "1", "a"));
+    refused("expected at most 512", CliRun.run("embed", "--max-tokens", "513", "a"));
   }
 
   @Test
   void otherModels() {
-    Result result = run("embed", "--json", "--model", "bge-small", LONG);
-    assertEquals(0, result.code, result.err);
-    assertTrue(result.out.contains("\"tokens\":302,\"truncated\":false"), result.err);
+    CliRun result = CliRun.run("embed", "--json", "--model", "bge-small", LONG);
+    assertEquals(0, result.code(), result.err());
+    assertTrue(result.out().contains("\"tokens\":302,\"truncated\":false"), result.err());
   }
 
   // ---- mistakes
@@ -219,26 +200,26 @@ class EmbedCommandTest {
   @ParameterizedTest
   @MethodSource
   void mistakes(List<String> args) {
-    refused(args.getFirst(), run(args.subList(1, args.size()).toArray(String[]::new)));
+    refused(args.getFirst(), CliRun.run(args.subList(1, args.size()).toArray(String[]::new)));
   }
 
-  private static void refused(String text, Result result) {
-    assertEquals(2, result.code, result.err);
-    assertEquals("", result.out);
-    assertEquals(1, result.complaints().lines().count(), result.err);
-    assertTrue(result.complaints().contains(text), result.err);
+  private static void refused(String text, CliRun result) {
+    assertEquals(2, result.code(), result.err());
+    assertEquals("", result.out());
+    assertEquals(1, result.complaints().lines().count(), result.err());
+    assertTrue(result.complaints().contains(text), result.err());
   }
 
   @Test
   void folderWithoutModel() {
-    refused("model.onnx", run("embed", "--model", directory.toString(), "a"));
+    refused("model.onnx", CliRun.run("embed", "--model", directory.toString(), "a"));
   }
 
   @Test
   void folderWithAnotherFile() throws IOException {
     Files.writeString(directory.resolve("model.onnx"), "no model");
     Files.writeString(directory.resolve("tokenizer.json"), "{}");
-    refused("tokenizer.json", run("embed", "--model", directory.toString(), "a"));
+    refused("tokenizer.json", CliRun.run("embed", "--model", directory.toString(), "a"));
   }
 
   @ParameterizedTest
@@ -255,8 +236,8 @@ class EmbedCommandTest {
       bytes[n] = (byte) Integer.parseInt(digits[n], 16);
     }
     String message = "line %d: byte %d (0x%s) is not UTF-8".formatted(line, at, value);
-    refused(message, run("embed", "--file", write(bytes)));
-    refused(message, run("similar", "a", "--file", write(bytes)));
+    refused(message, CliRun.run("embed", "--file", write(bytes)));
+    refused(message, CliRun.run("similar", "a", "--file", write(bytes)));
   }
 
   // ---- similar
@@ -266,16 +247,16 @@ class EmbedCommandTest {
     String file =
         write(
             "Interest rates rose again.\n\nA kitten is sleeping.\nA kitten is sleeping.\nBread.\n");
-    Result result = run("similar", "The cat is asleep", "--file", file, "-k", "3");
-    assertEquals(0, result.code, result.err);
+    CliRun result = CliRun.run("similar", "The cat is asleep", "--file", file, "-k", "3");
+    assertEquals(0, result.code(), result.err());
     assertEquals("", result.complaints());
     List<String> lines = result.lines();
     assertEquals(3, lines.size());
-    assertTrue(lines.get(0).matches("0\\.\\d{4}\t3\tA kitten is sleeping\\."), result.out);
-    assertTrue(lines.get(1).matches("0\\.\\d{4}\t4\tA kitten is sleeping\\."), result.out);
-    assertEquals(5, run("similar", "x", "--file", file).lines().size());
+    assertTrue(lines.get(0).matches("0\\.\\d{4}\t3\tA kitten is sleeping\\."), result.out());
+    assertTrue(lines.get(1).matches("0\\.\\d{4}\t4\tA kitten is sleeping\\."), result.out());
+    assertEquals(5, CliRun.run("similar", "x", "--file", file).lines().size());
     double[] scores =
-        run("similar", "x", "--file", file).lines().stream()
+        CliRun.run("similar", "x", "--file", file).lines().stream()
             .mapToDouble(l -> Double.parseDouble(l.split("\t")[0]))
             .toArray();
     for (int n = 1; n < scores.length; n++) {
@@ -285,20 +266,20 @@ class EmbedCommandTest {
 
   @Test
   void similar_saysWhatWasCut() throws IOException {
-    Result result = run("similar", LONG, "--file", write("a\n" + LONG));
-    assertEquals(0, result.code, result.err);
-    assertTrue(result.lines().getFirst().startsWith("1.0000\t2\t"), result.out);
+    CliRun result = CliRun.run("similar", LONG, "--file", write("a\n" + LONG));
+    assertEquals(0, result.code(), result.err());
+    assertTrue(result.lines().getFirst().startsWith("1.0000\t2\t"), result.out());
     assertEquals("gatun: 2 texts cut to 128 tokens; --verbose lists them", result.complaints());
-    assertEquals(0, run("similar", "a", "--file", write("")).lines().size());
+    assertEquals(0, CliRun.run("similar", "a", "--file", write("")).lines().size());
   }
 
   @Test
   void help() {
     for (String command : List.of("embed", "similar")) {
-      Result result = run(command, "--help");
-      assertEquals(0, result.code);
-      assertTrue(result.out.contains("--max-tokens"), result.out);
-      assertFalse(result.out.isBlank());
+      CliRun result = CliRun.run(command, "--help");
+      assertEquals(0, result.code());
+      assertTrue(result.out().contains("--max-tokens"), result.out());
+      assertFalse(result.out().isBlank());
     }
   }
 }

@@ -11,8 +11,6 @@ import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tier;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -30,32 +28,23 @@ import org.junit.jupiter.params.provider.MethodSource;
 class ExplainCommandTest {
   private static final String SHAPE = "2,8,4,300,500,64";
 
-  private record Result(int code, String out, String err) {}
-
-  private static Result run(String... args) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    int code = Main.run(args, new PrintWriter(out), new PrintWriter(err));
-    return new Result(code, out.toString(), err.toString());
-  }
-
-  private static Result explain(String shape, String... options) {
+  private static CliRun explain(String shape, String... options) {
     List<String> args = new ArrayList<>(List.of("explain", "--shape", shape));
     args.addAll(List.of(options));
-    Result result = run(args.toArray(String[]::new));
-    assertEquals(new Result(0, result.out, ""), result);
+    CliRun result = CliRun.run(args.toArray(String[]::new));
+    assertEquals(new CliRun(0, result.out(), ""), result);
     return result;
   }
 
   private static Map<String, Object> json(String shape, String... options) throws IOException {
     List<String> all = new ArrayList<>(List.of(options));
     all.add("--json");
-    return JSON.std.mapFrom(explain(shape, all.toArray(String[]::new)).out);
+    return JSON.std.mapFrom(explain(shape, all.toArray(String[]::new)).out());
   }
 
   @Test
   void text_hasAFactALine() {
-    Result result = explain(SHAPE, "--tier", "portable", "--threads", "1", "--causal");
+    CliRun result = explain(SHAPE, "--tier", "portable", "--threads", "1", "--causal");
     assertEquals(
         """
         shape.batch       2
@@ -71,19 +60,21 @@ class ExplainCommandTest {
         kernel            general
         threads           1
         """,
-        result.out.lines().limit(12).map(line -> line + "\n").reduce("", String::concat));
+        result.out().lines().limit(12).map(line -> line + "\n").reduce("", String::concat));
     // 300 rows of which the first sees 201 keys and the last all 500
     assertTrue(
-        result.out.endsWith(
-            "flops             %d%npredictedShare    unknown%n"
-                .formatted(2L * 2 * 8 * 128 * 300 * (201 + 500) / 2)),
-        result.out);
+        result
+            .out()
+            .endsWith(
+                "flops             %d%npredictedShare    unknown%n"
+                    .formatted(2L * 2 * 8 * 128 * 300 * (201 + 500) / 2)),
+        result.out());
   }
 
   @Test
   void json_saysTheSameAsText() throws IOException {
     Map<String, Object> facts = json(SHAPE, "--threads", "2");
-    List<String> lines = explain(SHAPE, "--threads", "2").out.lines().toList();
+    List<String> lines = explain(SHAPE, "--threads", "2").out().lines().toList();
     assertEquals(facts.size() - 1 + 6, lines.size());
     for (String line : lines) {
       Object value = facts;
@@ -99,7 +90,7 @@ class ExplainCommandTest {
   @Test
   @SuppressWarnings("unchecked")
   void help_explainsWhatIsPrinted() throws IOException {
-    String help = run("explain", "--help").out;
+    String help = CliRun.run("explain", "--help").out();
     String glossary = help.substring(help.indexOf("What is printed:"));
     Set<String> facts = new LinkedHashSet<>(json(SHAPE).keySet());
     Map<String, Object> model = model();
@@ -178,9 +169,9 @@ class ExplainCommandTest {
   private static Map<String, Object> model(String... options) throws IOException {
     List<String> args = new ArrayList<>(List.of("explain", "--json"));
     args.addAll(List.of(options));
-    Result result = run(args.toArray(String[]::new));
-    assertEquals(new Result(0, result.out, ""), result);
-    return JSON.std.mapFrom(result.out);
+    CliRun result = CliRun.run(args.toArray(String[]::new));
+    assertEquals(new CliRun(0, result.out(), ""), result);
+    return JSON.std.mapFrom(result.out());
   }
 
   @SuppressWarnings("unchecked")
@@ -190,7 +181,7 @@ class ExplainCommandTest {
 
   @Test
   void model_text() {
-    Result result = run("explain", "--tier", "portable", "--threads", "1");
+    CliRun result = CliRun.run("explain", "--tier", "portable", "--threads", "1");
     assertEquals(
         """
         model             minilm
@@ -208,8 +199,8 @@ class ExplainCommandTest {
         products.queryKeyValue.format fp32
         products.queryKeyValue.kernel products of floats by portable
         """,
-        result.out.lines().limit(13).map(line -> line + "\n").reduce("", String::concat));
-    assertEquals(7 + 4 * 6, result.out.lines().count(), result.out);
+        result.out().lines().limit(13).map(line -> line + "\n").reduce("", String::concat));
+    assertEquals(7 + 4 * 6, result.out().lines().count(), result.out());
   }
 
   /** The model's own format, and one that is asked for. */
@@ -242,7 +233,8 @@ class ExplainCommandTest {
   /** The words are those of info, and follow the CPU. */
   @Test
   void model_kernels() throws IOException {
-    Map<?, ?> info = (Map<?, ?>) JSON.std.mapFrom(run("info", "--json").out).get("weights");
+    Map<?, ?> info =
+        (Map<?, ?>) JSON.std.mapFrom(CliRun.run("info", "--json").out()).get("weights");
     Map<String, Object> auto = model();
     assertEquals(info.get("auto"), auto.get("weightsReason"));
     Map<String, Object> bf16 = model("--weights", "bf16");
@@ -262,7 +254,8 @@ class ExplainCommandTest {
   @Test
   void model_packed(@TempDir Path folder) throws IOException {
     Path packed = folder.resolve("packed");
-    assertEquals(0, run("pack", "--weights", "bf16", "--out", packed.toString(), "--quiet").code);
+    assertEquals(
+        0, CliRun.run("pack", "--weights", "bf16", "--out", packed.toString(), "--quiet").code());
     Map<String, Object> model = model("--model", packed.toString());
     assertEquals("packed", product(model, "first").get("stored"));
     for (String each : List.of("queryKeyValue", "output", "first", "second")) {
@@ -350,23 +343,23 @@ class ExplainCommandTest {
   @ParameterizedTest(name = "{0}")
   @MethodSource("refusals")
   void refusal_isOneLine(String expected, String[] options) {
-    Result result =
-        run(Stream.concat(Stream.of("explain"), Stream.of(options)).toArray(String[]::new));
-    assertEquals(2, result.code, result.out);
-    assertEquals("", result.out);
-    assertEquals(1, result.err.lines().count(), result.err);
-    assertTrue(result.err.startsWith("gatun: "), result.err);
-    assertTrue(result.err.contains(expected), result.err);
+    CliRun result =
+        CliRun.run(Stream.concat(Stream.of("explain"), Stream.of(options)).toArray(String[]::new));
+    assertEquals(2, result.code(), result.out());
+    assertEquals("", result.out());
+    assertEquals(1, result.err().lines().count(), result.err());
+    assertTrue(result.err().startsWith("gatun: "), result.err());
+    assertTrue(result.err().contains(expected), result.err());
   }
 
   @Test
   void refusal_tierThatTheCpuLacks() {
     for (Tier tier : Tier.values()) {
       if (!GatunRuntime.isAvailable(tier)) {
-        Result result = run("explain", "--shape", SHAPE, "--tier", tier.toString());
-        assertEquals(2, result.code);
-        assertEquals("", result.out);
-        assertTrue(result.err.contains(tier.toString()), result.err);
+        CliRun result = CliRun.run("explain", "--shape", SHAPE, "--tier", tier.toString());
+        assertEquals(2, result.code());
+        assertEquals("", result.out());
+        assertTrue(result.err().contains(tier.toString()), result.err());
       }
     }
   }

@@ -4,8 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -14,32 +12,23 @@ import org.junit.jupiter.api.io.TempDir;
 class PackCommandTest {
   @TempDir Path directory;
 
-  private record Result(int code, String out, String err) {}
-
-  private static Result run(String... args) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    int code = Main.run(args, new PrintWriter(out), new PrintWriter(err));
-    return new Result(code, out.toString(), err.toString());
-  }
-
   private static void refused(String text, String... args) {
-    Result result = run(args);
-    assertEquals(2, result.code, result.err);
-    assertEquals("", result.out);
-    assertTrue(result.err.contains(text), result.err);
+    CliRun result = CliRun.run(args);
+    assertEquals(2, result.code(), result.err());
+    assertEquals("", result.out());
+    assertTrue(result.err().contains(text), result.err());
   }
 
   @Test
   void aPackedModelIsAModel() {
     String folder = directory.resolve("packed").toString();
-    Result packed = run("pack", "--weights", "int8", "--out", folder, "--quiet");
-    assertEquals(0, packed.code, packed.err);
-    assertEquals(folder + ": minilm as int8, 59.3 MB\n", packed.out);
-    Result want = run("embed", "--weights", "int8", "--quiet", "A cat.");
-    Result got = run("embed", "--model", folder, "--quiet", "A cat.");
-    assertEquals(0, got.code, got.err);
-    assertEquals(want.out, got.out);
+    CliRun packed = CliRun.run("pack", "--weights", "int8", "--out", folder, "--quiet");
+    assertEquals(0, packed.code(), packed.err());
+    assertEquals(folder + ": minilm as int8, 59.3 MB\n", packed.out());
+    CliRun want = CliRun.run("embed", "--weights", "int8", "--quiet", "A cat.");
+    CliRun got = CliRun.run("embed", "--model", folder, "--quiet", "A cat.");
+    assertEquals(0, got.code(), got.err());
+    assertEquals(want.out(), got.out());
     refused(
         "--weights: format: expected AUTO or INT8",
         "embed",

@@ -1,7 +1,6 @@
 package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.DType;
@@ -189,21 +188,7 @@ class EncoderParityTest extends PyTorchModels {
     System.out.printf("DistilBERT: differs from double by at most %.1e%n", share);
     assertTrue(share <= 2e-6, "differs from double by " + share);
 
-    Tensor rows = Tensor.allocate(arena, DType.FLOAT32, batch, seq, width);
-    rows.fill(Float.NaN);
-    model.forward(
-        Tensor.copyOf(arena, padded, batch, seq),
-        Sequences.padded(Tensor.copyOf(arena, lengths, batch)),
-        rows);
-    for (int n = 0, row = 0; n < batch; n++) {
-      for (int s = 0; s < seq; s++) {
-        for (int i = 0; i < width; i++) {
-          float expected = s < lengths[n] ? got[(row + s) * width + i] : 0;
-          assertEquals(expected, rows.getFloat(n, s, i), "text %d, token %d".formatted(n, s));
-        }
-      }
-      row += lengths[n];
-    }
+    paddedAsRagged(model, padded, lengths, got);
 
     // The same bits under the names of a file with a head.
     Map<String, Tensor> scoped = new HashMap<>();

@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.DType;
@@ -8,6 +9,8 @@ import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.DecoderModel;
 import dev.gatun.nn.DecoderState;
+import dev.gatun.nn.Sequences;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.Difference;
 import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
@@ -43,6 +46,28 @@ abstract class PyTorchModels {
     torch.close();
     runtime.close();
     arena.close();
+  }
+
+  /** A padded batch of these texts has the bits of a ragged one, and zeros for padding. */
+  final void paddedAsRagged(TextEncoder model, int[] padded, int[] lengths, float[] ragged) {
+    int batch = lengths.length;
+    int seq = padded.length / batch;
+    int width = Math.toIntExact(model.dim());
+    Tensor rows = Tensor.allocate(arena, DType.FLOAT32, batch, seq, width);
+    rows.fill(Float.NaN);
+    model.forward(
+        Tensor.copyOf(arena, padded, batch, seq),
+        Sequences.padded(Tensor.copyOf(arena, lengths, batch)),
+        rows);
+    for (int n = 0, row = 0; n < batch; n++) {
+      for (int s = 0; s < seq; s++) {
+        for (int i = 0; i < width; i++) {
+          float expected = s < lengths[n] ? ragged[(row + s) * width + i] : 0;
+          assertEquals(expected, rows.getFloat(n, s, i), "text %d, token %d".formatted(n, s));
+        }
+      }
+      row += lengths[n];
+    }
   }
 
   /** A file with all weights that were made. */

@@ -6,9 +6,9 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.FeedForward;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.NormOrder;
@@ -60,11 +60,11 @@ final class InductionModel {
     this.width = vocabulary * (1 + CONTEXT + 1);
   }
 
-  static LanguageModel of(GatunRuntime runtime, Arena arena, int vocabulary) {
+  static DecoderOnlyModel of(GatunRuntime runtime, Arena arena, int vocabulary) {
     return new InductionModel(runtime, arena, vocabulary).model();
   }
 
-  private LanguageModel model() {
+  private DecoderOnlyModel model() {
     Tensor table = zeros(vocabulary, width);
     identity(table, 0, before(0), 1);
     List<TransformerLayer> layers =
@@ -73,7 +73,7 @@ final class InductionModel {
             new TransformerLayer(looksUp(), norm(1 + CONTEXT), nothing(), norm(1 + CONTEXT)));
     Tensor output = zeros(width, vocabulary);
     identity(output, next(), 0, CERTAIN);
-    return new LanguageModel(
+    return new DecoderOnlyModel(
         runtime,
         new Embedding(runtime, table, 1, PositionalEncoding.none()),
         new TransformerDecoder(runtime, layers, NormOrder.PRE, null),

@@ -5,9 +5,9 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.Generator;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.Sampling;
 import java.lang.foreign.Arena;
 import java.lang.management.ManagementFactory;
@@ -39,12 +39,12 @@ public final class Streaming {
   /** Each character once, in order: a token is an index into it. */
   private static final int[] ALPHABET = VERSE.chars().sorted().distinct().toArray();
 
-  private final LanguageModel model;
+  private final DecoderOnlyModel model;
   private final DecoderState state;
   private final Generator generator;
   private final Tensor prompt;
 
-  private Streaming(LanguageModel model, Workspace workspace, Arena arena) {
+  private Streaming(DecoderOnlyModel model, Workspace workspace, Arena arena) {
     this.model = model;
     this.state = model.newState(arena, 1, PROMPT.length() + EXPECTED.length());
     this.generator = new Generator(model, state, workspace, arena);
@@ -55,7 +55,7 @@ public final class Streaming {
     try (GatunRuntime runtime = GatunRuntime.create();
         Workspace workspace = runtime.newWorkspace();
         Arena arena = Arena.ofConfined()) {
-      LanguageModel model = InductionModel.of(runtime, arena, ALPHABET.length);
+      DecoderOnlyModel model = InductionModel.of(runtime, arena, ALPHABET.length);
       Streaming streaming = new Streaming(model, workspace, arena);
 
       System.out.print(PROMPT);

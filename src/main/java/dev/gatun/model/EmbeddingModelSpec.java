@@ -1,21 +1,25 @@
 package dev.gatun.model;
 
+import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.internal.Resources;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.nn.Pooling;
+import dev.gatun.nn.TextEncoder;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.lang.foreign.Arena;
 import java.net.URL;
 import java.net.URLConnection;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.Stream;
 
 /**
  * An embedding model: where its files are, and what its authors do with the encoder's output.
@@ -67,6 +71,9 @@ public final class EmbeddingModelSpec {
 
   private static final String MODEL = "model.onnx";
   private static final String TOKENIZER = "tokenizer.json";
+
+  private static final List<String> OTHER_MODELS =
+      List.of(PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, "onnx/" + MODEL);
 
   private final String name;
 
@@ -150,14 +157,14 @@ public final class EmbeddingModelSpec {
    *     the message names file and key
    */
   public static EmbeddingModelSpec folder(Path folder) throws IOException {
-    String model = Files.exists(folder.resolve(PackedFile.NAME)) ? PackedFile.NAME : MODEL;
+    String model = modelFile(folder);
     for (String file : List.of(model, TOKENIZER)) {
       if (!Files.exists(folder.resolve(file))) {
         throw new NoSuchFileException(
             folder.resolve(file).toString(),
             null,
             file.equals(MODEL)
-                ? "a model's folder has to have it, or %s".formatted(PackedFile.NAME)
+                ? "a model's folder has to have it, or one of " + OTHER_MODELS
                 : "a model's folder has to have it");
       }
     }
@@ -171,6 +178,14 @@ public final class EmbeddingModelSpec {
         described,
         described.prompt("query"),
         described.prompt("passage", "document"));
+  }
+
+  /** The file with the weights: the first that is there, or model.onnx if none is. */
+  private static String modelFile(Path folder) {
+    return Stream.of(PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, MODEL, "onnx/" + MODEL)
+        .filter(file -> Files.exists(folder.resolve(file)))
+        .findFirst()
+        .orElse(MODEL);
   }
 
   /**
@@ -281,9 +296,9 @@ public final class EmbeddingModelSpec {
    */
   public OnnxFile openModel(Arena arena) throws IOException {
     Objects.requireNonNull(arena, "arena");
-    if (isPacked()) {
+    if (isPacked() || isCheckpoint()) {
       throw new NoSuchFileException(
-          folder.resolve(MODEL).toString(), null, "the folder has packed weights instead");
+          folder.resolve(MODEL).toString(), null, "the folder has %s instead".formatted(model));
     }
     if (folder != null) {
       return OnnxFile.map(folder.resolve(model), arena);
@@ -300,6 +315,45 @@ public final class EmbeddingModelSpec {
     return model.equals(PackedFile.NAME);
   }
 
+  private boolean isCheckpoint() {
+    return model.equals(Checkpoint.WEIGHTS) || model.equals(Checkpoint.INDEX);
+  }
+
+  /**
+   * Loads the encoder.
+   *
+   * @param arena gets its weights
+   */
+  TextEncoder encoder(GatunRuntime runtime, Arena arena, WeightFormat format) throws IOException {
+    if (isCheckpoint()) {
+      return Families.encoder(Checkpoint.open(folder, runtime, arena, format));
+    }
+    try (Arena reading = Arena.ofConfined()) {
+      BertWeights weights = weights(arena, reading);
+      PackedFile.requireFormat(weights.weights(), format);
+      if (weights.weights() instanceof PackedFile packed) {
+        return encoder(runtime, weights, packed, arena, format);
+      }
+      return Bert.of(name, runtime, weights, arena, format);
+    }
+  }
+
+  private TextEncoder encoder(
+      GatunRuntime runtime,
+      BertWeights weights,
+      PackedFile packed,
+      Arena arena,
+      WeightFormat format)
+      throws IOException {
+    try {
+      TextEncoder encoder = Bert.of(name, runtime, weights, arena, format);
+      packed.refuseUntaken();
+      return encoder;
+    } catch (IllegalArgumentException e) {
+      throw new FileSystemException(packedFile().toString(), null, e.getMessage());
+    }
+  }
+
   /**
    * Reads sizes and weights, as views where they can be.
    *
@@ -307,6 +361,9 @@ public final class EmbeddingModelSpec {
    * @param reading gets what is copied, and may be closed after that
    */
   BertWeights weights(Arena arena, Arena reading) throws IOException {
+    if (isCheckpoint()) {
+      return Checkpoint.open(folder, null, arena, WeightFormat.VIEW).make(BertFiles::weights);
+    }
     if (!isPacked()) {
       return BertWeights.from(openModel(reading), reading, described.config());
     }

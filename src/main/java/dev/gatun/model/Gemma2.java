@@ -7,8 +7,8 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
@@ -96,7 +96,7 @@ public record Gemma2(
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
    *     name in the file
    */
-  public LanguageModel of(GatunRuntime runtime, Arena arena, Weights weights, Rotary rotary) {
+  public DecoderOnlyModel of(GatunRuntime runtime, Arena arena, Weights weights, Rotary rotary) {
     UnreadWeights.requireSame(weights, "lm_head.weight", TABLE);
     LayerConfig local = layer(rotary, slidingWindow - 1);
     LayerConfig global = layer(rotary, -1);
@@ -108,7 +108,7 @@ public record Gemma2(
     Tensor table = LayerLoader.table(weights, TABLE, decoder.dim());
     float factor = (float) Math.sqrt(decoder.dim());
     Embedding embedding = new Embedding(runtime, table, factor, PositionalEncoding.none());
-    return new LanguageModel(
+    return new DecoderOnlyModel(
         "Gemma2",
         runtime,
         embedding,

@@ -4,8 +4,8 @@ import dev.gatun.Activation;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
@@ -45,7 +45,7 @@ public final class Gpt2 {
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
    *     name in the file
    */
-  public static LanguageModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
+  public static DecoderOnlyModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
     UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
     StackConfig config =
         StackConfig.of(
@@ -58,6 +58,6 @@ public final class Gpt2 {
             1,
             PositionalEncoding.learned(LayerLoader.table(weights, "wpe.weight", decoder.dim())));
     Linear output = LayerLoader.tied(runtime, weights, "wte.weight", embedding);
-    return new LanguageModel("Gpt2", runtime, embedding, decoder, output);
+    return new DecoderOnlyModel("Gpt2", runtime, embedding, decoder, output);
   }
 }

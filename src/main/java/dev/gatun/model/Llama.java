@@ -6,8 +6,8 @@ import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.model.WeightNames.Part;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.Embedding;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
@@ -55,7 +55,7 @@ public final class Llama {
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
    *     name in the file
    */
-  public static LanguageModel of(
+  public static DecoderOnlyModel of(
       GatunRuntime runtime,
       Weights weights,
       int layers,
@@ -68,7 +68,7 @@ public final class Llama {
   }
 
   /** The same for a family that differs in its attention. */
-  static LanguageModel of(
+  static DecoderOnlyModel of(
       String name,
       GatunRuntime runtime,
       Weights weights,
@@ -85,7 +85,7 @@ public final class Llama {
     Tensor table = LayerLoader.table(weights, "model.embed_tokens.weight", decoder.dim());
     Embedding embedding = new Embedding(runtime, table, 1, PositionalEncoding.none());
     Tensor head = weights.find("lm_head.weight");
-    return new LanguageModel(
+    return new DecoderOnlyModel(
         name,
         runtime,
         embedding,

@@ -3,7 +3,7 @@ package dev.gatun.model;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
-import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.Rotary;
 
 /**
@@ -31,7 +31,7 @@ public final class Mistral {
    * @throws IllegalArgumentException naming the weight that is missing or does not fit, under its
    *     name in the file
    */
-  public static LanguageModel of(
+  public static DecoderOnlyModel of(
       GatunRuntime runtime,
       Weights weights,
       int layers,

@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * What the files of a sentence-transformers folder say about the way from a text to its vector,
  * apart from weights. Everything in them is either followed or refused.
  *
- * @param config of the encoder, or null if the folder has none
+ * @param config of the encoder, or null if the folder has none or it is a family's to read
  * @param tokenizer what is said about the tokenizer beside its own file
  * @param pooling how rows become one
  * @param width that pooling expects of a row, or -1
@@ -79,7 +79,7 @@ record ModelFolder(
 
   /** Reads what is there. Throws IOException with the name of a file that says what is not done. */
   static ModelFolder read(Path folder) throws IOException {
-    ModelConfig config = ModelConfig.read(folder);
+    ModelConfig config = Checkpoint.isIn(folder) ? null : ModelConfig.read(folder);
     TokenizerConfig tokenizer = TokenizerConfig.read(folder);
     Map<String, String> prompts = prompts(folder);
     Path modules = folder.resolve(MODULES);

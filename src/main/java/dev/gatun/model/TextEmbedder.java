@@ -81,13 +81,9 @@ public final class TextEmbedder implements AutoCloseable {
     this.arena = arena;
     this.gate = new Gate("the model " + spec.name());
     ModelFolder described = spec.described();
-    try (Arena reading = Arena.ofConfined()) {
-      BertWeights weights = spec.weights(arena, reading);
-      requireIds(weights.config().vocabulary());
-      PackedFile.requireFormat(weights.weights(), format);
-      TextEncoder text = encoder(runtime, spec, weights, format, arena);
-      this.encoder = VectorHead.load(text, described, arena, format);
-    }
+    TextEncoder text = spec.encoder(runtime, arena, format);
+    requireIds(text.embedding().vocabulary());
+    this.encoder = VectorHead.load(text, described, arena, format);
     int length = described.tokenizer().maxTokens();
     this.maxTokens = Math.min(length < 0 ? tokenizer.maxTokens() : length, positions());
     try {
@@ -95,25 +91,6 @@ public final class TextEmbedder implements AutoCloseable {
     } catch (IllegalArgumentException e) {
       throw new FileSystemException(
           spec.name(), null, "max_seq_length or positions: " + e.getMessage());
-    }
-  }
-
-  private static TextEncoder encoder(
-      GatunRuntime runtime,
-      EmbeddingModelSpec spec,
-      BertWeights weights,
-      WeightFormat format,
-      Arena arena)
-      throws IOException {
-    if (!(weights.weights() instanceof PackedFile packed)) {
-      return Bert.of(spec.name(), runtime, weights, arena, format);
-    }
-    try {
-      TextEncoder text = Bert.of(spec.name(), runtime, weights, arena, format);
-      packed.refuseUntaken();
-      return text;
-    } catch (IllegalArgumentException e) {
-      throw new FileSystemException(spec.packedFile().toString(), null, e.getMessage());
     }
   }
 

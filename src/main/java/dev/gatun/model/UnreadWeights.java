@@ -113,6 +113,7 @@ final class UnreadWeights {
   private static String source(Weights weights) {
     return switch (weights) {
       case FoundWeights found -> found.toString();
+      case RenamedWeights renamed -> renamed.toString();
       case Replaced replaced -> source(replaced.weights);
       case PackedWeights packed -> source(packed.weights());
       case PackedFile file -> file.toString();

@@ -15,13 +15,13 @@ import java.util.Objects;
 
 /**
  * Tokens in, scores of the next token out: the embedding, the decoder and the projection to the
- * vocabulary that {@link LanguageModel} and {@link Transformer} have in common, and what {@link
+ * vocabulary that {@link DecoderOnlyModel} and {@link Transformer} have in common, and what {@link
  * Generator} runs.
  *
  * <p>Immutable; any number of threads may share it, each with a state of its own: two calls with
  * one state at a time are refused. Warm calls allocate nothing.
  */
-public abstract sealed class DecoderModel permits LanguageModel, Transformer {
+public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer {
 
   private final String name;
   private final GatunRuntime runtime;

@@ -3,8 +3,8 @@ package dev.gatun.model;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.DecoderState;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.Rotary;
 import dev.gatun.nn.RotaryScaling;
 import dev.gatun.nn.Transformer;
@@ -87,7 +87,7 @@ class DecoderParityTest extends PyTorchModels {
     Path file = file();
     // example: gpt2
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
-    LanguageModel model = Gpt2.of(runtime, weights, 3, heads);
+    DecoderOnlyModel model = Gpt2.of(runtime, weights, 3, heads);
     DecoderState state = model.newState(arena, batch, 16); // 16 tokens of each sequence
     // end
     checkModel("GPT-2", model, state, tokens, batch, want);
@@ -146,7 +146,7 @@ class DecoderParityTest extends PyTorchModels {
     // example: llama
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
     Rotary rotary = Rotary.of(arena, 16, size, base, Rotary.Pairing.HALVES, RotaryScaling.none());
-    LanguageModel model = Llama.of(runtime, weights, 3, heads, kvHeads, rotary, 1e-5f);
+    DecoderOnlyModel model = Llama.of(runtime, weights, 3, heads, kvHeads, rotary, 1e-5f);
     DecoderState state = model.newState(arena, batch, 16);
     // end
     checkModel("LLaMA %d/%d".formatted(heads, kvHeads), model, state, tokens, batch, want);

@@ -7,8 +7,8 @@ import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.io.Safetensors;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.DecoderState;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.Rotary;
 import dev.gatun.nn.RotaryScaling;
 import dev.gatun.nn.Sequences;
@@ -75,7 +75,7 @@ class LayerwiseParityTest extends PyTorchModels {
     assertTrue(share > MATTERS, what + " changes only " + share);
   }
 
-  private float[] logits(LanguageModel model, int[] ids, int batch) {
+  private float[] logits(DecoderOnlyModel model, int[] ids, int batch) {
     int seq = ids.length / batch;
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
     DecoderState state = model.newState(arena, batch, seq);
@@ -84,7 +84,7 @@ class LayerwiseParityTest extends PyTorchModels {
   }
 
   /** A prompt of each length, then the rest token by token for both: rows of the one pass. */
-  private void checkPrompts(LanguageModel model, int[] ids, int seq, int[] prompts, Array want) {
+  private void checkPrompts(DecoderOnlyModel model, int[] ids, int seq, int[] prompts, Array want) {
     float[] rows = want.toFloats();
     int words = model.vocabulary();
     int[] ragged = new int[prompts[0] + prompts[1]];
@@ -164,13 +164,13 @@ class LayerwiseParityTest extends PyTorchModels {
     // example: mistral
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
     Rotary rotary = Rotary.of(arena, 32, size, base, Rotary.Pairing.HALVES, RotaryScaling.none());
-    LanguageModel model = Mistral.of(runtime, weights, 3, heads, kvHeads, window, rotary, 1e-5f);
+    DecoderOnlyModel model = Mistral.of(runtime, weights, 3, heads, kvHeads, window, rotary, 1e-5f);
     DecoderState state = model.newState(arena, batch, 32); // 32 tokens of each sequence
     // end
     checkModel("Mistral", model, state, tokens, batch, want);
     checkPrompts(model, tokens, seq, new int[] {9, 2}, want);
     Weights packed = weights.packed(arena, WeightFormat.FP32);
-    LanguageModel other = Mistral.of(runtime, packed, 3, heads, kvHeads, window, rotary, 1e-5f);
+    DecoderOnlyModel other = Mistral.of(runtime, packed, 3, heads, kvHeads, window, rotary, 1e-5f);
     checkModel("Mistral, packed", other, other.newState(arena, 2, seq), tokens, batch, want);
 
     float[] all = want.toFloats();
@@ -252,13 +252,13 @@ class LayerwiseParityTest extends PyTorchModels {
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
     Gemma2 family = new Gemma2(layers, heads, kvHeads, window, 9, 50, 30, 1e-6f); // caps 50 and 30
     Rotary rotary = Rotary.of(arena, 32, size, 10_000, Rotary.Pairing.HALVES, RotaryScaling.none());
-    LanguageModel model = family.of(runtime, arena, weights, rotary);
+    DecoderOnlyModel model = family.of(runtime, arena, weights, rotary);
     DecoderState state = model.newState(arena, batch, 32);
     // end
     checkModel("Gemma 2", model, state, tokens, batch, want);
     checkPrompts(model, tokens, seq, new int[] {12, 3}, want);
     Weights packed = weights.packed(arena, WeightFormat.FP32);
-    LanguageModel other = family.of(runtime, arena, packed, rotary);
+    DecoderOnlyModel other = family.of(runtime, arena, packed, rotary);
     checkModel("Gemma 2, packed", other, other.newState(arena, 2, seq), tokens, batch, want);
 
     float[] all = want.toFloats();

@@ -8,10 +8,10 @@ import dev.gatun.Activation;
 import dev.gatun.Tensor;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.nn.BeamSearch;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.FeedForward;
 import dev.gatun.nn.Generator;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.Padded;
@@ -96,8 +96,8 @@ class ModelEventsTest {
 
   @Test
   void decoders() throws IOException {
-    LanguageModel llama = models.llama(models.llama());
-    LanguageModel gpt2 = models.gpt2(models.gpt2());
+    DecoderOnlyModel llama = models.llama(models.llama());
+    DecoderOnlyModel gpt2 = models.gpt2(models.gpt2());
     Transformer t5 = models.t5(models.t5());
     DecoderState first = llama.newState(arena, 2, 8);
     DecoderState second = gpt2.newState(arena, 1, 8);
@@ -120,8 +120,8 @@ class ModelEventsTest {
     assertEquals(
         List.of("Gpt2 2 4", "Gpt2 2 2"),
         record(() -> new BeamSearch(gpt2, beams, null, arena, 0).search(models.ids(1, 2), 2, -1)));
-    LanguageModel mistral = models.mistral(models.llama());
-    LanguageModel gemma2 = models.gemma2(models.gemma2());
+    DecoderOnlyModel mistral = models.mistral(models.llama());
+    DecoderOnlyModel gemma2 = models.gemma2(models.gemma2());
     DecoderState fourth = mistral.newState(arena, 1, 8);
     DecoderState fifth = gemma2.newState(arena, 2, 8);
     assertEquals(
@@ -137,7 +137,7 @@ class ModelEventsTest {
 
   @Test
   void modelsPutTogetherByHand() throws IOException {
-    LanguageModel llama = models.llama(models.llama());
+    DecoderOnlyModel llama = models.llama(models.llama());
     Tensor weight = models.draw(16, 16);
     MultiHeadAttention attention =
         MultiHeadAttention.builder(models.runtime, 2)

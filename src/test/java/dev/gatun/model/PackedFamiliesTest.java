@@ -13,8 +13,8 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.io.Safetensors;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.DecoderState;
-import dev.gatun.nn.LanguageModel;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.Transformer;
@@ -112,7 +112,7 @@ class PackedFamiliesTest {
     check(models -> hidden(models, models.modernBert(models.modernBert())));
   }
 
-  private static float[] logits(SmallModels models, LanguageModel model) {
+  private static float[] logits(SmallModels models, DecoderOnlyModel model) {
     Tensor out = models.zeros(2, 6, SmallModels.VOCABULARY);
     DecoderState state = model.newState(models.arena, 2, 6);
     model.forward(null, state, models.ids(2, 6), null, out);

@@ -4,7 +4,7 @@ import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
-import dev.gatun.nn.LanguageModel;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
 import dev.gatun.nn.RotaryScaling;
@@ -116,11 +116,11 @@ final class SmallModels {
     return map;
   }
 
-  LanguageModel llama(Map<String, Tensor> weights) {
+  DecoderOnlyModel llama(Map<String, Tensor> weights) {
     return llama(weights(weights));
   }
 
-  LanguageModel llama(Weights weights) {
+  DecoderOnlyModel llama(Weights weights) {
     return Llama.of(runtime, weights, LAYERS, HEADS, 1, rotary(DIM / HEADS, 10_000), 1e-5f);
   }
 
@@ -129,11 +129,11 @@ final class SmallModels {
   }
 
   /** Under the names of LLaMA. */
-  LanguageModel mistral(Map<String, Tensor> weights) {
+  DecoderOnlyModel mistral(Map<String, Tensor> weights) {
     return mistral(weights(weights));
   }
 
-  LanguageModel mistral(Weights weights) {
+  DecoderOnlyModel mistral(Weights weights) {
     return Mistral.of(runtime, weights, LAYERS, HEADS, 1, 3, rotary(DIM / HEADS, 10_000), 1e-5f);
   }
 
@@ -159,11 +159,11 @@ final class SmallModels {
     return map;
   }
 
-  LanguageModel gemma2(Map<String, Tensor> weights) {
+  DecoderOnlyModel gemma2(Map<String, Tensor> weights) {
     return gemma2(weights(weights));
   }
 
-  LanguageModel gemma2(Weights weights) {
+  DecoderOnlyModel gemma2(Weights weights) {
     return new Gemma2(LAYERS, HEADS, 1, 3, 6, 50, 30, 1e-6f)
         .of(runtime, arena, weights, rotary(6, 10_000));
   }
@@ -217,7 +217,7 @@ final class SmallModels {
     return map;
   }
 
-  LanguageModel gpt2(Map<String, Tensor> weights) {
+  DecoderOnlyModel gpt2(Map<String, Tensor> weights) {
     return Gpt2.of(runtime, weights(weights), LAYERS, HEADS);
   }
 

@@ -139,7 +139,7 @@ class BeamSearchTest {
     }
   }
 
-  private long callsOfAStep(LanguageModel model) {
+  private long callsOfAStep(DecoderOnlyModel model) {
     DecoderState state = model.newState(arena, 1, 1);
     long before = parts.runtime.counters().calls();
     model.next(null, state, parts.ids(0), null, parts.zeros(1, model.vocabulary()));
@@ -153,7 +153,7 @@ class BeamSearchTest {
   })
   void likeTheNaiveSearch(int beams, double alpha) {
     for (int vocabulary : new int[] {2, 3, 6, 9}) {
-      LanguageModel model = parts.model(vocabulary);
+      DecoderOnlyModel model = parts.model(vocabulary);
       DecoderState state = model.newState(arena, beams, 9, 0);
       BeamSearch search = new BeamSearch(model, state, null, arena, alpha);
       Naive naive = new Naive(model, null, alpha);
@@ -207,7 +207,7 @@ class BeamSearchTest {
     int without = 0;
     int with = 0;
     for (int n = 0; n < 5; n++) {
-      LanguageModel model = parts.model(6);
+      DecoderOnlyModel model = parts.model(6);
       DecoderState state = model.newState(arena, 4, 12, 0);
       Tensor prompt = parts.ids(2);
       without +=
@@ -229,7 +229,7 @@ class BeamSearchTest {
 
   @Test
   void refusals() {
-    LanguageModel model = parts.model(6);
+    DecoderOnlyModel model = parts.model(6);
     DecoderState state = model.newState(arena, 2, 8, 0);
     for (double bad : new double[] {Double.NaN, -0.1, Double.POSITIVE_INFINITY}) {
       refused(
@@ -275,7 +275,7 @@ class BeamSearchTest {
   /** The encoding of Parts has 32 positions. */
   @Test
   void endsWithThePositions() {
-    LanguageModel model = parts.model(6);
+    DecoderOnlyModel model = parts.model(6);
     DecoderState state = model.newState(arena, 2, 100);
     BeamSearch search = new BeamSearch(model, state, null, arena, 0);
     List<Hypothesis> texts = search.search(parts.ids(1, 2), 99, -1);

@@ -99,7 +99,7 @@ class ExamplesTest {
     assertEquals("[none, sinusoidal, learned, rotary, alibi, relative]", encodings.toString());
   }
 
-  private LanguageModel model(int vocabulary) {
+  private DecoderOnlyModel model(int vocabulary) {
     List<TransformerLayer> layers = new ArrayList<>();
     for (int n = 0; n < 2; n++) {
       layers.add(
@@ -119,7 +119,7 @@ class ExamplesTest {
     Embedding embedding =
         new Embedding(
             runtime, Layers.normal(arena, random, vocabulary, 32), 1, PositionalEncoding.none());
-    return new LanguageModel(
+    return new DecoderOnlyModel(
         runtime,
         embedding,
         new TransformerDecoder(
@@ -129,7 +129,7 @@ class ExamplesTest {
 
   @Test
   void decoding() {
-    LanguageModel model = model(100);
+    DecoderOnlyModel model = model(100);
     int end = 0;
     List<Integer> printed = new ArrayList<>();
     // example: decoding
@@ -153,7 +153,7 @@ class ExamplesTest {
 
   @Test
   void beams() {
-    LanguageModel model = model(100);
+    DecoderOnlyModel model = model(100);
     int end = 0;
     Tensor prompt = Tensor.copyOf(arena, new int[] {5, 17, 3}, 1, 3);
     // example: beams

@@ -25,7 +25,7 @@ class GeneratorTest {
 
   private final Arena arena = Arena.ofShared();
   private final Parts parts = new Parts(arena, SEED);
-  private final LanguageModel model = parts.model(11);
+  private final DecoderOnlyModel model = parts.model(11);
   private final DecoderState state = model.newState(arena, 1, CAPACITY, 0);
   private final Generator generator = new Generator(model, state, null, arena);
   private final Tensor prompt = parts.ids(1, 2);

@@ -110,8 +110,8 @@ class MultiHeadAttentionTest {
               parts.norm(16),
               parts.feedForward(16, 16),
               parts.norm(16));
-      LanguageModel model =
-          new LanguageModel(
+      DecoderOnlyModel model =
+          new DecoderOnlyModel(
               parts.runtime,
               new Embedding(parts.runtime, parts.normal(20, 16), 1, PositionalEncoding.none()),
               new TransformerDecoder(parts.runtime, List.of(layer), NormOrder.PRE, parts.norm(16)),

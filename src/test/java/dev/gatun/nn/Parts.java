@@ -142,8 +142,8 @@ final class Parts {
         runtime, normal(vocabulary, dim), 1, PositionalEncoding.sinusoidal(arena, 32, dim));
   }
 
-  LanguageModel model(int vocabulary) {
-    return new LanguageModel(
+  DecoderOnlyModel model(int vocabulary) {
+    return new DecoderOnlyModel(
         runtime,
         embedding(vocabulary, 16),
         decoder(16, false),

@@ -267,7 +267,7 @@ public final class RaceCalls {
   }
 
   private Race decoder(Tensor ids, Tensor lengths, Tensor raced) {
-    LanguageModel model = parts.model(50);
+    DecoderOnlyModel model = parts.model(50);
     DecoderState state = model.newState(arena, (int) ids.size(0), 8, 0);
     Tensor logits = guarded(0, ids.size(0), 50);
     Runnable call =

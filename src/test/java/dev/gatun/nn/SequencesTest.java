@@ -96,7 +96,7 @@ class SequencesTest {
 
   @Test
   void tokens() {
-    LanguageModel model = parts.model(20);
+    DecoderOnlyModel model = parts.model(20);
     int[] all = parts.random.ints(11, 0, 20).toArray();
     Tensor ids = Tensor.copyOf(arena, all, 11);
     Tensor paddedIds = Tensor.copyOf(arena, new int[LENGTHS.length * SEQ], LENGTHS.length, SEQ);

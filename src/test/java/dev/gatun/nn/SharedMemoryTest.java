@@ -380,7 +380,8 @@ class SharedMemoryTest {
 
     Tensor table = parts.normal(24, DIM);
     Embedding embedding = new Embedding(parts.runtime, table, 1, PositionalEncoding.none());
-    LanguageModel model = new LanguageModel(parts.runtime, embedding, decoder, embedding.output());
+    DecoderOnlyModel model =
+        new DecoderOnlyModel(parts.runtime, embedding, decoder, embedding.output());
     Tensor ids = parts.ids(1, 2);
     Tensor logits = Tensor.of(table.segment(), DType.FLOAT32, 1, 24);
     refused("logits" + own + "embedding.table", () -> model.next(null, state, ids, null, logits));

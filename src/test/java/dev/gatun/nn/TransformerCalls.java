@@ -35,7 +35,7 @@ public final class TransformerCalls implements Runnable {
   private final DecoderState translation;
   private final int[] second = {1, 1};
 
-  private final LanguageModel[] models = new LanguageModel[5];
+  private final DecoderOnlyModel[] models = new DecoderOnlyModel[5];
   private final DecoderState[] states = new DecoderState[5];
   private final Tensor prompt;
   private final Tensor prompts;
@@ -176,7 +176,7 @@ public final class TransformerCalls implements Runnable {
   /**
    * As Gemma 2 has it: windows in one of two layers, capped scores and logits, norms on both sides.
    */
-  private LanguageModel sandwich(WeightFormat format) {
+  private DecoderOnlyModel sandwich(WeightFormat format) {
     AttentionSpec global = AttentionSpec.builder().causal(Causal.BOTTOM_RIGHT).softcap(50).build();
     AttentionSpec local = global.toBuilder().window(3, -1).build();
     TransformerDecoder decoder =
@@ -186,7 +186,7 @@ public final class TransformerCalls implements Runnable {
             NormOrder.SANDWICH,
             norm());
     Embedding embedding = embedding(PositionalEncoding.none());
-    return new LanguageModel("model", runtime, embedding, decoder, embedding.output(), 30);
+    return new DecoderOnlyModel("model", runtime, embedding, decoder, embedding.output(), 30);
   }
 
   /**
@@ -238,9 +238,9 @@ public final class TransformerCalls implements Runnable {
     return new Embedding(runtime, parts.normal(VOCABULARY, DIM), 2, positions);
   }
 
-  private LanguageModel model(TransformerDecoder decoder, PositionalEncoding positions) {
+  private DecoderOnlyModel model(TransformerDecoder decoder, PositionalEncoding positions) {
     Embedding embedding = embedding(positions);
-    return new LanguageModel(runtime, embedding, decoder, embedding.output());
+    return new DecoderOnlyModel(runtime, embedding, decoder, embedding.output());
   }
 
   /** Every block once; workspaces lent and of its own take turns. */

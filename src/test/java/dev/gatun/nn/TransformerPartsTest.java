@@ -237,24 +237,24 @@ class TransformerPartsTest {
     TransformerEncoder encoder =
         encoder(null, new TransformerLayer(attention, norm, network, norm));
     Embedding fits = embedding(DIM);
-    named("runtime", () -> new LanguageModel(null, fits, only, linear(DIM)));
-    named("embedding", () -> new LanguageModel(parts.runtime, null, only, linear(DIM)));
-    named("decoder", () -> new LanguageModel(parts.runtime, fits, null, linear(DIM)));
-    named("output", () -> new LanguageModel(parts.runtime, fits, only, null));
+    named("runtime", () -> new DecoderOnlyModel(null, fits, only, linear(DIM)));
+    named("embedding", () -> new DecoderOnlyModel(parts.runtime, null, only, linear(DIM)));
+    named("decoder", () -> new DecoderOnlyModel(parts.runtime, fits, null, linear(DIM)));
+    named("output", () -> new DecoderOnlyModel(parts.runtime, fits, only, null));
     for (float cap : new float[] {-1, 0x1p-101f, 0x1p101f, Float.NaN, Float.POSITIVE_INFINITY}) {
       refused(
           "softcap: expected 0 or 2^-100 .. 2^100, got " + cap,
-          () -> new LanguageModel("model", parts.runtime, fits, only, linear(DIM), cap));
+          () -> new DecoderOnlyModel("model", parts.runtime, fits, only, linear(DIM), cap));
     }
     refused(
         "embedding: expected rows of 16, got 12",
-        () -> new LanguageModel(parts.runtime, embedding(12), only, linear(DIM)));
+        () -> new DecoderOnlyModel(parts.runtime, embedding(12), only, linear(DIM)));
     refused(
         "output: expected rows of 16, got 12",
-        () -> new LanguageModel(parts.runtime, fits, only, linear(12)));
+        () -> new DecoderOnlyModel(parts.runtime, fits, only, linear(12)));
     expected(
         "decoder: expected one without cross-attention",
-        () -> new LanguageModel(parts.runtime, fits, crossing, linear(DIM)));
+        () -> new DecoderOnlyModel(parts.runtime, fits, crossing, linear(DIM)));
     expected(
         "decoder: expected one with cross-attention",
         () -> new Transformer(parts.runtime, fits, encoder, fits, only, linear(DIM)));

@@ -294,14 +294,14 @@ class TransformerTest {
 
   // ---- choosing tokens
 
-  private LanguageModel model(int vocabulary) {
+  private DecoderOnlyModel model(int vocabulary) {
     Embedding embedding =
         new Embedding(
             runtime,
             Layers.normal(arena, random, vocabulary, DIM),
             1,
             PositionalEncoding.sinusoidal(arena, 16, DIM));
-    return new LanguageModel(
+    return new DecoderOnlyModel(
         runtime,
         embedding,
         new TransformerDecoder(
@@ -314,7 +314,7 @@ class TransformerTest {
 
   @Test
   void greedyTakesTheBest() {
-    LanguageModel model = model(VOCABULARY);
+    DecoderOnlyModel model = model(VOCABULARY);
     Tensor prompt = Tensor.copyOf(arena, new int[] {1, 2}, 1, 2);
     Generator generator = new Generator(model, model.newState(arena, 1, 10, 0), null, arena);
     int[] tokens = generator.generate(prompt, 5, -1, Sampling.greedy());
@@ -330,7 +330,7 @@ class TransformerTest {
 
   @Test
   void samplingDrawsFromWhatItSays() {
-    LanguageModel model = model(VOCABULARY);
+    DecoderOnlyModel model = model(VOCABULARY);
     double[] scores = parts.logarithms(model, null, 1, 2);
     Integer[] best = IntStream.range(0, VOCABULARY).boxed().toArray(Integer[]::new);
     Arrays.sort(best, (a, b) -> Double.compare(scores[b], scores[a]));
@@ -347,7 +347,11 @@ class TransformerTest {
 
   /** Frequencies of 4,000 draws within five standard deviations of their probabilities. */
   private void assertDrawn(
-      LanguageModel model, Sampling how, double[] scores, double temperature, Integer[] allowed) {
+      DecoderOnlyModel model,
+      Sampling how,
+      double[] scores,
+      double temperature,
+      Integer[] allowed) {
     Tensor prompt = Tensor.copyOf(arena, new int[] {1, 2}, 1, 2);
     DecoderState state = model.newState(arena, 1, 10, 0);
     Generator generator = new Generator(model, state, null, arena);
@@ -377,7 +381,7 @@ class TransformerTest {
     int vocabulary = 4;
     int end = 0;
     int most = 3;
-    LanguageModel model = model(vocabulary);
+    DecoderOnlyModel model = model(vocabulary);
     List<double[]> all = new ArrayList<>(); // score, then tokens
     enumerate(model, new int[] {1}, 0, end, most, alpha, all);
     all.sort((a, b) -> Double.compare(b[0], a[0]));
@@ -412,7 +416,7 @@ class TransformerTest {
   }
 
   private void enumerate(
-      LanguageModel model,
+      DecoderOnlyModel model,
       int[] tokens,
       double logarithm,
       int end,

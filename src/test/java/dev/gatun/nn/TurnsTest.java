@@ -31,7 +31,7 @@ class TurnsTest {
 
   private final Arena arena = Arena.ofShared();
   private final Parts parts = new Parts(arena, SEED);
-  private final LanguageModel model = parts.model(VOCABULARY);
+  private final DecoderOnlyModel model = parts.model(VOCABULARY);
   private final DecoderState state = model.newState(arena, 1, 24);
   private final Generator generator = new Generator(model, state, null, arena);
 
@@ -146,9 +146,9 @@ class TurnsTest {
   // ------------------------------------------------------------------------------------
 
   /** A model whose logits are the bias of its output, whatever its tokens are. */
-  private LanguageModel scoring(float... scores) {
+  private DecoderOnlyModel scoring(float... scores) {
     Tensor bias = Tensor.copyOf(arena, scores, scores.length);
-    return new LanguageModel(
+    return new DecoderOnlyModel(
         parts.runtime,
         new Embedding(parts.runtime, parts.normal(scores.length, 16), 1, PositionalEncoding.none()),
         new TransformerDecoder(
@@ -170,7 +170,7 @@ class TurnsTest {
   };
 
   private void refusedScores(String message, float... scores) {
-    LanguageModel bad = scoring(scores);
+    DecoderOnlyModel bad = scoring(scores);
     DecoderState own = bad.newState(arena, 1, 8);
     Generator of = new Generator(bad, own, null, arena);
     for (Sampling sampling : SAMPLINGS) {
@@ -204,7 +204,7 @@ class TurnsTest {
   /** Tokens of −∞ never come: not as the last that is left after rounding, nor as a beam. */
   @Test
   void maskedTokensNeverCome() {
-    LanguageModel masked = scoring(NO, 0.3f, NO, 0.1f, NO, 0.2f, NO);
+    DecoderOnlyModel masked = scoring(NO, 0.3f, NO, 0.1f, NO, 0.2f, NO);
     DecoderState own = masked.newState(arena, 1, 12);
     Generator of = new Generator(masked, own, null, arena);
     for (int seed = 0; seed < 50; seed++) {
@@ -217,7 +217,7 @@ class TurnsTest {
       }
     }
     // More beams than tokens that can come.
-    LanguageModel one = scoring(NO, NO, 1, NO);
+    DecoderOnlyModel one = scoring(NO, NO, 1, NO);
     BeamSearch search = new BeamSearch(one, one.newState(arena, 3, 8), null, arena, 0);
     List<BeamSearch.Hypothesis> texts = search.search(parts.ids(2), 3, -1);
     assertEquals(1, texts.size());
@@ -305,7 +305,7 @@ class TurnsTest {
   /** Each call is done or refused; none is lost. */
   @Test
   void noTokenIsLost() throws InterruptedException {
-    LanguageModel large = parts.model(50);
+    DecoderOnlyModel large = parts.model(50);
     DecoderState shared = large.newState(arena, 1, 32);
     AtomicInteger done = new AtomicInteger();
     AtomicInteger refused = new AtomicInteger();

@@ -4,7 +4,7 @@ import dev.gatun.GatunRuntime;
 import java.lang.foreign.Arena;
 
 /** A decoder-only model: GPT-2, LLaMA, Mistral, Gemma 2. */
-public final class LanguageModel extends DecoderModel {
+public final class DecoderOnlyModel extends DecoderModel {
 
   /**
    * Puts a model together.
@@ -14,9 +14,9 @@ public final class LanguageModel extends DecoderModel {
    * @param decoder its layers, without cross-attention
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
-  public LanguageModel(
+  public DecoderOnlyModel(
       GatunRuntime runtime, Embedding embedding, TransformerDecoder decoder, Linear output) {
-    this("LanguageModel", runtime, embedding, decoder, output);
+    this("DecoderOnlyModel", runtime, embedding, decoder, output);
   }
 
   /**
@@ -28,7 +28,7 @@ public final class LanguageModel extends DecoderModel {
    * @param decoder its layers, without cross-attention
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
-  public LanguageModel(
+  public DecoderOnlyModel(
       String name,
       GatunRuntime runtime,
       Embedding embedding,
@@ -47,7 +47,7 @@ public final class LanguageModel extends DecoderModel {
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    * @param softcap from 2^-100 to 2^100, or 0 for none
    */
-  public LanguageModel(
+  public DecoderOnlyModel(
       String name,
       GatunRuntime runtime,
       Embedding embedding,

@@ -1,0 +1,54 @@
+package dev.gatun.model;
+
+import dev.gatun.model.Checkpoint.Maker;
+import dev.gatun.nn.DecoderOnlyModel;
+import dev.gatun.nn.TextEncoder;
+import java.io.IOException;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** The families that a folder may be of, a row for each {@code model_type} of config.json. */
+final class Families {
+
+  /** From tokens to hidden states. */
+  private static final Map<String, Maker<TextEncoder>> ENCODERS =
+      new TreeMap<>(
+          Map.ofEntries(
+              Map.entry("bert", BertFiles::load),
+              Map.entry("camembert", BertFiles::load),
+              Map.entry("distilbert", BertFiles::load),
+              Map.entry("roberta", BertFiles::load),
+              Map.entry("xlm-roberta", BertFiles::load)));
+
+  /** From tokens to scores of the next one. */
+  private static final Map<String, Maker<DecoderOnlyModel>> DECODERS = new TreeMap<>(Map.of());
+
+  private Families() {}
+
+  /**
+   * Loads an encoder.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static TextEncoder encoder(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(ENCODERS, c).make(c));
+  }
+
+  /**
+   * Loads a decoder.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static DecoderOnlyModel decoder(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(DECODERS, c).make(c));
+  }
+
+  private static <T> Maker<T> row(Map<String, Maker<T>> rows, Checkpoint checkpoint) {
+    FamilyConfig config = checkpoint.config();
+    Maker<T> row = config.has("model_type") ? rows.get(config.text("model_type", "")) : null;
+    if (row == null) {
+      throw config.expected("model_type", "one of " + String.join(", ", rows.keySet()));
+    }
+    return row;
+  }
+}

@@ -1,0 +1,147 @@
+package dev.gatun.model;
+
+import dev.gatun.Activation;
+import dev.gatun.internal.Json;
+import java.nio.file.Path;
+import java.util.Locale;
+
+/**
+ * What a config.json of Hugging Face says. A value that a family does not follow is refused with
+ * its key; keys that say nothing about the computation, of which there is no end, are left alone.
+ */
+final class FamilyConfig {
+
+  /** What config.json says is not what a family can be. */
+  static final class Refused extends IllegalArgumentException {
+    private static final long serialVersionUID = 1;
+
+    Refused(IllegalArgumentException cause) {
+      super(cause.getMessage(), cause);
+    }
+  }
+
+  @FunctionalInterface
+  private interface Reading<T> {
+    T read(Json value);
+  }
+
+  private final Path file;
+  private final Json json;
+
+  FamilyConfig(Path file, Json json) {
+    this.file = file;
+    this.json = json;
+  }
+
+  /** {@return the file} */
+  Path file() {
+    return file;
+  }
+
+  /** {@return the whole of it} */
+  Json json() {
+    return json;
+  }
+
+  /** {@return what is below a key, as of {@link #json}; empty if there is nothing} */
+  FamilyConfig below(String key) {
+    return has(key) ? new FamilyConfig(file, json.find(key)) : new FamilyConfig(file, NOTHING);
+  }
+
+  private static final Json NOTHING = Json.parse("{}");
+
+  /** {@return whether there is such a key, and its value is not null} */
+  boolean has(String key) {
+    return !json.find(key).isNull();
+  }
+
+  private <T> T read(String key, Reading<T> reading) {
+    try {
+      return reading.read(json.get(key));
+    } catch (IllegalArgumentException e) {
+      throw new Refused(e);
+    }
+  }
+
+  /** {@return a refusal of a key's value} */
+  Refused expected(String key, String what) {
+    return new Refused(json.find(key).expected(what));
+  }
+
+  /** {@return a size, 1 or more, which must be there} */
+  int size(String key) {
+    return read(key, value -> (int) value.integer(1, Integer.MAX_VALUE));
+  }
+
+  /** {@return a size, 1 or more, or what it is where nothing is said} */
+  int size(String key, int otherwise) {
+    return has(key) ? size(key) : otherwise;
+  }
+
+  /** {@return a whole number from 0 on, or what it is where nothing is said} */
+  int integer(String key, int otherwise) {
+    return has(key) ? read(key, value -> (int) value.integer(0, Integer.MAX_VALUE)) : otherwise;
+  }
+
+  /** {@return a number, or what it is where nothing is said} */
+  double number(String key, double otherwise) {
+    return has(key) ? read(key, Json::number) : otherwise;
+  }
+
+  /** {@return the epsilon of norms: finite and above 0} */
+  float epsilon(String key, double otherwise) {
+    float epsilon = (float) number(key, otherwise);
+    if (!(epsilon > 0) || Float.isInfinite(epsilon)) {
+      throw expected(key, "a finite number above 0");
+    }
+    return epsilon;
+  }
+
+  /** {@return what is said, or what it is where nothing is said} */
+  boolean flag(String key, boolean otherwise) {
+    return has(key) ? read(key, Json::bool) : otherwise;
+  }
+
+  /** {@return a text, or what it is where nothing is said} */
+  String text(String key, String otherwise) {
+    return has(key) ? read(key, Json::string) : otherwise;
+  }
+
+  /** Refuses a key that is there with another value. */
+  void requireText(String key, String value) {
+    if (!text(key, value).equals(value)) {
+      throw expected(key, '"' + value + '"');
+    }
+  }
+
+  /** Refuses a key that is there with another value. */
+  void requireFlag(String key, boolean value) {
+    if (flag(key, value) != value) {
+      throw expected(key, String.valueOf(value));
+    }
+  }
+
+  /** Refuses a key that is there with another value. */
+  void requireNumber(String key, double value) {
+    if (number(key, value) != value) {
+      throw expected(key, String.valueOf(value));
+    }
+  }
+
+  /** {@return an activation by the name that transformers has for it} */
+  Activation activation(String key, String otherwise) {
+    String name = text(key, otherwise).toLowerCase(Locale.ROOT);
+    return switch (name) {
+      case "gelu" -> Activation.GELU;
+      case "gelu_new", "gelu_pytorch_tanh", "gelu_fast" -> Activation.GELU_TANH;
+      case "relu" -> Activation.RELU;
+      case "silu", "swish" -> Activation.SILU;
+      case "quick_gelu" -> Activation.QUICK_GELU;
+      default ->
+          throw expected(
+              key,
+              "one of gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish and"
+                  + " quick_gelu");
+    };
+  }
+}

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.Activation;
 import dev.gatun.Tensor;
+import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.TextEncoder;
 import java.util.Map;
 import java.util.Set;
@@ -92,6 +93,9 @@ final class BertFiles {
             padding);
     requireRows(scoped, Bert.WORDS, "vocab_size", sizes.vocabulary());
     requireRows(scoped, Bert.POSITIONS, "max_position_embeddings", rows);
+    String inner = distilbert ? "hidden_dim" : "intermediate_size";
+    WeightNames names = distilbert ? DistilBert.NAMES : Bert.NAMES;
+    requireRows(scoped, names.name(Part.FIRST, 0, "weight"), inner, sizes.intermediate());
     if (!distilbert) {
       requireRows(scoped, Bert.TYPES, "type_vocab_size", sizes.tokenTypes());
     }

@@ -29,6 +29,19 @@ public final class FreshThread {
    * @throws OutOfMemoryError if the heap has no room; nothing has been run
    */
   public static <T> T call(String name, Supplier<T> task) {
+    return start(name, task).result();
+  }
+
+  /**
+   * Runs a task beside this thread.
+   *
+   * @param <T> what it makes
+   * @param name of the thread
+   * @param task runs with the class loader that this thread has as its context
+   * @return the task, whose result has to be asked for
+   * @throws GatunException if there is no thread
+   */
+  public static <T> Task<T> start(String name, Supplier<T> task) {
     Run<T> run = new Run<>(task);
     Thread thread =
         Thread.ofPlatform()
@@ -42,19 +55,49 @@ public final class FreshThread {
     } catch (OutOfMemoryError e) {
       throw new GatunException("no thread could be started to load with: " + e.getMessage(), e);
     }
-    boolean interrupted = false;
-    while (true) {
-      try {
-        thread.join();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
+    return new Task<>(thread, run);
+  }
+
+  /**
+   * A task that runs.
+   *
+   * @param <T> what it makes
+   */
+  public static final class Task<T> {
+    private final Thread thread;
+    private final Run<T> run;
+
+    private Task(Thread thread, Run<T> run) {
+      this.thread = thread;
+      this.run = run;
+    }
+
+    /** Waits for the end of the task, whether this thread is interrupted or not. */
+    public void await() {
+      boolean interrupted = false;
+      while (true) {
+        try {
+          thread.join();
+          break;
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+      }
+      if (interrupted) {
+        Thread.currentThread().interrupt();
       }
     }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
+
+    /**
+     * Waits as {@link #await} does.
+     *
+     * @return what the task returned
+     * @throws OutOfMemoryError if the heap has no room; nothing has been run
+     */
+    public T result() {
+      await();
+      return run.result();
     }
-    return run.result();
   }
 
   private static final class Run<T> implements Runnable {

@@ -100,26 +100,44 @@ public final class Native {
     }
   }
 
+  private record WithoutLibrary() implements Supplier<Void> {
+    @Override
+    public Void get() {
+      initializeWithoutLibrary();
+      return null;
+    }
+  }
+
   private static LibraryLoader.Loaded loadHere() {
     synchronized (LOCK) {
       if (loaded == null) {
-        LibraryLoader.Loaded candidate = LibraryLoader.loadGatun();
-        checkAbi(candidate);
+        FreshThread.Task<Void> apart =
+            FreshThread.start("gatun-load-classes", new WithoutLibrary());
         try {
-          initialize();
-        } catch (LinkageError e) {
-          throw new GatunException(
-              "%s: lacks what this version of Gatun needs: %s. It was found by %s; use the library that belongs to this version"
-                  .formatted(
-                      candidate.file(),
-                      e.getCause() == null ? e : e.getCause(),
-                      candidate.origin()),
-              e);
+          loaded = loadBeside(apart);
+        } finally {
+          apart.await();
         }
-        loaded = candidate;
       }
       return loaded;
     }
+  }
+
+  private static LibraryLoader.Loaded loadBeside(FreshThread.Task<Void> apart) {
+    LibraryLoader.Loaded candidate = LibraryLoader.loadGatun();
+    checkAbi(candidate);
+    try {
+      initialize();
+      apart.result();
+      runOnce();
+    } catch (LinkageError e) {
+      throw new GatunException(
+          "%s: lacks what this version of Gatun needs: %s. It was found by %s; use the library that belongs to this version"
+              .formatted(
+                  candidate.file(), e.getCause() == null ? e : e.getCause(), candidate.origin()),
+          e);
+    }
+    return candidate;
   }
 
   /**
@@ -131,6 +149,23 @@ public final class Native {
     for (Class<?> type :
         List.of(
             gatun_h.class,
+            Native.class,
+            AttentionCall.class,
+            RowOps.class,
+            PackedOps.class,
+            RowSteps.class,
+            Scratch.class,
+            LayerCall.class,
+            LayerCalls.class,
+            Blas.class)) {
+      FreshThread.initialize(type);
+    }
+  }
+
+  /** Of these the library knows nothing, so that they are initialised while it is looked for. */
+  private static void initializeWithoutLibrary() {
+    for (Class<?> type :
+        List.of(
             gatun_config.class,
             gatun_info.class,
             gatun_attention_desc.class,
@@ -144,19 +179,13 @@ public final class Native {
             gatun_rotary_desc.class,
             gatun_row_step.class,
             gatun_row_steps_desc.class,
-            Native.class,
-            AttentionCall.class,
-            RowOps.class,
-            PackedOps.class,
-            RowSteps.class,
-            Scratch.class,
-            LayerCall.class,
-            LayerCalls.class,
-            Blas.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);
     }
+  }
+
+  private static void runOnce() {
     try (AttentionCall call = new AttentionCall(0);
         RowOps rows = new RowOps(0, null)) {
       call.describe(AttentionSpec.standard(), 0, 1, 1, 0, 0, 1, 1).prepare();

@@ -4,6 +4,7 @@ import dev.gatun.GatunException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.net.JarURLConnection;
 import java.net.URL;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -14,20 +15,25 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.security.DigestInputStream;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
+import java.util.jar.JarEntry;
+import java.util.jar.JarFile;
+import java.util.stream.Collectors;
+import java.util.zip.CRC32;
+import java.util.zip.CheckedInputStream;
 
 /**
  * Puts resources of the class path into files, for those who need a file.
  *
- * <p>Safe against other processes and other users: the folder is named by a hash of the content,
- * belongs to this user alone, and a file gets its name only when it is complete. A file that is
- * already there is used if its content is right, and replaced if not.
+ * <p>Safe against other processes and other users: the folder is named by a hash of what the
+ * content is known by, belongs to this user alone, and a file gets its name only when it is
+ * complete. A file that is already there is used if its content is right, and replaced if not.
+ *
+ * <p>Content is known by its size and CRC-32, which a jar tells without unpacking: reading and
+ * hashing libraries took a quarter of the time to the first call. They find damage; nobody else can
+ * write into the folder.
  */
 final class ResourceCache {
 
@@ -52,21 +58,18 @@ final class ResourceCache {
    * @throws GatunException if a resource cannot be read, or the folder cannot be used
    */
   static List<Path> extract(List<Resource> resources) {
-    List<byte[]> digests = new ArrayList<>();
-    MessageDigest all = sha256();
+    List<Content> contents = new ArrayList<>();
     for (Resource resource : resources) {
-      byte[] digest = digest(resource);
-      digests.add(digest);
-      all.update(digest);
+      contents.add(content(resource));
     }
     Path folder = folder();
     try {
       requirePrivate(folder);
-      folder = folder.resolve(HexFormat.of().formatHex(all.digest(), 0, 16));
+      folder = folder.resolve(name(contents));
       requirePrivate(folder);
       List<Path> files = new ArrayList<>();
-      for (int i = 0; i < digests.size(); i++) {
-        files.add(place(folder, resources.get(i), digests.get(i)));
+      for (int i = 0; i < contents.size(); i++) {
+        files.add(place(folder, resources.get(i), contents.get(i)));
       }
       return files;
     } catch (IOException e) {
@@ -119,9 +122,28 @@ final class ResourceCache {
     }
   }
 
-  private static byte[] digest(Resource resource) {
-    try (InputStream in = open(resource)) {
-      return digest(in);
+  /** What bytes are known by. */
+  private record Content(long size, long crc) {}
+
+  private static String name(List<Content> contents) {
+    return contents.stream()
+        .map(content -> "%x-%08x".formatted(content.size, content.crc))
+        .collect(Collectors.joining("-"));
+  }
+
+  private static Content content(Resource resource) {
+    try {
+      if (Resources.open(resource.url) instanceof JarURLConnection connection) {
+        try (JarFile _ = connection.getJarFile()) {
+          JarEntry entry = connection.getJarEntry();
+          if (entry != null && entry.getSize() >= 0 && entry.getCrc() >= 0) {
+            return new Content(entry.getSize(), entry.getCrc());
+          }
+        }
+      }
+      try (InputStream in = open(resource)) {
+        return content(in);
+      }
     } catch (IOException e) {
       throw new GatunException("%s: cannot be read: %s".formatted(resource.url, describe(e)), e);
     }
@@ -182,11 +204,11 @@ final class ResourceCache {
     }
   }
 
-  private static Path place(Path folder, Resource resource, byte[] digest) throws IOException {
+  private static Path place(Path folder, Resource resource, Content content) throws IOException {
     Path file = folder.resolve(resource.name);
-    if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+    if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Files.size(file) == content.size) {
       try (InputStream in = Files.newInputStream(file)) {
-        if (MessageDigest.isEqual(digest, digest(in))) {
+        if (content.equals(content(in))) {
           return file;
         }
       }
@@ -194,12 +216,12 @@ final class ResourceCache {
     // A library may be mapped by another process, so that an existing file is never written to.
     Path temporary = Files.createTempFile(folder, resource.name + ".", ".tmp");
     try {
-      MessageDigest written = sha256();
-      try (InputStream in = new DigestInputStream(open(resource), written);
+      CRC32 written = new CRC32();
+      try (InputStream in = new CheckedInputStream(open(resource), written);
           OutputStream out = Files.newOutputStream(temporary)) {
         in.transferTo(out);
       }
-      if (!MessageDigest.isEqual(digest, written.digest())) {
+      if (!content.equals(new Content(Files.size(temporary), written.getValue()))) {
         throw new IOException("it changed meanwhile");
       }
       Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
@@ -209,21 +231,14 @@ final class ResourceCache {
     return file;
   }
 
-  private static byte[] digest(InputStream in) throws IOException {
-    MessageDigest digest = sha256();
+  private static Content content(InputStream in) throws IOException {
+    CRC32 crc = new CRC32();
+    long size = 0;
     byte[] buffer = new byte[BUFFER_BYTES];
-    for (int read; (read = in.read(buffer)) >= 0; ) {
-      digest.update(buffer, 0, read);
+    for (int read; (read = in.read(buffer)) >= 0; size += read) {
+      crc.update(buffer, 0, read);
     }
-    return digest.digest();
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every JDK has SHA-256", e);
-    }
+    return new Content(size, crc.getValue());
   }
 
   /** Whether a file lies where the system executes nothing, as far as it tells. */

@@ -6,6 +6,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
+import dev.gatun.internal.FreshThread;
 import dev.gatun.internal.Gate;
 import dev.gatun.nn.AttentionListener;
 import dev.gatun.nn.SentenceEncoder;
@@ -13,6 +14,7 @@ import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerLayer;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.file.FileSystemException;
 import java.nio.file.Path;
@@ -20,6 +22,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.Supplier;
 
 /**
  * From text to a vector: tokenizer, encoder, pooling and what follows it, as the authors of a model
@@ -72,16 +75,16 @@ public final class TextEmbedder implements AutoCloseable {
       GatunRuntime runtime,
       EmbeddingModelSpec spec,
       WeightFormat format,
-      Tokenizer tokenizer,
+      FreshThread.Task<Tokenizer> tokenizing,
       Arena arena)
       throws IOException {
     this.runtime = runtime;
     this.spec = spec;
-    this.tokenizer = tokenizer;
     this.arena = arena;
     this.gate = new Gate("the model " + spec.name());
     ModelFolder described = spec.described();
     TextEncoder text = spec.encoder(runtime, arena, format);
+    this.tokenizer = loaded(tokenizing);
     requireIds(text.embedding().vocabulary());
     this.encoder = VectorHead.load(text, described, arena, format);
     int length = described.tokenizer().maxTokens();
@@ -137,13 +140,35 @@ public final class TextEmbedder implements AutoCloseable {
       GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format) throws IOException {
     Objects.requireNonNull(runtime, "runtime");
     Objects.requireNonNull(format, "format");
-    Tokenizer tokenizer = spec.loadTokenizer();
+    // The tokenizer takes as long as the weights.
+    FreshThread.Task<Tokenizer> tokenizer =
+        FreshThread.start("gatun-tokenizer", new LoadingTokenizer(spec));
     Arena arena = Arena.ofShared();
     try {
       return new TextEmbedder(runtime, spec, format, tokenizer, arena);
     } catch (Throwable e) {
       arena.close();
+      loaded(tokenizer); // whose own failure is told first
       throw e;
+    }
+  }
+
+  private record LoadingTokenizer(EmbeddingModelSpec spec) implements Supplier<Tokenizer> {
+    @Override
+    public Tokenizer get() {
+      try {
+        return spec.loadTokenizer();
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+  }
+
+  private static Tokenizer loaded(FreshThread.Task<Tokenizer> tokenizer) throws IOException {
+    try {
+      return tokenizer.result();
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
     }
   }
 

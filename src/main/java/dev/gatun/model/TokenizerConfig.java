@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
@@ -36,18 +37,20 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
    */
   private record Claim(Path file, Consumer<Json> check) {}
 
+  /** Sentence-transformers' own word, if there is one. */
+  static Optional<Path> sentenceConfig(Path folder) {
+    return SENTENCE_CONFIGS.stream().map(folder::resolve).filter(Files::exists).findFirst();
+  }
+
   /** Reads a folder: sentence-transformers' own word first, then that of the tokenizer's class. */
   static TokenizerConfig read(Path folder) throws IOException {
     int maxTokens = -1;
     List<Claim> claims = new ArrayList<>();
-    for (String name : SENTENCE_CONFIGS) {
-      Path file = folder.resolve(name);
-      if (Files.exists(file)) {
-        Json sentence = Json.read(file);
-        maxTokens = Descriptions.make(file, sentence, TokenizerConfig::sentenceTokens);
-        claims.add(new Claim(file, tokenizer -> lowers(sentence.find("do_lower_case"), tokenizer)));
-        break;
-      }
+    Path own = sentenceConfig(folder).orElse(null);
+    if (own != null) {
+      Json sentence = Json.read(own);
+      maxTokens = Descriptions.make(own, sentence, TokenizerConfig::sentenceTokens);
+      claims.add(new Claim(own, tokenizer -> lowers(sentence.find("do_lower_case"), tokenizer)));
     }
     Path file = folder.resolve("tokenizer_config.json");
     if (Files.exists(file)) {

@@ -1,0 +1,182 @@
+package dev.gatun.model;
+
+import dev.gatun.internal.Json;
+import dev.gatun.io.Safetensors;
+import dev.gatun.io.SafetensorsFile;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.NotDirectoryException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+
+/**
+ * What is in a model's folder, and which of its files Gatun reads: for looking at. Nothing is
+ * loaded, and the headers of safetensors files are all that is read of weights.
+ *
+ * @param folder that was looked at
+ * @param family {@code model_type} of config.json; empty if it says none
+ * @param architectures {@code architectures} of config.json
+ * @param files all, by their names, those in folders of modules included
+ * @param missing what a model's folder needs and this one does not have, with the reason
+ */
+public record FolderInspection(
+    Path folder,
+    String family,
+    List<String> architectures,
+    List<FileUse> files,
+    List<String> missing) {
+
+  /**
+   * A file.
+   *
+   * @param name below the folder
+   * @param bytes its size
+   * @param use what it is read for; empty if it is not read
+   * @param tensors of a safetensors file, how many elements are of which type; else empty
+   */
+  public record FileUse(String name, long bytes, String use, Map<String, Long> tensors) {}
+
+  private static final String TOKENIZER = "tokenizer.json";
+  private static final int DEPTH = 2;
+
+  private static final List<String> WEIGHTS =
+      List.of(
+          PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, "model.onnx", "onnx/model.onnx");
+
+  private static final Map<String, String> USES =
+      Map.of(
+          Checkpoint.CONFIG,
+          "family and sizes",
+          TOKENIZER,
+          "tokenizer",
+          "tokenizer_config.json",
+          "how texts are cut, held against tokenizer.json",
+          "modules.json",
+          "what follows the encoder",
+          "config_sentence_transformers.json",
+          "prompts",
+          "generation_config.json",
+          "tokens that end a text");
+
+  /**
+   * Looks at a folder.
+   *
+   * @param folder of a model
+   * @return what is in it
+   * @throws IOException if it is no folder, cannot be read, or a file of it is damaged
+   */
+  public static FolderInspection of(Path folder) throws IOException {
+    Objects.requireNonNull(folder, "folder");
+    if (!Files.isDirectory(folder)) {
+      throw new NotDirectoryException(folder.toString());
+    }
+    Path config = folder.resolve(Checkpoint.CONFIG);
+    String family = "";
+    List<String> architectures = new ArrayList<>();
+    if (Files.exists(config)) {
+      Json json = Json.read(config);
+      family = Descriptions.make(config, json, j -> text(j.find("model_type")));
+      architectures = Descriptions.make(config, json, FolderInspection::architectures);
+    }
+    Map<String, String> uses = uses(folder);
+    List<FileUse> files = new ArrayList<>();
+    for (String name : names(folder)) {
+      files.add(file(folder, name, uses.getOrDefault(name, "")));
+    }
+    return new FolderInspection(
+        folder, family, List.copyOf(architectures), List.copyOf(files), missing(folder, uses));
+  }
+
+  private static String text(Json json) {
+    return json.isNull() ? "" : json.string();
+  }
+
+  private static List<String> architectures(Json json) {
+    Json all = json.find("architectures");
+    return all.isNull() ? List.of() : all.elements().stream().map(Json::string).toList();
+  }
+
+  private static List<String> names(Path folder) throws IOException {
+    try (Stream<Path> paths = Files.walk(folder, DEPTH)) {
+      return paths
+          .filter(Files::isRegularFile)
+          .map(path -> folder.relativize(path).toString().replace('\\', '/'))
+          .filter(name -> !name.startsWith("."))
+          .sorted()
+          .toList();
+    }
+  }
+
+  private static Map<String, String> uses(Path folder) throws IOException {
+    Map<String, String> uses = new LinkedHashMap<>();
+    for (String name : USES.keySet()) {
+      if (Files.exists(folder.resolve(name))) {
+        uses.put(name, USES.get(name));
+      }
+    }
+    TokenizerConfig.sentenceConfig(folder)
+        .ifPresent(file -> uses.put(file.getFileName().toString(), "the longest text"));
+    for (String name : WEIGHTS) {
+      Path file = folder.resolve(name);
+      if (Files.exists(file)) {
+        uses.put(name, name.equals(Checkpoint.INDEX) ? "which file has which weights" : "weights");
+        if (name.equals(Checkpoint.INDEX)) {
+          for (String shard : Descriptions.read(file, FolderInspection::shards)) {
+            uses.put(shard, "weights");
+          }
+        }
+        break;
+      }
+    }
+    for (Path module : ModelFolder.read(folder).modules()) {
+      String name = folder.relativize(module).toString();
+      uses.put(name + "/" + Checkpoint.CONFIG, "module " + name);
+      uses.put(name + "/" + Checkpoint.WEIGHTS, "weights of module " + name);
+    }
+    return uses;
+  }
+
+  private static List<String> shards(Json index) {
+    Json map = index.get("weight_map");
+    return map.names().stream().map(name -> map.get(name).string()).distinct().toList();
+  }
+
+  private static FileUse file(Path folder, String name, String use) throws IOException {
+    Path path = folder.resolve(name);
+    Map<String, Long> tensors = new TreeMap<>();
+    if (!use.isEmpty() && name.endsWith(".safetensors")) {
+      try (Arena arena = Arena.ofConfined()) {
+        SafetensorsFile file = Safetensors.map(path, arena);
+        for (String tensor : file.names()) {
+          long elements = 1;
+          for (long size : file.shape(tensor)) {
+            elements *= size;
+          }
+          tensors.merge(file.dtype(tensor), elements, Long::sum);
+        }
+      }
+    }
+    return new FileUse(name, Files.size(path), use, tensors);
+  }
+
+  private static List<String> missing(Path folder, Map<String, String> uses) {
+    List<String> missing = new ArrayList<>();
+    if (WEIGHTS.stream().noneMatch(uses::containsKey)) {
+      missing.add("weights: one of " + String.join(", ", WEIGHTS));
+    }
+    if (!uses.containsKey(TOKENIZER)) {
+      missing.add(TOKENIZER + ": how a text becomes tokens");
+    }
+    if (Checkpoint.isIn(folder) && !uses.containsKey(Checkpoint.CONFIG)) {
+      missing.add(Checkpoint.CONFIG + ": which family the weights are of");
+    }
+    return List.copyOf(missing);
+  }
+}

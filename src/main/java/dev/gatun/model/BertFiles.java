@@ -39,13 +39,30 @@ final class BertFiles {
     return Bert.of(
         checkpoint.folder().toString(),
         checkpoint.runtime(),
-        weights(checkpoint),
+        sizesAndWeights(checkpoint),
+        checkpoint.config().activation(activationKey(checkpoint), "gelu"),
         checkpoint.arena(),
         checkpoint.format());
   }
 
-  /** Sizes and weights, as {@link BertWeights#from} has them of an ONNX file. */
+  private static String activationKey(Checkpoint checkpoint) {
+    String type = checkpoint.config().text("model_type", "");
+    return type.equals(DISTILBERT) ? "activation" : "hidden_act";
+  }
+
+  /**
+   * Sizes and weights, as {@link BertWeights#from} has them of an ONNX file, of a model with GELU:
+   * nothing in them says another.
+   */
   static BertWeights weights(Checkpoint checkpoint) {
+    String key = activationKey(checkpoint);
+    if (checkpoint.config().activation(key, "gelu") != Activation.GELU) {
+      throw checkpoint.config().expected(key, "\"gelu\"");
+    }
+    return sizesAndWeights(checkpoint);
+  }
+
+  private static BertWeights sizesAndWeights(Checkpoint checkpoint) {
     FamilyConfig config = checkpoint.config();
     String type = config.text("model_type", "");
     if (!TYPES.contains(type)) {
@@ -56,10 +73,6 @@ final class BertFiles {
     config.requireText("position_embedding_type", "absolute");
     config.requireFlag("is_decoder", false);
     config.requireFlag("add_cross_attention", false);
-    String activation = distilbert ? "activation" : "hidden_act";
-    if (config.activation(activation, "gelu") != Activation.GELU) {
-      throw config.expected(activation, "\"gelu\"");
-    }
     Checkpoint scoped = checkpoint.scoped(scope).renamed(name -> name.matches(HEADS) ? null : name);
     boolean behind = BEHIND_PADDING.containsKey(type);
     int padding = behind ? config.integer("pad_token_id", PADDING_OF_ROBERTA) : -1;
@@ -90,6 +103,10 @@ final class BertFiles {
             epsilon,
             padding + 1,
             padding);
+    String first =
+        (distilbert ? DistilBert.NAMES : Bert.NAMES).name(WeightNames.Part.FIRST, 0, "weight");
+    requireRows(
+        scoped, first, distilbert ? "hidden_dim" : "intermediate_size", sizes.intermediate());
     requireRows(scoped, Bert.WORDS, "vocab_size", sizes.vocabulary());
     requireRows(scoped, Bert.POSITIONS, "max_position_embeddings", rows);
     if (!distilbert) {

@@ -215,7 +215,36 @@ class EncoderFoldersTest extends PyTorchModels {
       Path path = disk.write(folder.resolve(dtype.toString()));
       assertArrayEquals(got, ragged(load(path, WeightFormat.FP32)), dtype::toString);
     }
+    blamed(plain);
     return want;
+  }
+
+  /** Whichever weight is missing, has another shape or type, it is that one which is named. */
+  private void blamed(Path plain) throws IOException {
+    Checkpoint whole = Checkpoint.open(plain, runtime, arena, WeightFormat.FP32);
+    for (String name : made.keySet()) {
+      long[] longer = made.get(name).shape();
+      longer[longer.length - 1]++;
+      for (Tensor other :
+          new Tensor[] {
+            null,
+            Tensor.allocate(arena, DType.FLOAT32, longer),
+            Tensor.allocate(arena, DType.INT32, made.get(name).shape())
+          }) {
+        Map<String, Tensor> changed = new TreeMap<>(made);
+        if (other == null) {
+          changed.remove(name);
+        } else {
+          changed.put(name, other);
+        }
+        Checkpoint checkpoint =
+            new Checkpoint(
+                plain, runtime, whole.config(), Weights.of(changed), arena, WeightFormat.FP32);
+        String message =
+            assertThrows(IOException.class, () -> Families.encoder(checkpoint), name).getMessage();
+        assertTrue(message.contains(name), () -> name + ": " + other + ": " + message);
+      }
+    }
   }
 
   private void matters(float[] want, String config) throws IOException {

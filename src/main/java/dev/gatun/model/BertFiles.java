@@ -36,6 +36,14 @@ final class BertFiles {
   private BertFiles() {}
 
   static TextEncoder load(Checkpoint checkpoint) {
+    FamilyConfig config = checkpoint.config();
+    String type = config.text("model_type", "");
+    if (!type.equals(DISTILBERT)
+        && config.text("position_embedding_type", "").equals(RelativeKeyBert.TYPE)) {
+      return RelativeKeyBert.load(
+          withoutHeads(checkpoint, type),
+          BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);
+    }
     return Bert.of(
         checkpoint.folder().toString(),
         checkpoint.runtime(),
@@ -69,11 +77,10 @@ final class BertFiles {
       throw config.expected("model_type", "one of " + String.join(", ", TYPES));
     }
     boolean distilbert = type.equals(DISTILBERT);
-    String scope = distilbert ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
     config.requireText("position_embedding_type", "absolute");
     config.requireFlag("is_decoder", false);
     config.requireFlag("add_cross_attention", false);
-    Checkpoint scoped = checkpoint.scoped(scope).renamed(name -> name.matches(HEADS) ? null : name);
+    Checkpoint scoped = withoutHeads(checkpoint, type);
     boolean behind = BEHIND_PADDING.containsKey(type);
     int padding = behind ? config.integer("pad_token_id", PADDING_OF_ROBERTA) : -1;
     int rows = config.size("max_position_embeddings", 512);
@@ -113,6 +120,12 @@ final class BertFiles {
       requireRows(scoped, Bert.TYPES, "type_vocab_size", sizes.tokenTypes());
     }
     return new BertWeights(sizes, scoped.weights());
+  }
+
+  private static Checkpoint withoutHeads(Checkpoint checkpoint, String type) {
+    String scope =
+        type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
+    return checkpoint.scoped(scope).renamed(name -> name.matches(HEADS) ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

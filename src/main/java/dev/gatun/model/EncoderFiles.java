@@ -11,6 +11,9 @@ import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
+import java.util.List;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 
 /**
  * What encoders like BERT have in common as Hugging Face's files have them: the keys of
@@ -52,8 +55,20 @@ final class EncoderFiles {
       int distinct,
       String activation,
       PositionalEncoding positions) {
+    checkpoint.config().requireText("position_embedding_type", "absolute");
+    return of(checkpoint, names, order, distinct, activation, EPSILON, n -> positions);
+  }
+
+  /** The same of layers that have positions of their own, whose type the family has looked at. */
+  static EncoderFiles of(
+      Checkpoint checkpoint,
+      WeightNames names,
+      NormOrder order,
+      int distinct,
+      String activation,
+      double epsilon,
+      IntFunction<PositionalEncoding> positions) {
     FamilyConfig config = checkpoint.config();
-    config.requireText("position_embedding_type", "absolute");
     config.requireFlag("is_decoder", false);
     config.requireFlag("add_cross_attention", false);
     int hidden = config.size("hidden_size");
@@ -62,9 +77,15 @@ final class EncoderFiles {
       throw config.expected("num_attention_heads", "a divisor of %d".formatted(hidden));
     }
     Activation each = config.activation("hidden_act", activation);
-    LayerConfig layer = new LayerConfig(heads, heads, AttentionSpec.standard(), positions, each);
-    StackConfig stack =
-        new StackConfig(distinct, order, false, config.epsilon("layer_norm_eps", EPSILON), layer);
+    List<LayerConfig> layers =
+        IntStream.range(0, distinct)
+            .mapToObj(
+                n ->
+                    new LayerConfig(
+                        heads, heads, AttentionSpec.standard(), positions.apply(n), each))
+            .toList();
+    float added = config.epsilon("layer_norm_eps", epsilon);
+    StackConfig stack = new StackConfig(distinct, order, false, added, layers::get);
     Weights packed = checkpoint.packed();
     LayerLoader loader = new LayerLoader(checkpoint.runtime(), packed, names, stack);
     if (names.has(Part.FINAL_NORM)) {
@@ -89,14 +110,18 @@ final class EncoderFiles {
    * @param padding the token that positions are counted behind, as RoBERTa does; -1: from 0
    */
   Embedding embedding(long width, int padding) {
-    Tensor words = table("vocab_size", Bert.WORDS, width);
     Tensor rows = table("max_position_embeddings", Bert.POSITIONS, width);
     if (rows.size(0) <= padding + 1) {
       throw config.expected("max_position_embeddings", "more than %d".formatted(padding + 1));
     }
+    return embedding(width, PositionalEncoding.learned(rows, padding + 1, padding));
+  }
+
+  /** The same with other positions, none of the table. */
+  Embedding embedding(long width, PositionalEncoding positions) {
+    Tensor words = table("vocab_size", Bert.WORDS, width);
     Tensor types = loader.knows(Bert.TYPES) ? table("type_vocab_size", Bert.TYPES, width) : null;
     Norm norm = loader.knows(Bert.NORM + ".weight") ? loader.layerNorm(Bert.NORM, width) : null;
-    PositionalEncoding positions = PositionalEncoding.learned(rows, padding + 1, padding);
     return new Embedding(checkpoint.runtime(), words, 1, positions, types, norm);
   }
 

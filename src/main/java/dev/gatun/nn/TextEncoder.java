@@ -193,6 +193,13 @@ public final class TextEncoder {
   public void forward(
       Workspace workspace, Tensor ids, Sequences texts, Tensor hidden, AttentionListener listener) {
     Objects.requireNonNull(listener, "listener");
+    for (TransformerLayer layer : encoder.layers()) {
+      if (layer.selfAttention().positions().relativeKeys() != null) {
+        throw new IllegalArgumentException(
+            "listener: expected none, as queries and keys are not all of the scores of relative"
+                + " keys, got one");
+      }
+    }
     forward("hidden", workspace, ids, texts, hidden, listener);
   }
 

@@ -293,14 +293,80 @@ class EncoderFoldersTest extends PyTorchModels {
     leftover(config, "encoder.layer.2.output.dense.bias");
     leftover(config, "encoder.layer.0.attention.self.distance_embedding.weight");
     refused(config("bert", 2, keys.formatted("mish")), "hidden_act: expected one of gelu");
-    for (String type : new String[] {"relative_key", "relative_key_query"}) {
-      refused(
-          config.replace("{", "{\"position_embedding_type\": \"%s\", ".formatted(type)),
-          "position_embedding_type: expected \"absolute\"");
-    }
+    refused(
+        config.replace("{", "{\"position_embedding_type\": \"relative_key_query\", "),
+        "position_embedding_type: expected \"absolute\"");
     refused(config.replace("\"hidden_size\": 24", "\"hidden_size\": 48"), "expected");
     refused(config.replace(": 72", ": 71"), "intermediate_size: expected 72");
     refused(config.replace("\"bert\"", "\"bart\""), "model_type: expected one of albert, bert");
+  }
+
+  /** transformers' BertSelfAttention with relative_key, whose table of positions is not read. */
+  @ParameterizedTest
+  @CsvSource({"bert", "roberta"})
+  void relativeKeys(String type) throws IOException {
+    prefix = type + ".";
+    heads = new String[] {prefix + "pooler.dense.bias", "classifier.bias"};
+    int size = WIDTH / HEADS;
+    int batch = lengths.length;
+    padded = ids(batch * seq, VOCABULARY);
+    String e = "embeddings.";
+    Array x =
+        torch.embedding(
+            draw(e + "word_embeddings.weight", 1, 0, VOCABULARY, WIDTH),
+            torch.ids(padded, batch, seq));
+    x =
+        torch.add(
+            x, torch.slice(draw(e + "token_type_embeddings.weight", 1, 0, 2, WIDTH), 0, 0, 1));
+    x = norm(x, e + "LayerNorm", 1e-3);
+    int[] distances = new int[seq * seq];
+    for (int i = 0; i < distances.length; i++) {
+      distances[i] = i / seq - i % seq + positions - 1;
+    }
+    for (int n = 0; n < 2; n++) {
+      String[] names = bertNames(n);
+      Array[] parts = new Array[3];
+      for (int i = 0; i < parts.length; i++) {
+        parts[i] = split(dense(x, names[i], WIDTH), batch, seq, HEADS, size);
+      }
+      String layer = "encoder.layer.%d.attention.self.".formatted(n);
+      Array table = draw(layer + "distance_embedding.weight", 1, 0, 2L * positions - 1, size);
+      Array each = torch.embedding(table, torch.ids(distances, seq, seq)); // [l, r, d]
+      // einsum("bhld,lrd->bhlr"): [l, b·h, d] times [l, d, r]
+      Array q = torch.reshape(torch.permute(parts[0], 2, 0, 1, 3), seq, batch * HEADS, size);
+      Array scores = torch.matmul(q, torch.transpose(each, 1, 2));
+      scores = torch.reshape(torch.permute(scores, 1, 0, 2), batch, HEADS, seq, seq);
+      scores = torch.add(torch.matmul(parts[0], torch.transpose(parts[1], 2, 3)), scores);
+      scores = torch.add(torch.multiply(scores, 1 / Math.sqrt(size)), mask(null));
+      Array context = torch.matmul(torch.softmax(scores, 3), parts[2]);
+      context = dense(merge(context, batch, seq, WIDTH), names[3], WIDTH);
+      x = norm(torch.add(x, context), names[4], 1e-3);
+      Array h = dense(torch.gelu(dense(x, names[5], 3 * WIDTH)), names[6], WIDTH);
+      x = norm(torch.add(x, h), names[7], 1e-3);
+    }
+    String config =
+        config(
+            type,
+            2,
+            "\"position_embedding_type\": \"relative_key\", \"max_position_embeddings\": 20,"
+                + " \"layer_norm_eps\": 1e-3");
+    check("relative_key, " + type, config, x);
+    refused(
+        config.replace("gs\": 20", "gs\": 21"), "max_position_embeddings: expected half of 1 + 39");
+    Path files =
+        folder(config)
+            .with(e + "position_embeddings.weight", normal(1, 20, WIDTH))
+            .write(folder.resolve("table"));
+    TextEncoder model = load(files, WeightFormat.VIEW);
+    assertEquals(20, model.positions());
+    Tensor ids = Tensor.allocate(arena, DType.INT32, 1, 21);
+    Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, 1, 21, WIDTH);
+    assertThrows(IllegalArgumentException.class, () -> model.forward(ids, hidden));
+    assertThrows(
+        IllegalArgumentException.class,
+        () ->
+            model.forward(
+                null, ids.slice(1, 0, 3), null, hidden.slice(1, 0, 3), (n, s, q, k) -> {}));
   }
 
   /** Epsilon is large, so that a default of 1e-12 in its place would show. */

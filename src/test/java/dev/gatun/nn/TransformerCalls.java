@@ -54,6 +54,7 @@ public final class TransformerCalls implements Runnable {
   private final TableTransformer table;
   private final Tensor cells;
   private final TextEncoder[] factorized = new TextEncoder[2];
+  private final TransformerEncoder relative;
 
   private final Generator generator;
   private final DecoderState text;
@@ -146,6 +147,8 @@ public final class TransformerCalls implements Runnable {
                     parts.feedForward(DIM, true),
                     norm())));
     cells = parts.normal(4, 5, DIM);
+    Tensor distances = parts.normal(2 * 9 - 1, DIM / HEADS);
+    relative = encoder(NormOrder.POST, PositionalEncoding.relativeKeys(arena, distances));
     Embedding narrow =
         new Embedding(
             runtime,
@@ -279,6 +282,8 @@ public final class TransformerCalls implements Runnable {
     for (TextEncoder each : factorized) {
       each.forward(null, source, lengths, memory);
     }
+    relative.forward(workspace, memory, lengths, memory);
+    relative.forward(workspace, rows, null, rows);
     table.forward(null, cells, 3, cells);
   }
 

@@ -38,8 +38,8 @@ final class BertFiles {
   static TextEncoder load(Checkpoint checkpoint) {
     FamilyConfig config = checkpoint.config();
     String type = config.text("model_type", "");
-    if (!type.equals(DISTILBERT)
-        && config.text("position_embedding_type", "").equals(RelativeKeyBert.TYPE)) {
+    String positions = config.text("position_embedding_type", "");
+    if (!type.equals(DISTILBERT) && RelativeKeyBert.TYPES.contains(positions)) {
       return RelativeKeyBert.load(
           withoutHeads(checkpoint, type),
           BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);

@@ -5,13 +5,18 @@ import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
+import java.util.Set;
 
 /**
- * BERT or RoBERTa with {@code "position_embedding_type": "relative_key"}: keys of distances (Shaw
- * et al., 2018) in each layer, in place of positions that are added to embeddings.
+ * BERT or RoBERTa with {@code position_embedding_type} {@code relative_key} or {@code
+ * relative_key_query}: keys of distances (Shaw et al., 2018; Huang et al., 2020) in each layer, in
+ * place of positions that are added to embeddings.
  */
 final class RelativeKeyBert {
-  static final String TYPE = "relative_key";
+  private static final String OF_QUERIES_AND_KEYS = "relative_key_query";
+
+  /** What {@link #load} follows. */
+  static final Set<String> TYPES = Set.of("relative_key", OF_QUERIES_AND_KEYS);
 
   private static final String KEYS = "encoder.layer.{n}.attention.self.distance_embedding.weight";
 
@@ -49,6 +54,7 @@ final class RelativeKeyBert {
           "max_position_embeddings",
           "half of 1 + %d, the rows of %s".formatted(table.size(0), name));
     }
-    return PositionalEncoding.relativeKeys(scoped.arena(), table);
+    boolean ofKeys = config.text("position_embedding_type", "").equals(OF_QUERIES_AND_KEYS);
+    return PositionalEncoding.relativeKeys(scoped.arena(), table, ofKeys);
   }
 }

@@ -228,6 +228,11 @@ public final class MultiHeadAttention {
           "positions: expected relative keys of %d elements (a head), got %d"
               .formatted(headDim, keys.headDim()));
     }
+    if (keys != null && keys.ofKeys() && kvHeads != heads) {
+      throw new IllegalArgumentException(
+          "kvHeads: expected %d, as positions are relative keys of keys as well, got %d"
+              .formatted(heads, kvHeads));
+    }
   }
 
   /** Their keys are scaled already, and join the scores behind a softcap. */
@@ -684,7 +689,7 @@ public final class MultiHeadAttention {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
     describeKeys(describe(call, rows, q, rows.longest(), context), rows, k, v);
-    positions.relativeKeys().describe(call, rows, q, heads);
+    positions.relativeKeys().describe(call, rows, q, k, heads);
     run(call, q, k.segment(), v.segment(), context);
     scratch.release(mark);
   }

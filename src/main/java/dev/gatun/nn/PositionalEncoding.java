@@ -231,10 +231,12 @@ public final class PositionalEncoding {
    *
    * @param arena where a copy of the table lies
    * @param table {@code [2 · positions − 1, headDim]} float32, contiguous; copied
+   * @param ofKeys whether {@code k_j · table[i − j + positions − 1]} joins as well (Huang et al.,
+   *     2020; BERT's {@code relative_key_query}); only with as many heads of keys as of queries
    * @return an encoding of scores
    */
-  public static PositionalEncoding relativeKeys(Arena arena, Tensor table) {
-    RelativeKeys keys = new RelativeKeys(arena, table);
+  public static PositionalEncoding relativeKeys(Arena arena, Tensor table, boolean ofKeys) {
+    RelativeKeys keys = new RelativeKeys(arena, table, ofKeys);
     return new PositionalEncoding(
         "relative keys", null, null, null, null, keys.positions(), 0, -1, keys);
   }

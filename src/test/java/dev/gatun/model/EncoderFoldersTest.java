@@ -294,7 +294,7 @@ class EncoderFoldersTest extends PyTorchModels {
     leftover(config, "encoder.layer.0.attention.self.distance_embedding.weight");
     refused(config("bert", 2, keys.formatted("mish")), "hidden_act: expected one of gelu");
     refused(
-        config.replace("{", "{\"position_embedding_type\": \"relative_key_query\", "),
+        config.replace("{", "{\"position_embedding_type\": \"rotary\", "),
         "position_embedding_type: expected \"absolute\"");
     refused(config.replace("\"hidden_size\": 24", "\"hidden_size\": 48"), "expected");
     refused(config.replace(": 72", ": 71"), "intermediate_size: expected 72");
@@ -303,8 +303,8 @@ class EncoderFoldersTest extends PyTorchModels {
 
   /** transformers' BertSelfAttention with relative_key, whose table of positions is not read. */
   @ParameterizedTest
-  @CsvSource({"bert", "roberta"})
-  void relativeKeys(String type) throws IOException {
+  @CsvSource({"bert, relative_key", "roberta, relative_key_query"})
+  void relativeKeys(String type, String kind) throws IOException {
     prefix = type + ".";
     heads = new String[] {prefix + "pooler.dense.bias", "classifier.bias"};
     int size = WIDTH / HEADS;
@@ -336,6 +336,13 @@ class EncoderFoldersTest extends PyTorchModels {
       Array q = torch.reshape(torch.permute(parts[0], 2, 0, 1, 3), seq, batch * HEADS, size);
       Array scores = torch.matmul(q, torch.transpose(each, 1, 2));
       scores = torch.reshape(torch.permute(scores, 1, 0, 2), batch, HEADS, seq, seq);
+      if (kind.equals("relative_key_query")) {
+        // einsum("bhrd,lrd->bhlr"): [r, b·h, d] times [r, d, l]
+        Array k = torch.reshape(torch.permute(parts[1], 2, 0, 1, 3), seq, batch * HEADS, size);
+        Array other = torch.matmul(k, torch.permute(each, 1, 2, 0));
+        other = torch.reshape(torch.permute(other, 1, 2, 0), batch, HEADS, seq, seq);
+        scores = torch.add(scores, other);
+      }
       scores = torch.add(torch.matmul(parts[0], torch.transpose(parts[1], 2, 3)), scores);
       scores = torch.add(torch.multiply(scores, 1 / Math.sqrt(size)), mask(null));
       Array context = torch.matmul(torch.softmax(scores, 3), parts[2]);
@@ -348,9 +355,14 @@ class EncoderFoldersTest extends PyTorchModels {
         config(
             type,
             2,
-            "\"position_embedding_type\": \"relative_key\", \"max_position_embeddings\": 20,"
+            "\"position_embedding_type\": \""
+                + kind
+                + "\", \"max_position_embeddings\": 20,"
                 + " \"layer_norm_eps\": 1e-3");
-    check("relative_key, " + type, config, x);
+    float[] want = check(kind + ", " + type, config, x);
+    matters(
+        want,
+        config.replace(kind, kind.equals("relative_key") ? "relative_key_query" : "relative_key"));
     refused(
         config.replace("gs\": 20", "gs\": 21"), "max_position_embeddings: expected half of 1 + 39");
     Path files =

@@ -5,10 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.Activation;
+import dev.gatun.AttentionSpec;
+import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import java.lang.foreign.Arena;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -72,6 +75,47 @@ class TextEncoderTest {
     refused(
         "projection: expected rows of 12, got 13", () -> encoder(linear(parts.matrix(NARROW, 13))));
     refused("embedding: expected rows of 9, got 8", () -> encoder(linear(parts.matrix(9, DIM))));
+  }
+
+  private MultiHeadAttention.Builder relative(Tensor table, boolean ofKeys) {
+    return parts
+        .attention(Causal.NONE, DIM, DIM, DIM)
+        .positions(PositionalEncoding.relativeKeys(arena, table, ofKeys));
+  }
+
+  /** Of two heads of 6 elements. */
+  @Test
+  void relativeKeysThatDoNotFit() {
+    refused("table: expected", () -> relative(parts.normal(8, 6), false));
+    refused(
+        "positions: expected relative keys of 6 elements (a head), got 5",
+        () -> relative(parts.normal(9, 5), false).build());
+    Tensor table = parts.normal(9, 6);
+    for (AttentionSpec spec :
+        new AttentionSpec[] {
+          AttentionSpec.builder().scale(1).build(), AttentionSpec.builder().softcap(5).build()
+        }) {
+      refused(
+          "spec: expected neither scale nor softcap",
+          () -> relative(table, true).spec(spec).build());
+    }
+    TransformerLayer layer =
+        new TransformerLayer(
+            relative(table, true).build(),
+            parts.norm(DIM),
+            null,
+            null,
+            parts.feedForward(DIM, false),
+            parts.norm(DIM));
+    refused(
+        "layers[0].selfAttention: expected no relative keys in a decoder, got some",
+        () -> new TransformerDecoder(parts.runtime, List.of(layer), NormOrder.POST, null));
+    Tensor x = parts.normal(1, 6, DIM);
+    refused(
+        "x: ",
+        () ->
+            new TransformerEncoder(parts.runtime, List.of(layer), NormOrder.POST, null)
+                .forward(x, x));
   }
 
   /** A result that lies in a weight. */

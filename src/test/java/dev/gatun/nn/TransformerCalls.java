@@ -148,7 +148,14 @@ public final class TransformerCalls implements Runnable {
                     norm())));
     cells = parts.normal(4, 5, DIM);
     Tensor distances = parts.normal(2 * 9 - 1, DIM / HEADS);
-    relative = encoder(NormOrder.POST, PositionalEncoding.relativeKeys(arena, distances));
+    relative =
+        new TransformerEncoder(
+            runtime,
+            List.of(
+                distant(PositionalEncoding.relativeKeys(arena, distances, false)),
+                distant(PositionalEncoding.relativeKeys(arena, distances, true))),
+            NormOrder.POST,
+            null);
     Embedding narrow =
         new Embedding(
             runtime,
@@ -172,6 +179,16 @@ public final class TransformerCalls implements Runnable {
 
   private Norm norm() {
     return parts.norm(DIM, parts.random.nextBoolean());
+  }
+
+  private TransformerLayer distant(PositionalEncoding positions) {
+    return new TransformerLayer(
+        parts.attention(Causal.NONE, DIM, HEADS, HEADS, positions),
+        norm(),
+        null,
+        null,
+        parts.feedForward(DIM, true),
+        norm());
   }
 
   private PositionalEncoding rotary() {

@@ -28,15 +28,7 @@ public final class Bert {
   private static final String BLOCK = "encoder.layer.{n}.";
 
   static final WeightNames NAMES =
-      WeightNames.outputMajor()
-          .with(Part.QUERY, BLOCK + "attention.self.query.{p}")
-          .with(Part.KEY, BLOCK + "attention.self.key.{p}")
-          .with(Part.VALUE, BLOCK + "attention.self.value.{p}")
-          .with(Part.OUTPUT, BLOCK + "attention.output.dense.{p}")
-          .with(Part.SELF_NORM, BLOCK + "attention.output.LayerNorm.{p}")
-          .with(Part.FIRST, BLOCK + "intermediate.dense.{p}")
-          .with(Part.SECOND, BLOCK + "output.dense.{p}")
-          .with(Part.FEED_FORWARD_NORM, BLOCK + "output.LayerNorm.{p}")
+      names()
           .beside(WORDS, POSITIONS, TYPES, NORM + ".weight", NORM + ".bias")
           // buffers of 0, 1, 2, … and of zeros; heads of pretraining
           .beside("embeddings.position_ids", "embeddings.token_type_ids", "pooler.*", "cls.*");
@@ -44,6 +36,19 @@ public final class Bert {
   private static final float EPSILON = 1e-12f;
 
   private Bert() {}
+
+  /** Those of layers, with nothing beside them yet, for families that have them as well. */
+  static WeightNames names() {
+    return WeightNames.outputMajor()
+        .with(Part.QUERY, BLOCK + "attention.self.query.{p}")
+        .with(Part.KEY, BLOCK + "attention.self.key.{p}")
+        .with(Part.VALUE, BLOCK + "attention.self.value.{p}")
+        .with(Part.OUTPUT, BLOCK + "attention.output.dense.{p}")
+        .with(Part.SELF_NORM, BLOCK + "attention.output.LayerNorm.{p}")
+        .with(Part.FIRST, BLOCK + "intermediate.dense.{p}")
+        .with(Part.SECOND, BLOCK + "output.dense.{p}")
+        .with(Part.FEED_FORWARD_NORM, BLOCK + "output.LayerNorm.{p}");
+  }
 
   /**
    * Puts a model together from its weights by name, which are used where they lie.
@@ -182,6 +187,17 @@ public final class Bert {
    */
   public static TextEncoder of(
       String name, GatunRuntime runtime, BertWeights weights, Arena arena, WeightFormat format) {
+    return of(name, runtime, weights, Activation.GELU, arena, format);
+  }
+
+  /** The same with another activation in the feed-forward networks. */
+  static TextEncoder of(
+      String name,
+      GatunRuntime runtime,
+      BertWeights weights,
+      Activation activation,
+      Arena arena,
+      WeightFormat format) {
     BertConfig sizes = weights.config();
     StackConfig config =
         StackConfig.of(
@@ -189,7 +205,7 @@ public final class Bert {
             sizes.layers(),
             sizes.heads(),
             Causal.NONE,
-            Activation.GELU,
+            activation,
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
     // What is mapped stays where it is.

@@ -37,31 +37,51 @@ final class BertFiles {
   private BertFiles() {}
 
   static TextEncoder load(Checkpoint checkpoint) {
+    FamilyConfig config = checkpoint.config();
+    String type = config.text("model_type", "");
+    String positions = config.text("position_embedding_type", "");
+    if (!type.equals(DISTILBERT) && RelativeKeyBert.TYPES.contains(positions)) {
+      return RelativeKeyBert.load(
+          withoutHeads(checkpoint, type),
+          BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);
+    }
     return Bert.of(
         checkpoint.folder().toString(),
         checkpoint.runtime(),
-        weights(checkpoint),
+        sizesAndWeights(checkpoint),
+        checkpoint.config().activation(activationKey(checkpoint), "gelu"),
         checkpoint.arena(),
         checkpoint.format());
   }
 
-  /** Sizes and weights, as {@link BertWeights#from} has them of an ONNX file. */
+  private static String activationKey(Checkpoint checkpoint) {
+    String type = checkpoint.config().text("model_type", "");
+    return type.equals(DISTILBERT) ? "activation" : "hidden_act";
+  }
+
+  /**
+   * Sizes and weights, as {@link BertWeights#from} has them of an ONNX file, of a model with GELU:
+   * nothing in them says another.
+   */
   static BertWeights weights(Checkpoint checkpoint) {
+    String key = activationKey(checkpoint);
+    if (checkpoint.config().activation(key, "gelu") != Activation.GELU) {
+      throw checkpoint.config().expected(key, "\"gelu\"");
+    }
+    return sizesAndWeights(checkpoint);
+  }
+
+  private static BertWeights sizesAndWeights(Checkpoint checkpoint) {
     FamilyConfig config = checkpoint.config();
     String type = config.text("model_type", "");
     if (!TYPES.contains(type)) {
       throw config.expected("model_type", "one of " + String.join(", ", TYPES));
     }
     boolean distilbert = type.equals(DISTILBERT);
-    String scope = distilbert ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
     config.requireText("position_embedding_type", "absolute");
     config.requireFlag("is_decoder", false);
     config.requireFlag("add_cross_attention", false);
-    String activation = distilbert ? "activation" : "hidden_act";
-    if (config.activation(activation, "gelu") != Activation.GELU) {
-      throw config.expected(activation, "\"gelu\"");
-    }
-    Checkpoint scoped = checkpoint.scoped(scope).renamed(name -> name.matches(HEADS) ? null : name);
+    Checkpoint scoped = withoutHeads(checkpoint, type);
     boolean behind = BEHIND_PADDING.containsKey(type);
     int padding = behind ? config.integer("pad_token_id", PADDING_OF_ROBERTA) : -1;
     int rows = config.size("max_position_embeddings", 512);
@@ -91,6 +111,10 @@ final class BertFiles {
             epsilon,
             padding + 1,
             padding);
+    String first =
+        (distilbert ? DistilBert.NAMES : Bert.NAMES).name(WeightNames.Part.FIRST, 0, "weight");
+    requireRows(
+        scoped, first, distilbert ? "hidden_dim" : "intermediate_size", sizes.intermediate());
     requireRows(scoped, Bert.WORDS, "vocab_size", sizes.vocabulary());
     requireRows(scoped, Bert.POSITIONS, "max_position_embeddings", rows);
     String inner = distilbert ? "hidden_dim" : "intermediate_size";
@@ -100,6 +124,12 @@ final class BertFiles {
       requireRows(scoped, Bert.TYPES, "type_vocab_size", sizes.tokenTypes());
     }
     return new BertWeights(sizes, scoped.weights());
+  }
+
+  private static Checkpoint withoutHeads(Checkpoint checkpoint, String type) {
+    String scope =
+        type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
+    return checkpoint.scoped(scope).renamed(name -> name.matches(HEADS) ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

@@ -14,9 +14,13 @@ final class Families {
   private static final Map<String, Maker<TextEncoder>> ENCODERS =
       new TreeMap<>(
           Map.ofEntries(
+              Map.entry("albert", Albert::load),
               Map.entry("bert", BertFiles::load),
               Map.entry("camembert", BertFiles::load),
               Map.entry("distilbert", BertFiles::load),
+              Map.entry("electra", Electra::load),
+              Map.entry("megatron-bert", MegatronBert::load),
+              Map.entry("mpnet", Mpnet::load),
               Map.entry("roberta", BertFiles::load),
               Map.entry("xlm-roberta", BertFiles::load)));
 

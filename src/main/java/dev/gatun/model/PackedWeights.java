@@ -122,7 +122,7 @@ final class PackedWeights implements Weights {
   private PackedWeight packAnew(GatunRuntime runtime, String[] names, Tensor[] matrices) {
     try (Arena arena = Arena.ofConfined()) {
       WeightSlab copies = new WeightSlab(arena);
-      Tensor matrix = matrices.length == 1 ? matrices[0] : sideBySide(copies, matrices);
+      Tensor matrix = matrices.length == 1 ? matrices[0] : sideBySide(copies, names, matrices);
       if (matrix.dtype() != DType.INT8) {
         return PackedWeight.pack(runtime, memory, format, matrix);
       }
@@ -145,13 +145,13 @@ final class PackedWeights implements Weights {
   }
 
   /** Columns side by side, copied along the rows of memory whichever order they are stored in. */
-  private static Tensor sideBySide(WeightSlab copies, Tensor[] matrices) {
+  private static Tensor sideBySide(WeightSlab copies, String[] names, Tensor[] matrices) {
     boolean transposed = matrices[0].stride(1) != 1;
-    for (Tensor matrix : matrices) {
-      if (matrix.dtype() != matrices[0].dtype()) {
+    for (int i = 1; i < matrices.length; i++) {
+      if (matrices[i].dtype() != matrices[0].dtype()) {
         throw new IllegalArgumentException(
-            "weights: expected queries, keys and values of one type, got %s and %s"
-                .formatted(matrices[0].dtype(), matrix.dtype()));
+            "weights: expected queries, keys and values of one type, got %s, and of %s %s"
+                .formatted(matrices[0].dtype(), names[i], matrices[i].dtype()));
       }
     }
     if (!transposed) {

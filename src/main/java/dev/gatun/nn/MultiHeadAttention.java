@@ -139,6 +139,9 @@ public final class MultiHeadAttention {
                   output.out() == heads * headDimV ? TRANSPOSED : ""));
     }
     checkPositions();
+    if (positions.relativeKeys() != null) {
+      checkRelativeKeys(b.spec);
+    }
     checkHeads("biases", b.spec.alibiSlopes());
     checkHeads("biases", b.spec.relativePositions());
     checkHeads("sinks", b.spec.sinks());
@@ -193,6 +196,9 @@ public final class MultiHeadAttention {
     if (positions.rotary() != null) {
       all.add("positions", positions.rotary().cos()).add("positions", positions.rotary().sin());
     }
+    if (positions.relativeKeys() != null) {
+      all.add("positions", positions.relativeKeys().table());
+    }
     String biases = positions.biasesScores() ? "positions" : "spec";
     return all.add(biases, spec.alibiSlopes().orElse(null))
         .add(biases, spec.relativePositions().orElse(null))
@@ -215,6 +221,25 @@ public final class MultiHeadAttention {
       throw new IllegalArgumentException(
           "positions: expected rotary of at most %d elements (a head), got %d"
               .formatted(headDim, positions.rotary().dim()));
+    }
+    RelativeKeys keys = positions.relativeKeys();
+    if (keys != null && keys.headDim() != headDim) {
+      throw new IllegalArgumentException(
+          "positions: expected relative keys of %d elements (a head), got %d"
+              .formatted(headDim, keys.headDim()));
+    }
+    if (keys != null && keys.ofKeys() && kvHeads != heads) {
+      throw new IllegalArgumentException(
+          "kvHeads: expected %d, as positions are relative keys of keys as well, got %d"
+              .formatted(heads, kvHeads));
+    }
+  }
+
+  /** Their keys are scaled already, and join the scores behind a softcap. */
+  private static void checkRelativeKeys(AttentionSpec spec) {
+    if (spec.scale().isPresent() || spec.softcap().isPresent()) {
+      throw new IllegalArgumentException(
+          "spec: expected neither scale nor softcap, as positions are relative keys, got " + spec);
     }
   }
 
@@ -519,7 +544,12 @@ public final class MultiHeadAttention {
       Matrix out,
       boolean passing) {
     projectRotated(call, rows, x, all);
-    attend(call, rows, all.part(0), keys, all.part(1), all.part(2), context);
+    Matrix q = all.part(0);
+    if (positions.relativeKeys() == null || rows.rows() == 0) {
+      attend(call, rows, q, keys, all.part(1), all.part(2), context);
+    } else {
+      attendByDistance(call, rows, q, all.part(1), all.part(2), context);
+    }
     output.append(call, context, out, passing);
   }
 
@@ -652,6 +682,16 @@ public final class MultiHeadAttention {
       Matrix context) {
     describeKeys(describe(call, rows, q, keys.longest(), context), keys, k, v);
     run(call, q, k.segment(), v.segment(), context);
+  }
+
+  private void attendByDistance(
+      LayerCall call, SequenceRows rows, Matrix q, Matrix k, Matrix v, Matrix context) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    describeKeys(describe(call, rows, q, rows.longest(), context), rows, k, v);
+    positions.relativeKeys().describe(call, rows, q, k, heads);
+    run(call, q, k.segment(), v.segment(), context);
+    scratch.release(mark);
   }
 
   private AttentionCall describe(

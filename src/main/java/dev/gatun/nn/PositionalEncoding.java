@@ -15,7 +15,8 @@ import java.util.Objects;
  * <ul>
  *   <li>{@link #sinusoidal} and {@link #learned} add a row of a table to each embedding,
  *   <li>{@link #rotary} rotates queries and keys,
- *   <li>{@link #alibi} and {@link #relativePositions} add to the scores of attention.
+ *   <li>{@link #alibi} and {@link #relativePositions} add to the scores of attention,
+ *   <li>{@link #relativeKeys} adds what the query makes of the distance.
  * </ul>
  *
  * <p>Immutable. Tables lie in the caller's arena, which must stay open as long as they are used.
@@ -33,6 +34,7 @@ public final class PositionalEncoding {
   private final int positions;
   private final int firstPosition;
   private final int paddingId;
+  private final RelativeKeys relativeKeys;
 
   private PositionalEncoding(
       String name,
@@ -41,7 +43,7 @@ public final class PositionalEncoding {
       Tensor slopes,
       Tensor relativePositions,
       int positions) {
-    this(name, table, rotary, slopes, relativePositions, positions, 0, -1);
+    this(name, table, rotary, slopes, relativePositions, positions, 0, -1, null);
   }
 
   private PositionalEncoding(
@@ -52,7 +54,8 @@ public final class PositionalEncoding {
       Tensor relativePositions,
       int positions,
       int firstPosition,
-      int paddingId) {
+      int paddingId,
+      RelativeKeys relativeKeys) {
     this.name = name;
     this.table = table;
     this.rotary = rotary;
@@ -61,6 +64,7 @@ public final class PositionalEncoding {
     this.positions = positions;
     this.firstPosition = firstPosition;
     this.paddingId = paddingId;
+    this.relativeKeys = relativeKeys;
   }
 
   /**
@@ -134,7 +138,8 @@ public final class PositionalEncoding {
         null,
         all.positions - firstPosition,
         firstPosition,
-        firstPosition == 0 ? -1 : paddingId);
+        firstPosition == 0 ? -1 : paddingId,
+        null);
   }
 
   /**
@@ -219,6 +224,23 @@ public final class PositionalEncoding {
         Integer.MAX_VALUE);
   }
 
+  /**
+   * Trained vectors for distances, as keys (Shaw et al., 2018; BERT's {@code relative_key}): the
+   * score of query i and key j is {@code (q_i · k_j + q_i · table[i − j + positions − 1]) /
+   * sqrt(headDim)}. For self-attention of encoders.
+   *
+   * @param arena where a copy of the table lies
+   * @param table {@code [2 · positions − 1, headDim]} float32, contiguous; copied
+   * @param ofKeys whether {@code k_j · table[i − j + positions − 1]} joins as well (Huang et al.,
+   *     2020; BERT's {@code relative_key_query}); only with as many heads of keys as of queries
+   * @return an encoding of scores
+   */
+  public static PositionalEncoding relativeKeys(Arena arena, Tensor table, boolean ofKeys) {
+    RelativeKeys keys = new RelativeKeys(arena, table, ofKeys);
+    return new PositionalEncoding(
+        "relative keys", null, null, null, null, keys.positions(), 0, -1, keys);
+  }
+
   private static void checkBuckets(int buckets, int maxDistance, boolean bidirectional) {
     int least = bidirectional ? 4 : 2;
     if (buckets < least) {
@@ -299,6 +321,11 @@ public final class PositionalEncoding {
   /** {@code [heads, 2 · span + 1]} biases of clamped distances, or null. */
   Tensor distances() {
     return relativePositions;
+  }
+
+  /** Null where distances have no keys. */
+  RelativeKeys relativeKeys() {
+    return relativeKeys;
   }
 
   boolean biasesScores() {

@@ -34,6 +34,11 @@ final class Stack {
     for (int n = 0; n < this.layers.length; n++) {
       TransformerLayer layer = this.layers[n];
       checkNorms(n, layer);
+      if (crossAllowed && layer.selfAttention().positions().relativeKeys() != null) {
+        throw new IllegalArgumentException(
+            "layers[%d].selfAttention: expected no relative keys in a decoder, got some"
+                .formatted(n));
+      }
       if (layer.dim() != dim) {
         throw new IllegalArgumentException(
             "layers[%d]: expected rows of %d, got %d".formatted(n, dim, layer.dim()));

@@ -14,7 +14,8 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * From token ids to the last hidden state: an embedding and an encoder.
+ * From token ids to the last hidden state: an embedding and an encoder, with a linear layer between
+ * them where embeddings are narrower than hidden states.
  *
  * {@snippet :
  * Tensor ids = Tensor.copyOf(arena, new int[] {101, 7592, 102, 101, 2088, 999, 102}, 7);
@@ -32,6 +33,10 @@ public final class TextEncoder {
   private final String name;
   private final GatunRuntime runtime;
   private final Embedding embedding;
+
+  /** From the size of an embedding to that of a hidden state; null if they are one. */
+  private final Linear projection;
+
   private final TransformerEncoder encoder;
   private final Parameters parameters;
 
@@ -45,7 +50,27 @@ public final class TextEncoder {
    */
   public TextEncoder(
       String name, GatunRuntime runtime, Embedding embedding, TransformerEncoder encoder) {
-    this(name, runtime, "embedding", embedding, encoder);
+    this(name, runtime, "embedding", embedding, null, encoder);
+  }
+
+  /**
+   * Puts an encoder together whose embeddings have another size than its hidden states, as ALBERT
+   * (Lan et al., 2020) factorizes them.
+   *
+   * @param name of the model in Flight Recorder's events
+   * @param runtime where it runs
+   * @param embedding of its tokens, of rows of the projection's input
+   * @param projection of embeddings to hidden states, or null: they are of one size
+   * @param encoder its layers
+   * @throws IllegalArgumentException naming the part whose rows do not fit the others
+   */
+  public TextEncoder(
+      String name,
+      GatunRuntime runtime,
+      Embedding embedding,
+      Linear projection,
+      TransformerEncoder encoder) {
+    this(name, runtime, "embedding", embedding, projection, encoder);
   }
 
   /** With the name that the embedding has in messages. */
@@ -54,21 +79,27 @@ public final class TextEncoder {
       GatunRuntime runtime,
       String embeddingName,
       Embedding embedding,
+      Linear projection,
       TransformerEncoder encoder) {
     this.name = Objects.requireNonNull(name, "name");
     this.runtime = Objects.requireNonNull(runtime, "runtime");
     this.embedding = Objects.requireNonNull(embedding, embeddingName);
+    this.projection = projection;
     this.encoder = Objects.requireNonNull(encoder, "encoder");
-    if (embedding.dim() != encoder.dim()) {
+    if (projection != null && projection.out() != encoder.dim()) {
       throw new IllegalArgumentException(
-          "%s: expected rows of %d, got %d"
-              .formatted(embeddingName, encoder.dim(), embedding.dim()));
+          "projection: expected rows of %d, got %d".formatted(encoder.dim(), projection.out()));
     }
-    this.parameters =
-        new Parameters.Builder()
-            .add(embeddingName, embedding.parameters())
-            .add("encoder", encoder.parameters())
-            .build();
+    long width = projection == null ? encoder.dim() : projection.in();
+    if (embedding.dim() != width) {
+      throw new IllegalArgumentException(
+          "%s: expected rows of %d, got %d".formatted(embeddingName, width, embedding.dim()));
+    }
+    Parameters.Builder all = new Parameters.Builder().add(embeddingName, embedding.parameters());
+    if (projection != null) {
+      all.add("projection", projection.parameters());
+    }
+    this.parameters = all.add("encoder", encoder.parameters()).build();
   }
 
   /** {@return the name of the model in Flight Recorder's events} */
@@ -162,6 +193,13 @@ public final class TextEncoder {
   public void forward(
       Workspace workspace, Tensor ids, Sequences texts, Tensor hidden, AttentionListener listener) {
     Objects.requireNonNull(listener, "listener");
+    for (TransformerLayer layer : encoder.layers()) {
+      if (layer.selfAttention().positions().relativeKeys() != null) {
+        throw new IllegalArgumentException(
+            "listener: expected none, as queries and keys are not all of the scores of relative"
+                + " keys, got one");
+      }
+    }
     forward("hidden", workspace, ids, texts, hidden, listener);
   }
 
@@ -211,9 +249,14 @@ public final class TextEncoder {
       AttentionListener listener,
       Matrix hidden) {
     // Not into hidden, which only the last operation may write.
-    Matrix embedded = call.scratch().matrix(rows.rows(), encoder.dim());
+    Matrix embedded = call.scratch().matrix(rows.rows(), embedding.dim());
     embedding.run(call, rows, ids, embedded);
-    encoder.run(call, rows, embedded, listener, hidden);
+    Matrix input = embedded;
+    if (projection != null) {
+      input = call.scratch().matrix(rows.rows(), encoder.dim());
+      projection.run(call, embedded, input);
+    }
+    encoder.run(call, rows, input, listener, hidden);
   }
 
   /** Describes the encoder on one line. */

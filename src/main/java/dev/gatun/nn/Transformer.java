@@ -59,7 +59,7 @@ public final class Transformer extends DecoderModel {
       throw new IllegalArgumentException(
           "decoder: expected one with cross-attention, got one without");
     }
-    this.source = new TextEncoder(name, runtime, "source", source, encoder);
+    this.source = new TextEncoder(name, runtime, "source", source, null, encoder);
   }
 
   /**

@@ -22,49 +22,6 @@ import org.junit.jupiter.api.Test;
 /** Families that encode, written here with PyTorch's functions. */
 class EncoderParityTest extends PyTorchModels {
 
-  /** A block of BERT, ViT or CLIP: projections with biases under names of their own. */
-  private Array block(
-      Array x,
-      int heads,
-      boolean pre,
-      double epsilon,
-      Array mask,
-      boolean causal,
-      UnaryOperator<Array> activation,
-      String... names) {
-    long batch = x.shape()[0];
-    long seq = x.shape()[1];
-    long width = x.shape()[2];
-    Array h = pre ? norm(x, names[4], epsilon) : x;
-    Array context =
-        merge(
-            torch.attention(
-                split(dense(h, names[0], width), batch, seq, heads, width / heads),
-                split(dense(h, names[1], width), batch, seq, heads, width / heads),
-                split(dense(h, names[2], width), batch, seq, heads, width / heads),
-                mask,
-                causal,
-                Double.NaN),
-            batch,
-            seq,
-            width);
-    x = torch.add(x, dense(context, names[3], width));
-    x = pre ? x : norm(x, names[4], epsilon);
-    h = pre ? norm(x, names[7], epsilon) : x;
-    x = torch.add(x, dense(activation.apply(dense(h, names[5], 3 * width)), names[6], width));
-    return pre ? x : norm(x, names[7], epsilon);
-  }
-
-  private Array dense(Array x, String name, long out) {
-    long in = x.shape()[x.shape().length - 1];
-    return torch.linear(x, matrix(name + ".weight", out, in), bias(name + ".bias", out));
-  }
-
-  private Array norm(Array x, String name, double epsilon) {
-    long width = x.shape()[x.shape().length - 1];
-    return torch.layerNorm(x, gamma(name + ".weight", width), bias(name + ".bias", width), epsilon);
-  }
-
   @Test
   void bert() throws IOException {
     int width = 36;

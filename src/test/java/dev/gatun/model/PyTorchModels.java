@@ -12,6 +12,7 @@ import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.Difference;
+import dev.gatun.support.ModelFolders;
 import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
@@ -20,6 +21,7 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Random;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -38,6 +40,9 @@ abstract class PyTorchModels {
 
   /** What {@link #draw} has made, by name. */
   final Map<String, Tensor> made = new HashMap<>();
+
+  /** Whether weights are drawn that files of 16-bit floats hold as they are. */
+  boolean inAllTypes;
 
   @TempDir Path folder;
 
@@ -89,11 +94,16 @@ abstract class PyTorchModels {
     return Tensor.copyOf(arena, values, shape);
   }
 
+  /** A weight; one that is there already, as layers may share it, is the same again. */
   final Array draw(String name, double deviation, double mean, long... shape) {
+    if (made.containsKey(name)) {
+      return torch.array(made.get(name).toFloatArray(), shape);
+    }
     Tensor tensor = normal(deviation, shape);
     float[] values = tensor.toFloatArray();
     for (int i = 0; i < values.length; i++) {
       values[i] += (float) mean;
+      values[i] = inAllTypes ? ModelFolders.inAllTypes(values[i]) : values[i];
     }
     tensor.copyFrom(values);
     made.put(name, tensor);
@@ -137,6 +147,49 @@ abstract class PyTorchModels {
       steps.select(1, s).copyFrom(next);
     }
     close(what + ", step by step", want.toFloats(), steps.toFloatArray(), FAMILY_BOUND);
+  }
+
+  /** A block of BERT, ViT or CLIP: projections with biases under names of their own. */
+  final Array block(
+      Array x,
+      int heads,
+      boolean pre,
+      double epsilon,
+      Array mask,
+      boolean causal,
+      UnaryOperator<Array> activation,
+      String... names) {
+    long batch = x.shape()[0];
+    long seq = x.shape()[1];
+    long width = x.shape()[2];
+    Array h = pre ? norm(x, names[4], epsilon) : x;
+    Array context =
+        merge(
+            torch.attention(
+                split(dense(h, names[0], width), batch, seq, heads, width / heads),
+                split(dense(h, names[1], width), batch, seq, heads, width / heads),
+                split(dense(h, names[2], width), batch, seq, heads, width / heads),
+                mask,
+                causal,
+                Double.NaN),
+            batch,
+            seq,
+            width);
+    x = torch.add(x, dense(context, names[3], width));
+    x = pre ? x : norm(x, names[4], epsilon);
+    h = pre ? norm(x, names[7], epsilon) : x;
+    x = torch.add(x, dense(activation.apply(dense(h, names[5], 3 * width)), names[6], width));
+    return pre ? x : norm(x, names[7], epsilon);
+  }
+
+  final Array dense(Array x, String name, long out) {
+    long in = x.shape()[x.shape().length - 1];
+    return torch.linear(x, matrix(name + ".weight", out, in), bias(name + ".bias", out));
+  }
+
+  final Array norm(Array x, String name, double epsilon) {
+    long width = x.shape()[x.shape().length - 1];
+    return torch.layerNorm(x, gamma(name + ".weight", width), bias(name + ".bias", width), epsilon);
   }
 
   final int[] ids(int count, int vocabulary) {

@@ -18,6 +18,7 @@ import java.util.List;
 public final class TransformerCalls implements Runnable {
 
   private static final int DIM = 24;
+  private static final int NARROW = 8;
   private static final int HEADS = 3;
   private static final int VOCABULARY = 50;
   private static final int PROMPT = 5;
@@ -52,6 +53,8 @@ public final class TransformerCalls implements Runnable {
   private final GatedCrossAttention gated;
   private final TableTransformer table;
   private final Tensor cells;
+  private final TextEncoder[] factorized = new TextEncoder[2];
+  private final TransformerEncoder relative;
 
   private final Generator generator;
   private final DecoderState text;
@@ -144,6 +147,26 @@ public final class TransformerCalls implements Runnable {
                     parts.feedForward(DIM, true),
                     norm())));
     cells = parts.normal(4, 5, DIM);
+    Tensor distances = parts.normal(2 * 9 - 1, DIM / HEADS);
+    relative =
+        new TransformerEncoder(
+            runtime,
+            List.of(
+                distant(PositionalEncoding.relativeKeys(arena, distances, false)),
+                distant(PositionalEncoding.relativeKeys(arena, distances, true))),
+            NormOrder.POST,
+            null);
+    Embedding narrow =
+        new Embedding(
+            runtime,
+            parts.normal(VOCABULARY, NARROW),
+            1,
+            PositionalEncoding.learned(parts.normal(64, NARROW), 2, 1));
+    for (int n = 0; n < factorized.length; n++) {
+      WeightFormat format = n == 0 ? WeightFormat.VIEW : WeightFormat.FP32;
+      Linear projection = linear(NARROW, DIM, Activation.NONE, format);
+      factorized[n] = new TextEncoder("model", runtime, narrow, projection, encoder);
+    }
 
     text = models[0].newState(arena, 1, PROMPT + TOKENS, 0);
     generator = new Generator(models[0], text, workspace, arena);
@@ -156,6 +179,16 @@ public final class TransformerCalls implements Runnable {
 
   private Norm norm() {
     return parts.norm(DIM, parts.random.nextBoolean());
+  }
+
+  private TransformerLayer distant(PositionalEncoding positions) {
+    return new TransformerLayer(
+        parts.attention(Causal.NONE, DIM, HEADS, HEADS, positions),
+        norm(),
+        null,
+        null,
+        parts.feedForward(DIM, true),
+        norm());
   }
 
   private PositionalEncoding rotary() {
@@ -263,6 +296,11 @@ public final class TransformerCalls implements Runnable {
     gated.forward(null, rows, null, memory, lengths, rows);
     encoder.forward(workspace, rows, null, rows);
     windowed.forward(workspace, rows, null, rows);
+    for (TextEncoder each : factorized) {
+      each.forward(null, source, lengths, memory);
+    }
+    relative.forward(workspace, memory, lengths, memory);
+    relative.forward(workspace, rows, null, rows);
     table.forward(null, cells, 3, cells);
   }
 

@@ -14,10 +14,17 @@ final class Families {
   private static final Map<String, Maker<TextEncoder>> ENCODERS =
       new TreeMap<>(
           Map.ofEntries(
-              Map.entry("bert", BertFiles::load),
+              Map.entry(
+                  "bert",
+                  c -> JinaBert.describes(c.config()) ? JinaBert.load(c) : BertFiles.load(c)),
               Map.entry("camembert", BertFiles::load),
               Map.entry("distilbert", BertFiles::load),
+              Map.entry("gte", GteEncoder::load),
+              Map.entry("modernbert", ModernBert::load),
+              Map.entry("new", GteEncoder::load),
+              Map.entry("nomic_bert", NomicBert::load),
               Map.entry("roberta", BertFiles::load),
+              Map.entry("t5", T5::load),
               Map.entry("xlm-roberta", BertFiles::load)));
 
   /** From tokens to scores of the next one. */

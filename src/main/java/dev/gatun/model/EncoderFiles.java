@@ -38,7 +38,7 @@ final class EncoderFiles {
       String words,
       String norm) {
     requireRows(checkpoint, words, "vocab_size", sizes.vocabulary());
-    if (sizes.types() > 0) {
+    if (sizes.types() > 0 || checkpoint.has(Bert.TYPES)) {
       requireRows(checkpoint, Bert.TYPES, "type_vocab_size", sizes.types());
     }
     AttentionSpec attention = AttentionSpec.builder().build();

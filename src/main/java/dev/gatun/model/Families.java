@@ -30,6 +30,12 @@ final class Families {
   /** From tokens to scores of the next one. */
   private static final Map<String, Maker<DecoderOnlyModel>> DECODERS = new TreeMap<>(Map.of());
 
+  /** Classifiers of images. */
+  private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);
+
+  /** Models that compare images and texts. */
+  private static final Map<String, Maker<Clip>> COMPARERS = Map.of("clip", Clip::load);
+
   private Families() {}
 
   /**
@@ -48,6 +54,24 @@ final class Families {
    */
   static DecoderOnlyModel decoder(Checkpoint checkpoint) throws IOException {
     return checkpoint.make(c -> row(DECODERS, c).make(c));
+  }
+
+  /**
+   * Loads a classifier of images.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static Vit vit(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(IMAGES, c).make(c));
+  }
+
+  /**
+   * Loads a model that compares images and texts.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static Clip clip(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(COMPARERS, c).make(c));
   }
 
   private static <T> Maker<T> row(Map<String, Maker<T>> rows, Checkpoint checkpoint) {

@@ -147,13 +147,15 @@ public record Clip(
         checkpoint, text, "position_embedding", "max_position_embeddings", positions, width);
     int projected = config.size("projection_dim", 512);
     for (String head : new String[] {"text_projection.weight", "visual_projection.weight"}) {
-      EncoderFiles.requireRows(checkpoint, head, "projection_dim", projected);
+      GatedEncoders.requireRows(checkpoint, head, "projection_dim", projected);
     }
     StackConfig textStack = tower(text, textHeads, Causal.BOTTOM_RIGHT);
     StackConfig visionStack = tower(vision, visionHeads, Causal.NONE);
-    EncoderFiles.requireBiases(
+    GatedEncoders.requireInner(checkpoint, text, names(TEXT, TEXT_NORM), "intermediate_size");
+    GatedEncoders.requireInner(checkpoint, vision, names(VISION, VISION_NORM), "intermediate_size");
+    GatedEncoders.requireBiases(
         checkpoint, names(TEXT, TEXT_NORM), textStack.layers(), true, BIASED);
-    EncoderFiles.requireBiases(
+    GatedEncoders.requireBiases(
         checkpoint, names(VISION, VISION_NORM), visionStack.layers(), true, BIASED);
     return of(
         checkpoint.runtime(),

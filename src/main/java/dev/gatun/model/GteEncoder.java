@@ -46,9 +46,9 @@ final class GteEncoder {
     config.requireFlag("logn_attention_scale", false);
     int hidden = config.size("hidden_size", 768);
     int heads = config.size("num_attention_heads", 12);
-    int headSize = EncoderFiles.headSize(config, hidden, "num_attention_heads", heads);
-    EncoderFiles.Sizes sizes =
-        new EncoderFiles.Sizes(
+    int headSize = GatedEncoders.headSize(config, hidden, "num_attention_heads", heads);
+    GatedEncoders.Sizes sizes =
+        new GatedEncoders.Sizes(
             config.size("num_hidden_layers", 12),
             heads,
             hidden,
@@ -61,10 +61,11 @@ final class GteEncoder {
     Part[] attention =
         packed ? new Part[] {Part.FUSED} : new Part[] {Part.QUERY, Part.KEY, Part.VALUE};
     int layers = sizes.layers();
-    EncoderFiles.requireBiases(scoped, names, layers, true, attention);
-    EncoderFiles.requireBiases(scoped, names, layers, true, Part.OUTPUT, Part.SECOND);
-    EncoderFiles.requireBiases(scoped, names, layers, false, Part.GATE_AND_FIRST);
-    return EncoderFiles.postNorm(
+    GatedEncoders.requireBiases(scoped, names, layers, true, attention);
+    GatedEncoders.requireBiases(scoped, names, layers, true, Part.OUTPUT, Part.SECOND);
+    GatedEncoders.requireBiases(scoped, names, layers, false, Part.GATE_AND_FIRST);
+    GatedEncoders.requireInner(scoped, config, names, "intermediate_size");
+    return GatedEncoders.postNorm(
         "GTE",
         scoped,
         names,

@@ -44,7 +44,7 @@ record ImageFiles(int hidden, int size, int patch, int channels) {
   /** {@return the number of heads, a divisor of the rows' size} */
   static int heads(FamilyConfig config, int otherwise, int hidden) {
     int heads = config.size("num_attention_heads", otherwise);
-    EncoderFiles.headSize(config, hidden, "num_attention_heads", heads);
+    GatedEncoders.headSize(config, hidden, "num_attention_heads", heads);
     return heads;
   }
 

@@ -52,9 +52,9 @@ final class JinaBert {
     config.requireFlag("add_cross_attention", false);
     int hidden = config.size("hidden_size", 768);
     int heads = config.size("num_attention_heads", 12);
-    EncoderFiles.headSize(config, hidden, "num_attention_heads", heads);
-    EncoderFiles.Sizes sizes =
-        new EncoderFiles.Sizes(
+    GatedEncoders.headSize(config, hidden, "num_attention_heads", heads);
+    GatedEncoders.Sizes sizes =
+        new GatedEncoders.Sizes(
             config.size("num_hidden_layers", 12),
             heads,
             hidden,
@@ -62,10 +62,11 @@ final class JinaBert {
             config.size("type_vocab_size", 2),
             config.epsilon("layer_norm_eps", 1e-12));
     int layers = sizes.layers();
-    EncoderFiles.requireBiases(
+    GatedEncoders.requireBiases(
         scoped, NAMES, layers, true, Part.QUERY, Part.KEY, Part.VALUE, Part.OUTPUT, Part.SECOND);
-    EncoderFiles.requireBiases(scoped, NAMES, layers, false, Part.FIRST_AND_GATE);
-    return EncoderFiles.postNorm(
+    GatedEncoders.requireBiases(scoped, NAMES, layers, false, Part.FIRST_AND_GATE);
+    GatedEncoders.requireInner(scoped, config, NAMES, "intermediate_size");
+    return GatedEncoders.postNorm(
         "JinaBert",
         scoped,
         NAMES,

@@ -62,7 +62,7 @@ public record ModernBert(
     }
     int hidden = config.size("hidden_size", 768);
     int heads = config.size("num_attention_heads", 12);
-    int headSize = EncoderFiles.headSize(config, hidden, "num_attention_heads", heads);
+    int headSize = GatedEncoders.headSize(config, hidden, "num_attention_heads", heads);
     if (headSize % 2 != 0) {
       throw config.expected("num_attention_heads", "heads of an even size, not " + headSize);
     }
@@ -79,7 +79,8 @@ public record ModernBert(
             config.size("local_attention", 128),
             config.epsilon("norm_eps", 1e-5));
     Checkpoint scoped = checkpoint.scoped(SCOPE);
-    EncoderFiles.requireRows(scoped, TABLE, "vocab_size", config.size("vocab_size", 50_368));
+    GatedEncoders.requireRows(scoped, TABLE, "vocab_size", config.size("vocab_size", 50_368));
+    GatedEncoders.requireInner(scoped, config, NAMES, "intermediate_size");
     int positions = config.size("max_position_embeddings", 8192);
     return family.of(
         checkpoint.runtime(),

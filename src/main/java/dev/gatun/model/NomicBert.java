@@ -51,12 +51,12 @@ final class NomicBert {
     }
     int hidden = config.size("n_embd", 768);
     int heads = config.size("n_head", 12);
-    int headSize = EncoderFiles.headSize(config, hidden, "n_head", heads);
+    int headSize = GatedEncoders.headSize(config, hidden, "n_head", heads);
     config.requireNumber("num_heads_kv", heads);
     int multiple = config.size("pad_vocab_size_multiple", 1);
     long vocabulary = Math.ceilDiv((long) config.size("vocab_size"), multiple) * multiple;
-    EncoderFiles.Sizes sizes =
-        new EncoderFiles.Sizes(
+    GatedEncoders.Sizes sizes =
+        new GatedEncoders.Sizes(
             config.size("n_layer", 12),
             heads,
             hidden,
@@ -67,7 +67,7 @@ final class NomicBert {
     biases(scoped, sizes.layers(), "qkv_proj_bias", Part.FUSED, Part.OUTPUT);
     biases(scoped, sizes.layers(), "mlp_fc1_bias", Part.FIRST, Part.GATE);
     biases(scoped, sizes.layers(), "mlp_fc2_bias", Part.SECOND);
-    return EncoderFiles.postNorm(
+    return GatedEncoders.postNorm(
         "NomicBert",
         scoped,
         NAMES,
@@ -80,7 +80,7 @@ final class NomicBert {
 
   private static void biases(Checkpoint checkpoint, int layers, String key, Part... parts) {
     boolean biased = checkpoint.config().flag(key, true);
-    EncoderFiles.requireBiases(checkpoint, NAMES, layers, biased, parts);
+    GatedEncoders.requireBiases(checkpoint, NAMES, layers, biased, parts);
   }
 
   private static Activation activation(FamilyConfig config) {

@@ -136,8 +136,8 @@ public final class T5 {
     Checkpoint encoder = checkpoint.renamed(name -> name.startsWith("decoder.") ? null : name);
     String table = encoder.has(TABLE) ? TABLE : EMBEDDING;
     UnreadWeights.requireSame(encoder.weights(), EMBEDDING, table);
-    EncoderFiles.requireRows(encoder, table, "vocab_size", config.size("vocab_size", 32_128));
-    EncoderFiles.requireRows(
+    GatedEncoders.requireRows(encoder, table, "vocab_size", config.size("vocab_size", 32_128));
+    GatedEncoders.requireRows(
         encoder,
         BIASES,
         "relative_attention_num_buckets",
@@ -145,6 +145,8 @@ public final class T5 {
     if (LayerLoader.requireMatrix(encoder.weights(), BIASES).size(1) != heads) {
       throw config.expected("num_heads", "the columns of " + BIASES);
     }
+    WeightNames names = names(false, gated);
+    GatedEncoders.requireInner(encoder, config, names, "d_ff");
     Weights weights = encoder.packed();
     Tensor biases = LayerLoader.table(weights, BIASES, heads);
     int farthest = config.size("relative_attention_max_distance", MAX_DISTANCE);
@@ -152,7 +154,7 @@ public final class T5 {
     StackConfig stack =
         new StackConfig(
             layers, NormOrder.PRE, true, config.epsilon("layer_norm_epsilon", EPSILON), each);
-    LayerLoader loader = new LayerLoader(checkpoint.runtime(), weights, names(false, gated), stack);
+    LayerLoader loader = new LayerLoader(checkpoint.runtime(), weights, names, stack);
     TransformerEncoder stacked = loader.encoder();
     if (stacked.dim() != dim) {
       throw config.expected("d_model", "%d as the layers have it".formatted(stacked.dim()));

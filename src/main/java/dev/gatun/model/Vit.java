@@ -128,8 +128,9 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
     Checkpoint scoped = checkpoint.scoped("vit.");
     images.requirePatches(config, scoped, "embeddings.patch_embeddings.projection.weight");
     boolean biased = config.flag("qkv_bias", true);
-    EncoderFiles.requireBiases(scoped, NAMES, layers, biased, Part.QUERY, Part.KEY, Part.VALUE);
-    EncoderFiles.requireBiases(scoped, NAMES, layers, true, Part.OUTPUT, Part.FIRST, Part.SECOND);
+    GatedEncoders.requireBiases(scoped, NAMES, layers, biased, Part.QUERY, Part.KEY, Part.VALUE);
+    GatedEncoders.requireBiases(scoped, NAMES, layers, true, Part.OUTPUT, Part.FIRST, Part.SECOND);
+    GatedEncoders.requireInner(scoped, config, NAMES, "intermediate_size");
     if (!scoped.has("classifier.weight")) {
       throw new IllegalArgumentException(
           "classifier.weight: expected a model with a classifier, got none");

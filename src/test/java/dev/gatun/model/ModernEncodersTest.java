@@ -12,8 +12,10 @@ import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.Difference;
 import dev.gatun.support.ModelFolders;
+import dev.gatun.support.TokenizerFiles;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
@@ -44,7 +46,7 @@ class ModernEncodersTest extends PyTorchModels {
 
   // ---- formulas --------------------------------------------------------------------------------
 
-  private Array norm(Array x, String name, double epsilon) {
+  private Array layerNorm(Array x, String name, double epsilon) {
     return torch.layerNorm(x, gamma(name + ".weight", WIDTH), bias(name + ".bias", WIDTH), epsilon);
   }
 
@@ -209,7 +211,7 @@ class ModernEncodersTest extends PyTorchModels {
       """
       {"model_type": "nomic_bert", "activation_function": "swiglu", "causal": false, \
       "layer_norm_epsilon": 1e-12, "mlp_fc1_bias": false, "mlp_fc2_bias": false, \
-      "n_embd": 36, "n_head": 3, "n_inner": 40, "n_layer": 3, "n_positions": 64, \
+      "n_embd": 36, "n_head": 3, "n_layer": 3, "n_positions": 64, \
       "pad_vocab_size_multiple": 10, "parallel_block": false, "prenorm": false, \
       "qkv_proj_bias": false, "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0, \
       "rotary_emb_interleaved": false, "rotary_emb_scale_base": null, \
@@ -219,7 +221,7 @@ class ModernEncodersTest extends PyTorchModels {
 
   private float[] nomic() {
     Array x =
-        norm(
+        layerNorm(
             embedded(
                 "embeddings.word_embeddings.weight", "embeddings.token_type_embeddings.weight"),
             "emb_ln",
@@ -232,11 +234,11 @@ class ModernEncodersTest extends PyTorchModels {
       Array k = turn(qkv[1], SEQ, SIZE, 1000);
       Array context = attend(q, k, qkv[2], 1 / Math.sqrt(SIZE), mask);
       Array a = dense(context, b + "attn.out_proj", WIDTH, false);
-      x = norm(torch.add(a, x), b + "norm1", 1e-12);
+      x = layerNorm(torch.add(a, x), b + "norm1", 1e-12);
       Array value = dense(x, b + "mlp.fc11", HIDDEN, false);
       Array gate = dense(x, b + "mlp.fc12", HIDDEN, false);
       Array y = dense(torch.multiply(value, torch.silu(gate)), b + "mlp.fc2", WIDTH, false);
-      x = norm(torch.add(y, x), b + "norm2", 1e-12);
+      x = layerNorm(torch.add(y, x), b + "norm2", 1e-12);
     }
     return x.toFloats();
   }
@@ -254,6 +256,7 @@ class ModernEncodersTest extends PyTorchModels {
         }) {
       matters("NomicBERT, " + other, changed(NOMIC, other), states);
     }
+    asEmbedder();
     String scaled = changed(NOMIC, "\"rotary_scaling_factor\": 2");
     String limited = changed(scaled, "\"max_trained_positions\": 20");
     assertEquals(20, load(ModelFolders.of(limited, made), WeightFormat.VIEW).positions());
@@ -277,6 +280,30 @@ class ModernEncodersTest extends PyTorchModels {
     refused("mlp.fc12.bias", changed(NOMIC, "\"mlp_fc1_bias\": true"), made);
     String bias = "encoder.layers.1.mlp.fc2.bias";
     refused(bias, NOMIC, with(bias, normal(1, WIDTH)));
+  }
+
+  /** From texts to vectors, as the folder's files say it: means of the rows, of length 1. */
+  private void asEmbedder() throws IOException {
+    Path files =
+        ModelFolders.of(NOMIC, made).tokenizer(TokenizerFiles.bert()).write(folder.resolve("text"));
+    try (TextEmbedder model = TextEmbedder.load(runtime, EmbeddingModelSpec.folder(files))) {
+      int[] ids = model.tokenize("the cat sat.").ids();
+      Tensor rows = Tensor.allocate(arena, DType.FLOAT32, ids.length, WIDTH);
+      load(ModelFolders.of(NOMIC, made), WeightFormat.VIEW)
+          .forward(Tensor.copyOf(arena, ids, ids.length), rows);
+      float[] mean = new float[WIDTH];
+      double squares = 0;
+      for (int i = 0; i < WIDTH; i++) {
+        for (int n = 0; n < ids.length; n++) {
+          mean[i] += rows.getFloat(n, i);
+        }
+        squares += (double) mean[i] * mean[i];
+      }
+      for (int i = 0; i < WIDTH; i++) {
+        mean[i] /= (float) Math.sqrt(squares);
+      }
+      close("NomicBERT, embedded", mean, model.embed("the cat sat."), FAMILY_BOUND);
+    }
   }
 
   // ---- GTE -------------------------------------------------------------------------------------
@@ -314,7 +341,7 @@ class ModernEncodersTest extends PyTorchModels {
 
   private float[] gte(boolean types, boolean packed, UnaryOperator<Array> turn) {
     Array x =
-        norm(
+        layerNorm(
             embedded(
                 "embeddings.word_embeddings.weight",
                 types ? "embeddings.token_type_embeddings.weight" : null),
@@ -334,12 +361,12 @@ class ModernEncodersTest extends PyTorchModels {
       Array context =
           attend(turn.apply(qkv[0]), turn.apply(qkv[1]), qkv[2], 1 / Math.sqrt(SIZE), mask);
       Array a = dense(context, b + "attention.o_proj", WIDTH, true);
-      x = norm(torch.add(x, a), b + "attn_ln", 1e-12);
+      x = layerNorm(torch.add(x, a), b + "attn_ln", 1e-12);
       Array both = dense(x, b + "mlp.up_gate_proj", 2 * HIDDEN, false);
       Array up = torch.slice(both, 2, 0, HIDDEN);
       Array gate = torch.gelu(torch.slice(both, 2, HIDDEN, 2 * HIDDEN));
       Array y = dense(torch.multiply(gate, up), b + "mlp.down_proj", WIDTH, true);
-      x = norm(torch.add(x, y), b + "mlp_ln", 1e-12);
+      x = layerNorm(torch.add(x, y), b + "mlp_ln", 1e-12);
     }
     return x.toFloats();
   }
@@ -362,6 +389,7 @@ class ModernEncodersTest extends PyTorchModels {
         "\"logn_attention_scale\": true",
         "\"num_attention_heads\": 5",
         "\"vocab_size\": 49",
+        "\"intermediate_size\": 41",
         "\"type_vocab_size\": 1",
         "\"rope_theta\": 0.5",
         "\"rope_scaling\": {\"factor\": 8.0, \"type\": \"dynamic\"}",
@@ -408,7 +436,7 @@ class ModernEncodersTest extends PyTorchModels {
   @Test
   void jinaBert() throws IOException {
     Array x =
-        norm(
+        layerNorm(
             embedded(
                 "embeddings.word_embeddings.weight", "embeddings.token_type_embeddings.weight"),
             "embeddings.LayerNorm",
@@ -421,12 +449,12 @@ class ModernEncodersTest extends PyTorchModels {
       Array v = heads(steep(x, b + "attention.self.value", WIDTH, true));
       Array context = attend(q, k, v, 1 / Math.sqrt(SIZE), mask);
       Array a = dense(context, b + "attention.output.dense", WIDTH, true);
-      x = norm(torch.add(a, x), b + "attention.output.LayerNorm", 1e-12);
+      x = layerNorm(torch.add(a, x), b + "attention.output.LayerNorm", 1e-12);
       Array both = dense(x, b + "mlp.gated_layers", 2 * HIDDEN, false);
       Array gated = torch.gelu(torch.slice(both, 2, 0, HIDDEN));
       Array y = torch.multiply(gated, torch.slice(both, 2, HIDDEN, 2 * HIDDEN));
       y = dense(y, b + "mlp.wo", WIDTH, true);
-      x = norm(torch.add(y, x), b + "mlp.layernorm", 1e-12);
+      x = layerNorm(torch.add(y, x), b + "mlp.layernorm", 1e-12);
     }
     float[] states = x.toFloats();
     check("JinaBERT", JINA, "bert.", states);
@@ -438,6 +466,7 @@ class ModernEncodersTest extends PyTorchModels {
         "\"is_decoder\": true",
         "\"num_attention_heads\": 5",
         "\"vocab_size\": 49",
+        "\"intermediate_size\": 41",
         "\"type_vocab_size\": 1");
     String bias = "encoder.layer.1.mlp.wo.bias";
     refused(bias, JINA, without(bias));
@@ -515,6 +544,7 @@ class ModernEncodersTest extends PyTorchModels {
         "\"rope_scaling\": {\"type\": \"linear\"}",
         "\"num_attention_heads\": 5",
         "\"vocab_size\": 49",
+        "\"intermediate_size\": 41",
         "\"global_rope_theta\": 1",
         "\"layer_types\": [\"full_attention\"]",
         "\"layer_types\": [\"full_attention\", \"full_attention\", \"chunked_attention\"]");
@@ -580,6 +610,7 @@ class ModernEncodersTest extends PyTorchModels {
         T5,
         "\"num_heads\": 4",
         "\"d_model\": 32",
+        "\"d_ff\": 41",
         "\"vocab_size\": 49",
         "\"relative_attention_num_buckets\": 32",
         "\"feed_forward_proj\": \"tanh\"");

@@ -11,10 +11,13 @@ import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TransformerEncoder;
 
-/** What encoders of Hugging Face's files beside BERT have in common. */
-final class EncoderFiles {
+/**
+ * What encoders with gated networks have in common as Hugging Face's files have them, and checks of
+ * sizes and biases that other families do as well.
+ */
+final class GatedEncoders {
 
-  private EncoderFiles() {}
+  private GatedEncoders() {}
 
   /** Sizes that config.json and weights have to agree on, and what layers are like. */
   record Sizes(int layers, int heads, int hidden, long vocabulary, int types, float epsilon) {}
@@ -75,6 +78,16 @@ final class EncoderFiles {
     Tensor table = LayerLoader.requireMatrix(checkpoint.weights(), name);
     if (table.size(0) != rows) {
       throw checkpoint.config().expected(key, "%d, the rows of %s".formatted(table.size(0), name));
+    }
+  }
+
+  /** Refuses a width of the feed-forward network, if it is said, that is not the weights'. */
+  static void requireInner(
+      Checkpoint checkpoint, FamilyConfig config, WeightNames names, String key) {
+    String name = names.name(Part.SECOND, 0, "weight");
+    long inner = LayerLoader.requireMatrix(checkpoint.weights(), name).size(1);
+    if (config.has(key) && config.size(key) != inner) {
+      throw config.expected(key, "%d, the columns of %s".formatted(inner, name));
     }
   }
 

@@ -5,6 +5,7 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
@@ -14,7 +15,9 @@ import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.TransformerEncoder;
+import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.nio.file.Path;
 
 /**
  * CLIP (Radford et al., 2021): a causal tower for texts and one for images, whose vectors are
@@ -36,6 +39,16 @@ public record Clip(
     TransformerEncoder vision,
     Linear visionProjection,
     float logitScale) {
+
+  private static final float EPSILON = 1e-5f;
+  private static final String TEXT = "text_model";
+  private static final String TEXT_NORM = "final_layer_norm";
+  private static final String VISION = "vision_model";
+  private static final String VISION_NORM = "post_layernorm";
+
+  private static final Part[] BIASED = {
+    Part.QUERY, Part.KEY, Part.VALUE, Part.OUTPUT, Part.FIRST, Part.SECOND
+  };
 
   private static WeightNames names(String tower, String lastNorm) {
     String layer = tower + ".encoder.layers.{n}.";
@@ -86,26 +99,115 @@ public record Clip(
       int visionLayers,
       int visionHeads,
       int size) {
-    float epsilon = 1e-5f;
-    Activation activation = Activation.QUICK_GELU;
+    return of(
+        runtime,
+        arena,
+        weights,
+        tower(textLayers, textHeads, Causal.BOTTOM_RIGHT, Activation.QUICK_GELU, EPSILON),
+        tower(visionLayers, visionHeads, Causal.NONE, Activation.QUICK_GELU, EPSILON),
+        size);
+  }
+
+  private static StackConfig tower(
+      int layers, int heads, Causal causal, Activation activation, float epsilon) {
+    return StackConfig.of(NormOrder.PRE, layers, heads, causal, activation, epsilon);
+  }
+
+  /**
+   * Loads both towers from a folder of Hugging Face's: config.json, and model.safetensors or
+   * several such files with their index.
+   *
+   * @param runtime where it runs
+   * @param folder with these files
+   * @param arena gets the mapped files and what is packed, and must stay open as long as the model
+   *     is used
+   * @param format of the matrices
+   * @return the model
+   * @throws IOException if a file is missing, or says what the model does not do; the message names
+   *     the file and its key, or the weight
+   */
+  public static Clip load(GatunRuntime runtime, Path folder, Arena arena, WeightFormat format)
+      throws IOException {
+    return Families.clip(ImageFiles.open(runtime, folder, arena, format));
+  }
+
+  static Clip load(Checkpoint checkpoint) {
+    FamilyConfig config = checkpoint.config();
+    FamilyConfig text = tower(config, "text_config");
+    FamilyConfig vision = tower(config, "vision_config");
+    int width = text.size("hidden_size", 512);
+    ImageFiles images = ImageFiles.of(vision, 768, 224, 32);
+    int textHeads = ImageFiles.heads(text, 8, width);
+    int visionHeads = ImageFiles.heads(vision, 12, images.hidden());
+    images.requirePatches(vision, checkpoint, "vision_model.embeddings.patch_embedding.weight");
+    int vocabulary = text.size("vocab_size", 49_408);
+    requireTable(checkpoint, text, "token_embedding", "vocab_size", vocabulary, width);
+    int positions = text.size("max_position_embeddings", 77);
+    requireTable(
+        checkpoint, text, "position_embedding", "max_position_embeddings", positions, width);
+    int projected = config.size("projection_dim", 512);
+    for (String head : new String[] {"text_projection.weight", "visual_projection.weight"}) {
+      GatedEncoders.requireRows(checkpoint, head, "projection_dim", projected);
+    }
+    StackConfig textStack = tower(text, textHeads, Causal.BOTTOM_RIGHT);
+    StackConfig visionStack = tower(vision, visionHeads, Causal.NONE);
+    GatedEncoders.requireInner(checkpoint, text, names(TEXT, TEXT_NORM), "intermediate_size");
+    GatedEncoders.requireInner(checkpoint, vision, names(VISION, VISION_NORM), "intermediate_size");
+    GatedEncoders.requireBiases(
+        checkpoint, names(TEXT, TEXT_NORM), textStack.layers(), true, BIASED);
+    GatedEncoders.requireBiases(
+        checkpoint, names(VISION, VISION_NORM), visionStack.layers(), true, BIASED);
+    return of(
+        checkpoint.runtime(),
+        checkpoint.arena(),
+        checkpoint.packed(),
+        textStack,
+        visionStack,
+        images.size());
+  }
+
+  /**
+   * What a tower is like: files of 2022 have each twice, and transformers then takes the one whose
+   * key ends in {@code _dict}.
+   */
+  private static FamilyConfig tower(FamilyConfig config, String key) {
+    return config.below(config.has(key + "_dict") ? key + "_dict" : key);
+  }
+
+  private static StackConfig tower(FamilyConfig config, int heads, Causal causal) {
+    return tower(
+        config.size("num_hidden_layers", 12),
+        heads,
+        causal,
+        config.activation("hidden_act", "quick_gelu"),
+        config.epsilon("layer_norm_eps", EPSILON));
+  }
+
+  private static void requireTable(
+      Checkpoint checkpoint, FamilyConfig text, String table, String key, int rows, int width) {
+    String name = "text_model.embeddings." + table + ".weight";
+    Tensor weight = LayerLoader.requireMatrix(checkpoint.weights(), name);
+    if (weight.size(0) != rows) {
+      throw text.expected(key, "%d, the rows of %s".formatted(weight.size(0), name));
+    }
+    if (weight.size(1) != width) {
+      throw text.expected("hidden_size", "%d, the columns of %s".formatted(weight.size(1), name));
+    }
+  }
+
+  private static Clip of(
+      GatunRuntime runtime,
+      Arena arena,
+      Weights weights,
+      StackConfig textConfig,
+      StackConfig visionConfig,
+      int size) {
     String textNames = "text_model.embeddings.";
     String visionNames = "vision_model.embeddings.";
     TransformerEncoder text =
-        new LayerLoader(
-                runtime,
-                weights,
-                names("text_model", "final_layer_norm"),
-                StackConfig.of(
-                    NormOrder.PRE, textLayers, textHeads, Causal.BOTTOM_RIGHT, activation, epsilon))
-            .encoder();
+        new LayerLoader(runtime, weights, names(TEXT, TEXT_NORM), textConfig).encoder();
     TransformerEncoder vision =
-        new LayerLoader(
-                runtime,
-                weights,
-                names("vision_model", "post_layernorm"),
-                StackConfig.of(
-                    NormOrder.PRE, visionLayers, visionHeads, Causal.NONE, activation, epsilon))
-            .encoder();
+        new LayerLoader(runtime, weights, names(VISION, VISION_NORM), visionConfig).encoder();
     Tensor logitScale = LayerLoader.require(weights, "logit_scale");
     Arguments.check("logit_scale", logitScale, DType.FLOAT32);
     return new Clip(
@@ -132,7 +234,7 @@ public record Clip(
                 weights,
                 "vision_model.pre_layrnorm", // so spelt in the files
                 vision.dim(),
-                epsilon)),
+                visionConfig.epsilon())),
         vision,
         LayerLoader.linear(runtime, weights, "visual_projection.weight", null, vision.dim()),
         (float) Math.exp(logitScale.getFloat()));

@@ -15,17 +15,28 @@ final class Families {
       new TreeMap<>(
           Map.ofEntries(
               Map.entry("albert", Albert::load),
-              Map.entry("bert", BertFiles::load),
+              Map.entry("bert", c -> JinaBert.describes(c.config()) ? JinaBert.load(c) : BertFiles.load(c)),
               Map.entry("camembert", BertFiles::load),
               Map.entry("distilbert", BertFiles::load),
               Map.entry("electra", Electra::load),
+              Map.entry("gte", GteEncoder::load),
               Map.entry("megatron-bert", MegatronBert::load),
+              Map.entry("modernbert", ModernBert::load),
               Map.entry("mpnet", Mpnet::load),
+              Map.entry("new", GteEncoder::load),
+              Map.entry("nomic_bert", NomicBert::load),
               Map.entry("roberta", BertFiles::load),
+              Map.entry("t5", T5::load),
               Map.entry("xlm-roberta", BertFiles::load)));
 
   /** From tokens to scores of the next one. */
   private static final Map<String, Maker<DecoderOnlyModel>> DECODERS = new TreeMap<>(Map.of());
+
+  /** Classifiers of images. */
+  private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);
+
+  /** Models that compare images and texts. */
+  private static final Map<String, Maker<Clip>> COMPARERS = Map.of("clip", Clip::load);
 
   private Families() {}
 
@@ -45,6 +56,24 @@ final class Families {
    */
   static DecoderOnlyModel decoder(Checkpoint checkpoint) throws IOException {
     return checkpoint.make(c -> row(DECODERS, c).make(c));
+  }
+
+  /**
+   * Loads a classifier of images.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static Vit vit(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(IMAGES, c).make(c));
+  }
+
+  /**
+   * Loads a model that compares images and texts.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static Clip clip(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(COMPARERS, c).make(c));
   }
 
   private static <T> Maker<T> row(Map<String, Maker<T>> rows, Checkpoint checkpoint) {

@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.Activation;
 import dev.gatun.internal.Json;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 
 /**
@@ -105,6 +106,11 @@ final class FamilyConfig {
   /** {@return a text, or what it is where nothing is said} */
   String text(String key, String otherwise) {
     return has(key) ? read(key, Json::string) : otherwise;
+  }
+
+  /** {@return the texts of a list, which must be there} */
+  List<String> texts(String key) {
+    return read(key, value -> value.elements().stream().map(Json::string).toList());
   }
 
   /** Refuses a key that is there with another value. */

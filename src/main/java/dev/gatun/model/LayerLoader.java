@@ -288,9 +288,9 @@ public final class LayerLoader {
     return new Product(names.name(part, n, "weight"), matrix(part, n), bias(part, n));
   }
 
-  /** Half of the outputs of the first layer and its gate. */
-  private Product half(int n, int number) {
-    Product both = product(Part.FIRST_AND_GATE, n);
+  /** Half of the outputs of the first layer and its gate, 0 the half that is stored first. */
+  private Product half(Part part, int n, int number) {
+    Product both = product(part, n);
     long hidden = both.matrix.size(1) / 2;
     long from = number * hidden;
     return new Product(
@@ -300,9 +300,17 @@ public final class LayerLoader {
   }
 
   private FeedForward feedForward(int n) {
-    boolean fused = names.has(Part.FIRST_AND_GATE);
-    Product first = fused ? half(n, 0) : product(Part.FIRST, n);
-    Product gate = fused ? half(n, 1) : names.has(Part.GATE) ? product(Part.GATE, n) : null;
+    boolean gateFirst = names.has(Part.GATE_AND_FIRST);
+    Product first;
+    Product gate;
+    if (gateFirst || names.has(Part.FIRST_AND_GATE)) {
+      Part both = gateFirst ? Part.GATE_AND_FIRST : Part.FIRST_AND_GATE;
+      first = half(both, n, gateFirst ? 1 : 0);
+      gate = half(both, n, gateFirst ? 0 : 1);
+    } else {
+      first = product(Part.FIRST, n);
+      gate = names.has(Part.GATE) ? product(Part.GATE, n) : null;
+    }
     Product second = product(Part.SECOND, n);
     Activation activation = config.layer(n).activation();
     if (weights instanceof PackedWeights) {

@@ -25,7 +25,13 @@ final class LayerShapes {
 
   /** What multiplies the rows of a layer. */
   private static final Part[] READERS = {
-    Part.FUSED, Part.QUERY, Part.KEY, Part.VALUE, Part.FIRST, Part.FIRST_AND_GATE
+    Part.FUSED,
+    Part.QUERY,
+    Part.KEY,
+    Part.VALUE,
+    Part.FIRST,
+    Part.FIRST_AND_GATE,
+    Part.GATE_AND_FIRST
   };
 
   private final Weights weights;
@@ -215,14 +221,18 @@ final class LayerShapes {
       other.voteOut(votes, Part.FIRST, 1);
       other.voteOut(votes, Part.GATE, 1);
       other.voteOut(votes, Part.FIRST_AND_GATE, 2);
+      other.voteOut(votes, Part.GATE_AND_FIRST, 2);
       other.voteIn(votes, Part.SECOND, 1);
       other.voteBias(votes, Part.FIRST, 1);
       other.voteBias(votes, Part.GATE, 1);
       other.voteBias(votes, Part.FIRST_AND_GATE, 2);
+      other.voteBias(votes, Part.GATE_AND_FIRST, 2);
     }
     long hidden = most(votes);
     if (names.has(Part.FIRST_AND_GATE)) {
       checkMatrix(Part.FIRST_AND_GATE, dim, 2 * hidden, 0, 0);
+    } else if (names.has(Part.GATE_AND_FIRST)) {
+      checkMatrix(Part.GATE_AND_FIRST, dim, 2 * hidden, 0, 0);
     } else {
       checkMatrix(Part.FIRST, dim, hidden, 0, 0);
     }

@@ -9,6 +9,7 @@ import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PositionalEncoding;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.Transformer;
 import dev.gatun.nn.TransformerEncoder;
 import java.lang.foreign.Arena;
@@ -24,6 +25,12 @@ public final class T5 {
 
   private static final int MAX_DISTANCE = 128;
   private static final float EPSILON = 1e-6f;
+  private static final String NETWORK = "feed_forward_proj";
+  private static final String GATED = "gated-";
+  private static final String TABLE = "shared.weight";
+  private static final String EMBEDDING = "encoder.embed_tokens.weight";
+  private static final String BIASES =
+      "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
 
   private T5() {}
 
@@ -117,6 +124,59 @@ public final class T5 {
             : LayerLoader.linear(runtime, weights, "lm_head.weight", null, dim));
   }
 
+  /** The encoder alone, of a folder of Hugging Face's: sentence-t5, or a whole model's. */
+  static TextEncoder load(Checkpoint checkpoint) {
+    FamilyConfig config = checkpoint.config();
+    int layers = config.size("num_layers", 6);
+    int heads = config.size("num_heads", 8);
+    int dim = config.size("d_model", 512);
+    String network = config.text(NETWORK, "relu");
+    boolean gated = network.startsWith(GATED);
+    Activation activation = activation(config, gated ? network.substring(GATED.length()) : network);
+    Checkpoint encoder = checkpoint.renamed(name -> name.startsWith("decoder.") ? null : name);
+    String table = encoder.has(TABLE) ? TABLE : EMBEDDING;
+    UnreadWeights.requireSame(encoder.weights(), EMBEDDING, table);
+    GatedEncoders.requireRows(encoder, table, "vocab_size", config.size("vocab_size", 32_128));
+    GatedEncoders.requireRows(
+        encoder,
+        BIASES,
+        "relative_attention_num_buckets",
+        config.size("relative_attention_num_buckets", 32));
+    if (LayerLoader.requireMatrix(encoder.weights(), BIASES).size(1) != heads) {
+      throw config.expected("num_heads", "the columns of " + BIASES);
+    }
+    WeightNames names = names(false, gated);
+    GatedEncoders.requireInner(encoder, config, names, "d_ff");
+    Weights weights = encoder.packed();
+    Tensor biases = LayerLoader.table(weights, BIASES, heads);
+    int farthest = config.size("relative_attention_max_distance", MAX_DISTANCE);
+    LayerConfig each = layer(checkpoint.arena(), heads, biases, farthest, false, activation);
+    StackConfig stack =
+        new StackConfig(
+            layers, NormOrder.PRE, true, config.epsilon("layer_norm_epsilon", EPSILON), each);
+    LayerLoader loader = new LayerLoader(checkpoint.runtime(), weights, names, stack);
+    TransformerEncoder stacked = loader.encoder();
+    if (stacked.dim() != dim) {
+      throw config.expected("d_model", "%d as the layers have it".formatted(stacked.dim()));
+    }
+    Embedding embedding =
+        new Embedding(checkpoint.runtime(), loader.table(table, dim), 1, PositionalEncoding.none());
+    return new TextEncoder("T5", checkpoint.runtime(), embedding, stacked);
+  }
+
+  /** What transformers makes of the word in {@code feed_forward_proj}. */
+  private static Activation activation(FamilyConfig config, String name) {
+    return switch (name) {
+      case "relu" -> Activation.RELU;
+      // of "gated-gelu" alone, which transformers reads as gelu_new
+      case "gelu" ->
+          config.text(NETWORK, "").startsWith(GATED) ? Activation.GELU_TANH : Activation.GELU;
+      case "gelu_new" -> Activation.GELU_TANH;
+      case "silu" -> Activation.SILU;
+      default -> throw config.expected(NETWORK, "relu, gelu, gelu_new or silu, gated- or not");
+    };
+  }
+
   /** The output's own weight, null if it is tied: some files have it though it is. */
   private static Tensor untied(Weights weights) {
     Tensor head = weights.find("lm_head.weight");
@@ -139,19 +199,29 @@ public final class T5 {
             (decoder ? "decoder" : "encoder")
                 + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight",
             heads);
+    Activation activation = gated ? Activation.GELU_TANH : Activation.RELU;
+    LayerConfig each = layer(arena, heads, table, MAX_DISTANCE, decoder, activation);
+    StackConfig config = new StackConfig(layers, NormOrder.PRE, true, EPSILON, each);
+    return new LayerLoader(runtime, weights, names(decoder, gated), config);
+  }
+
+  private static LayerConfig layer(
+      Arena arena,
+      int heads,
+      Tensor biases,
+      int maxDistance,
+      boolean decoder,
+      Activation activation) {
     AttentionSpec attention =
         AttentionSpec.builder()
             .causal(decoder ? Causal.BOTTOM_RIGHT : Causal.NONE)
             .scale(1)
             .build();
-    LayerConfig each =
-        new LayerConfig(
-            heads,
-            heads,
-            attention,
-            PositionalEncoding.relativePositions(arena, table, MAX_DISTANCE, !decoder),
-            gated ? Activation.GELU_TANH : Activation.RELU);
-    StackConfig config = new StackConfig(layers, NormOrder.PRE, true, EPSILON, each);
-    return new LayerLoader(runtime, weights, names(decoder, gated), config);
+    return new LayerConfig(
+        heads,
+        heads,
+        attention,
+        PositionalEncoding.relativePositions(arena, biases, maxDistance, !decoder),
+        activation);
   }
 }

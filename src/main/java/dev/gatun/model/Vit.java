@@ -5,6 +5,7 @@ import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.internal.ModelEvent;
 import dev.gatun.internal.SharedMemory;
 import dev.gatun.model.WeightNames.Part;
@@ -12,7 +13,9 @@ import dev.gatun.nn.Linear;
 import dev.gatun.nn.NormOrder;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.TransformerEncoder;
+import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.nio.file.Path;
 
 /**
  * The Vision Transformer (Dosovitskiy et al., 2021): patches, a class token, pre-norm layers, a
@@ -44,6 +47,8 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
           // of pretraining by masked patches; a layer that the classifier does without
           .beside("embeddings.mask_token", "pooler.*");
 
+  private static final float EPSILON = 1e-12f;
+
   /**
    * Puts a model together.
    *
@@ -67,7 +72,17 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
       int height,
       int width) {
     StackConfig config =
-        StackConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, 1e-12f);
+        StackConfig.of(NormOrder.PRE, layers, heads, Causal.NONE, Activation.GELU, EPSILON);
+    return of(runtime, arena, weights, config, height, width);
+  }
+
+  private static Vit of(
+      GatunRuntime runtime,
+      Arena arena,
+      Weights weights,
+      StackConfig config,
+      int height,
+      int width) {
     TransformerEncoder encoder = new LayerLoader(runtime, weights, NAMES, config).encoder();
     String name = "embeddings.";
     return new Vit(
@@ -85,6 +100,56 @@ public record Vit(PatchEmbedding embedding, TransformerEncoder encoder, Linear c
         encoder,
         LayerLoader.linear(
             runtime, weights, "classifier.weight", "classifier.bias", encoder.dim()));
+  }
+
+  /**
+   * Loads a classifier from a folder of Hugging Face's: config.json, and model.safetensors or
+   * several such files with their index. Names may begin with {@code vit.}.
+   *
+   * @param runtime where it runs
+   * @param folder with these files
+   * @param arena gets the mapped files and what is packed, and must stay open as long as the model
+   *     is used
+   * @param format of the matrices
+   * @return the model
+   * @throws IOException if a file is missing, or says what the model does not do; the message names
+   *     the file and its key, or the weight
+   */
+  public static Vit load(GatunRuntime runtime, Path folder, Arena arena, WeightFormat format)
+      throws IOException {
+    return Families.vit(ImageFiles.open(runtime, folder, arena, format));
+  }
+
+  static Vit load(Checkpoint checkpoint) {
+    FamilyConfig config = checkpoint.config();
+    ImageFiles images = ImageFiles.of(config, 768, 224, 16);
+    int layers = config.size("num_hidden_layers", 12);
+    int heads = ImageFiles.heads(config, 12, images.hidden());
+    Checkpoint scoped = checkpoint.scoped("vit.");
+    images.requirePatches(config, scoped, "embeddings.patch_embeddings.projection.weight");
+    boolean biased = config.flag("qkv_bias", true);
+    GatedEncoders.requireBiases(scoped, NAMES, layers, biased, Part.QUERY, Part.KEY, Part.VALUE);
+    GatedEncoders.requireBiases(scoped, NAMES, layers, true, Part.OUTPUT, Part.FIRST, Part.SECOND);
+    GatedEncoders.requireInner(scoped, config, NAMES, "intermediate_size");
+    if (!scoped.has("classifier.weight")) {
+      throw new IllegalArgumentException(
+          "classifier.weight: expected a model with a classifier, got none");
+    }
+    StackConfig stack =
+        StackConfig.of(
+            NormOrder.PRE,
+            layers,
+            heads,
+            Causal.NONE,
+            config.activation("hidden_act", "gelu"),
+            config.epsilon("layer_norm_eps", EPSILON));
+    return of(
+        checkpoint.runtime(),
+        checkpoint.arena(),
+        scoped.packed(),
+        stack,
+        images.size(),
+        images.size());
   }
 
   /**

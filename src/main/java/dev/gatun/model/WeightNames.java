@@ -50,6 +50,8 @@ public final class WeightNames {
     GATE,
     /** The first layer and, behind its outputs, those of its gate, in one matrix. */
     FIRST_AND_GATE,
+    /** The gate and, behind its outputs, those of the first layer, in one matrix. */
+    GATE_AND_FIRST,
     /** Its second layer. */
     SECOND,
     /** Its norm. */

@@ -101,6 +101,8 @@ public final class Rotary {
       frequencies[i] =
           switch (scaling) {
             case RotaryScaling.None _, RotaryScaling.Ntk _ -> plain;
+            case RotaryScaling.NtkMixed mixed ->
+                plain / Math.pow(mixed.factor(), Math.pow((i + 1.0) / half, mixed.power()));
             case RotaryScaling.Linear linear -> plain / linear.factor();
             case RotaryScaling.Yarn yarn -> yarn(yarn, i, dim, base, plain);
             case RotaryScaling.Llama3 llama -> llama3(llama, plain);

@@ -40,6 +40,25 @@ public sealed interface RotaryScaling {
   }
 
   /**
+   * NTK-aware interpolation that reaches every pair (Su, 2023, kexue.fm/archives/9706), as GTE's
+   * models have it: the frequency of pair i, from 0 on, is divided by {@code factor^(((i + 1) / (d
+   * / 2))^power)}, the lowest by the factor itself.
+   *
+   * @param factor new length over old, {@code >= 1}
+   * @param power above 0; 1: each pair is divided by {@code factor^(2 / d)} more than the one
+   *     before
+   */
+  record NtkMixed(double factor, double power) implements RotaryScaling {
+    /** Checks the numbers. */
+    public NtkMixed {
+      atLeastOne("factor", factor);
+      if (!(power > 0) || Double.isInfinite(power)) {
+        throw new IllegalArgumentException("power: expected a finite number > 0, got " + power);
+      }
+    }
+  }
+
+  /**
    * YaRN (Peng et al., 2023): frequencies with enough rotations in the original length stay, those
    * with few are divided by the factor, with a ramp between; sine and cosine are multiplied by
    * {@code 0.1 · ln(factor) + 1}.

@@ -5,10 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.Difference;
+import dev.gatun.support.ModelFolders;
 import dev.gatun.support.ReferenceBert;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
@@ -157,11 +159,15 @@ class EncoderParityTest extends PyTorchModels {
     assertArrayEquals(got, same.toFloatArray());
   }
 
-  @Test
-  void vit() throws IOException {
+  /** What vitLogits has drawn. */
+  private Tensor images;
+
+  /** Two random images, and their logits by a random model of patches of 4 x 4. */
+  private Array vitLogits(int height, int imageWidth) {
     int width = 24;
     int batch = 2;
-    Tensor images = normal(1, batch, 3, 12, 8);
+    long patches = height / 4 * (imageWidth / 4);
+    images = normal(1, batch, 3, height, imageWidth);
     String e = "embeddings.";
     Array x =
         torch.conv2d(
@@ -170,10 +176,10 @@ class EncoderParityTest extends PyTorchModels {
             bias(e + "patch_embeddings.projection.bias", width),
             4,
             0);
-    x = torch.transpose(torch.reshape(x, batch, width, 6), 1, 2);
+    x = torch.transpose(torch.reshape(x, batch, width, patches), 1, 2);
     Array first = draw(e + "cls_token", 1, 0, 1, 1, width);
     x = torch.concat(1, torch.concat(0, first, first), x);
-    x = torch.add(x, draw(e + "position_embeddings", 1, 0, 1, 7, width));
+    x = torch.add(x, draw(e + "position_embeddings", 1, 0, 1, patches + 1, width));
     for (int n = 0; n < 2; n++) {
       String b = "encoder.layer." + n + ".";
       x =
@@ -194,7 +200,13 @@ class EncoderParityTest extends PyTorchModels {
               b + "output.dense",
               b + "layernorm_after");
     }
-    x = dense(torch.select(norm(x, "layernorm", 1e-12), 1, 0), "classifier", 10);
+    return dense(torch.select(norm(x, "layernorm", 1e-12), 1, 0), "classifier", 10);
+  }
+
+  @Test
+  void vit() throws IOException {
+    int batch = 2;
+    Array x = vitLogits(12, 8);
     Path file = file();
     // example: vit
     Weights weights = Weights.of(Safetensors.map(file, arena), arena);
@@ -203,6 +215,29 @@ class EncoderParityTest extends PyTorchModels {
     model.forward(images, logits);
     // end
     close("ViT", x.toFloats(), logits.toFloatArray(), FAMILY_BOUND);
+  }
+
+  /** Square images, as config.json can say them. */
+  @Test
+  void vitFromFolder() throws IOException {
+    Array x = vitLogits(8, 8);
+    String config =
+        """
+        {"model_type": "vit", "hidden_act": "gelu", "hidden_size": 24, "image_size": 8, \
+        "intermediate_size": 72, "layer_norm_eps": 1e-12, "num_attention_heads": 3, \
+        "num_channels": 3, "num_hidden_layers": 2, "patch_size": 4, "qkv_bias": true}\
+        """;
+    Tensor logits = Tensor.allocate(arena, DType.FLOAT32, 2, 10);
+    Path plain = ModelFolders.of(config, made).write(folder.resolve("plain"));
+    Vit.load(runtime, plain, arena, WeightFormat.VIEW).forward(images, logits);
+    close("ViT, from a folder", x.toFloats(), logits.toFloatArray(), FAMILY_BOUND);
+    Path prefixed =
+        ModelFolders.of(config, made)
+            .named(name -> name.startsWith("classifier.") ? name : "vit." + name)
+            .write(folder.resolve("prefixed"));
+    logits.fill(Float.NaN);
+    Vit.load(runtime, prefixed, arena, WeightFormat.FP32).forward(images, logits);
+    close("ViT, from a folder, packed", x.toFloats(), logits.toFloatArray(), FAMILY_BOUND);
   }
 
   @Test
@@ -277,6 +312,23 @@ class EncoderParityTest extends PyTorchModels {
     model.compare(imageVectors, textVectors, logits);
     // end
     close("CLIP", want, logits.toFloatArray(), FAMILY_BOUND);
+
+    String config =
+        """
+        {"model_type": "clip", "projection_dim": 16, "text_config_dict": null, \
+        "text_config": {"hidden_act": "quick_gelu", "hidden_size": 24, "layer_norm_eps": 1e-05, \
+        "max_position_embeddings": 10, "num_attention_heads": 4, "num_hidden_layers": 2, \
+        "vocab_size": 40}, \
+        "vision_config": {"hidden_size": 7}, \
+        "vision_config_dict": {"hidden_size": 24, "image_size": 8, "num_attention_heads": 3, \
+        "num_hidden_layers": 2, "patch_size": 4}}\
+        """;
+    Path clip = ModelFolders.of(config, made).write(folder.resolve("clip"));
+    Clip loaded = Clip.load(runtime, clip, arena, WeightFormat.FP32);
+    loaded.texts(ids, ends, textVectors);
+    loaded.images(images, imageVectors);
+    loaded.compare(imageVectors, textVectors, logits);
+    close("CLIP, from a folder", want, logits.toFloatArray(), FAMILY_BOUND);
   }
 
   private Array tower(

@@ -40,6 +40,8 @@ class RotaryTest {
         RotaryScaling.none(),
         new RotaryScaling.Linear(4),
         new RotaryScaling.Ntk(4),
+        new RotaryScaling.NtkMixed(4, 1),
+        new RotaryScaling.NtkMixed(4, 0.625),
         new RotaryScaling.Yarn(16, 4096),
         new RotaryScaling.Yarn(4, 600, 20, 3),
         new RotaryScaling.Yarn(2, 1_000_000), // with small bases every pair turns often
@@ -54,6 +56,9 @@ class RotaryTest {
     return switch (scaling) {
       case RotaryScaling.None _ -> plain;
       case RotaryScaling.Linear linear -> plain / linear.factor();
+      case RotaryScaling.NtkMixed mixed ->
+          plain
+              * Math.exp(-Math.log(mixed.factor()) * Math.pow(2.0 * (i + 1) / dim, mixed.power()));
       case RotaryScaling.Ntk ntk -> plain * Math.pow(ntk.factor(), -2.0 * i / (dim - 2));
       case RotaryScaling.Yarn yarn -> {
         // From the last pair with betaFast turns or more to the first with betaSlow or fewer,
@@ -330,6 +335,7 @@ class RotaryTest {
     for (double bad : new double[] {0.99, 0, -2, Double.NaN, Double.POSITIVE_INFINITY}) {
       refused("factor:", () -> new RotaryScaling.Linear(bad));
       refused("factor:", () -> new RotaryScaling.Ntk(bad));
+      refused("factor:", () -> new RotaryScaling.NtkMixed(bad, 1));
       refused("factor:", () -> new RotaryScaling.Yarn(bad, 100));
       refused("factor:", () -> new RotaryScaling.Llama3(bad, 1, 4, 100));
     }

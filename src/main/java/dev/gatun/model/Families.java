@@ -17,11 +17,27 @@ final class Families {
               Map.entry("bert", BertFiles::load),
               Map.entry("camembert", BertFiles::load),
               Map.entry("distilbert", BertFiles::load),
+              Map.entry("llama", c -> Llama.files(c).encoder()),
+              Map.entry("mistral", c -> Mistral.files(c).encoder()),
+              Map.entry("qwen2", c -> Qwen2.files(c).encoder()),
+              Map.entry("qwen3", c -> Qwen3.files(c).encoder()),
               Map.entry("roberta", BertFiles::load),
               Map.entry("xlm-roberta", BertFiles::load)));
 
   /** From tokens to scores of the next one. */
-  private static final Map<String, Maker<DecoderOnlyModel>> DECODERS = new TreeMap<>(Map.of());
+  private static final Map<String, Maker<DecoderOnlyModel>> DECODERS =
+      new TreeMap<>(
+          Map.ofEntries(
+              Map.entry("gemma", c -> Gemma.files(c).decoder()),
+              Map.entry("gemma2", c -> Gemma2.files(c).decoder()),
+              Map.entry("gemma3_text", c -> Gemma3.files(c).decoder()),
+              Map.entry("gpt2", Gpt2::load),
+              Map.entry("llama", c -> Llama.files(c).decoder()),
+              Map.entry("mistral", c -> Mistral.files(c).decoder()),
+              Map.entry("phi3", c -> Phi3.files(c).decoder()),
+              Map.entry("qwen2", c -> Qwen2.files(c).decoder()),
+              Map.entry("qwen3", c -> Qwen3.files(c).decoder()),
+              Map.entry("smollm3", c -> SmolLm3.files(c).decoder())));
 
   private Families() {}
 

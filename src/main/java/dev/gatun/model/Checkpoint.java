@@ -99,6 +99,17 @@ record Checkpoint(
         folder, runtime, config, new RenamedWeights(weights, names), arena, format);
   }
 
+  /**
+   * The same with room for other lengths: sines and cosines are computed for as many positions as
+   * config.json says, and not more than these; without a call of this, than {@link
+   * FamilyConfig#POSITIONS}.
+   *
+   * @param most 1 or more
+   */
+  Checkpoint withPositions(int most) {
+    return new Checkpoint(folder, runtime, config.withPositions(most), weights, arena, format);
+  }
+
   /** The weights as loaders of layers take them: matrices become packed ones. */
   Weights packed() {
     return weights.packed(arena, format);

@@ -15,22 +15,40 @@ final class Families {
       new TreeMap<>(
           Map.ofEntries(
               Map.entry("albert", Albert::load),
-              Map.entry("bert", c -> JinaBert.describes(c.config()) ? JinaBert.load(c) : BertFiles.load(c)),
+              Map.entry(
+                  "bert",
+                  c -> JinaBert.describes(c.config()) ? JinaBert.load(c) : BertFiles.load(c)),
               Map.entry("camembert", BertFiles::load),
               Map.entry("distilbert", BertFiles::load),
               Map.entry("electra", Electra::load),
               Map.entry("gte", GteEncoder::load),
+              Map.entry("llama", c -> Llama.files(c).encoder()),
               Map.entry("megatron-bert", MegatronBert::load),
+              Map.entry("mistral", c -> Mistral.files(c).encoder()),
               Map.entry("modernbert", ModernBert::load),
               Map.entry("mpnet", Mpnet::load),
               Map.entry("new", GteEncoder::load),
               Map.entry("nomic_bert", NomicBert::load),
+              Map.entry("qwen2", c -> Qwen2.files(c).encoder()),
+              Map.entry("qwen3", c -> Qwen3.files(c).encoder()),
               Map.entry("roberta", BertFiles::load),
               Map.entry("t5", T5::load),
               Map.entry("xlm-roberta", BertFiles::load)));
 
   /** From tokens to scores of the next one. */
-  private static final Map<String, Maker<DecoderOnlyModel>> DECODERS = new TreeMap<>(Map.of());
+  private static final Map<String, Maker<DecoderOnlyModel>> DECODERS =
+      new TreeMap<>(
+          Map.ofEntries(
+              Map.entry("gemma", c -> Gemma.files(c).decoder()),
+              Map.entry("gemma2", c -> Gemma2.files(c).decoder()),
+              Map.entry("gemma3_text", c -> Gemma3.files(c).decoder()),
+              Map.entry("gpt2", Gpt2::load),
+              Map.entry("llama", c -> Llama.files(c).decoder()),
+              Map.entry("mistral", c -> Mistral.files(c).decoder()),
+              Map.entry("phi3", c -> Phi3.files(c).decoder()),
+              Map.entry("qwen2", c -> Qwen2.files(c).decoder()),
+              Map.entry("qwen3", c -> Qwen3.files(c).decoder()),
+              Map.entry("smollm3", c -> SmolLm3.files(c).decoder())));
 
   /** Classifiers of images. */
   private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);

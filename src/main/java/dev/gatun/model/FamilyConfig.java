@@ -5,6 +5,7 @@ import dev.gatun.internal.Json;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 
 /**
  * What a config.json of Hugging Face says. A value that a family does not follow is refused with
@@ -26,12 +27,40 @@ final class FamilyConfig {
     T read(Json value);
   }
 
+  /**
+   * Positions that a family computes tables for where nobody asks for more: config.json may name a
+   * million, of which a head of 128 would take 512 MB.
+   */
+  static final int POSITIONS = 8192;
+
   private final Path file;
   private final Json json;
+  private final int mostPositions;
 
   FamilyConfig(Path file, Json json) {
+    this(file, json, POSITIONS);
+  }
+
+  private FamilyConfig(Path file, Json json, int mostPositions) {
     this.file = file;
     this.json = json;
+    this.mostPositions = mostPositions;
+  }
+
+  /** {@return the same with another bound of {@link #positions}, 1 or more} */
+  FamilyConfig withPositions(int most) {
+    if (most < 1) {
+      throw new IllegalArgumentException("positions: expected 1 or more, got " + most);
+    }
+    return new FamilyConfig(file, json, most);
+  }
+
+  /**
+   * {@return the positions that computed tables have: what max_position_embeddings says, and not
+   * more than was asked for}
+   */
+  int positions(int otherwise) {
+    return Math.min(size("max_position_embeddings", otherwise), mostPositions);
   }
 
   /** {@return the file} */
@@ -46,7 +75,7 @@ final class FamilyConfig {
 
   /** {@return what is below a key, as of {@link #json}; empty if there is nothing} */
   FamilyConfig below(String key) {
-    return has(key) ? new FamilyConfig(file, json.find(key)) : new FamilyConfig(file, NOTHING);
+    return new FamilyConfig(file, has(key) ? json.find(key) : NOTHING, mostPositions);
   }
 
   private static final Json NOTHING = Json.parse("{}");
@@ -54,6 +83,48 @@ final class FamilyConfig {
   /** {@return whether there is such a key, and its value is not null} */
   boolean has(String key) {
     return !json.find(key).isNull();
+  }
+
+  /** {@return whether there is such a key, whose value is null} */
+  boolean isNull(String key) {
+    return !has(key) && json.names().contains(key);
+  }
+
+  /** Refuses keys that are none of these. */
+  void only(Set<String> known) {
+    try {
+      json.only(known);
+    } catch (IllegalArgumentException e) {
+      throw new Refused(e);
+    }
+  }
+
+  /** Refuses a key that is there at all, unless it is null. */
+  void refuse(String... keys) {
+    for (String key : keys) {
+      if (has(key)) {
+        throw expected(key, "none");
+      }
+    }
+  }
+
+  /** {@return a list of names, or null where nothing is said} */
+  List<String> texts(String key) {
+    return has(key)
+        ? read(key, value -> value.elements().stream().map(Json::string).toList())
+        : null;
+  }
+
+  /** {@return a list of whole numbers from 0 on, or null where nothing is said} */
+  List<Integer> integers(String key) {
+    return has(key)
+        ? read(
+            key,
+            value ->
+                value.elements().stream()
+                    .map(element -> (int) element.integer(0, Integer.MAX_VALUE))
+                    .toList())
+        : null;
   }
 
   private <T> T read(String key, Reading<T> reading) {

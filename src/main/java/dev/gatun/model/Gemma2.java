@@ -3,10 +3,8 @@ package dev.gatun.model;
 import dev.gatun.Activation;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.model.WeightNames.Part;
 import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.Embedding;
 import dev.gatun.nn.NormOrder;
@@ -14,8 +12,6 @@ import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.Rotary;
 import dev.gatun.nn.TransformerDecoder;
 import java.lang.foreign.Arena;
-import java.util.HashMap;
-import java.util.Map;
 
 /**
  * Gemma 2 (Gemma Team, 2024): norms before and behind each sublayer, a sliding window in every
@@ -49,29 +45,8 @@ public record Gemma2(
     float epsilon) {
 
   private static final String TABLE = "model.embed_tokens.weight";
-  private static final String LAYER = "model.layers.{n}.";
 
-  private static final WeightNames NAMES =
-      WeightNames.outputMajor()
-          .with(Part.SELF_NORM, LAYER + "input_layernorm.{p}")
-          .with(Part.QUERY, LAYER + "self_attn.q_proj.{p}")
-          .with(Part.KEY, LAYER + "self_attn.k_proj.{p}")
-          .with(Part.VALUE, LAYER + "self_attn.v_proj.{p}")
-          .with(Part.OUTPUT, LAYER + "self_attn.o_proj.{p}")
-          .with(Part.SELF_OUTPUT_NORM, LAYER + "post_attention_layernorm.{p}")
-          .with(Part.FEED_FORWARD_NORM, LAYER + "pre_feedforward_layernorm.{p}")
-          .with(Part.FIRST, LAYER + "mlp.gate_proj.{p}")
-          .with(Part.GATE, LAYER + "mlp.up_proj.{p}")
-          .with(Part.SECOND, LAYER + "mlp.down_proj.{p}")
-          .with(Part.FEED_FORWARD_OUTPUT_NORM, LAYER + "post_feedforward_layernorm.{p}")
-          .with(Part.FINAL_NORM, "model.norm.{p}")
-          .beside(TABLE, "lm_head.weight")
-          // a buffer with the frequencies of Rotary
-          .beside(LAYER + "self_attn.rotary_emb.inv_freq");
-
-  private static final Part[] NORMS = {
-    Part.SELF_NORM, Part.SELF_OUTPUT_NORM, Part.FEED_FORWARD_NORM, Part.FEED_FORWARD_OUTPUT_NORM
-  };
+  private static final WeightNames NAMES = Gemma.sandwich();
 
   /** Checks what neither weights nor layers check. */
   public Gemma2 {
@@ -103,7 +78,7 @@ public record Gemma2(
     StackConfig config =
         new StackConfig(
             layers, NormOrder.SANDWICH, true, epsilon, n -> n % 2 == 0 ? local : global);
-    Weights raised = UnreadWeights.replaced(weights, raised(arena, weights));
+    Weights raised = DecoderStack.raised(arena, weights, NAMES, layers);
     TransformerDecoder decoder = new LayerLoader(runtime, raised, NAMES, config).decoder();
     Tensor table = LayerLoader.table(weights, TABLE, decoder.dim());
     float factor = (float) Math.sqrt(decoder.dim());
@@ -117,6 +92,32 @@ public record Gemma2(
         logitSoftcap);
   }
 
+  /** Of a folder in Hugging Face's layout. */
+  static DecoderStack files(Checkpoint checkpoint) {
+    DecoderConfig config = DecoderConfig.of(checkpoint, 256, 1e-6, true);
+    FamilyConfig keys = config.config();
+    Gemma.requireModules(config, "Gemma2");
+    boolean[] sliding = config.sliding(n -> n % 2 == 0);
+    PositionalEncoding positions = config.rotary(10_000);
+    AttentionSpec global =
+        DecoderConfig.causal(0)
+            .scale(Gemma.scale(keys))
+            .softcap(Gemma.softcap(keys, "attn_logit_softcapping", 50))
+            .build();
+    AttentionSpec local = global.toBuilder().window(config.window(4096) - 1, -1).build();
+    Activation activation = Gemma.activation(keys);
+    return new DecoderStack(
+        "Gemma2",
+        config,
+        NAMES,
+        config.stack(
+            NormOrder.SANDWICH,
+            n -> config.layer(sliding[n] ? local : global, positions, activation)),
+        true,
+        Gemma.factor(config),
+        Gemma.softcap(keys, "final_logit_softcapping", 30));
+  }
+
   private LayerConfig layer(Rotary rotary, int left) {
     AttentionSpec attention =
         AttentionSpec.builder()
@@ -127,29 +128,5 @@ public record Gemma2(
             .build();
     PositionalEncoding positions = PositionalEncoding.rotary(rotary);
     return new LayerConfig(heads, kvHeads, attention, positions, Activation.GELU_TANH);
-  }
-
-  /** The weights of all norms, each with 1 added. */
-  private Map<String, Tensor> raised(Arena arena, Weights weights) {
-    Map<String, Tensor> raised = new HashMap<>();
-    for (int n = 0; n < layers; n++) {
-      for (Part norm : NORMS) {
-        raise(arena, weights, NAMES.name(norm, n, "weight"), raised);
-      }
-    }
-    raise(arena, weights, NAMES.name(Part.FINAL_NORM, 0, "weight"), raised);
-    return raised;
-  }
-
-  private static void raise(Arena arena, Weights weights, String name, Map<String, Tensor> raised) {
-    Tensor weight = LayerLoader.require(weights, name);
-    if (weight.dtype() != DType.FLOAT32) {
-      return; // the loader says what it expects
-    }
-    float[] gamma = weight.toFloatArray();
-    for (int i = 0; i < gamma.length; i++) {
-      gamma[i] += 1;
-    }
-    raised.put(name, Tensor.copyOf(arena, gamma, weight.shape()));
   }
 }

@@ -46,10 +46,56 @@ public final class Gpt2 {
    *     name in the file
    */
   public static DecoderOnlyModel of(GatunRuntime runtime, Weights weights, int layers, int heads) {
-    UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
-    StackConfig config =
+    return of(
+        runtime,
+        weights,
         StackConfig.of(
-            NormOrder.PRE, layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f);
+            NormOrder.PRE, layers, heads, Causal.BOTTOM_RIGHT, Activation.GELU_TANH, 1e-5f));
+  }
+
+  /** Of a folder in Hugging Face's layout. */
+  static DecoderOnlyModel load(Checkpoint given) {
+    FamilyConfig config = given.config();
+    config.refuse("quantization_config");
+    config.requireFlag("scale_attn_weights", true);
+    config.requireFlag("scale_attn_by_inverse_layer_idx", false);
+    config.requireFlag("add_cross_attention", false);
+    config.requireFlag("tie_word_embeddings", true);
+    Checkpoint checkpoint = given.scoped("transformer.");
+    int dim = config.size("n_embd", 768);
+    int heads = config.size("n_head", 12);
+    if (dim % heads != 0) {
+      throw config.expected("n_head", "a divisor of %d".formatted(dim));
+    }
+    requireSize(checkpoint, "vocab_size", "wte.weight", 0, 50257);
+    requireSize(checkpoint, "n_embd", "wte.weight", 1, 768);
+    requireSize(checkpoint, "n_positions", "wpe.weight", 0, 1024);
+    int layers = config.size("n_layer", 12);
+    for (int n = 0; n < layers; n++) {
+      requireSize(checkpoint, "n_inner", "h.%d.mlp.c_fc.weight".formatted(n), 1, 4 * dim);
+    }
+    return of(
+        checkpoint.runtime(),
+        checkpoint.packed(),
+        StackConfig.of(
+            NormOrder.PRE,
+            layers,
+            heads,
+            Causal.BOTTOM_RIGHT,
+            config.activation("activation_function", "gelu_new"),
+            config.epsilon("layer_norm_epsilon", 1e-5)));
+  }
+
+  private static void requireSize(
+      Checkpoint checkpoint, String key, String name, int dimension, int otherwise) {
+    long size = LayerLoader.requireMatrix(checkpoint.weights(), name).size(dimension);
+    if (checkpoint.config().size(key, otherwise) != size) {
+      throw checkpoint.config().expected(key, "%d, as %s has".formatted(size, name));
+    }
+  }
+
+  private static DecoderOnlyModel of(GatunRuntime runtime, Weights weights, StackConfig config) {
+    UnreadWeights.requireSame(weights, "lm_head.weight", "wte.weight");
     TransformerDecoder decoder = new LayerLoader(runtime, weights, NAMES, config).decoder();
     Embedding embedding =
         new Embedding(

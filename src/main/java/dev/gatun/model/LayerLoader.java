@@ -171,6 +171,9 @@ public final class LayerLoader {
       take(Part.VALUE, n, builder::value, builder::value);
     }
     take(Part.OUTPUT, n, builder::output, builder::output);
+    if (names.has(Part.QUERY_NORM)) {
+      builder.headNorms(norm(Part.QUERY_NORM, n), norm(Part.KEY_NORM, n));
+    }
     return named(names.has(Part.FUSED) ? Part.FUSED : Part.QUERY, n, builder::build);
   }
 

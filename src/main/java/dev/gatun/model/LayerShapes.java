@@ -153,6 +153,12 @@ final class LayerShapes {
     } else {
       checkSeparate(Part.QUERY, Part.KEY, Part.VALUE, Part.OUTPUT, dim, dim);
     }
+    if (names.has(Part.QUERY_NORM)) {
+      long heads = config.heads() + (names.has(Part.FUSED) ? 2L * config.kvHeads() : 0);
+      long headDim = out(names.has(Part.FUSED) ? Part.FUSED : Part.QUERY) / heads;
+      checkNorm(Part.QUERY_NORM, headDim);
+      checkNorm(Part.KEY_NORM, headDim);
+    }
   }
 
   private void checkCrossAttention(long dim) {

@@ -21,23 +21,45 @@ public final class Llama {
 
   private static final String LAYER = "model.layers.{n}.";
 
-  private static final WeightNames NAMES =
-      WeightNames.outputMajor()
-          .with(Part.SELF_NORM, LAYER + "input_layernorm.{p}")
-          .with(Part.QUERY, LAYER + "self_attn.q_proj.{p}")
-          .with(Part.KEY, LAYER + "self_attn.k_proj.{p}")
-          .with(Part.VALUE, LAYER + "self_attn.v_proj.{p}")
-          .with(Part.OUTPUT, LAYER + "self_attn.o_proj.{p}")
-          .with(Part.FEED_FORWARD_NORM, LAYER + "post_attention_layernorm.{p}")
-          .with(Part.FIRST, LAYER + "mlp.gate_proj.{p}")
-          .with(Part.GATE, LAYER + "mlp.up_proj.{p}")
-          .with(Part.SECOND, LAYER + "mlp.down_proj.{p}")
-          .with(Part.FINAL_NORM, "model.norm.{p}")
-          .beside("model.embed_tokens.weight", "lm_head.weight")
-          // a buffer with the frequencies of Rotary
-          .beside(LAYER + "self_attn.rotary_emb.inv_freq");
+  static final WeightNames NAMES =
+      attention(WeightNames.outputMajor())
+          .with(Part.FEED_FORWARD_NORM, LAYER + "post_attention_layernorm.{p}");
 
   private Llama() {}
+
+  /** What descendants that differ in their norms have in common, from a start of their own. */
+  static WeightNames attention(WeightNames start) {
+    return start
+        .with(Part.SELF_NORM, LAYER + "input_layernorm.{p}")
+        .with(Part.QUERY, LAYER + "self_attn.q_proj.{p}")
+        .with(Part.KEY, LAYER + "self_attn.k_proj.{p}")
+        .with(Part.VALUE, LAYER + "self_attn.v_proj.{p}")
+        .with(Part.OUTPUT, LAYER + "self_attn.o_proj.{p}")
+        .with(Part.FIRST, LAYER + "mlp.gate_proj.{p}")
+        .with(Part.GATE, LAYER + "mlp.up_proj.{p}")
+        .with(Part.SECOND, LAYER + "mlp.down_proj.{p}")
+        .with(Part.FINAL_NORM, "model.norm.{p}")
+        .beside("model.embed_tokens.weight", "lm_head.weight")
+        // a buffer with the frequencies of Rotary
+        .beside(LAYER + "self_attn.rotary_emb.inv_freq");
+  }
+
+  /** Norms of the heads of queries and keys, of Qwen3 and Gemma 3. */
+  static WeightNames headNorms(WeightNames names) {
+    return names
+        .with(Part.QUERY_NORM, LAYER + "self_attn.q_norm.{p}")
+        .with(Part.KEY_NORM, LAYER + "self_attn.k_norm.{p}");
+  }
+
+  /** Of a folder in Hugging Face's layout. */
+  static DecoderStack files(Checkpoint checkpoint) {
+    DecoderConfig config = DecoderConfig.of(checkpoint, 0, 1e-6, false);
+    config.requireSizes();
+    config.requireBiases("attention_bias", DecoderConfig.ATTENTION);
+    config.requireBiases("mlp_bias", DecoderConfig.FEED_FORWARD);
+    LayerConfig each = config.layer(0, config.rotary(10_000), config.activation());
+    return new DecoderStack("Llama", config, NAMES, config.stack(each));
+  }
 
   /**
    * Puts a model together.

@@ -14,6 +14,17 @@ public final class Mistral {
 
   private Mistral() {}
 
+  /** Of a folder in Hugging Face's layout; no window where {@code sliding_window} is null. */
+  static DecoderStack files(Checkpoint checkpoint) {
+    DecoderConfig config = DecoderConfig.of(checkpoint, 0, 1e-6, false);
+    config.requireSizes();
+    config.requireBiases("Mistral", false, DecoderConfig.ATTENTION);
+    config.requireBiases("Mistral", false, DecoderConfig.FEED_FORWARD);
+    LayerConfig each =
+        config.layer(config.window(4096), config.rotary(10_000), config.activation());
+    return new DecoderStack("Mistral", config, Llama.NAMES, config.stack(each));
+  }
+
   /**
    * Puts a model together.
    *

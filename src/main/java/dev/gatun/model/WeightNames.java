@@ -28,6 +28,10 @@ public final class WeightNames {
     FUSED,
     /** W_O of self-attention. */
     OUTPUT,
+    /** The norm of each head of the queries of self-attention, before its position. */
+    QUERY_NORM,
+    /** The norm of each head of the keys; both or neither have a name. */
+    KEY_NORM,
     /** The norm of self-attention. */
     SELF_NORM,
     /** The norm of what self-attention gives, of {@link dev.gatun.nn.NormOrder#SANDWICH}. */

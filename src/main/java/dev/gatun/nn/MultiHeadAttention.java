@@ -32,7 +32,8 @@ import java.util.Optional;
  * <p>Self-attention if memory is x, cross-attention otherwise; grouped-query attention (Ainslie et
  * al., 2023) if keys and values have fewer heads. Heads are views: nothing is transposed. Weights
  * are as {@link Linear} takes them, separate or W_Q, W_K and W_V side by side in one matrix, which
- * makes one product of three.
+ * makes one product of three. Heads of queries and keys may have norms of their own ({@link
+ * Builder#headNorms}), before their positions.
  *
  * <p>Where the weight of the queries is packed as {@link WeightFormat#BF16} or {@link
  * WeightFormat#INT8}, attention multiplies bfloat16 as well ({@link
@@ -63,6 +64,7 @@ public final class MultiHeadAttention {
   private final long headDimV;
   private final AttentionSpec spec;
   private final PositionalEncoding positions;
+  private final HeadNorms headNorms;
   private final Parameters parameters;
 
   private MultiHeadAttention(Builder b) {
@@ -145,6 +147,8 @@ public final class MultiHeadAttention {
     checkHeads("biases", b.spec.alibiSlopes());
     checkHeads("biases", b.spec.relativePositions());
     checkHeads("sinks", b.spec.sinks());
+    this.headNorms = b.headNorms;
+    headNorms.check(headDim);
     this.spec = completed(b.spec, positions, fused != null ? fused : query);
     this.parameters = collectParameters();
   }
@@ -193,6 +197,7 @@ public final class MultiHeadAttention {
       all.addAll(query.parameters()).addAll(key.parameters()).addAll(value.parameters());
     }
     all.addAll(output.parameters());
+    headNorms.addTo(all);
     if (positions.rotary() != null) {
       all.add("positions", positions.rotary().cos()).add("positions", positions.rotary().sin());
     }
@@ -368,6 +373,7 @@ public final class MultiHeadAttention {
       rotate(call, k, keyRows);
       Matrix q = appendQueries(call, in, call.scratch().matrix(in.rows(), projected()));
       call.steps().run();
+      headNorms.queries(call, q);
       rotate(call, q, rows);
       Matrix context = call.scratch().matrix(in.rows(), contextColumns());
       attend(call, rows, q, keyRows, k, v, context);
@@ -503,10 +509,12 @@ public final class MultiHeadAttention {
     return all;
   }
 
-  /** With the steps that wait; queries and keys have their positions afterwards. */
+  /** With the steps that wait; queries and keys have norms and positions afterwards. */
   private void projectRotated(LayerCall call, SequenceRows rows, Matrix x, Matrix all) {
     appendProjections(call, x, all);
     call.steps().run();
+    headNorms.queries(call, all.part(0));
+    headNorms.keys(call, all.part(1));
     rotate(call, all.part(0), rows);
     rotate(call, all.part(1), rows);
   }
@@ -615,6 +623,7 @@ public final class MultiHeadAttention {
     if (key != null) {
       key.run(call, memory, k);
       value.run(call, memory, v);
+      headNorms.keys(call, k);
       return;
     }
     Scratch scratch = call.scratch();
@@ -623,6 +632,7 @@ public final class MultiHeadAttention {
     all.part(1).copyRows(0, k, 0, memory.rows());
     all.part(2).copyRows(0, v, 0, memory.rows());
     scratch.release(mark);
+    headNorms.keys(call, k);
   }
 
   /** Queries of x alone; all is as wide as all projections. */
@@ -668,6 +678,7 @@ public final class MultiHeadAttention {
       boolean passing) {
     Matrix q = appendQueries(call, x, all);
     call.steps().run();
+    headNorms.queries(call, q);
     attend(call, rows, q, keys, k, v, context);
     output.append(call, context, out, passing);
   }
@@ -742,6 +753,7 @@ public final class MultiHeadAttention {
     private Linear value;
     private Linear output;
     private PositionalEncoding positions = PositionalEncoding.none();
+    private HeadNorms headNorms = HeadNorms.NONE;
     private WeightOrder order = WeightOrder.IN_OUT;
 
     private Builder(GatunRuntime runtime, int heads) {
@@ -789,6 +801,22 @@ public final class MultiHeadAttention {
      */
     public Builder positions(PositionalEncoding value) {
       this.positions = Objects.requireNonNull(value, "positions");
+      return this;
+    }
+
+    /**
+     * Sets norms of each head of the queries and of each head of the keys, after their projection
+     * and before their positions, as Qwen3 and Gemma 3 have them. The default is none.
+     *
+     * @param ofQueries of rows of headDim
+     * @param ofKeys of rows of headDim
+     * @return this builder
+     */
+    public Builder headNorms(Norm ofQueries, Norm ofKeys) {
+      headNorms =
+          new HeadNorms(
+              Objects.requireNonNull(ofQueries, "ofQueries"),
+              Objects.requireNonNull(ofKeys, "ofKeys"));
       return this;
     }
 

@@ -1,7 +1,6 @@
 package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.DType;
 import dev.gatun.Tensor;
@@ -13,11 +12,9 @@ import dev.gatun.nn.Rotary;
 import dev.gatun.nn.RotaryScaling;
 import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
-import dev.gatun.support.Difference;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -28,88 +25,6 @@ import org.junit.jupiter.api.Test;
  * windows, so that each of these leaves the bound far behind where it is left out.
  */
 class LayerwiseParityTest extends PyTorchModels {
-
-  /** What leaving out a window, a cap or a base changes, at least: a hundred times the bound. */
-  private static final double MATTERS = 100 * FAMILY_BOUND;
-
-  /**
-   * Softmax of capped, masked scores times values, from its parts.
-   *
-   * @param q [batch, heads, seq, size]
-   * @param k [batch, kvHeads, seq, size]
-   * @param v as k
-   * @param cap of the scores, or 0
-   * @param mask broadcasts to [batch, heads, seq, seq], is added
-   */
-  private Array attend(Array q, Array k, Array v, double scale, double cap, Array mask) {
-    long[] shape = q.shape();
-    long kvHeads = k.shape()[1];
-    long group = shape[1] / kvHeads;
-    Array grouped = torch.reshape(q, shape[0], kvHeads, group * shape[2], shape[3]);
-    Array scores = torch.multiply(torch.matmul(grouped, torch.transpose(k, 2, 3)), scale);
-    if (cap > 0) {
-      scores = torch.multiply(torch.tanh(torch.multiply(scores, 1 / cap)), cap);
-    }
-    scores = torch.add(torch.reshape(scores, shape[0], shape[1], shape[2], shape[2]), mask);
-    Array weights =
-        torch.reshape(torch.softmax(scores, -1), shape[0], kvHeads, group * shape[2], shape[2]);
-    return torch.reshape(torch.matmul(weights, v), shape);
-  }
-
-  /**
-   * [1, 1, seq, seq]: 0 where j is one of the window's keys up to i, as Hugging Face counts them.
-   */
-  private Array causal(int seq, int window) {
-    float[] mask = new float[seq * seq];
-    for (int i = 0; i < seq; i++) {
-      for (int j = 0; j < seq; j++) {
-        mask[i * seq + j] = j <= i && j > i - window ? 0 : Float.NEGATIVE_INFINITY;
-      }
-    }
-    return torch.array(mask, 1, 1, seq, seq);
-  }
-
-  private void matters(String what, float[] want, float[] got) {
-    double share = Difference.share(want, got);
-    System.out.printf("%s: %.1e of the greatest element%n", what, share);
-    assertTrue(share > MATTERS, what + " changes only " + share);
-  }
-
-  private float[] logits(DecoderOnlyModel model, int[] ids, int batch) {
-    int seq = ids.length / batch;
-    Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
-    DecoderState state = model.newState(arena, batch, seq);
-    model.forward(null, state, Tensor.copyOf(arena, ids, batch, seq), null, out);
-    return out.toFloatArray();
-  }
-
-  /** A prompt of each length, then the rest token by token for both: rows of the one pass. */
-  private void checkPrompts(DecoderOnlyModel model, int[] ids, int seq, int[] prompts, Array want) {
-    float[] rows = want.toFloats();
-    int words = model.vocabulary();
-    int[] ragged = new int[prompts[0] + prompts[1]];
-    System.arraycopy(ids, 0, ragged, 0, prompts[0]);
-    System.arraycopy(ids, seq, ragged, prompts[0], prompts[1]);
-    Tensor offsets = Tensor.copyOf(arena, new int[] {0, prompts[0], ragged.length}, 3);
-    DecoderState state = model.newState(arena, 2, seq);
-    Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, words);
-    Tensor prompt = Tensor.copyOf(arena, ragged, ragged.length);
-    model.next(null, state, prompt, Sequences.ragged(offsets), out);
-    for (int step = 0; ; step++) {
-      int[] at = {prompts[0] + step, seq + prompts[1] + step};
-      float[] expected = Arrays.copyOfRange(rows, (at[0] - 1) * words, at[0] * words);
-      float[] other = Arrays.copyOfRange(rows, (at[1] - 1) * words, at[1] * words);
-      float[] got = out.toFloatArray();
-      assertTrue(Difference.share(expected, Arrays.copyOf(got, words)) <= FAMILY_BOUND);
-      assertTrue(
-          Difference.share(other, Arrays.copyOfRange(got, words, 2 * words)) <= FAMILY_BOUND);
-      if (at[0] == seq) {
-        return;
-      }
-      Tensor token = Tensor.copyOf(arena, new int[] {ids[at[0]], ids[at[1]]}, 2, 1);
-      model.next(null, state, token, null, out);
-    }
-  }
 
   // ---- Mistral ---------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.DecoderModel;
+import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TextEncoder;
@@ -18,6 +19,7 @@ import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Random;
@@ -32,6 +34,9 @@ import org.junit.jupiter.api.io.TempDir;
 abstract class PyTorchModels {
   static final double MODULE_BOUND = 2e-5;
   static final double FAMILY_BOUND = 1e-4;
+
+  /** What leaving out a window, a cap or a base changes, at least: a hundred times the bound. */
+  static final double MATTERS = 100 * FAMILY_BOUND;
 
   final Arena arena = Arena.ofShared();
   final GatunRuntime runtime = GatunRuntime.builder().threads(2).build();
@@ -222,5 +227,84 @@ abstract class PyTorchModels {
     return torch.add(
         torch.multiply(x, torch.array(cos, 1, 1, seq, size)),
         torch.multiply(turned, torch.array(sin, 1, 1, seq, size)));
+  }
+
+  /**
+   * Softmax of capped, masked scores times values, from its parts.
+   *
+   * @param q [batch, heads, seq, size]
+   * @param k [batch, kvHeads, seq, size]
+   * @param v as k
+   * @param cap of the scores, or 0
+   * @param mask broadcasts to [batch, heads, seq, seq], is added
+   */
+  final Array attend(Array q, Array k, Array v, double scale, double cap, Array mask) {
+    long[] shape = q.shape();
+    long kvHeads = k.shape()[1];
+    long group = shape[1] / kvHeads;
+    Array grouped = torch.reshape(q, shape[0], kvHeads, group * shape[2], shape[3]);
+    Array scores = torch.multiply(torch.matmul(grouped, torch.transpose(k, 2, 3)), scale);
+    if (cap > 0) {
+      scores = torch.multiply(torch.tanh(torch.multiply(scores, 1 / cap)), cap);
+    }
+    scores = torch.add(torch.reshape(scores, shape[0], shape[1], shape[2], shape[2]), mask);
+    Array weights =
+        torch.reshape(torch.softmax(scores, -1), shape[0], kvHeads, group * shape[2], shape[2]);
+    return torch.reshape(torch.matmul(weights, v), shape);
+  }
+
+  /**
+   * [1, 1, seq, seq]: 0 where j is one of the window's keys up to i, as Hugging Face counts them.
+   */
+  final Array causal(int seq, int window) {
+    float[] mask = new float[seq * seq];
+    for (int i = 0; i < seq; i++) {
+      for (int j = 0; j < seq; j++) {
+        mask[i * seq + j] = j <= i && j > i - window ? 0 : Float.NEGATIVE_INFINITY;
+      }
+    }
+    return torch.array(mask, 1, 1, seq, seq);
+  }
+
+  static void matters(String what, float[] want, float[] got) {
+    double share = Difference.share(want, got);
+    System.out.printf("%s: %.1e of the greatest element%n", what, share);
+    assertTrue(share > MATTERS, what + " changes only " + share);
+  }
+
+  final float[] logits(DecoderOnlyModel model, int[] ids, int batch) {
+    int seq = ids.length / batch;
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, batch, seq, model.vocabulary());
+    DecoderState state = model.newState(arena, batch, seq);
+    model.forward(null, state, Tensor.copyOf(arena, ids, batch, seq), null, out);
+    return out.toFloatArray();
+  }
+
+  /** A prompt of each length, then the rest token by token for both: rows of the one pass. */
+  final void checkPrompts(DecoderOnlyModel model, int[] ids, int seq, int[] prompts, Array want) {
+    float[] rows = want.toFloats();
+    int words = model.vocabulary();
+    int[] ragged = new int[prompts[0] + prompts[1]];
+    System.arraycopy(ids, 0, ragged, 0, prompts[0]);
+    System.arraycopy(ids, seq, ragged, prompts[0], prompts[1]);
+    Tensor offsets = Tensor.copyOf(arena, new int[] {0, prompts[0], ragged.length}, 3);
+    DecoderState state = model.newState(arena, 2, seq);
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, words);
+    Tensor prompt = Tensor.copyOf(arena, ragged, ragged.length);
+    model.next(null, state, prompt, Sequences.ragged(offsets), out);
+    for (int step = 0; ; step++) {
+      int[] at = {prompts[0] + step, seq + prompts[1] + step};
+      float[] expected = Arrays.copyOfRange(rows, (at[0] - 1) * words, at[0] * words);
+      float[] other = Arrays.copyOfRange(rows, (at[1] - 1) * words, at[1] * words);
+      float[] got = out.toFloatArray();
+      assertTrue(Difference.share(expected, Arrays.copyOf(got, words)) <= FAMILY_BOUND);
+      assertTrue(
+          Difference.share(other, Arrays.copyOfRange(got, words, 2 * words)) <= FAMILY_BOUND);
+      if (at[0] == seq) {
+        return;
+      }
+      Tensor token = Tensor.copyOf(arena, new int[] {ids[at[0]], ids[at[1]]}, 2, 1);
+      model.next(null, state, token, null, out);
+    }
   }
 }

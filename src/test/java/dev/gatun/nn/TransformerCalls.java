@@ -207,7 +207,8 @@ public final class TransformerCalls implements Runnable {
   }
 
   /**
-   * As Gemma 2 has it: windows in one of two layers, capped scores and logits, norms on both sides.
+   * As Gemma 2 has it: windows in one of two layers, capped scores and logits, norms on both sides;
+   * and those of heads that Gemma 3 has.
    */
   private DecoderOnlyModel sandwich(WeightFormat format) {
     AttentionSpec global = AttentionSpec.builder().causal(Causal.BOTTOM_RIGHT).softcap(50).build();
@@ -231,6 +232,7 @@ public final class TransformerCalls implements Runnable {
         MultiHeadAttention.builder(runtime, HEADS)
             .spec(spec)
             .positions(rotary())
+            .headNorms(parts.norm(DIM / HEADS, true), parts.norm(DIM / HEADS, true))
             .fused(linear(DIM, 3 * DIM, Activation.NONE, format))
             .output(linear(DIM, DIM, Activation.NONE, format))
             .build();

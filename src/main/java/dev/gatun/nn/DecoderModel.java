@@ -142,6 +142,31 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
       Tensor ids,
       Sequences sequences,
       Tensor logits) {
+    score(idsName, workspace, state, ids, sequences, logits, false);
+  }
+
+  /**
+   * The same for sequences of which some have no tokens and cost nothing: logits get rows of the
+   * others only, one after the other, and the rows behind those stay as they are.
+   */
+  void scorePresent(
+      String idsName,
+      Workspace workspace,
+      DecoderState state,
+      Tensor ids,
+      Sequences sequences,
+      Tensor logits) {
+    score(idsName, workspace, state, ids, sequences, logits, true);
+  }
+
+  private void score(
+      String idsName,
+      Workspace workspace,
+      DecoderState state,
+      Tensor ids,
+      Sequences sequences,
+      Tensor logits,
+      boolean someAbsent) {
     state.checkModel(this);
     Embedding.checkShape(idsName, ids);
     if (logits != null) {
@@ -151,17 +176,22 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
     try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
       SequenceRows rows = divide(call, idsName, state, ids, sequences);
+      int present = 0;
       for (int n = 0; n < rows.count(); n++) {
-        if (rows.length(n) < 1) {
+        if (rows.length(n) > 0) {
+          present++;
+        } else if (!someAbsent) {
           throw new IllegalArgumentException(
               "%s: expected 1 token or more of sequence %d, got none".formatted(idsName, n));
         }
       }
       Matrix hidden = decode(call, idsName, state, rows, ids);
-      if (logits != null) {
-        project(call, lastRows(call, rows, hidden), Rows.view(call, "logits", logits));
+      if (logits != null && present > 0) {
+        Matrix all = Rows.view(call, "logits", logits);
+        Matrix to = call.scratch().view(all.segment(), present, all.columns(), all.stride());
+        project(call, lastRows(call, rows, present, hidden), to);
       }
-      ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
+      ModelEvent.finish(event, name, present, rows.rows());
     }
   }
 
@@ -173,14 +203,18 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
     }
   }
 
-  /** The last row of each sequence. */
-  private static Matrix lastRows(LayerCall call, SequenceRows rows, Matrix hidden) {
-    if (rows.rows() == rows.count()) {
+  /** The last row of each sequence that has one. */
+  private static Matrix lastRows(
+      LayerCall call, SequenceRows rows, int present, Matrix hidden) {
+    if (rows.rows() == present) {
       return hidden;
     }
-    Matrix last = call.scratch().matrix(rows.count(), hidden.columns());
+    Matrix last = call.scratch().matrix(present, hidden.columns());
+    long to = 0;
     for (long n = 0; n < rows.count(); n++) {
-      hidden.copyRows(rows.start(n) + rows.length(n) - 1, last, n, 1);
+      if (rows.length(n) > 0) {
+        hidden.copyRows(rows.start(n) + rows.length(n) - 1, last, to++, 1);
+      }
     }
     return last;
   }
@@ -237,7 +271,15 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
 
   /** Tokens that a sequence can have: what the cache holds and positions tell apart. */
   int capacity(DecoderState state) {
-    return Math.min(state.capacity(), Math.min(embedding.positions(), decoder.positions()));
+    return Math.min(state.capacity(), positions());
+  }
+
+  /**
+   * {@return the tokens that a sequence can have, whatever a state's capacity: the positions that
+   * the model tells apart, {@link Integer#MAX_VALUE} without a limit}
+   */
+  public int positions() {
+    return Math.min(embedding.positions(), decoder.positions());
   }
 
   private SequenceRows divide(

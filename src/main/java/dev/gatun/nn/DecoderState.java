@@ -183,6 +183,73 @@ public final class DecoderState {
   }
 
   /**
+   * Becomes a copy of another state, which then goes on without this one: a conversation that
+   * forks.
+   *
+   * @param source of the same decoder and as many sequences, without a memory, none of its sequences
+   *     longer than this state's capacity
+   * @throws IllegalArgumentException naming what does not fit; nothing was changed
+   * @throws IllegalStateException if one of the states is in use by another call
+   */
+  public void copyFrom(DecoderState source) {
+    if (source == this) {
+      return;
+    }
+    if (source.decoder != decoder || source.sequences != sequences) {
+      throw new IllegalArgumentException(
+          "source: expected a state of the same decoder with %d sequences, got %s"
+              .formatted(
+                  sequences,
+                  source.decoder != decoder ? "another decoder's" : source.sequences + ""));
+    }
+    acquire();
+    try {
+      source.acquire();
+      try {
+        copy(source);
+      } finally {
+        source.release();
+      }
+    } finally {
+      release();
+    }
+  }
+
+  private void copy(DecoderState source) {
+    if (decoder.hasMemory()) {
+      throw new IllegalArgumentException(
+          "source: expected a decoder without cross-attention, got one with it");
+    }
+    if (source.longest() > capacity) {
+      throw new IllegalArgumentException(
+          "source: expected at most %d tokens in a sequence, this state's capacity, got %d"
+              .formatted(capacity, source.longest()));
+    }
+    for (int layer = 0; layer < keys.length; layer++) {
+      copyTokens(source, source.keys[layer], keys[layer]);
+      copyTokens(source, source.values[layer], values[layer]);
+    }
+    for (int n = 0; n < sequences; n++) {
+      setLength(n, source.length(n));
+    }
+  }
+
+  /** The rows of tokens, which two caches may hold at different strides. */
+  private static void copyTokens(DecoderState source, Tensor from, Tensor to) {
+    long size = from.size(2) * from.size(3) * Float.BYTES;
+    for (int n = 0; n < source.sequences; n++) {
+      for (int token = 0; token < source.length(n); token++) {
+        MemorySegment.copy(
+            from.segment(),
+            (n * from.stride(0) + token * from.stride(1)) * Float.BYTES,
+            to.segment(),
+            (n * to.stride(0) + token * to.stride(1)) * Float.BYTES,
+            size);
+      }
+    }
+  }
+
+  /**
    * Makes each sequence a copy of another: beams that survive. Those that share one memory go on
    * sharing it; otherwise sequences keep the memory they have.
    *

@@ -672,9 +672,13 @@ typedef struct gatun_embedding_desc {
 GATUN_API int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *desc, const int32_t *ids0,
     const void *table0, const int32_t *ids1, const void *table1, const int32_t *ids2, const void *table2, float *out);
 
-#define GATUN_POOL_MEAN      0
-#define GATUN_POOL_FIRST     1
-#define GATUN_POOL_NORMALIZE 1u /* flag: divide by the Euclidean norm; a zero vector stays zero */
+#define GATUN_POOL_MEAN             0
+#define GATUN_POOL_FIRST            1  /* the row of the first token */
+#define GATUN_POOL_MAX              2  /* of each column; NaN if one is */
+#define GATUN_POOL_MEAN_SQRT_LENGTH 3  /* the sum divided by the square root of the number of rows */
+#define GATUN_POOL_WEIGHTED_MEAN    4  /* row r of a sequence, from 1 on, has the weight r (Muennighoff 2022) */
+#define GATUN_POOL_LAST             5  /* the row of the last token */
+#define GATUN_POOL_NORMALIZE        1u /* flag: divide by the Euclidean norm; a zero vector stays zero */
 
 typedef struct gatun_pool_desc {
     uint32_t struct_size;
@@ -683,14 +687,17 @@ typedef struct gatun_pool_desc {
     int64_t dim;
     int64_t x_row;
     int64_t out_row;
-    int32_t pooling;     /* GATUN_POOL_MEAN or GATUN_POOL_FIRST */
+    int32_t pooling;     /* GATUN_POOL_*, not a flag */
     int32_t max_threads; /* as in gatun_attention_desc */
-    int64_t reserved[8]; /* 0 */
+    int64_t skip;        /* rows at the beginning of each sequence that are left out, 0 .. 2^31 - 1: a prompt's */
+    int64_t reserved[7]; /* 0 */
 } gatun_pool_desc;
 
 /**
- * One vector per sequence: out[b] = mean, or first, of the rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1 of x.
- * cu_seqlens [sequences + 1] does not fall. Sums are in double. An empty sequence gives 0.
+ * One vector per sequence: out[b] = mean, maximum, … of the rows cu_seqlens[b] .. cu_seqlens[b + 1] - 1 of x, without the
+ * first skip of them. GATUN_POOL_FIRST skips none, and a row's weight is its place in the sequence whatever is skipped.
+ * cu_seqlens [sequences + 1] does not fall. Sums are in double, in the order of rows. A sequence without rows that count
+ * gives 0.
  */
 GATUN_API int32_t gatun_pool(
     gatun_context *context, const gatun_pool_desc *desc, const float *x, const int32_t *cu_seqlens, float *out);

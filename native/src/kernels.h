@@ -213,7 +213,9 @@ typedef struct gatun__rows_task {
     int32_t activation;
     float softcap; /* before the activation; 0: none */
     float epsilon;
-    int rms, pool_first, normalize, logarithm;
+    int rms, normalize, logarithm;
+    int32_t pooling;
+    int64_t skip; /* rows at the beginning of each sequence */
 } gatun__rows_task;
 
 /* Rows begin .. end - 1 of one call of gatun_embedding. Tables behind the last are NULL. */

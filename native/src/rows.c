@@ -265,7 +265,9 @@ int32_t gatun_embedding(gatun_context *context, const gatun_embedding_desc *d, c
 int32_t gatun_pool(
     gatun_context *context, const gatun_pool_desc *d, const float *x, const int32_t *cu_seqlens, float *out) {
     CHECK_DESC(context, d, d->sequences, GATUN_POOL_NORMALIZE);
-    TRY(check_choice(d->pooling, GATUN_POOL_FIRST));
+    TRY(check_choice(d->pooling, GATUN_POOL_LAST));
+    if (d->skip < 0 || d->skip > INT32_MAX)
+        return GATUN_E_INVALID;
     TRY(check_row(d->x_row, d->dim, 0));
     TRY(check_row(d->out_row, d->dim, d->sequences));
     TRY(check_pointer(cu_seqlens, 1));
@@ -296,7 +298,8 @@ int32_t gatun_pool(
         .dim = d->dim,
         .x_row = d->x_row,
         .out_row = d->out_row,
-        .pool_first = d->pooling == GATUN_POOL_FIRST,
+        .pooling = d->pooling,
+        .skip = d->skip,
         .normalize = (d->flags & GATUN_POOL_NORMALIZE) != 0};
     int64_t average = d->sequences > 0 ? (total - first) / d->sequences + 1 : 1;
     return run(context, d->max_threads, d->sequences, &task, context->kernels->pool_f32, average * d->dim);

@@ -225,11 +225,42 @@ static void embedding_ids(void) {
 
 /* ---- pool ---- */
 
-static void check_pool(
-    int32_t tier, const int32_t *offsets, int64_t sequences, int64_t dim, int64_t gap, int32_t kind, uint32_t flags) {
+typedef struct pool_kind {
+    int32_t kind;
+    int32_t skip;
+    uint32_t flags;
+} pool_kind;
+
+/* Column i of the rows begin .. end - 1 of x as one number, by the definitions: each row has a weight. */
+static double pooled(const matrix *x, int64_t begin, int64_t end, int64_t i, pool_kind p) {
+    double sum = 0, weights = 0, most = -INFINITY;
+    int64_t rows = 0;
+    for (int64_t r = begin; r < end; r++) {
+        const int64_t place = r - begin;
+        const bool counts = p.kind == GATUN_POOL_FIRST  ? place == 0
+                            : p.kind == GATUN_POOL_LAST ? r + 1 == end && place >= p.skip
+                                                        : place >= p.skip;
+        if (counts) {
+            const double weight = p.kind == GATUN_POOL_WEIGHTED_MEAN ? (double)(place + 1) : 1;
+            const double value = (double)*at(x, r, i);
+            sum += weight * value;
+            weights += weight;
+            most = fmax(most, value);
+            rows++;
+        }
+    }
+    if (rows == 0)
+        return 0;
+    if (p.kind == GATUN_POOL_MAX)
+        return most;
+    return sum / (p.kind == GATUN_POOL_MEAN_SQRT_LENGTH ? sqrt((double)rows) : weights);
+}
+
+static void check_pool(int32_t tier, const int32_t *offsets, int64_t sequences, int64_t dim, int64_t gap, pool_kind p) {
     char what[128];
-    snprintf(what, sizeof what, "%lld sequences of dim %lld, gap %lld, kind %d, flags %u, %s", (long long)sequences,
-        (long long)dim, (long long)gap, (int)kind, (unsigned)flags, gatun_tier_name(tier));
+    snprintf(what, sizeof what, "%lld sequences of dim %lld, gap %lld, kind %d, skip %d, flags %u, %s",
+        (long long)sequences, (long long)dim, (long long)gap, (int)p.kind, (int)p.skip, (unsigned)p.flags,
+        gatun_tier_name(tier));
     test_note("%s", what);
     rng random = rng_make(test_seed(), (uint64_t)(sequences * 1009 + dim));
     int64_t total = offsets[sequences];
@@ -250,8 +281,9 @@ static void check_pool(
     gatun_pool_desc desc = pool_desc(sequences, dim);
     desc.x_row = x.row;
     desc.out_row = out.row;
-    desc.pooling = kind;
-    desc.flags = flags;
+    desc.pooling = p.kind;
+    desc.skip = p.skip;
+    desc.flags = p.flags;
     for (int n = 0; n < 4; n++) {
         matrix_restore(&out, before);
         desc.max_threads = thread_counts[n];
@@ -265,22 +297,16 @@ static void check_pool(
         bool good = true;
         for (int64_t b = 0; b < sequences && good; b++) {
             memcpy(at(&first, b, 0), at(&out, b, 0), (size_t)dim * sizeof(float));
-            int64_t length = offsets[b + 1] - offsets[b];
-            int64_t used = kind == GATUN_POOL_FIRST && length > 0 ? 1 : length;
             double squares = 0;
             for (int64_t i = 0; i < dim; i++) {
-                mean[i] = 0;
-                for (int64_t r = 0; r < used; r++) {
-                    mean[i] += (double)*at(&x, offsets[b] + r, i);
-                }
-                mean[i] = used > 0 ? mean[i] / (double)used : 0;
+                mean[i] = pooled(&x, offsets[b], offsets[b + 1], i, p);
                 squares += mean[i] * mean[i];
             }
-            double norm = (flags & GATUN_POOL_NORMALIZE) != 0 && squares > 0 ? sqrt(squares) : 1;
+            double norm = (p.flags & GATUN_POOL_NORMALIZE) != 0 && squares > 0 ? sqrt(squares) : 1;
             for (int64_t i = 0; i < dim && good; i++) {
                 double want = mean[i] / norm;
                 /* sums in double: the result is rounded, and once more where it is divided by its norm */
-                double bound = ((flags & GATUN_POOL_NORMALIZE) != 0 ? 2.01 : 1.01) * 0x1p-24 * fabs(want) + 1e-14;
+                double bound = ((p.flags & GATUN_POOL_NORMALIZE) != 0 ? 2.01 : 1.01) * 0x1p-24 * fabs(want) + 1e-14;
                 good = fabs((double)*at(&out, b, i) - want) <= bound;
                 CHECK(good, "%s: out[%lld][%lld]: expected %.9g +- %.3g, got %.9g", what, (long long)b, (long long)i,
                     want, bound, (double)*at(&out, b, i));
@@ -306,19 +332,43 @@ static void pool(void) {
     int32_t tiers[MAX_TIERS];
     int tier_count = test_tiers(tiers);
     for (int t = 0; t < tier_count; t++) {
-        for (int32_t kind = GATUN_POOL_MEAN; kind <= GATUN_POOL_FIRST; kind++) {
+        for (int32_t kind = GATUN_POOL_MEAN; kind <= GATUN_POOL_LAST; kind++) {
             for (uint32_t flags = 0; flags <= GATUN_POOL_NORMALIZE; flags++) {
+                const pool_kind all = {kind, 0, flags}, fewer = {kind, 1 + (kind + (int32_t)flags) % 3, flags};
                 for (int d = 0; d < DIMS; d += test_light() ? 13 : 1) {
-                    check_pool(tiers[t], several, 7, dims[d], d % 4, kind, flags);
+                    check_pool(tiers[t], several, 7, dims[d], d % 4, d % 2 == 0 ? all : fewer);
                 }
-                check_pool(tiers[t], one, 1, 384, 0, kind, flags);
-                check_pool(tiers[t], none, 0, 5, 0, kind, flags);
-                check_pool(tiers[t], empty, 2, 5, 1, kind, flags);
-                check_pool(tiers[t], many, 300, 130, 0, kind, flags);
+                check_pool(tiers[t], one, 1, 384, 0, all);
+                check_pool(tiers[t], none, 0, 5, 0, all);
+                check_pool(tiers[t], empty, 2, 5, 1, all);
+                check_pool(tiers[t], many, 300, 130, 0, all);
+                check_pool(tiers[t], many, 300, 70, 0, fewer);
             }
         }
     }
     test_note("%s", "");
+}
+
+/* NaN stays one, in whatever row it is, and -inf is no maximum beside numbers. */
+static void pool_maximum(void) {
+    static const float x[] = {NAN, 1, -INFINITY, -2, 3, NAN, -INFINITY, -1, 2, 2, -INFINITY, -3};
+    static const int32_t offsets[] = {0, 3};
+    int32_t tiers[MAX_TIERS];
+    int tier_count = test_tiers(tiers);
+    for (int t = 0; t < tier_count; t++) {
+        gatun_pool_desc desc = pool_desc(1, 4);
+        desc.pooling = GATUN_POOL_MAX;
+        float out[4];
+        CHECK_STATUS(gatun_pool(shared_context(tiers[t]), &desc, x, offsets, out), GATUN_OK);
+        CHECK(isnan(out[0]) && isnan(out[1]), "a NaN first and in the middle: %g, %g", (double)out[0], (double)out[1]);
+        CHECK(out[2] == -INFINITY && out[3] == -1, "maxima below 0: %g, %g", (double)out[2], (double)out[3]);
+        desc.skip = 2;
+        CHECK_STATUS(gatun_pool(shared_context(tiers[t]), &desc, x, offsets, out), GATUN_OK);
+        CHECK(out[0] == 2 && out[1] == 2, "NaN that is skipped: %g, %g", (double)out[0], (double)out[1]);
+        desc.skip = 3;
+        CHECK_STATUS(gatun_pool(shared_context(tiers[t]), &desc, x, offsets, out), GATUN_OK);
+        CHECK(out[0] == 0 && out[3] == 0, "all skipped: %g, %g", (double)out[0], (double)out[3]);
+    }
 }
 
 /* The mean of many rows loses nothing to their number, and small vectors keep their direction. */
@@ -381,4 +431,4 @@ static void pool_refused(void) {
 }
 
 const test_case tables_tests[] = {{"embedding", embedding}, {"embedding_ids", embedding_ids}, {"pool", pool},
-    {"pool_precision", pool_precision}, {"pool_refused", pool_refused}, {NULL, NULL}};
+    {"pool_maximum", pool_maximum}, {"pool_precision", pool_precision}, {"pool_refused", pool_refused}, {NULL, NULL}};

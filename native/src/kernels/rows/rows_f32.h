@@ -153,32 +153,69 @@ void KERNEL(embedding_f32)(const gatun__embedding_task *t) {
         embedding_rows(0, t);
 }
 
+enum { POOL_GROUP = 32 };
+
+/* What is divided by, where rows first .. end - 1 of a sequence are summed. */
+static double pool_divisor(int32_t pooling, int64_t first, int64_t end) {
+    const double rows = (double)(end - first);
+    if (first >= end || pooling == GATUN_POOL_MAX)
+        return 1;
+    if (pooling == GATUN_POOL_MEAN_SQRT_LENGTH)
+        return sqrt(rows);
+    return pooling == GATUN_POOL_WEIGHTED_MEAN ? rows * (double)(first + 1 + end) / 2 : rows;
+}
+
+INLINE void pool_row(const int32_t pooling, const float *x, double weight, int64_t count, double *total) {
+    for (int64_t c = 0; c < count; c++) {
+        const double value = (double)x[c];
+        if (pooling == GATUN_POOL_MAX)
+            total[c] = value > total[c] || value != value ? value : total[c];
+        else
+            total[c] += pooling == GATUN_POOL_WEIGHTED_MEAN ? weight * value : value;
+    }
+}
+
+/* Of count columns from i on: the sum over the rows first .. end - 1 of a sequence, or their maximum. */
+INLINE void pool_rows(const int32_t pooling, const gatun__rows_task *t, int64_t start, int64_t first, int64_t end,
+    int64_t i, int64_t count, double *total) {
+    if (pooling == GATUN_POOL_MAX && first < end)
+        for (int64_t c = 0; c < count; c++)
+            total[c] = -INFINITY;
+    for (int64_t r = first; r < end; r++) {
+        const float *x = t->x + (start + r) * t->x_row + i;
+        if (count == POOL_GROUP)
+            pool_row(pooling, x, (double)(r + 1), POOL_GROUP, total);
+        else
+            pool_row(pooling, x, (double)(r + 1), count, total);
+    }
+}
+
 /* Column by column in groups that stay in registers; doubles, so that long sequences lose nothing. */
 void KERNEL(pool_f32)(const gatun__rows_task *t) {
-    enum { GROUP = 32 };
     for (int64_t b = t->begin; b < t->end; b++) {
-        const int64_t first = gatun__load_within(&t->offsets[b], 0, t->total);
-        int64_t rows = gatun__load_within(&t->offsets[b + 1], first, t->total) - first;
+        const int64_t start = gatun__load_within(&t->offsets[b], 0, t->total);
+        const int64_t length = gatun__load_within(&t->offsets[b + 1], start, t->total) - start;
+        int64_t first = t->pooling == GATUN_POOL_FIRST ? 0 : t->skip, end = length;
+        if (t->pooling == GATUN_POOL_FIRST && length > 0)
+            end = 1;
+        if (t->pooling == GATUN_POOL_LAST && first < length)
+            first = length - 1;
+        const double divisor = pool_divisor(t->pooling, first, end);
         float *out = t->out + b * t->out_row;
-        if (rows > 0 && t->pool_first)
-            rows = 1;
         double squares = 0;
-        for (int64_t i = 0; i < t->dim; i += GROUP) {
-            double total[GROUP] = {0};
-            int64_t count = t->dim - i < GROUP ? t->dim - i : GROUP;
-            for (int64_t r = 0; r < rows; r++) {
-                const float *x = t->x + (first + r) * t->x_row + i;
-                if (count == GROUP)
-                    for (int64_t c = 0; c < GROUP; c++)
-                        total[c] += (double)x[c];
-                else
-                    for (int64_t c = 0; c < count; c++)
-                        total[c] += (double)x[c];
-            }
+        for (int64_t i = 0; i < t->dim; i += POOL_GROUP) {
+            double total[POOL_GROUP] = {0};
+            int64_t count = t->dim - i < POOL_GROUP ? t->dim - i : POOL_GROUP;
+            if (t->pooling == GATUN_POOL_MAX)
+                pool_rows(GATUN_POOL_MAX, t, start, first, end, i, count, total);
+            else if (t->pooling == GATUN_POOL_WEIGHTED_MEAN)
+                pool_rows(GATUN_POOL_WEIGHTED_MEAN, t, start, first, end, i, count, total);
+            else
+                pool_rows(GATUN_POOL_MEAN, t, start, first, end, i, count, total);
             for (int64_t c = 0; c < count; c++) {
-                double mean = rows > 0 ? total[c] / (double)rows : 0;
-                squares += mean * mean;
-                out[i + c] = (float)mean;
+                double pooled = total[c] / divisor;
+                squares += pooled * pooled;
+                out[i + c] = (float)pooled;
             }
         }
         if (t->normalize && squares > 0) {

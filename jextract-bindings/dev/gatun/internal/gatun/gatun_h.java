@@ -338,6 +338,42 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_POOL_FIRST() {
         return GATUN_POOL_FIRST;
     }
+    private static final int GATUN_POOL_MAX = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_MAX 2
+     * }
+     */
+    public static int GATUN_POOL_MAX() {
+        return GATUN_POOL_MAX;
+    }
+    private static final int GATUN_POOL_MEAN_SQRT_LENGTH = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_MEAN_SQRT_LENGTH 3
+     * }
+     */
+    public static int GATUN_POOL_MEAN_SQRT_LENGTH() {
+        return GATUN_POOL_MEAN_SQRT_LENGTH;
+    }
+    private static final int GATUN_POOL_WEIGHTED_MEAN = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_WEIGHTED_MEAN 4
+     * }
+     */
+    public static int GATUN_POOL_WEIGHTED_MEAN() {
+        return GATUN_POOL_WEIGHTED_MEAN;
+    }
+    private static final int GATUN_POOL_LAST = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_POOL_LAST 5
+     * }
+     */
+    public static int GATUN_POOL_LAST() {
+        return GATUN_POOL_LAST;
+    }
     private static final int GATUN_WEIGHTS_F32 = (int)1L;
     /**
      * {@snippet lang=c :

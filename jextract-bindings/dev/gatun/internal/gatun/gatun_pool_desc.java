@@ -23,7 +23,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int64_t out_row;
  *     int32_t pooling;
  *     int32_t max_threads;
- *     int64_t reserved[8];
+ *     int64_t skip;
+ *     int64_t reserved[7];
  * }
  * }
  */
@@ -42,7 +43,8 @@ public class gatun_pool_desc {
         gatun_h.C_LONG.withName("out_row"),
         gatun_h.C_INT.withName("pooling"),
         gatun_h.C_INT.withName("max_threads"),
-        MemoryLayout.sequenceLayout(8, gatun_h.C_LONG).withName("reserved")
+        gatun_h.C_LONG.withName("skip"),
+        MemoryLayout.sequenceLayout(7, gatun_h.C_LONG).withName("reserved")
     ).withName("gatun_pool_desc");
 
     /**
@@ -404,12 +406,56 @@ public class gatun_pool_desc {
         struct.set(max_threads$LAYOUT, max_threads$OFFSET, fieldValue);
     }
 
+    private static final OfLong skip$LAYOUT = (OfLong)$LAYOUT.select(groupElement("skip"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t skip
+     * }
+     */
+    public static final OfLong skip$layout() {
+        return skip$LAYOUT;
+    }
+
+    private static final long skip$OFFSET = $LAYOUT.byteOffset(groupElement("skip"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t skip
+     * }
+     */
+    public static final long skip$offset() {
+        return skip$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t skip
+     * }
+     */
+    public static long skip(MemorySegment struct) {
+        return struct.get(skip$LAYOUT, skip$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t skip
+     * }
+     */
+    public static void skip(MemorySegment struct, long fieldValue) {
+        struct.set(skip$LAYOUT, skip$OFFSET, fieldValue);
+    }
+
     private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static final SequenceLayout reserved$layout() {
@@ -421,7 +467,7 @@ public class gatun_pool_desc {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static final long reserved$offset() {
@@ -431,7 +477,7 @@ public class gatun_pool_desc {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static MemorySegment reserved(MemorySegment struct) {
@@ -441,19 +487,19 @@ public class gatun_pool_desc {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
-    private static long[] reserved$DIMS = { 8 };
+    private static long[] reserved$DIMS = { 7 };
 
     /**
      * Dimensions for array field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static long[] reserved$dimensions() {
@@ -464,7 +510,7 @@ public class gatun_pool_desc {
     /**
      * Indexed getter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static long reserved(MemorySegment struct, long index0) {
@@ -474,7 +520,7 @@ public class gatun_pool_desc {
     /**
      * Indexed setter for field:
      * {@snippet lang=c :
-     * int64_t reserved[8]
+     * int64_t reserved[7]
      * }
      */
     public static void reserved(MemorySegment struct, long index0, long fieldValue) {

@@ -219,6 +219,17 @@ public final class RowOps implements AutoCloseable {
     };
   }
 
+  private static int code(PoolRule rule) {
+    return switch (rule) {
+      case MEAN -> gatun_h.GATUN_POOL_MEAN();
+      case FIRST -> gatun_h.GATUN_POOL_FIRST();
+      case MAX -> gatun_h.GATUN_POOL_MAX();
+      case MEAN_SQRT_LENGTH -> gatun_h.GATUN_POOL_MEAN_SQRT_LENGTH();
+      case WEIGHTED_MEAN -> gatun_h.GATUN_POOL_WEIGHTED_MEAN();
+      case LAST -> gatun_h.GATUN_POOL_LAST();
+    };
+  }
+
   // ---- rows ----------------------------------------------------------------------------------
 
   /**
@@ -328,20 +339,22 @@ public final class RowOps implements AutoCloseable {
   /**
    * Makes one vector of the rows of each sequence.
    *
-   * @param first the first row, otherwise the mean
+   * @param rule what is made of the rows
+   * @param skip rows at the beginning of each sequence that are left out, but by FIRST
    * @param normalize whether it is divided by its Euclidean norm
    * @param x {@code [total, dim]}
    * @param cuSeqlens {@code [sequences + 1]} int32
    * @param out receives {@code [sequences, dim]}
    */
   public void pool(
-      boolean first, boolean normalize, Matrix x, MemorySegment cuSeqlens, Matrix out) {
+      PoolRule rule, int skip, boolean normalize, Matrix x, MemorySegment cuSeqlens, Matrix out) {
     gatun_pool_desc.flags(pool, normalize ? gatun_h.GATUN_POOL_NORMALIZE() : 0);
     gatun_pool_desc.sequences(pool, out.rows());
     gatun_pool_desc.dim(pool, out.columns());
     gatun_pool_desc.x_row(pool, x.stride());
     gatun_pool_desc.out_row(pool, out.stride());
-    gatun_pool_desc.pooling(pool, first ? gatun_h.GATUN_POOL_FIRST() : gatun_h.GATUN_POOL_MEAN());
+    gatun_pool_desc.pooling(pool, code(rule));
+    gatun_pool_desc.skip(pool, skip);
     check(gatun_h.gatun_pool(context, pool, x.segment(), cuSeqlens, out.segment()));
   }
 

@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.Activation;
 import dev.gatun.internal.Json;
+import dev.gatun.nn.SentenceEncoder.Squash;
 import java.util.Map;
 import java.util.Set;
 
@@ -11,11 +12,14 @@ import java.util.Set;
  * @param in elements that it takes
  * @param out elements that it gives
  * @param bias whether it adds one
- * @param activation applied to the sum; NONE where tanh is
- * @param tanh whether the hyperbolic tangent is applied to it
+ * @param activation applied to the sum; NONE where squash does something
+ * @param squash applied to it
  */
-record DenseConfig(int in, int out, boolean bias, Activation activation, boolean tanh) {
-  private static final String TANH = "torch.nn.modules.activation.Tanh";
+record DenseConfig(int in, int out, boolean bias, Activation activation, Squash squash) {
+  private static final Map<String, Squash> SQUASHES =
+      Map.of(
+          "torch.nn.modules.activation.Tanh", Squash.TANH,
+          "torch.nn.modules.activation.Sigmoid", Squash.SIGMOID);
 
   private static final Map<String, Activation> ACTIVATIONS =
       Map.of(
@@ -40,15 +44,15 @@ record DenseConfig(int in, int out, boolean bias, Activation activation, boolean
       }
     }
     Json activation = json.get("activation_function");
-    boolean tanh = activation.string().equals(TANH);
-    if (!tanh && !ACTIVATIONS.containsKey(activation.string())) {
-      throw activation.expected("Tanh, Identity, ReLU, GELU or SiLU of torch.nn.modules");
+    String name = activation.string();
+    if (!SQUASHES.containsKey(name) && !ACTIVATIONS.containsKey(name)) {
+      throw activation.expected("Tanh, Sigmoid, Identity, ReLU, GELU or SiLU of torch.nn.modules");
     }
     return new DenseConfig(
         (int) json.get("in_features").integer(1, Integer.MAX_VALUE),
         (int) json.get("out_features").integer(1, Integer.MAX_VALUE),
         json.find("bias").boolOr(true),
-        tanh ? Activation.NONE : ACTIVATIONS.get(activation.string()),
-        tanh);
+        ACTIVATIONS.getOrDefault(name, Activation.NONE),
+        SQUASHES.getOrDefault(name, Squash.NONE));
   }
 }

@@ -130,11 +130,11 @@ public final class EmbeddingModelSpec {
    * tokenizer.json}. Read as well, where they are, and followed or refused:
    *
    * <ul>
-   *   <li>{@code modules.json}: a Transformer whose files are beside it, a Pooling by the mean or
-   *       the first token, then any number of Dense (with {@code model.safetensors}; Tanh,
-   *       Identity, ReLU, GELU or SiLU) and Normalize, in that order. <b>Without it</b> the pooling
-   *       is what {@code 1_Pooling/config.json} says, or the mean, and the vector is divided by its
-   *       L2 norm.
+   *   <li>{@code modules.json}: a Transformer whose files are beside it, a Pooling of one or
+   *       several modes, then any number of Dense (Tanh, Sigmoid, Identity, ReLU, GELU or SiLU) and
+   *       LayerNorm (both with {@code model.safetensors}) and Normalize. <b>Without it</b> the
+   *       pooling is what {@code 1_Pooling/config.json} says, or the mean, and the vector is
+   *       divided by its L2 norm.
    *   <li>{@code sentence_bert_config.json} (or its siblings for other families): {@code
    *       max_seq_length}, what texts are cut to whatever tokenizer.json says. Where it says
    *       nothing, {@code model_max_length} of {@code tokenizer_config.json}.
@@ -143,9 +143,11 @@ public final class EmbeddingModelSpec {
    *       tokenize_chinese_chars} and {@code add_prefix_space}, which have to say what
    *       tokenizer.json does. It is read, and compared with them, when it is loaded.
    *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
-   *   <li>{@code config_sentence_transformers.json}: a prompt that the authors put before each text
-   *       is refused, as texts are embedded as they are given; those named query, passage and
-   *       document are {@link #queryPrefix} and {@link #passagePrefix}.
+   *   <li>{@code config_sentence_transformers.json}: the prompt that the authors put before each
+   *       text is {@link #defaultPrompt}; those named query, and document, passage or corpus, are
+   *       {@link #queryPrefix} and {@link #passagePrefix}. Where the Pooling says {@code
+   *       include_prompt: false}, their tokens are not pooled. How vectors are compared is {@link
+   *       #similarity}.
    * </ul>
    *
    * <p>A folder that {@link TextEmbedder#pack} has written has {@code model.gatun.safetensors}
@@ -176,8 +178,8 @@ public final class EmbeddingModelSpec {
         TOKENIZER,
         null,
         described,
-        described.prompt("query"),
-        described.prompt("passage", "document"));
+        described.use().prompt("query"),
+        described.use().prompt("document", "passage", "corpus"));
   }
 
   /** The file with the weights: the first that is there, or model.onnx if none is. */
@@ -256,10 +258,10 @@ public final class EmbeddingModelSpec {
 
   /**
    * {@return how the vectors of a text's tokens become one, before Dense layers and the division by
-   * the L2 norm, where there are any}
+   * the L2 norm, where there are any; the results of several stand side by side}
    */
-  public Pooling pooling() {
-    return described.pooling();
+  public List<Pooling> poolings() {
+    return described.pooling().poolings();
   }
 
   /**
@@ -276,12 +278,31 @@ public final class EmbeddingModelSpec {
     return described;
   }
 
-  /** {@return what the user has to put before a text that is searched for; empty if nothing} */
+  /** {@return how the model's authors compare its vectors} */
+  public Similarity similarity() {
+    return described.use().similarity();
+  }
+
+  /**
+   * {@return what {@link TextEmbedder} puts before a text of which nothing else is said; empty if
+   * nothing}
+   */
+  public String defaultPrompt() {
+    return described.use().defaultPrompt();
+  }
+
+  /**
+   * {@return what belongs before a text that is searched for, and what {@link
+   * TextEmbedder#embedQuery} puts there; empty if nothing}
+   */
   public String queryPrefix() {
     return queryPrefix;
   }
 
-  /** {@return what the user has to put before a text that is found; empty if nothing} */
+  /**
+   * {@return what belongs before a text that is found, and what {@link TextEmbedder#embedPassage}
+   * puts there; empty if nothing}
+   */
   public String passagePrefix() {
     return passagePrefix;
   }

@@ -7,7 +7,6 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -20,19 +19,17 @@ import java.util.stream.Stream;
  * @param config of the encoder, or null if the folder has none or it is a family's to read
  * @param tokenizer what is said about the tokenizer beside its own file
  * @param pooling how rows become one
- * @param width that pooling expects of a row, or -1
  * @param steps what follows, in this order
  * @param modules folders of modules that were read, apart from the encoder's
- * @param prompts what its authors put before queries and passages, by those names
+ * @param use what its authors put before texts, and how they compare vectors
  */
 record ModelFolder(
     ModelConfig config,
     TokenizerConfig tokenizer,
-    Pooling pooling,
-    int width,
+    PoolingConfig pooling,
     List<Step> steps,
     List<Path> modules,
-    Map<String, String> prompts) {
+    SentenceTransformersConfig use) {
 
   /** What is done with a pooled vector. */
   sealed interface Step {}
@@ -43,11 +40,13 @@ record ModelFolder(
   /** A linear layer, whose files are in a folder of its own. */
   record Dense(Path folder, DenseConfig config) implements Step {}
 
+  /** Layer normalization, whose files are in a folder of its own. */
+  record LayerNorm(Path folder, int dimension) implements Step {}
+
   private static final String MODULES = "modules.json";
   private static final String POOLING = "1_Pooling";
   private static final String CONFIG = "config.json";
 
-  private static final String SENTENCE_TRANSFORMERS = "config_sentence_transformers.json";
   private static final String TYPES = "sentence_transformers.models.";
 
   /** What sentence-transformers calls its modules since version 6; all else is below TYPES. */
@@ -56,51 +55,38 @@ record ModelFolder(
           "sentence_transformers.base.modules.transformer.Transformer", "Transformer",
           "sentence_transformers.base.modules.dense.Dense", "Dense",
           "sentence_transformers.base.modules.normalize.Normalize", "Normalize",
+          "sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm", "LayerNorm",
           "sentence_transformers.sentence_transformer.modules.normalize.Normalize", "Normalize",
           "sentence_transformers.sentence_transformer.modules.pooling.Pooling", "Pooling");
-
-  /** Keys of pooling, with what a file that has no such key means by it. */
-  private static final String MODE = "pooling_mode_";
-
-  private static final Set<String> MODES =
-      Set.of(
-          "cls_token",
-          "mean_tokens",
-          "max_tokens",
-          "mean_sqrt_len_tokens",
-          "weightedmean_tokens",
-          "lasttoken");
 
   /** What is known about a model in a jar. */
   static ModelFolder known(Pooling pooling) {
     return new ModelFolder(
-        null, TokenizerConfig.NONE, pooling, -1, List.of(new Normalize()), List.of(), Map.of());
+        null,
+        TokenizerConfig.NONE,
+        new PoolingConfig(List.of(pooling), -1, true),
+        List.of(new Normalize()),
+        List.of(),
+        SentenceTransformersConfig.NONE);
   }
 
   /** Reads what is there. Throws IOException with the name of a file that says what is not done. */
   static ModelFolder read(Path folder) throws IOException {
     ModelConfig config = Checkpoint.isIn(folder) ? null : ModelConfig.read(folder);
     TokenizerConfig tokenizer = TokenizerConfig.read(folder);
-    Map<String, String> prompts = prompts(folder);
+    SentenceTransformersConfig use = SentenceTransformersConfig.read(folder);
     Path modules = folder.resolve(MODULES);
     if (Files.exists(modules)) {
-      return Descriptions.read(
-          modules, json -> described(folder, config, tokenizer, prompts, json));
+      return Descriptions.read(modules, json -> described(folder, config, tokenizer, use, json));
     }
     refuseUnnamedModules(folder);
     Path pooling = folder.resolve(POOLING).resolve(CONFIG);
     PoolingConfig pooled =
         Files.exists(pooling)
             ? Descriptions.read(pooling, PoolingConfig::read)
-            : new PoolingConfig(Pooling.MEAN, -1);
+            : PoolingConfig.MEAN;
     return new ModelFolder(
-        config,
-        tokenizer,
-        pooled.pooling,
-        pooled.width,
-        List.of(new Normalize()),
-        List.of(pooling.getParent()),
-        prompts);
+        config, tokenizer, pooled, List.of(new Normalize()), List.of(pooling.getParent()), use);
   }
 
   // ---- modules -------------------------------------------------------------------------------
@@ -109,7 +95,7 @@ record ModelFolder(
       Path folder,
       ModelConfig config,
       TokenizerConfig tokenizer,
-      Map<String, String> prompts,
+      SentenceTransformersConfig use,
       Json modules)
       throws IOException {
     List<Json> all = modules.elements();
@@ -137,8 +123,12 @@ record ModelFolder(
         steps.add(new Normalize());
       } else if (i > 1 && kind.equals("Dense")) {
         steps.add(new Dense(path, Descriptions.read(path.resolve(CONFIG), DenseConfig::read)));
+      } else if (i > 1 && kind.equals("LayerNorm")) {
+        steps.add(
+            new LayerNorm(path, Descriptions.read(path.resolve(CONFIG), ModelFolder::dimension)));
       } else {
-        String expected = i == 0 ? "Transformer" : i == 1 ? "Pooling" : "Dense or Normalize";
+        String expected =
+            i == 0 ? "Transformer" : i == 1 ? "Pooling" : "Dense, LayerNorm or Normalize";
         throw module.get("type").expected(TYPES + expected + " in place %d".formatted(i));
       }
       if (i > 0) {
@@ -148,8 +138,13 @@ record ModelFolder(
     if (pooling == null) {
       throw modules.expected("a Transformer and a Pooling");
     }
-    return new ModelFolder(
-        config, tokenizer, pooling.pooling, pooling.width, steps, folders, prompts);
+    return new ModelFolder(config, tokenizer, pooling, steps, folders, use);
+  }
+
+  /** What a LayerNorm module says: the size of what it normalizes. */
+  private static int dimension(Json json) {
+    json.only(Set.of("dimension"));
+    return (int) json.get("dimension").integer(1, Integer.MAX_VALUE);
   }
 
   private static Path path(Path folder, Json path) {
@@ -182,113 +177,5 @@ record ModelFolder(
         }
       }
     }
-  }
-
-  /** What a Pooling module says: its mode, and the size of a row or -1. */
-  private record PoolingConfig(Pooling pooling, int width) {
-    private static final String WIDTH = "word_embedding_dimension";
-    private static final String NEWER_MODE = "pooling_mode";
-    private static final String NEWER_WIDTH = "embedding_dimension";
-
-    static PoolingConfig read(Json json) {
-      json.find("include_prompt").boolOr(false); // of prompts, which requireNoPrompt looks at
-      if (json.names().contains(NEWER_MODE)) {
-        return readNewer(json);
-      }
-      List<String> modes = new ArrayList<>();
-      for (String key : json.names()) {
-        Json value = json.find(key);
-        if (key.startsWith(MODE) && MODES.contains(key.substring(MODE.length()))) {
-          if (value.bool()) {
-            modes.add(key.substring(MODE.length()));
-          }
-        } else if (!Set.of(WIDTH, "include_prompt").contains(key)) {
-          throw new IllegalArgumentException(
-              "%s: expected the keys of a Pooling module, got %s".formatted(key, value));
-        }
-      }
-      if (!json.names().contains(MODE + "mean_tokens")) {
-        modes.add("mean_tokens"); // what sentence-transformers does where nothing is said
-      }
-      return new PoolingConfig(
-          switch (String.join("+", modes)) {
-            case "mean_tokens" -> Pooling.MEAN;
-            case "cls_token" -> Pooling.CLS;
-            default ->
-                throw new IllegalArgumentException(
-                    "pooling_mode: expected mean_tokens or cls_token, got " + modes);
-          },
-          width(json, WIDTH));
-    }
-
-    /** As version 6 writes it: one key for the mode, and another name for the width. */
-    private static PoolingConfig readNewer(Json json) {
-      json.only(Set.of(NEWER_MODE, NEWER_WIDTH, "include_prompt"));
-      Json mode = json.get(NEWER_MODE);
-      Pooling pooling =
-          switch (mode.string()) {
-            case "mean" -> Pooling.MEAN;
-            case "cls" -> Pooling.CLS;
-            default -> throw mode.expected("\"mean\" or \"cls\"");
-          };
-      return new PoolingConfig(pooling, width(json, NEWER_WIDTH));
-    }
-
-    private static int width(Json json, String key) {
-      Json width = json.find(key);
-      return width.isNull() ? -1 : (int) width.integer(1, Integer.MAX_VALUE);
-    }
-  }
-
-  // ---- prompts -------------------------------------------------------------------------------
-
-  /**
-   * Texts are embedded as they are given: a prompt that is put before each of them is refused.
-   * Returns those that have a name.
-   */
-  private static Map<String, String> prompts(Path folder) throws IOException {
-    Path file = folder.resolve(SENTENCE_TRANSFORMERS);
-    Map<String, String> prompts = new LinkedHashMap<>();
-    if (Files.exists(file)) {
-      Descriptions.read(
-          file,
-          json -> {
-            json.only(
-                Set.of(
-                    "__version__",
-                    "model_type",
-                    "prompts",
-                    "default_prompt_name",
-                    "similarity_fn_name"));
-            Json type = json.find("model_type");
-            if (!type.isNull() && !type.string().equals("SentenceTransformer")) {
-              throw type.expected("\"SentenceTransformer\"");
-            }
-            Json name = json.find("default_prompt_name");
-            if (!name.isNull()) {
-              Json prompt = json.get("prompts").get(name.string());
-              if (!prompt.string().isEmpty()) {
-                throw name.expected("null: Gatun puts no prompt before texts");
-              }
-            }
-            Json named = json.find("prompts");
-            if (!named.isNull()) {
-              named.forEach((key, prompt) -> prompts.put(key, prompt.string()));
-            }
-            return null;
-          });
-    }
-    return prompts;
-  }
-
-  /** The first prompt that has one of some names, or none. */
-  String prompt(String... names) {
-    for (String name : names) {
-      String prompt = prompts.get(name);
-      if (prompt != null) {
-        return prompt;
-      }
-    }
-    return "";
   }
 }

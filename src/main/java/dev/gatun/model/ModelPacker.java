@@ -146,7 +146,7 @@ final class ModelPacker {
 
   private static void describe(EmbeddingModelSpec spec, BertConfig config, Path folder)
       throws IOException {
-    boolean cls = spec.pooling() == Pooling.CLS;
+    boolean cls = spec.poolings().contains(Pooling.CLS);
     Files.writeString(folder.resolve("modules.json"), MODULES);
     Path pooling = Files.createDirectory(folder.resolve("1_Pooling"));
     Files.writeString(

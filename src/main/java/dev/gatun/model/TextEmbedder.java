@@ -39,15 +39,16 @@ import java.util.function.Supplier;
  * <h2>Long texts</h2>
  *
  * <p>A text of more than {@link #maxTokens} is cut, and {@link Tokenized#truncated} of what {@link
- * #tokenize(String)} returns says so. Ask it before embedding, as {@link #embed(String)} cannot
- * tell.
+ * #tokenize(String)} returns says so. {@link #embedAll(List, EmbeddingOptions)} tells it beside the
+ * vectors, and refuses such texts or reads them in parts if that is asked for.
  *
- * <h2>Prefixes</h2>
+ * <h2>Prompts</h2>
  *
- * <p>Texts are embedded as they are given. e5 models were trained with {@code "query: "} before
- * what is searched for and {@code "passage: "} before what is found, and are worse without: put
- * {@link EmbeddingModelSpec#queryPrefix} and {@link EmbeddingModelSpec#passagePrefix} there, which
- * are empty for models that want none.
+ * <p>Many models were trained with a prompt before texts, as e5 with {@code "query: "} before what
+ * is searched for and {@code "passage: "} before what is found, and are worse without: {@link
+ * #embedQuery} and {@link #embedPassage} put {@link EmbeddingModelSpec#queryPrefix} and {@link
+ * EmbeddingModelSpec#passagePrefix} there, which are empty for models that want none. All other
+ * methods that take text put {@link EmbeddingModelSpec#defaultPrompt} there, which few models have.
  *
  * <h2>Memory and threads</h2>
  *
@@ -70,6 +71,9 @@ public final class TextEmbedder implements AutoCloseable {
   private final SentenceEncoder encoder;
   private final Tokenizer tokenizer;
   private final int maxTokens;
+
+  /** Of the model's own prompt, if they are left out when tokens are pooled. */
+  private final int defaultPromptTokens;
 
   private TextEmbedder(
       GatunRuntime runtime,
@@ -95,6 +99,7 @@ public final class TextEmbedder implements AutoCloseable {
       throw new FileSystemException(
           spec.name(), null, "max_seq_length or positions: " + e.getMessage());
     }
+    this.defaultPromptTokens = promptTokens(spec.defaultPrompt());
   }
 
   /** Otherwise texts would fail one day that have a token beyond the model's table. */
@@ -224,18 +229,18 @@ public final class TextEmbedder implements AutoCloseable {
   // ---- text to ids ---------------------------------------------------------------------------
 
   /**
-   * Tokenizes a text, cut to {@link #maxTokens}.
+   * Tokenizes a text behind the model's default prompt, cut to {@link #maxTokens}.
    *
    * @param text any text
    * @return its tokens, and whether it was cut
    * @throws IllegalArgumentException as of {@link Tokenizer#encode(String, int)}
    */
   public Tokenized tokenize(String text) {
-    return tokenizer.encode(text, maxTokens);
+    return tokenize(text, maxTokens);
   }
 
   /**
-   * Tokenizes a text.
+   * Tokenizes a text behind the model's default prompt.
    *
    * @param text any text
    * @param maxTokens what to cut it to, up to the model's positions whatever tokenizer.json says
@@ -243,19 +248,38 @@ public final class TextEmbedder implements AutoCloseable {
    * @throws IllegalArgumentException if maxTokens is greater, or leaves no room for the template
    */
   public Tokenized tokenize(String text, int maxTokens) {
+    return tokenize(spec.defaultPrompt(), text, maxTokens);
+  }
+
+  /** Tokenizes a text behind a prompt. */
+  Tokenized tokenize(String prompt, String text, int maxTokens) {
+    Objects.requireNonNull(text, "text");
     int positions = positions();
     if (maxTokens > positions) {
       throw new IllegalArgumentException(
           "maxTokens: expected at most %d, the positions of %s, got %d"
               .formatted(positions, spec, maxTokens));
     }
-    return tokenizer.encode(text, maxTokens);
+    return tokenizer.encode(prompt + text, maxTokens);
+  }
+
+  /**
+   * How many tokens at the beginning of a text are left out when it is pooled: as
+   * sentence-transformers counts them, those of the prompt as a text without the last, special one.
+   */
+  int promptTokens(String prompt) {
+    if (prompt.isEmpty() || spec.described().pooling().includePrompt()) {
+      return 0;
+    }
+    int last = Math.min(tokenizer.template().after().length, 1);
+    return tokenizer.encode(prompt, Integer.MAX_VALUE).count() - last;
   }
 
   // ---- ids to vectors ------------------------------------------------------------------------
 
   /**
-   * Embeds texts whose ids lie in native memory. Warm calls allocate nothing on either side.
+   * Embeds texts whose ids lie in native memory, the default prompt's among them. Warm calls
+   * allocate nothing on either side.
    *
    * @param workspace scratch for this call, or null to borrow one
    * @param ids {@code [tokens]} or {@code [texts, seq]} INT32
@@ -270,7 +294,7 @@ public final class TextEmbedder implements AutoCloseable {
   public void embed(Workspace workspace, Tensor ids, Sequences texts, Tensor out) {
     gate.enter();
     try {
-      encoder.forward(workspace, ids, texts, out);
+      encoder.forward(workspace, ids, texts, defaultPromptTokens, out);
     } finally {
       gate.leave();
     }
@@ -288,29 +312,139 @@ public final class TextEmbedder implements AutoCloseable {
     Objects.requireNonNull(texts, "texts");
     // The caller's list may change meanwhile, and answer differently when it is asked again.
     Tokenized[] own = texts.toArray(Tokenized[]::new).clone();
-    List<int[]> ids = Arrays.stream(own).map(text -> text == null ? null : text.ids()).toList();
+    embed(
+        Arrays.stream(own).map(text -> text == null ? null : text.ids()).toList(),
+        defaultPromptTokens,
+        out);
+  }
+
+  /** Embeds texts that begin with so many tokens which are not pooled. */
+  void embed(List<int[]> ids, int promptTokens, Tensor out) {
     gate.enter();
     try {
-      encoder.forward(ids, out);
+      encoder.forward(ids, promptTokens, out);
     } finally {
       gate.leave();
     }
   }
 
   /**
-   * Embeds one text, cut to {@link #maxTokens}: the convenient way, with an array on the Java heap.
+   * Embeds one text behind the model's default prompt, cut to {@link #maxTokens}: the convenient
+   * way, with an array on the Java heap.
    *
    * @param text any text
    * @return its vector
    */
   public float[] embed(String text) {
-    int[] ids = tokenize(text).ids();
+    return embed(spec.defaultPrompt(), text);
+  }
+
+  /**
+   * Embeds what is searched for, behind {@link EmbeddingModelSpec#queryPrefix}.
+   *
+   * @param text any text
+   * @return its vector
+   */
+  public float[] embedQuery(String text) {
+    return embed(spec.queryPrefix(), text);
+  }
+
+  /**
+   * Embeds what is found, behind {@link EmbeddingModelSpec#passagePrefix}.
+   *
+   * @param text any text
+   * @return its vector
+   */
+  public float[] embedPassage(String text) {
+    return embed(spec.passagePrefix(), text);
+  }
+
+  private float[] embed(String prompt, String text) {
+    int[] ids = tokenize(prompt, text, maxTokens).ids();
+    int skipped = promptTokens(prompt);
     gate.enter();
     try {
-      return encoder.forward(ids);
+      return encoder.forward(ids, skipped);
     } finally {
       gate.leave();
     }
+  }
+
+  // ---- many texts ----------------------------------------------------------------------------
+
+  /**
+   * Embeds any number of texts, each as {@link #embed(String)} does, those of about one length
+   * together.
+   *
+   * @param texts any texts
+   * @return their vectors, in the order of the texts
+   */
+  public float[][] embedAll(List<String> texts) {
+    return embedAll(texts, new EmbeddingOptions()).vectors();
+  }
+
+  /**
+   * Embeds what is searched for, each text as {@link #embedQuery} does.
+   *
+   * @param texts any texts
+   * @return their vectors, in the order of the texts
+   */
+  public float[][] embedQueries(List<String> texts) {
+    return embedAll(texts, new EmbeddingOptions().prompt(spec.queryPrefix())).vectors();
+  }
+
+  /**
+   * Embeds what is found, each text as {@link #embedPassage} does.
+   *
+   * @param texts any texts
+   * @return their vectors, in the order of the texts
+   */
+  public float[][] embedPassages(List<String> texts) {
+    return embedAll(texts, new EmbeddingOptions().prompt(spec.passagePrefix())).vectors();
+  }
+
+  /**
+   * Embeds any number of texts in a way that options describe.
+   *
+   * @param texts any texts
+   * @param options prompt, long texts, size of the vectors, progress
+   * @return their vectors, and how much of each text was read, in the order of the texts
+   * @throws IllegalArgumentException if options do not fit the model, or a text is refused; it
+   *     names the text, and nothing was computed
+   */
+  public Embeddings embedAll(List<String> texts, EmbeddingOptions options) {
+    String[] own = copy(texts);
+    float[][] vectors = new float[own.length][];
+    List<TextTokens> read =
+        TextBatch.embed(this, tokenizer, options, own, (n, vector) -> vectors[n] = vector);
+    return new Embeddings(vectors, read);
+  }
+
+  /**
+   * Embeds any number of texts into a tensor.
+   *
+   * @param texts any texts
+   * @param options prompt, long texts, size of the vectors, progress
+   * @param out {@code [texts, dimensions]} float32, each row without gaps; shares no memory with
+   *     weights
+   * @return how much of each text was read, in the order of the texts
+   * @throws IllegalArgumentException if out or options do not fit, or a text is refused; it names
+   *     the text, and nothing was written
+   */
+  public List<TextTokens> embedAll(List<String> texts, EmbeddingOptions options, Tensor out) {
+    String[] own = copy(texts);
+    TextBatch.requireOutput(out, own.length, TextBatch.dimensions(this, options));
+    return TextBatch.embed(
+        this, tokenizer, options, own, (n, vector) -> TextBatch.write(vector, out, n));
+  }
+
+  /** The caller's list may change meanwhile, and answer differently when it is asked again. */
+  private static String[] copy(List<String> texts) {
+    String[] own = texts.toArray(String[]::new).clone();
+    for (int n = 0; n < own.length; n++) {
+      Objects.requireNonNull(own[n], "texts[" + n + "]");
+    }
+    return own;
   }
 
   // ---- attention -----------------------------------------------------------------------------

@@ -163,6 +163,11 @@ public final class Tokenizer {
     return maxTokens;
   }
 
+  /** Returns what it puts around a text. */
+  TokenizerTemplate template() {
+    return template;
+  }
+
   /** Returns the highest id that a text can get. */
   int highestId() {
     return highestId;

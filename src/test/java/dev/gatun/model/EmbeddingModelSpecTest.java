@@ -9,6 +9,7 @@ import dev.gatun.nn.Pooling;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -30,14 +31,14 @@ class EmbeddingModelSpecTest {
     for (EmbeddingModelSpec spec : EmbeddingModelSpec.named()) {
       assertSame(spec, EmbeddingModelSpec.of(spec.name()));
     }
-    assertEquals(Pooling.MEAN, EmbeddingModelSpec.MINILM.pooling());
-    assertEquals(Pooling.CLS, EmbeddingModelSpec.BGE_SMALL.pooling());
-    assertEquals(Pooling.MEAN, EmbeddingModelSpec.E5_SMALL.pooling());
+    assertEquals(List.of(Pooling.MEAN), EmbeddingModelSpec.MINILM.poolings());
+    assertEquals(List.of(Pooling.CLS), EmbeddingModelSpec.BGE_SMALL.poolings());
+    assertEquals(List.of(Pooling.MEAN), EmbeddingModelSpec.E5_SMALL.poolings());
     assertEquals("query: ", EmbeddingModelSpec.E5_SMALL.queryPrefix());
     assertEquals("passage: ", EmbeddingModelSpec.E5_SMALL.passagePrefix());
     assertEquals("", EmbeddingModelSpec.BGE_SMALL.queryPrefix());
-    assertEquals(Pooling.MEAN, EmbeddingModelSpec.MINILM_Q.pooling());
-    assertEquals(Pooling.CLS, EmbeddingModelSpec.BGE_SMALL_Q.pooling());
+    assertEquals(List.of(Pooling.MEAN), EmbeddingModelSpec.MINILM_Q.poolings());
+    assertEquals(List.of(Pooling.CLS), EmbeddingModelSpec.BGE_SMALL_Q.poolings());
     assertEquals("passage: ", EmbeddingModelSpec.E5_SMALL_Q.passagePrefix());
   }
 
@@ -49,19 +50,19 @@ class EmbeddingModelSpecTest {
     assertTrue(message.contains("tokenizer.json"), message);
     write("tokenizer.json", "{}");
     EmbeddingModelSpec plain = EmbeddingModelSpec.of(folder.toString());
-    assertEquals(Pooling.MEAN, plain.pooling());
+    assertEquals(List.of(Pooling.MEAN), plain.poolings());
     assertEquals(folder.toString(), plain.name());
 
     write(
         "1_Pooling/config.json",
         "{\"word_embedding_dimension\": 384, \"pooling_mode_cls_token\": true,\n"
             + "\"pooling_mode_mean_tokens\": false}");
-    assertEquals(Pooling.CLS, EmbeddingModelSpec.folder(folder).pooling());
+    assertEquals(List.of(Pooling.CLS), EmbeddingModelSpec.folder(folder).poolings());
     write("1_Pooling/config.json", "{\"pooling_mode_mean_tokens\" : true}");
-    assertEquals(Pooling.MEAN, EmbeddingModelSpec.folder(folder).pooling());
+    assertEquals(List.of(Pooling.MEAN), EmbeddingModelSpec.folder(folder).poolings());
     write("1_Pooling/config.json", "{\"pooling_mode_max_tokens\": true}");
     message = assertThrows(IOException.class, () -> EmbeddingModelSpec.folder(folder)).getMessage();
-    assertTrue(message.contains("max_tokens"), message);
+    assertTrue(message.contains("pooling_mode_mean_tokens"), message);
   }
 
   @Test

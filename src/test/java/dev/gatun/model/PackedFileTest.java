@@ -16,6 +16,7 @@ import java.lang.foreign.Arena;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
@@ -72,8 +73,8 @@ class PackedFileTest {
     Path to = folder.resolve("new");
     TextEmbedder.pack(runtime, spec, format, to);
     EmbeddingModelSpec read = EmbeddingModelSpec.of(to.toString());
-    assertEquals(spec.pooling(), read.pooling());
-    assertEquals(name.equals("minilm") ? Pooling.MEAN : Pooling.CLS, read.pooling());
+    assertEquals(spec.poolings(), read.poolings());
+    assertEquals(List.of(name.equals("minilm") ? Pooling.MEAN : Pooling.CLS), read.poolings());
     assertTrue(read.isNormalized());
     assertArrayEquals(embed(spec, format), embed(read, WeightFormat.AUTO));
     if (format != WeightFormat.AUTO) {
@@ -172,7 +173,7 @@ class PackedFileTest {
             .replace("\"pooling_mode_mean_tokens\": true", "\"pooling_mode_mean_tokens\": false"));
     Path link = Files.createSymbolicLink(folder.resolve("link"), model);
     EmbeddingModelSpec spec = EmbeddingModelSpec.folder(link);
-    assertEquals(Pooling.CLS, spec.pooling());
+    assertEquals(List.of(Pooling.CLS), spec.poolings());
     Path inside = model.resolve("9_inside");
     TextEmbedder.pack(runtime, spec, WeightFormat.AUTO, folder.resolve("new"));
     TextEmbedder.pack(runtime, spec, WeightFormat.AUTO, inside);

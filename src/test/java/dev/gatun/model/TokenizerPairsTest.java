@@ -95,7 +95,7 @@ class TokenizerPairsTest {
           String json = truncated(TokenizerFiles.all().get(family), direction, strategy, max);
           Tokenizer tokenizer = load(json);
           long library = HuggingFace.create(json);
-          for (int i = 0; i < 400; i++) {
+          for (int i = 0; i < 100; i++) {
             String first = text(random);
             String second = text(random);
             long encoding;

@@ -14,9 +14,18 @@ public final class HuggingFace {
   private static final MethodHandle CREATE;
   private static final MethodHandle DELETE;
   private static final MethodHandle ENCODE;
+  private static final MethodHandle ENCODE_PAIR;
+  private static final MethodHandle TYPES;
   private static final MethodHandle IDS;
+  private static final MethodHandle WORDS;
+  private static final MethodHandle TOKENS;
+  private static final MethodHandle SPANS;
+  private static final MethodHandle SPAN_START;
+  private static final MethodHandle SPAN_END;
   private static final MethodHandle DECODE;
   private static final MethodHandle DELETE_ENCODING;
+
+  private static final int STACK_FRAMES = 2048;
 
   /** What {@code --enable-native-access} has to name for the JNI class. */
   private static final String ACCESS;
@@ -26,7 +35,14 @@ public final class HuggingFace {
     CREATE = loaded.method("createTokenizerFromString");
     DELETE = loaded.method("deleteTokenizer");
     ENCODE = loaded.method("encode");
+    ENCODE_PAIR = loaded.method("encodeDual");
+    TYPES = loaded.method("getTypeIds");
     IDS = loaded.method("getTokenIds");
+    WORDS = loaded.method("getWordIds");
+    TOKENS = loaded.method("getTokens");
+    SPANS = loaded.method("getTokenCharSpans");
+    SPAN_START = loaded.method("getStart");
+    SPAN_END = loaded.method("getEnd");
     DECODE = loaded.method("decode");
     DELETE_ENCODING = loaded.method("deleteEncoding");
     ACCESS = loaded.access();
@@ -77,6 +93,24 @@ public final class HuggingFace {
     }
   }
 
+  /** Tokenizes a pair of texts, as {@link #encode} does one; what the file says is done to both. */
+  public static long encode(long tokenizer, String first, String second) {
+    try {
+      return (long) ENCODE_PAIR.invokeExact(tokenizer, first, second, true);
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /** Returns the type of each token. */
+  public static long[] types(long encoding) {
+    try {
+      return (long[]) TYPES.invokeExact(encoding);
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
   public static long[] ids(long encoding) {
     try {
       return (long[]) IDS.invokeExact(encoding);
@@ -85,13 +119,54 @@ public final class HuggingFace {
     }
   }
 
-  /**
-   * Returns a token as the vocabulary has it, by a tokenizer that was made without a decoder; an
-   * empty text where it has none of this id.
-   */
-  public static String token(long tokenizer, int id) {
+  /** Returns the word of its text that each token belongs to. */
+  public static long[] words(long encoding) {
     try {
-      return (String) DECODE.invokeExact(tokenizer, new long[] {id}, false);
+      return (long[]) WORDS.invokeExact(encoding);
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /** Returns the tokens as the vocabulary has them. */
+  public static String[] tokens(long encoding) {
+    try {
+      return (String[]) TOKENS.invokeExact(encoding);
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /** Returns the first code point of each token and that after its last, one after the other. */
+  public static int[] spans(long encoding) {
+    tryStack(STACK_FRAMES);
+    try {
+      Object[] spans = (Object[]) SPANS.invokeExact(encoding);
+      int[] result = new int[2 * spans.length];
+      for (int i = 0; i < spans.length; i++) {
+        if (spans[i] != null) {
+          result[2 * i] = (int) SPAN_START.invokeExact(spans[i]);
+          result[2 * i + 1] = (int) SPAN_END.invokeExact(spans[i]);
+        }
+      }
+      return result;
+    } catch (Throwable e) {
+      throw failed(e);
+    }
+  }
+
+  /**
+   * Ends in a StackOverflowError where the library could have no stack left to make an object: that
+   * would end the process.
+   */
+  private static int tryStack(int frames) {
+    return frames == 0 ? 0 : 1 + tryStack(frames - 1);
+  }
+
+  /** Returns the text that the decoder makes of tokens; ids that nobody has are left out. */
+  public static String decode(long tokenizer, long[] ids, boolean skipSpecialTokens) {
+    try {
+      return (String) DECODE.invokeExact(tokenizer, ids, skipSpecialTokens);
     } catch (Throwable e) {
       throw failed(e);
     }

@@ -26,13 +26,26 @@ public final class TokenizerLibrary {
   private static final String JNI_CLASS = "ai.djl.huggingface.tokenizers.jni.TokenizersLibrary";
 
   private static final Map<String, MethodType> METHODS =
-      Map.of(
-          "createTokenizerFromString", MethodType.methodType(long.class, String.class),
-          "deleteTokenizer", MethodType.methodType(void.class, long.class),
-          "encode", MethodType.methodType(long.class, long.class, String.class, boolean.class),
-          "getTokenIds", MethodType.methodType(long[].class, long.class),
-          "decode", MethodType.methodType(String.class, long.class, long[].class, boolean.class),
-          "deleteEncoding", MethodType.methodType(void.class, long.class));
+      Map.ofEntries(
+          Map.entry("createTokenizerFromString", MethodType.methodType(long.class, String.class)),
+          Map.entry("deleteTokenizer", MethodType.methodType(void.class, long.class)),
+          Map.entry(
+              "encodeDual",
+              MethodType.methodType(
+                  long.class, long.class, String.class, String.class, boolean.class)),
+          Map.entry("getTypeIds", MethodType.methodType(long[].class, long.class)),
+          Map.entry(
+              "encode", MethodType.methodType(long.class, long.class, String.class, boolean.class)),
+          Map.entry("getTokenIds", MethodType.methodType(long[].class, long.class)),
+          Map.entry("getWordIds", MethodType.methodType(long[].class, long.class)),
+          Map.entry("getTokens", MethodType.methodType(String[].class, long.class)),
+          Map.entry(
+              "decode",
+              MethodType.methodType(String.class, long.class, long[].class, boolean.class)),
+          Map.entry("deleteEncoding", MethodType.methodType(void.class, long.class)));
+
+  /** Where a token stands in its text, in code points. */
+  private static final String SPAN_CLASS = "ai.djl.huggingface.tokenizers.jni.CharSpan";
 
   private static final MethodType LOAD = MethodType.methodType(void.class, String.class);
 
@@ -107,11 +120,31 @@ public final class TokenizerLibrary {
                 .findVirtual(jni, method.getKey(), method.getValue())
                 .bindTo(library));
       }
+      addSpans(jni, library, methods);
       return new Loaded(methods, access);
     } catch (Error | RuntimeException e) {
       throw e;
     } catch (Throwable e) {
       throw new GatunException("the tokeniser of %s cannot be used: %s".formatted(JAR, e), e);
+    }
+  }
+
+  /** Those that name the class of a span: it is seen as an Object. */
+  private static void addSpans(Class<?> jni, Object library, Map<String, MethodHandle> methods)
+      throws ReflectiveOperationException {
+    MethodHandles.Lookup lookup = MethodHandles.publicLookup();
+    Class<?> span = Class.forName(SPAN_CLASS, true, jni.getClassLoader());
+    methods.put(
+        "getTokenCharSpans",
+        lookup
+            .findVirtual(
+                jni, "getTokenCharSpans", MethodType.methodType(span.arrayType(), long.class))
+            .bindTo(library)
+            .asType(MethodType.methodType(Object[].class, long.class)));
+    MethodType bound = MethodType.methodType(int.class, Object.class);
+    for (String name : List.of("getStart", "getEnd")) {
+      methods.put(
+          name, lookup.findVirtual(span, name, MethodType.methodType(int.class)).asType(bound));
     }
   }
 

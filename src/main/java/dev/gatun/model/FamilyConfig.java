@@ -179,11 +179,6 @@ final class FamilyConfig {
     return has(key) ? read(key, Json::string) : otherwise;
   }
 
-  /** {@return the texts of a list, which must be there} */
-  List<String> texts(String key) {
-    return read(key, value -> value.elements().stream().map(Json::string).toList());
-  }
-
   /** Refuses a key that is there with another value. */
   void requireText(String key, String value) {
     if (!text(key, value).equals(value)) {

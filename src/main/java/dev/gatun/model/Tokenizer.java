@@ -12,7 +12,9 @@ import java.lang.ref.Reference;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.function.Supplier;
 
@@ -28,22 +30,16 @@ import java.util.function.Supplier;
  * of 31 bits. BPE must not drop merges at random.
  *
  * <p>Padding that the file asks for is left out: models here need none. A text that is too long is
- * cut as the file says, on its side, whatever its strategy says about pairs of texts, and {@link
- * Tokenized} tells.
+ * cut as the file says, on its side, and {@link Tokenized} tells; its strategy is about pairs of
+ * texts only.
  *
  * <p>Immutable, for any number of threads. A call allocates two arrays of the text's token count,
- * of longs and of ints, on the Java heap, and nothing else but the result. The library's memory
- * (some 10 MB) is freed when this object is no longer reachable.
+ * of longs and of ints, on the Java heap, and nothing of its size else but the result. The
+ * library's memory (some 10 MB) is freed when this object is no longer reachable.
  */
 public final class Tokenizer {
   /** For files that say nothing: the positions that BERT models have. */
   public static final int DEFAULT_MAX_TOKENS = 512;
-
-  /** A text is tokenized as a whole up to so many characters. */
-  private static final int WHOLE_CHARS = 1 << 16;
-
-  /** And up to so many for each token that it is cut to. */
-  private static final int CHARS_PER_TOKEN = 32;
 
   /** Whether one was made: the first is made where the whole stack is free. */
   private static volatile boolean made;
@@ -52,18 +48,15 @@ public final class Tokenizer {
     static final Cleaner CLEANER = Cleaner.create();
   }
 
-  /** A text is cut anywhere only after so many characters without a place for it. */
-  private static final int ANYWHERE_CHARS = 1 << 18;
-
-  /** Only tokens so far from such a cut are kept: those next to it may be other ones. */
-  private static final int DOUBTFUL_TOKENS = 128;
-
   private final long handle;
   private final int highestId;
+  private final TokenTable table;
+  private final Map<String, Integer> specialTokens;
   private final int maxTokens;
   private final boolean keepsEnd;
+  private final PairCutting cutting;
   private final TokenizerTemplate template;
-  private final TextCuts cuts;
+  private final TextReader reader;
 
   private Tokenizer(TokenizerFile file) {
     TokenizerLibrary.load();
@@ -71,11 +64,14 @@ public final class Tokenizer {
     handle = HuggingFace.create(file.json());
     long freed = handle;
     Freeing.CLEANER.register(this, () -> HuggingFace.delete(freed));
-    highestId = file.highestId();
+    highestId = file.vocabulary().highestId();
+    table = file.vocabulary().table();
+    specialTokens = file.vocabulary().special();
     maxTokens = file.maxTokens();
     keepsEnd = file.keepsEnd();
+    cutting = file.cutting();
     template = file.template();
-    cuts = file.cuts();
+    reader = new TextReader(handle, file.cuts(), keepsEnd);
   }
 
   /** An added token of which the normalizer leaves nothing would be found everywhere. */
@@ -86,7 +82,10 @@ public final class Tokenizer {
     long probe = HuggingFace.create(file.probe());
     try {
       for (Json content : file.normalized()) {
-        if (ids(probe, content.string()).length == 0) {
+        long encoding = HuggingFace.encode(probe, content.string());
+        int left = HuggingFace.ids(encoding).length;
+        HuggingFace.deleteEncoding(encoding);
+        if (left == 0) {
           throw content.expected("a text of which the normalizer leaves something");
         }
       }
@@ -208,17 +207,137 @@ public final class Tokenizer {
    *     32,768 and a longer part would be needed for so many
    */
   public Tokenized encode(String text, int maxTokens) {
-    if (maxTokens < template.count()) {
+    return encode(text, maxTokens, template.single());
+  }
+
+  /**
+   * Tokenizes a pair of texts, cut to {@link #maxTokens}.
+   *
+   * @param first as of {@link #encode(String, String, int)}
+   * @param second as of {@link #encode(String, String, int)}
+   * @return their tokens
+   * @throws IllegalArgumentException as of {@link #encode(String, String, int)}
+   */
+  public Tokenized encode(String first, String second) {
+    return encode(first, second, maxTokens);
+  }
+
+  /**
+   * Tokenizes a pair of texts, such as a question and a passage, with the file's template for pairs
+   * and its types of tokens.
+   *
+   * <p>Where both together are too long, the file's strategy says which one is cut: {@code
+   * LongestFirst} (also where the file says nothing) the longer one down to the length of the
+   * shorter, then both; {@code OnlyFirst} and {@code OnlySecond} that one alone. Each is cut on the
+   * file's side. A very long text is tokenized in part, as of {@link #encode(String, int)}; where
+   * both are, the one whose part has more tokens counts as the longer.
+   *
+   * @param first any text; unpaired surrogates count as U+FFFD
+   * @param second any text; unpaired surrogates count as U+FFFD
+   * @param maxTokens what to cut both together to, the tokens of the template included; not limited
+   *     by what the file says
+   * @return their tokens; {@link Tokenized#truncated} says whether one was cut
+   * @throws IllegalArgumentException if maxTokens leaves no room for the template, or none for the
+   *     text that is the only one to be cut; if the file has no template with both texts; or as of
+   *     {@link #encode(String, int)}
+   */
+  public Tokenized encode(String first, String second, int maxTokens) {
+    if (template.pair() == null) {
       throw new IllegalArgumentException(
-          "maxTokens: expected at least %d, got %d".formatted(template.count(), maxTokens));
+          "second: expected none, since post_processor.pair of tokenizer.json does not have the"
+              + " sequences A and B once");
     }
+    return encode(first, second, maxTokens, template.pair());
+  }
+
+  /**
+   * Tokenizes a text, uncut and without the tokens of the template ({@code [CLS]}, {@code <s>}), as
+   * for a prompt that has its own. Special tokens in the text are found as ever.
+   *
+   * @param text any text; unpaired surrogates count as U+FFFD
+   * @return its tokens
+   * @throws IllegalArgumentException if the text has more than 1,048,576 characters, once it is
+   *     decomposed as its normalizers do
+   */
+  public Tokenized encodeWithoutSpecialTokens(String text) {
+    return encode(text, Integer.MAX_VALUE, template.single().texts());
+  }
+
+  private Tokenized encode(String text, int maxTokens, TokenizerTemplate.Layout layout) {
+    int kept = room(maxTokens, layout);
     Objects.requireNonNull(text, "text");
-    int kept = maxTokens - template.count();
     try {
-      return keepsEnd ? encodeEnd(text, kept) : encodeStart(text, kept);
+      return assemble(layout, reader.read("text", text, kept, false), kept, null, 0);
     } finally {
       Reference.reachabilityFence(this);
     }
+  }
+
+  private Tokenized encode(
+      String first, String second, int maxTokens, TokenizerTemplate.Layout layout) {
+    int most = room(maxTokens, layout);
+    Objects.requireNonNull(first, "first");
+    Objects.requireNonNull(second, "second");
+    ReadTokens a;
+    ReadTokens b;
+    try {
+      a = reader.read("first", first, most, false);
+      b = reader.read("second", second, most, false);
+    } finally {
+      Reference.reachabilityFence(this);
+    }
+    int kept = cutting.keptOfFirst(a.count(), b.count(), most);
+    if (kept < 0) {
+      boolean cutsFirst = cutting == PairCutting.ONLY_FIRST;
+      throw new IllegalArgumentException(
+          "maxTokens: expected more than %d, since tokenizer.json cuts the %s text alone (%s) and"
+                  .formatted(
+                      layout.added() + (cutsFirst ? b : a).count(),
+                      cutsFirst ? "first" : "second",
+                      cutting.title())
+              + " the other has %d tokens, got %d"
+                  .formatted((cutsFirst ? b : a).count(), maxTokens));
+    }
+    return assemble(layout, a, kept, b, most - kept);
+  }
+
+  private static int room(int maxTokens, TokenizerTemplate.Layout layout) {
+    int added = layout.added();
+    if (maxTokens < added) {
+      throw new IllegalArgumentException(
+          "maxTokens: expected at least %d, got %d".formatted(added, maxTokens));
+    }
+    return maxTokens - added;
+  }
+
+  /** Puts the tokens that are kept of one text or two into their template. */
+  private Tokenized assemble(
+      TokenizerTemplate.Layout layout, ReadTokens first, int most, ReadTokens second, int rest) {
+    int a = Math.min(first.ids().length - first.from(), most);
+    int b = second == null ? 0 : Math.min(second.ids().length - second.from(), rest);
+    int added = layout.added();
+    int[] ids = new int[added + a + b];
+    int[] types = layout.oneType() ? null : new int[ids.length];
+    int at = 0;
+    for (int i = 0; i < layout.pieces().length; i++) {
+      int piece = layout.pieces()[i];
+      int start = at;
+      if (piece >= 0) {
+        ids[at++] = piece;
+      } else {
+        ReadTokens text = piece == TokenizerTemplate.FIRST ? first : second;
+        int kept = piece == TokenizerTemplate.FIRST ? a : b;
+        int from = text.first(kept, keepsEnd);
+        for (int t = 0; t < kept; t++) {
+          ids[at++] = Math.toIntExact(text.ids()[from + t]);
+        }
+      }
+      if (types != null) {
+        Arrays.fill(types, start, at, layout.typeIds()[i]);
+      }
+    }
+    int count = first.count() + (second == null ? 0 : second.count());
+    return new Tokenized(ids, types, Math.addExact(count, added));
   }
 
   /**
@@ -231,128 +350,59 @@ public final class Tokenizer {
    */
   public List<String> tokens(int... ids) {
     String[] tokens = new String[ids.length];
-    try {
-      for (int i = 0; i < tokens.length; i++) {
-        int id = ids[i];
-        if (id < 0) {
-          throw new IllegalArgumentException(
-              "ids[%d]: expected 0 or more, got %d".formatted(i, id));
-        }
-        String token = HuggingFace.token(handle, id);
-        tokens[i] = token.isEmpty() ? Integer.toString(id) : token;
-      }
-    } finally {
-      Reference.reachabilityFence(this);
+    for (int i = 0; i < tokens.length; i++) {
+      String token = table.token(requireId(ids, i));
+      tokens[i] = token == null ? Integer.toString(ids[i]) : token;
     }
     return List.of(tokens);
   }
 
-  private Tokenized encodeStart(String text, int kept) {
-    long chars = Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * kept);
-    while (true) {
-      int longest = cuts.longestStart(text, most(chars));
-      boolean limited = longest < Math.min(text.length(), most(chars)) - 1;
-      boolean whole = longest == text.length();
-      int end = chars >= text.length() ? -1 : cuts.next(text, (int) chars, longest);
-      boolean clean = end >= 0 || whole;
-      if (end < 0) {
-        end = whole ? longest : TextCuts.nearSpaceBefore(text, longest);
-      }
-      long[] all = ids(handle, text.substring(0, end));
-      if (end == text.length() || all.length > kept + (clean ? 0L : DOUBTFUL_TOKENS)) {
-        return cut(all, 0, kept, false);
-      }
-      if (!clean && (limited || most(chars) == TextCuts.MAX_CHARS)) {
-        requireEnough(text, all.length, kept);
-        return cut(all, 0, kept, true);
-      }
-      chars = 2L * Math.max(chars, end);
-    }
-  }
-
-  /** The first word of the part may be tokenized otherwise than in the text, and is left out. */
-  private Tokenized encodeEnd(String text, int kept) {
-    int length = text.length();
-    long chars = Math.max(WHOLE_CHARS, (long) CHARS_PER_TOKEN * kept);
-    while (true) {
-      int longest = cuts.longestEnd(text, most(chars));
-      boolean limited = longest > Math.max(length - most(chars), 0) + 1;
-      int second = chars >= length ? -1 : cuts.previous(text, (int) (length - chars), longest);
-      int first = second < 0 ? -1 : cuts.previous(text, second - 1, longest);
-      boolean clean = first >= 0 || longest == 0;
-      if (first < 0) {
-        first = longest == 0 ? 0 : TextCuts.nearSpaceAfter(text, longest);
-      }
-      long[] all = ids(handle, text.substring(first));
-      int other = first == 0 || !clean ? 0 : ids(handle, text.substring(first, second)).length;
-      if (first == 0 || all.length - other > kept + (clean ? 0L : DOUBTFUL_TOKENS)) {
-        return cut(all, other, kept, false);
-      }
-      if (!clean && (limited || most(chars) == TextCuts.MAX_CHARS)) {
-        requireEnough(text, all.length, kept);
-        return cut(all, 0, kept, true);
-      }
-      chars = 2L * Math.max(chars, length - first);
-    }
-  }
-
-  /** Returns how long a part may become that begins with so many characters. */
-  private static int most(long chars) {
-    return (int) Math.min(Math.max(ANYWHERE_CHARS, 2 * chars), TextCuts.MAX_CHARS);
-  }
-
-  /** As many tokens as were asked for may need a longer part than the library is given. */
-  private static void requireEnough(String text, int tokens, int kept) {
-    if (tokens <= kept && (long) CHARS_PER_TOKEN * kept > TextCuts.MAX_CHARS) {
+  private static int requireId(int[] ids, int i) {
+    if (ids[i] < 0) {
       throw new IllegalArgumentException(
-          "text: expected at most %d characters for more than %d tokens, got %d"
-              .formatted(TextCuts.MAX_CHARS, tokens, text.length()));
+          "ids[%d]: expected 0 or more, got %d".formatted(i, ids[i]));
     }
+    return ids[i];
   }
 
-  /** Leaves out tokens of the text at its end (or start), and puts the template around the rest. */
-  private Tokenized cut(long[] all, int from, int most, boolean goesOn) {
-    int count = all.length - from;
-    int kept = Math.min(count, most);
-    int[] before = template.before();
-    int[] after = template.after();
-    int[] ids = new int[before.length + kept + after.length];
-    System.arraycopy(before, 0, ids, 0, before.length);
-    int start = keepsEnd ? all.length - kept : from;
-    for (int i = 0; i < kept; i++) {
-      ids[before.length + i] = Math.toIntExact(all[start + i]);
-    }
-    System.arraycopy(after, 0, ids, before.length + kept, after.length);
-    return new Tokenized(ids, (goesOn ? Math.max(count, kept + 1) : count) + template.count());
+  /**
+   * Returns the id of a token, such as {@code "[MASK]"} or {@code "##ing"}.
+   *
+   * @param token as the vocabulary has it, or the content of an added token
+   * @return its id, or -1 if there is no such token
+   */
+  public int id(String token) {
+    return table.id(Objects.requireNonNull(token, "token"));
   }
 
-  private static long[] ids(long tokenizer, String text) {
-    long encoding = HuggingFace.encode(tokenizer, wellFormed(text));
+  /**
+   * Returns the tokens that the file declares as special.
+   *
+   * @return their ids by their contents, in the order of the file; not modifiable
+   */
+  public Map<String, Integer> specialTokens() {
+    return specialTokens;
+  }
+
+  /**
+   * Makes a text of tokens, as the file's decoder says; without one, the tokens with spaces between
+   * them. It is not always the text that had these tokens: normalizers may have changed it.
+   *
+   * @param ids of tokens; those that the vocabulary does not have are left out
+   * @param skipSpecialTokens whether those of {@link #specialTokens} are left out too
+   * @return the text; bytes that are no UTF-8 become U+FFFD
+   * @throws IllegalArgumentException if an id is negative
+   */
+  public String decode(int[] ids, boolean skipSpecialTokens) {
+    long[] wide = new long[ids.length];
+    for (int i = 0; i < ids.length; i++) {
+      wide[i] = requireId(ids, i);
+    }
     try {
-      return HuggingFace.ids(encoding);
+      return HuggingFace.decode(handle, wide, skipSpecialTokens);
     } finally {
-      HuggingFace.deleteEncoding(encoding);
+      Reference.reachabilityFence(this);
     }
-  }
-
-  /** One unpaired surrogate would make the library misread all other characters beyond U+FFFF. */
-  private static String wellFormed(String text) {
-    char[] copy = null;
-    for (int i = 0; i < text.length(); i++) {
-      char c = text.charAt(i);
-      if (!Character.isSurrogate(c)) {
-        continue;
-      }
-      if (Character.isHighSurrogate(c)
-          && i + 1 < text.length()
-          && Character.isLowSurrogate(text.charAt(i + 1))) {
-        i++;
-      } else {
-        copy = copy == null ? text.toCharArray() : copy;
-        copy[i] = '\ufffd';
-      }
-    }
-    return copy == null ? text : new String(copy);
   }
 
   /** Returns what texts are cut to. */

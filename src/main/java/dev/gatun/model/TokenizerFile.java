@@ -10,9 +10,10 @@ import java.util.Set;
  * let through: types of components with all their keys, each within its range.
  *
  * @param document all of it
- * @param highestId that a text can get
+ * @param vocabulary its tokens and ids
  * @param maxTokens what to cut texts to
  * @param keepsEnd whether they are cut at the start
+ * @param cutting which one of two texts is cut
  * @param template the tokens around a text
  * @param cuts where a text that is far too long may be cut before it is tokenized
  * @param probe a tokenizer that makes no token only of texts whose normal form is empty; null if
@@ -21,9 +22,10 @@ import java.util.Set;
  */
 record TokenizerFile(
     Json document,
-    int highestId,
+    TokenizerVocabulary vocabulary,
     int maxTokens,
     boolean keepsEnd,
+    PairCutting cutting,
     TokenizerTemplate template,
     TextCuts cuts,
     String probe,
@@ -31,19 +33,6 @@ record TokenizerFile(
 
   /** More than twice as many bytes as the largest that are known. */
   private static final int MAX_BYTES = 1 << 27;
-
-  private static final Set<String> DECODERS =
-      Set.of(
-          "BPEDecoder",
-          "ByteLevel",
-          "WordPiece",
-          "Metaspace",
-          "CTC",
-          "Sequence",
-          "Replace",
-          "Fuse",
-          "Strip",
-          "ByteFallback");
 
   /**
    * Reads a file. Throws IllegalArgumentException for what is not known to be safe, with its place.
@@ -69,7 +58,7 @@ record TokenizerFile(
       throw document.get("version").expected("1.0");
     }
     checkPadding(document.find("padding"));
-    checkDecoder(document.find("decoder"));
+    TokenizerDecoders.check(document.find("decoder"));
     Json normalizer = document.find("normalizer");
     TextCuts cuts = new TextCuts();
     TokenizerNormalizers.check(normalizer, cuts);
@@ -86,23 +75,26 @@ record TokenizerFile(
     int maxTokens =
         truncation.isNull()
             ? Tokenizer.DEFAULT_MAX_TOKENS
-            : checkTruncation(truncation, template.count());
+            : checkTruncation(truncation, template.single().added());
     return new TokenizerFile(
         document,
-        vocabulary.highestId(),
+        vocabulary,
         maxTokens,
         !truncation.isNull()
             && truncation.names().contains("direction")
             && truncation.get("direction").string().equals("Left"),
+        truncation.isNull()
+            ? PairCutting.LONGEST_FIRST
+            : PairCutting.of(truncation.get("strategy").string()),
         template,
         cuts,
         normalizer.isNull() || vocabulary.normalized().isEmpty() ? null : probe(normalizer),
         vocabulary.normalized());
   }
 
-  /** Returns what is left for the library: the parts that make tokens of a text. */
+  /** Returns what is left for the library: what makes tokens of a text and a text of tokens. */
   String json() {
-    return document.without("truncation", "padding", "post_processor", "decoder").toString();
+    return document.without("truncation", "padding", "post_processor").toString();
   }
 
   private static boolean isBert(Json normalizer, Json splits) {
@@ -121,8 +113,8 @@ record TokenizerFile(
   }
 
   /**
-   * Reads what to cut texts to. The strategy is about pairs of texts and stride about the parts
-   * that are cut off, so that neither decides about the tokens of one text.
+   * Reads what to cut texts to. Stride is about the parts that are cut off, so that it decides
+   * about no token.
    */
   private static int checkTruncation(Json truncation, int templateTokens) {
     truncation.only(Set.of("direction", "max_length", "strategy", "stride"));
@@ -162,13 +154,6 @@ record TokenizerFile(
     padding.get("pad_id").integer(0, Integer.MAX_VALUE);
     padding.get("pad_type_id").integer(0, Integer.MAX_VALUE);
     padding.get("pad_token").string();
-  }
-
-  /** Nothing is made text again here. */
-  private static void checkDecoder(Json decoder) {
-    if (!decoder.isNull() && !DECODERS.contains(decoder.get("type").string())) {
-      throw decoder.get("type").expected("a decoder that is known");
-    }
   }
 
   private static void oneOf(Json value, Set<String> names) {

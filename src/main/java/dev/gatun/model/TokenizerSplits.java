@@ -82,7 +82,7 @@ final class TokenizerSplits {
     }
   }
 
-  private static String character(Json character) {
+  static String character(Json character) {
     String text = character.string();
     if (text.codePointCount(0, text.length()) != 1) {
       throw character.expected("one character");
@@ -97,30 +97,35 @@ final class TokenizerSplits {
     return behavior.string();
   }
 
-  private void metaspace(Json splits) {
-    splits.only(
+  /** Checks what a decoder has as well. */
+  static void checkMetaspace(Json metaspace) {
+    metaspace.only(
         Set.of("type", "replacement", "prepend_scheme", "add_prefix_space", "split", "str_rep"));
-    String replacement = character(splits.get("replacement"));
+    character(metaspace.get("replacement"));
     String scheme = "always";
-    if (splits.names().contains("prepend_scheme")) {
-      scheme = splits.get("prepend_scheme").string();
+    if (metaspace.names().contains("prepend_scheme")) {
+      scheme = metaspace.get("prepend_scheme").string();
       if (!Set.of("first", "never", "always").contains(scheme)) {
-        throw splits.get("prepend_scheme").expected("first, never or always");
+        throw metaspace.get("prepend_scheme").expected("first, never or always");
       }
     }
-    Json prefix = splits.find("add_prefix_space");
+    Json prefix = metaspace.find("add_prefix_space");
     if (!prefix.isNull() && !prefix.bool() && !scheme.equals("never")) {
       throw prefix.expected("true where prepend_scheme is " + scheme);
     }
-    if (!splits.find("str_rep").isNull()) {
-      splits.get("str_rep").string();
+    if (!metaspace.find("str_rep").isNull()) {
+      metaspace.get("str_rep").string();
     }
-    boolean split = splits.find("split").boolOr(true);
-    if (!replacement.equals("▁")) {
+    metaspace.find("split").boolOr(true);
+  }
+
+  private void metaspace(Json splits) {
+    checkMetaspace(splits);
+    if (!splits.get("replacement").string().equals("▁")) {
       cuts.joins();
     }
     cuts.spacesBecomeLowLines(true);
-    if (split) {
+    if (splits.find("split").boolOr(true)) {
       cuts.splitsBeforeLowLines();
     }
   }

@@ -2,8 +2,10 @@ package dev.gatun.model;
 
 import dev.gatun.internal.Json;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -19,6 +21,11 @@ final class TokenizerVocabulary {
   private static final int MAX_CONTENT = 256;
 
   private final Map<String, Integer> ids = new HashMap<>();
+
+  private final TokenTable.Builder table = new TokenTable.Builder();
+
+  /** Added tokens that are special, in the order of the file. */
+  private final Map<String, Integer> special = new LinkedHashMap<>();
 
   /** As the library counts: pieces of Unigram that stand twice are two. */
   private int size;
@@ -45,6 +52,16 @@ final class TokenizerVocabulary {
   /** Returns the highest id that a text can get. */
   int highestId() {
     return highestId;
+  }
+
+  /** Returns the tokens of the model and those that were added. */
+  TokenTable table() {
+    return table.build();
+  }
+
+  /** Returns the ids of added tokens that are special, by their contents. */
+  Map<String, Integer> special() {
+    return Collections.unmodifiableMap(special);
   }
 
   /** Returns the contents of added tokens that are looked for in the normalized text. */
@@ -98,6 +115,7 @@ final class TokenizerVocabulary {
         (token, id) -> {
           int number = (int) id.integer(0, Integer.MAX_VALUE);
           ids.put(token, number);
+          table.add(token, number);
           highestId = Math.max(highestId, number);
         });
     size = ids.size();
@@ -191,6 +209,7 @@ final class TokenizerVocabulary {
         throw pair.get(0).expected("a token of at most %d characters".formatted(MAX_PIECE));
       }
       pair.get(1).number();
+      table.add(token, size);
       ids.put(token, size++);
     }
     // Without it, a character that no piece has would be an error.
@@ -216,10 +235,14 @@ final class TokenizerVocabulary {
       token.only(
           Set.of("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"));
       String content = content(token.get("content"), contents);
-      last = id(token.get("id"), content, last);
+      int id = id(token.get("id"), content, last);
+      last = Math.max(last, id);
+      table.add(content, id);
       token.get("single_word").bool();
       token.get("lstrip").bool();
-      token.get("special").bool();
+      if (token.get("special").bool()) {
+        special.put(content, id);
+      }
       if (token.get("normalized").bool()) {
         normalized.add(token.get("content"));
         if (normalizes && !content.chars().allMatch(c -> c >= ' ' && c <= '~')) {
@@ -267,7 +290,7 @@ final class TokenizerVocabulary {
       throw id.expected(
           "%d, %s".formatted(given, known != null ? "as the vocabulary has it" : "the next one"));
     }
-    return Math.max(last, given);
+    return given;
   }
 
   /** All that the library may take for a space, and more. */

@@ -78,7 +78,9 @@ public record ModernBert(
             config.size("global_attn_every_n_layers", 3),
             config.size("local_attention", 128),
             config.epsilon("norm_eps", 1e-5));
-    Checkpoint scoped = checkpoint.scoped(SCOPE);
+    // Of a folder with a task's head, which a hidden state does without.
+    Checkpoint scoped =
+        checkpoint.scoped(SCOPE).renamed(name -> name.startsWith("classifier.") ? null : name);
     GatedEncoders.requireRows(scoped, TABLE, "vocab_size", config.size("vocab_size", 50_368));
     GatedEncoders.requireInner(scoped, config, NAMES, "intermediate_size");
     int positions = config.size("max_position_embeddings", 8192);
@@ -143,7 +145,7 @@ public record ModernBert(
         .with(Part.FINAL_NORM, scope + "final_norm.{p}")
         .beside(scope + TABLE, scope + NORM + ".weight")
         // the head of pretraining, which predicts masked words; never inside the scope
-        .beside("head.*", "decoder.*", "classifier.*");
+        .beside("head.*", "decoder.*");
   }
 
   /**

@@ -553,7 +553,8 @@ class ModernEncodersTest extends PyTorchModels {
   @Test
   void modernBertOfTheNewerForm() throws IOException {
     float[] states = modern(false, true, false);
-    check("ModernBERT, newer form", NEWER, "model.", states);
+    made.put("classifier.weight", normal(1, 2, WIDTH)); // of a task, which is left out
+    check("ModernBERT, newer form", NEWER, null, states);
     refused("rope_type", NEWER.replaceFirst("\"default\"", "\"yarn\""), made);
     refused("rope_theta", NEWER.replaceFirst("160000.0", "1"), made);
   }

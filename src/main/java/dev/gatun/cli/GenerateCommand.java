@@ -31,10 +31,10 @@ import picocli.CommandLine.ParentCommand;
       "",
       "Prints the text after PROMPT as it is generated, without the prompt, or with --json an"
           + " object {\"prompt\":…, \"text\":…, \"promptTokens\":n, \"tokens\":n,"
-          + " \"reason\":\"LENGTH\"} when it is complete. With --file each line is a prompt; all are"
-          + " continued together, and each gets a line with its text, in which \\n and \\ are"
-          + " escaped. Without options the best token is taken always. Tokens per second are said on"
-          + " standard error.",
+          + " \"reason\":\"LENGTH\"} when it is complete. With --file each line is a prompt; all"
+          + " are continued together, and each gets a line with its text, in which \\n"
+          + " and \\ are escaped. Without options the best token is taken always. Tokens per second"
+          + " are said on standard error.",
       "",
     })
 final class GenerateCommand implements Callable<Integer> {
@@ -130,7 +130,9 @@ final class GenerateCommand implements Callable<Integer> {
     try (GatunRuntime runtime = threads.open();
         LanguageModel loaded = load(runtime)) {
       List<Generation> texts =
-          file == null ? List.of(one(loaded, options, streams.out())) : all(loaded, options, prompts);
+          file == null
+              ? List.of(one(loaded, options, streams.out()))
+              : all(loaded, options, prompts);
       for (int n = 0; n < texts.size(); n++) {
         if (json) {
           streams.out().println(json(prompts.get(n), texts.get(n)));

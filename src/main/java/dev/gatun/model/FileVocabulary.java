@@ -12,8 +12,8 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * The tokens of a tokenizer.json, whose bytes are what its decoder makes of them: of the alphabet of
- * byte-level BPE (GPT-2, LLaMA 3, Qwen), or of SentencePiece's, with {@code ▁} for a space and
+ * The tokens of a tokenizer.json, whose bytes are what its decoder makes of them: of the alphabet
+ * of byte-level BPE (GPT-2, LLaMA 3, Qwen), or of SentencePiece's, with {@code ▁} for a space and
  * {@code <0x0A>} for a byte (LLaMA 2, Gemma).
  */
 final class FileVocabulary implements TextVocabulary {

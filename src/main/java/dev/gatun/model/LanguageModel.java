@@ -116,9 +116,9 @@ public final class LanguageModel implements AutoCloseable {
    * Loads a model.
    *
    * @param runtime where it runs
-   * @param folder in Hugging Face's layout (config.json, tokenizer.json, model.safetensors, whole or
-   *     in shards), or with a model and its vocabulary in llama2.c's first format, or that model's
-   *     file
+   * @param folder in Hugging Face's layout (config.json, tokenizer.json, model.safetensors, whole
+   *     or in shards), or with a model and its vocabulary in llama2.c's first format, or that
+   *     model's file
    * @param format of the matrices
    * @return a model that the caller closes
    * @throws IOException naming the file that is missing, unreadable, or not what it should be
@@ -193,8 +193,8 @@ public final class LanguageModel implements AutoCloseable {
    * Generates a text, and hands over its pieces as they become certain: no half characters, and
    * nothing of a stop string.
    *
-   * @param prompt any text; an empty one is the beginning of a text, where the model has a token for
-   *     that
+   * @param prompt any text; an empty one is the beginning of a text, where the model has a token
+   *     for that
    * @param options how, and where it ends
    * @param sink gets each piece, which is not empty, and returns whether to go on; what it throws
    *     comes to the caller
@@ -213,13 +213,14 @@ public final class LanguageModel implements AutoCloseable {
 
   /**
    * Continues several prompts of any lengths in one loop, which reads the weights once for all of
-   * them. Each gets the text that it gets alone, unless the format is {@link WeightFormat#VIEW}; one
-   * that has ended is not computed any more.
+   * them. Each gets the text that it gets alone, unless the format is {@link WeightFormat#VIEW};
+   * one that has ended is not computed any more.
    *
    * @param prompts 1 or more, each as of {@link #generate(String, GenerationOptions, Predicate)}
    * @param options how, and where they end
    * @return a text for each, in the order given
-   * @throws IllegalArgumentException if a prompt has no tokens, or more than the model has positions
+   * @throws IllegalArgumentException if a prompt has no tokens, or more than the model has
+   *     positions
    */
   public List<Generation> generate(List<String> prompts, GenerationOptions options) {
     Objects.requireNonNull(options, "options");
@@ -334,8 +335,8 @@ public final class LanguageModel implements AutoCloseable {
 
   /**
    * Frees the weights as {@link #close()} does: from now on new calls throw {@link
-   * IllegalStateException}, and those that run and sessions are waited for. If they take longer than
-   * the time, or if this thread is interrupted, the model is open again.
+   * IllegalStateException}, and those that run and sessions are waited for. If they take longer
+   * than the time, or if this thread is interrupted, the model is open again.
    *
    * @param timeout how long to wait at most, 0 or more
    * @throws IllegalStateException if calls are still running then, or another thread is closing it

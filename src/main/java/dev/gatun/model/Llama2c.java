@@ -89,7 +89,8 @@ record Llama2c(
       throw new FileSystemException(
           path.toString(),
           null,
-          "expected config.json, or one file *.bin in llama2.c's format, got neither config.json nor"
+          "expected config.json, or one file *.bin in llama2.c's format, got neither config.json"
+              + " nor"
               + (found.isEmpty() ? " such a file" : " one file but " + found.size()));
     }
     return found.getFirst();
@@ -152,20 +153,14 @@ record Llama2c(
   }
 
   /** Maps the file, whose matrices are packed as the format says. */
-  DecoderOnlyModel load(GatunRuntime runtime, Arena arena, WeightFormat format)
-      throws IOException {
+  DecoderOnlyModel load(GatunRuntime runtime, Arena arena, WeightFormat format) throws IOException {
     MemorySegment all;
     try (FileChannel channel = FileChannel.open(file)) {
       all = channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
     }
     Rotary rotary =
         Rotary.of(
-            arena,
-            positions,
-            dim / heads,
-            BASE,
-            Rotary.Pairing.ADJACENT,
-            new RotaryScaling.None());
+            arena, positions, dim / heads, BASE, Rotary.Pairing.ADJACENT, new RotaryScaling.None());
     Weights weights = Weights.of(tensors(all)).packed(arena, format);
     try {
       return Llama.of(runtime, weights, layers, heads, kvHeads, rotary, EPSILON);

@@ -10,8 +10,8 @@ import java.util.Objects;
 import java.util.function.Predicate;
 
 /**
- * A conversation with a {@link LanguageModel}: each text is computed once, and what comes later goes
- * on after it. Made by {@link LanguageModel#newSession()}.
+ * A conversation with a {@link LanguageModel}: each text is computed once, and what comes later
+ * goes on after it. Made by {@link LanguageModel#newSession()}.
  *
  * <p>One thread at a time: a call that finds another one under way throws {@link
  * IllegalStateException} and changes nothing. The keys and values lie in an arena of this object's;

@@ -10,16 +10,16 @@ import java.util.Objects;
 import java.util.SplittableRandom;
 
 /**
- * Generates several sequences in one loop, so that weights are read once for all of them: prompts of
- * any lengths, each sequence until it ends. One that has ended leaves the loop and costs nothing any
- * more. {@link Generator} is the loop of one sequence, whose state is ready for another turn.
+ * Generates several sequences in one loop, so that weights are read once for all of them: prompts
+ * of any lengths, each sequence until it ends. One that has ended leaves the loop and costs nothing
+ * any more. {@link Generator} is the loop of one sequence, whose state is ready for another turn.
  *
  * <p>Each sequence gets the tokens that it would get alone, from random numbers of its own of the
  * same seed, unless the weights' format is {@link dev.gatun.WeightFormat#VIEW}, whose last bits
  * depend on what is computed together.
  *
- * <p>What it needs is allocated once; a token costs no heap bytes. One thread at a time. Its tensors
- * lie in the caller's arena.
+ * <p>What it needs is allocated once; a token costs no heap bytes. One thread at a time. Its
+ * tensors lie in the caller's arena.
  */
 public final class BatchGenerator {
 
@@ -61,8 +61,7 @@ public final class BatchGenerator {
    *     each token
    * @param arena where tensors lie
    */
-  public BatchGenerator(
-      DecoderModel model, DecoderState state, Workspace workspace, Arena arena) {
+  public BatchGenerator(DecoderModel model, DecoderState state, Workspace workspace, Arena arena) {
     this.model = Objects.requireNonNull(model, "model");
     this.state = Objects.requireNonNull(state, "state");
     this.workspace = workspace;

@@ -204,8 +204,7 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
   }
 
   /** The last row of each sequence that has one. */
-  private static Matrix lastRows(
-      LayerCall call, SequenceRows rows, int present, Matrix hidden) {
+  private static Matrix lastRows(LayerCall call, SequenceRows rows, int present, Matrix hidden) {
     if (rows.rows() == present) {
       return hidden;
     }

@@ -186,8 +186,8 @@ public final class DecoderState {
    * Becomes a copy of another state, which then goes on without this one: a conversation that
    * forks.
    *
-   * @param source of the same decoder and as many sequences, without a memory, none of its sequences
-   *     longer than this state's capacity
+   * @param source of the same decoder and as many sequences, without a memory, none of its
+   *     sequences longer than this state's capacity
    * @throws IllegalArgumentException naming what does not fit; nothing was changed
    * @throws IllegalStateException if one of the states is in use by another call
    */

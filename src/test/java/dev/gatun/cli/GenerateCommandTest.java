@@ -38,8 +38,7 @@ class GenerateCommandTest {
 
   private static CliRun generate(String... more) {
     String[] args = new String[more.length + 5];
-    List<String> first =
-        List.of("generate", "--model", folder.toString(), "--max-tokens", "12");
+    List<String> first = List.of("generate", "--model", folder.toString(), "--max-tokens", "12");
     for (int n = 0; n < args.length; n++) {
       args[n] = n < 5 ? first.get(n) : more[n - 5];
     }
@@ -54,7 +53,15 @@ class GenerateCommandTest {
     assertTrue(run.err().matches("prompt: \\d+ tokens, .*; text: \\d+ tokens, .*\\n"), run.err());
     CliRun quiet =
         generate(
-            "--quiet", "--temperature", "1.5", "--top-k", "20", "--top-p", "0.9", "--seed", "3",
+            "--quiet",
+            "--temperature",
+            "1.5",
+            "--top-k",
+            "20",
+            "--top-p",
+            "0.9",
+            "--seed",
+            "3",
             "a cat");
     assertEquals(drawn.text() + "\n", quiet.out());
     assertEquals("", quiet.err());

@@ -108,8 +108,7 @@ class LanguageModelTest {
   void callerEnds() {
     String all = model.generate("b", options(40)).text();
     StringBuilder heard = new StringBuilder();
-    Generation got =
-        model.generate("b", options(40), piece -> heard.append(piece).length() < 5);
+    Generation got = model.generate("b", options(40), piece -> heard.append(piece).length() < 5);
     assertEquals(Generation.Reason.CALLER, got.reason());
     assertEquals(heard.toString(), got.text());
     assertTrue(all.startsWith(got.text()) && got.text().length() < all.length());

@@ -57,6 +57,8 @@ public final class Llama2cFiles {
     if (n < 259) {
       return "<0x%02X>".formatted(n - 3);
     }
-    return n < 286 ? " abcdefghijklmnopqrstuvwxyz".charAt(n - 259) + "" : " " + (char) ('a' + n - 286);
+    return n < 286
+        ? " abcdefghijklmnopqrstuvwxyz".charAt(n - 259) + ""
+        : " " + (char) ('a' + n - 286);
   }
 }

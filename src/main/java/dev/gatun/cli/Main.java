@@ -35,6 +35,7 @@ import picocli.CommandLine.Spec;
       ExplainCommand.class,
       EmbedCommand.class,
       SimilarCommand.class,
+      GenerateCommand.class,
       PackCommand.class,
       VerifyCommand.class,
       HelpCommand.class

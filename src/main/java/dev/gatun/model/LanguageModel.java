@@ -330,7 +330,7 @@ public final class LanguageModel implements AutoCloseable {
    */
   @Override
   public void close() {
-    gate.close(arena);
+    gate.close(Duration.ZERO, arena); // an open session counts as a call
   }
 
   /**

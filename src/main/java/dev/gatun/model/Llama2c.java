@@ -14,6 +14,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -63,6 +64,9 @@ record Llama2c(
    * @throws IOException naming the path if there is none, or several
    */
   static Llama2c find(Path path) throws IOException {
+    if (!Files.exists(path)) {
+      throw new NoSuchFileException(path.toString(), null, "no such file or folder");
+    }
     if (!Files.isDirectory(path)) {
       Llama2c found = read(path);
       if (found == null) {

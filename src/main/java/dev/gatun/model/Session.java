@@ -5,6 +5,7 @@ import dev.gatun.internal.Gate;
 import dev.gatun.nn.DecoderState;
 import dev.gatun.nn.Generator;
 import java.lang.foreign.Arena;
+import java.time.Duration;
 import java.util.Objects;
 import java.util.function.Predicate;
 
@@ -139,6 +140,7 @@ public final class Session implements AutoCloseable {
   @Override
   public void close() {
     gate.close(
+        Duration.ZERO,
         () -> {
           arena.close();
           model.leave();

@@ -52,6 +52,7 @@ final class TextPieces {
     CharBuffer out = CharBuffer.allocate(incomplete.length + 1);
     decoder.decode(ByteBuffer.wrap(incomplete), out, true);
     decoder.flush(out);
+    decoder.reset();
     incomplete = new byte[0];
     return certain(out.flip(), true);
   }

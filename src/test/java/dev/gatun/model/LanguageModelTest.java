@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.GatunRuntime;
 import dev.gatun.nn.Sampling;
+import dev.gatun.support.Llama2cFiles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

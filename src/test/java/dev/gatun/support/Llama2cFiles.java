@@ -1,4 +1,4 @@
-package dev.gatun.model;
+package dev.gatun.support;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -9,9 +9,9 @@ import java.nio.file.Path;
 import java.util.Random;
 
 /** A small random model in llama2.c's format: every byte, and pairs of some letters. */
-final class Llama2cFiles {
-  static final int VOCABULARY = 300;
-  static final int POSITIONS = 48;
+public final class Llama2cFiles {
+  public static final int VOCABULARY = 300;
+  public static final int POSITIONS = 48;
 
   private static final int DIM = 32;
   private static final int HIDDEN = 40;
@@ -20,11 +20,11 @@ final class Llama2cFiles {
 
   private Llama2cFiles() {}
 
-  static Path write(Path folder) throws IOException {
+  public static Path write(Path folder) throws IOException {
     return write(folder, 7);
   }
 
-  static Path write(Path folder, long seed) throws IOException {
+  public static Path write(Path folder, long seed) throws IOException {
     Random random = new Random(seed);
     int floats =
         VOCABULARY * DIM

@@ -108,9 +108,11 @@ final class BertReader {
         return false;
       }
       for (WeightNames family : FAMILIES) {
-        String query = "/" + path(family.module(Part.QUERY, 0)) + "/";
-        named |=
-            node.name().endsWith(query + PRODUCT) || node.name().endsWith(query + QUANTIZED_PRODUCT);
+        for (Part part : List.of(Part.QUERY, Part.KEY)) { // one may be missing, and is then named
+          String module = "/" + path(family.module(part, 0)) + "/";
+          named |= node.name().endsWith(module + PRODUCT);
+          named |= node.name().endsWith(module + QUANTIZED_PRODUCT);
+        }
       }
     }
     return named

@@ -28,11 +28,12 @@ import java.util.Objects;
  * The nodes and initializers of an ONNX model, read where they lie. Opening a file reads names and
  * sizes only; the numbers of an initializer become a {@link Tensor} when it is asked for.
  *
- * <p>Read are FLOAT, FLOAT16, INT8, UINT8, INT32 and INT64 data, as raw bytes or as lists of numbers
- * inside the file, or as external data: in a file beside one that {@link #map} opened, which is
- * mapped as well. Other types are refused when they are asked for, and do no harm before; so is
- * external data of a model that is in no folder, in a file of another folder, or of another size
- * than the initializer. Sub graphs, functions and attributes other than those below are passed over.
+ * <p>Read are FLOAT, FLOAT16, INT8, UINT8, INT32 and INT64 data, as raw bytes or as lists of
+ * numbers inside the file, or as external data: in a file beside one that {@link #map} opened,
+ * which is mapped as well. Other types are refused when they are asked for, and do no harm before;
+ * so is external data of a model that is in no folder, in a file of another folder, or of another
+ * size than the initializer. Sub graphs, functions and attributes other than those below are passed
+ * over.
  *
  * <p>Whatever the bytes are, reading ends and throws nothing but {@link OnnxException}. Memory is
  * only taken for what is really in the file: a name may have 4096 bytes, a tensor 64 dimensions,
@@ -133,8 +134,7 @@ public final class OnnxFile {
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       MemorySegment data = channel.map(MapMode.READ_ONLY, 0, channel.size(), arena);
       Path folder = file.toAbsolutePath().getParent();
-      return new OnnxFile(
-          data, file.toString(), arena, false, new OnnxExternalData(folder, arena));
+      return new OnnxFile(data, file.toString(), arena, false, new OnnxExternalData(folder, arena));
     } catch (UnsupportedOperationException e) {
       throw new OnnxException(
           file.toString(), "expected a file on the default file system, this cannot be mapped");
@@ -195,8 +195,7 @@ public final class OnnxFile {
     if (!data.isNative()) {
       throw new IllegalArgumentException("data: expected native memory, got a heap segment");
     }
-    return new OnnxFile(
-        data.asReadOnly(), source, arena, false, new OnnxExternalData(null, arena));
+    return new OnnxFile(data.asReadOnly(), source, arena, false, new OnnxExternalData(null, arena));
   }
 
   /** {@return what messages call the file: the path, or the name given} */

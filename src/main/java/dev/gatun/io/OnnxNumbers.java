@@ -51,7 +51,8 @@ final class OnnxNumbers {
           case INT64 -> DType.INT64;
           case FLOAT16 -> DType.FLOAT16;
           default ->
-              throw error(initializer, "expected the type FLOAT, FLOAT16, INT8, UINT8, INT32 or INT64");
+              throw error(
+                  initializer, "expected the type FLOAT, FLOAT16, INT8, UINT8, INT32 or INT64");
         };
     long bytes = byteSize(initializer, dtype);
     MemorySegment numbers;

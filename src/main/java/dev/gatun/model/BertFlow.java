@@ -49,13 +49,7 @@ final class BertFlow {
     Node[] tables = tables();
     BertEmbeddings embeddings =
         new BertEmbeddings(
-            graph,
-            new OnnxQuantized(graph, arena),
-            arena,
-            tables[0],
-            tables[1],
-            tables[2],
-            config);
+            graph, new OnnxQuantized(graph, arena), arena, tables[0], tables[1], tables[2], config);
     names = tables[2] == null ? DistilBert.NAMES : Bert.NAMES;
     hidden = (int) embeddings.words.size(1);
     weights.put(Bert.WORDS, embeddings.words);
@@ -82,7 +76,8 @@ final class BertFlow {
       states.add(x);
     }
     if (layers == 0) {
-      throw graph.error("expected layers of an encoder behind the value '%s', got none".formatted(x));
+      throw graph.error(
+          "expected layers of an encoder behind the value '%s', got none".formatted(x));
     }
     new OnnxLeftovers(graph, "the encoder").refuse(x, states);
     BertConfig sizes =
@@ -131,7 +126,7 @@ final class BertFlow {
     if (tables[0] == null || tables[1] == null) {
       throw graph.error(
           "expected a BERT encoder as PyTorch exports it, found no node %s, and no Gather of token"
-              .formatted("/encoder/layer.0/attention/self/query/MatMul")
+                  .formatted("/encoder/layer.0/attention/self/query/MatMul")
               + " ids and positions in tables of floats");
     }
     return tables;
@@ -245,15 +240,13 @@ final class BertFlow {
     throw reason;
   }
 
-  private void putThird(Part part, int n, OnnxLinear.Found linear, int third)
-      throws OnnxException {
+  private void putThird(Part part, int n, OnnxLinear.Found linear, int third) throws OnnxException {
     String name = names.name(part, n, "weight");
     Tensor all = linears.matrix(name, linear, hidden, 3 * hidden);
     long from = (long) third * hidden;
     weights.put(name, all.slice(0, from, from + hidden));
     String bias = names.name(part, n, "bias");
-    weights.put(
-        bias, graph.floats(bias, linear.bias(), 3 * hidden).slice(0, from, from + hidden));
+    weights.put(bias, graph.floats(bias, linear.bias(), 3 * hidden).slice(0, from, from + hidden));
   }
 
   private String norm(String name, String x) throws OnnxException {
@@ -288,9 +281,7 @@ final class BertFlow {
       Tensor floats = Tensor.allocate(arena, DType.FLOAT32, rows.shape());
       for (long i = 0; i < rows.elements(); i++) {
         short bits = half.segment().getAtIndex(ValueLayout.JAVA_SHORT, i);
-        floats
-            .segment()
-            .setAtIndex(ValueLayout.JAVA_FLOAT, i, Float.float16ToFloat(bits));
+        floats.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, Float.float16ToFloat(bits));
       }
       return turned ? floats.transpose(0, 1) : floats;
     }

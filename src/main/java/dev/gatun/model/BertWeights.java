@@ -10,9 +10,10 @@ import java.util.Objects;
  * tensors live in the arena of whoever made them.
  *
  * @param config the sizes
- * @param weights FLOAT32 (those that are stored as FLOAT16 are converted), with their {@link Weights#names names}; matrices are {@code [out, in]},
- *     as PyTorch's Linear has them. Of a quantized file matrices are INT8 and the table of words is
- *     UINT8, with their {@link Weights#scales scales}
+ * @param weights FLOAT32 (those that are stored as FLOAT16 are converted), with their {@link
+ *     Weights#names names}; matrices are {@code [out, in]}, as PyTorch's Linear has them. Of a
+ *     quantized file matrices are INT8 and the table of words is UINT8, with their {@link
+ *     Weights#scales scales}
  */
 public record BertWeights(BertConfig config, Weights weights) {
 

@@ -212,8 +212,7 @@ final class OnnxGraph {
   Tensor weight(String name, String value, DType dtype, int... shape) throws OnnxException {
     Initializer known = file.describe(origin(value));
     if (known == null) {
-      throw error(
-          "no weight %s: the value '%s' is no constant".formatted(name, origin(value)));
+      throw error("no weight %s: the value '%s' is no constant".formatted(name, origin(value)));
     }
     Tensor weight = file.constant(origin(value));
     boolean fits = weight.dtype() == dtype && weight.rank() == shape.length;

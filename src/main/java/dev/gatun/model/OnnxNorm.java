@@ -35,8 +35,7 @@ record OnnxNorm(OnnxGraph graph) {
     List<Node> subs = graph.consumers(x, "Sub");
     if (!fused.isEmpty() || subs.size() != 1) {
       throw graph.error(
-          "the value '%s': expected it in one layer norm, got %s"
-              .formatted(x, graph.consumers(x)));
+          "the value '%s': expected it in one layer norm, got %s".formatted(x, graph.consumers(x)));
     }
     List<Node> divs = graph.consumers(graph.output(subs.getFirst()), "Div");
     if (divs.size() != 1) {
@@ -73,8 +72,7 @@ record OnnxNorm(OnnxGraph graph) {
         return graph.number(graph.input(sum, i));
       }
     }
-    throw graph.error(
-        "%s: expected the epsilon as a constant of %s".formatted(name, sum));
+    throw graph.error("%s: expected the epsilon as a constant of %s".formatted(name, sum));
   }
 
   /** Refuses means along anything but rows. */

@@ -12,8 +12,8 @@ import dev.gatun.io.OnnxFile;
 import dev.gatun.support.OnnxWriter;
 import dev.gatun.support.ReferenceBert;
 import dev.gatun.support.TinyBert;
-import java.io.IOException;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -65,7 +65,10 @@ class BertVariantsTest {
       }
       String path = norm.substring(0, norm.length() - "/Add_1".length());
       String name = path.substring(1).replace('/', '.');
-      String x = path.equals("/embeddings/LayerNorm") ? "/embeddings/Add_2" : path.replace("LayerNorm", "Add");
+      String x =
+          path.equals("/embeddings/LayerNorm")
+              ? "/embeddings/Add_2"
+              : path.replace("LayerNorm", "Add");
       tiny.nodes.keySet().removeIf(n -> n.startsWith(path + "/") && !n.equals(norm));
       tiny.nodes.put(
           norm,
@@ -107,8 +110,7 @@ class BertVariantsTest {
   @Test
   void layerNormalizationAndGelu() throws OnnxException, OrtException {
     check(operators("none"));
-    String message =
-        assertThrows(OnnxException.class, () -> read(operators("tanh"))).getMessage();
+    String message = assertThrows(OnnxException.class, () -> read(operators("tanh"))).getMessage();
     assertTrue(message.contains("expected an exact GELU, got 'tanh'"), message);
   }
 
@@ -207,8 +209,7 @@ class BertVariantsTest {
         shape[i] = bytes[2 * i + 1];
       }
       int at = 2 * rank + 2;
-      return new Tensors(
-          new String(bytes, at + 2, bytes[at + 1], StandardCharsets.UTF_8), shape);
+      return new Tensors(new String(bytes, at + 2, bytes[at + 1], StandardCharsets.UTF_8), shape);
     }
   }
 }

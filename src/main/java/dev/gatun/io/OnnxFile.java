@@ -10,6 +10,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileChannel.MapMode;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -27,9 +28,12 @@ import java.util.Objects;
  * The nodes and initializers of an ONNX model, read where they lie. Opening a file reads names and
  * sizes only; the numbers of an initializer become a {@link Tensor} when it is asked for.
  *
- * <p>Read are FLOAT, INT8, UINT8, INT32 and INT64 data, as raw bytes or as lists of numbers, inside
- * the file. Other types and external data are refused when they are asked for, and do no harm
- * before. Sub graphs, functions and attributes other than those below are passed over.
+ * <p>Read are FLOAT, FLOAT16, INT8, UINT8, INT32 and INT64 data, as raw bytes or as lists of
+ * numbers inside the file, or as external data: in a file beside one that {@link #map} opened,
+ * which is mapped as well. Other types are refused when they are asked for, and do no harm before;
+ * so is external data of a model that is in no folder, in a file of another folder, or of another
+ * size than the initializer. Sub graphs, functions and attributes other than those below are passed
+ * over.
  *
  * <p>Whatever the bytes are, reading ends and throws nothing but {@link OnnxException}. Memory is
  * only taken for what is really in the file: a name may have 4096 bytes, a tensor 64 dimensions,
@@ -41,6 +45,9 @@ public final class OnnxFile {
   private static final int MAX_ITEMS = 1 << 20;
   private static final int MAX_RANK = 64;
   private static final int PIECE = 1 << 16;
+
+  /** Longer texts are no words that choose something. */
+  private static final int MAX_TEXT_BYTES = 64;
 
   /** TensorProto.DataType. */
   private static final List<String> DATA_TYPES =
@@ -82,11 +89,12 @@ public final class OnnxFile {
   private final List<String> outputs = new ArrayList<>();
   private int items;
 
-  private OnnxFile(MemorySegment data, String source, Arena arena, boolean owned)
+  private OnnxFile(
+      MemorySegment data, String source, Arena arena, boolean owned, OnnxExternalData external)
       throws OnnxException {
     this.data = data;
     this.source = source;
-    this.numbers = new OnnxNumbers(data, source, arena, owned);
+    this.numbers = new OnnxNumbers(data, source, arena, owned, external);
     boolean graph = false;
     Wire model = new Wire(data, source, 0, data.byteSize());
     while (model.next()) {
@@ -125,7 +133,8 @@ public final class OnnxFile {
     }
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       MemorySegment data = channel.map(MapMode.READ_ONLY, 0, channel.size(), arena);
-      return new OnnxFile(data, file.toString(), arena, false);
+      Path folder = file.toAbsolutePath().getParent();
+      return new OnnxFile(data, file.toString(), arena, false, new OnnxExternalData(folder, arena));
     } catch (UnsupportedOperationException e) {
       throw new OnnxException(
           file.toString(), "expected a file on the default file system, this cannot be mapped");
@@ -166,7 +175,7 @@ public final class OnnxFile {
     if (done < size) {
       throw new OnnxException(source, "expected %d bytes, got %d".formatted(size, done));
     }
-    return new OnnxFile(data, source, arena, true);
+    return new OnnxFile(data, source, arena, true, new OnnxExternalData(null, arena));
   }
 
   /**
@@ -186,7 +195,7 @@ public final class OnnxFile {
     if (!data.isNative()) {
       throw new IllegalArgumentException("data: expected native memory, got a heap segment");
     }
-    return new OnnxFile(data.asReadOnly(), source, arena, false);
+    return new OnnxFile(data.asReadOnly(), source, arena, false, new OnnxExternalData(null, arena));
   }
 
   /** {@return what messages call the file: the path, or the name given} */
@@ -272,7 +281,7 @@ public final class OnnxFile {
    * as long as the arena, and is the same one at every call.
    *
    * @param name as in the file
-   * @return a read-only tensor: FLOAT32, INT8, UINT8, INT32 or INT64
+   * @return a read-only tensor: FLOAT32, FLOAT16, INT8, UINT8, INT32 or INT64
    * @throws OnnxException if there is none of that name, it is of another type, or its data do not
    *     fit its shape
    */
@@ -346,8 +355,10 @@ public final class OnnxFile {
     private String opType = "";
     private final List<String> inputs = new ArrayList<>();
     private final List<String> outputs = new ArrayList<>();
+    private String domain = "";
     private Map<String, Float> floats = Map.of();
     private Map<String, long[]> longs = Map.of();
+    private Map<String, String> texts = Map.of();
     private Initializer value;
 
     private Node() {}
@@ -360,6 +371,11 @@ public final class OnnxFile {
     /** {@return the operator, such as {@code MatMul}} */
     public String opType() {
       return opType;
+    }
+
+    /** {@return what defines the operator: empty for ONNX, {@code com.microsoft}} */
+    public String domain() {
+      return domain;
     }
 
     /**
@@ -409,6 +425,17 @@ public final class OnnxFile {
       return numbers == null ? null : numbers.clone();
     }
 
+    /**
+     * Returns a STRING attribute.
+     *
+     * @param attribute its name
+     * @param otherwise what to return if there is none
+     * @return the text
+     */
+    public String textAttribute(String attribute, String otherwise) {
+      return texts.getOrDefault(attribute, otherwise);
+    }
+
     /** Returns operator and name. */
     @Override
     public String toString() {
@@ -424,6 +451,7 @@ public final class OnnxFile {
     private Tensor tensor;
     int dataType;
     boolean external;
+    final OnnxExternalData.Place place = new OnnxExternalData.Place();
 
     /** Where its message is in the file. */
     final long start;
@@ -527,8 +555,9 @@ public final class OnnxFile {
         case 3 -> node.name = wire.expectName();
         case 4 -> node.opType = wire.expectName();
         case 5 -> readAttribute(wire.message(), node);
+        case 7 -> node.domain = wire.expectName();
         default -> {
-          // documentation, domain
+          // documentation
         }
       }
     }
@@ -538,12 +567,19 @@ public final class OnnxFile {
   private void readAttribute(Wire wire, Node node) throws OnnxException {
     String name = "";
     Float number = null;
+    long textStart = -1;
+    long textBytes = 0;
     Initializer tensor = null;
     List<Long> wholes = new ArrayList<>();
     while (wire.next()) {
       switch (wire.field) {
         case 1 -> name = wire.expectName();
         case 2 -> number = wire.expectFloat();
+        case 4 -> {
+          wire.expect(Wire.BYTES);
+          textStart = wire.start;
+          textBytes = wire.length;
+        }
         case 3 -> {
           count(wire);
           wholes.add(wire.expectNumber());
@@ -578,6 +614,14 @@ public final class OnnxFile {
       }
       node.longs.put(name, wholes.stream().mapToLong(Long::longValue).toArray());
     }
+    if (textStart >= 0 && textBytes <= MAX_TEXT_BYTES) {
+      count(wire);
+      if (node.texts.isEmpty()) {
+        node.texts = new HashMap<>();
+      }
+      byte[] bytes = data.asSlice(textStart, textBytes).toArray(ValueLayout.JAVA_BYTE);
+      node.texts.put(name, new String(bytes, StandardCharsets.UTF_8));
+    }
     if (tensor != null && name.equals("value")) {
       tensor.name = node.name;
       node.value = tensor;
@@ -604,6 +648,7 @@ public final class OnnxFile {
           tensor.raw = wire.start;
           tensor.rawBytes = wire.length;
         }
+        case 13 -> tensor.place.read(wire.message());
         case 14 -> tensor.external = wire.expectNumber() == 1;
         default -> {
           // lists of numbers are read when they are asked for

@@ -17,6 +17,7 @@ final class OnnxNumbers {
   private static final int INT8 = 3;
   private static final int INT32 = 6;
   private static final int INT64 = 7;
+  private static final int FLOAT16 = 10;
   private static final int DOUBLE = 11;
 
   private static final ValueLayout.OfDouble REAL =
@@ -29,7 +30,11 @@ final class OnnxNumbers {
   /** True if the memory is the file's own, to be written to. */
   private final boolean owned;
 
-  OnnxNumbers(MemorySegment data, String source, Arena arena, boolean owned) {
+  private final OnnxExternalData external;
+
+  OnnxNumbers(
+      MemorySegment data, String source, Arena arena, boolean owned, OnnxExternalData external) {
+    this.external = external;
     this.data = data;
     this.source = source;
     this.arena = arena;
@@ -37,9 +42,6 @@ final class OnnxNumbers {
   }
 
   Tensor read(Initializer initializer) throws OnnxException {
-    if (initializer.external) {
-      throw error(initializer, "its data are in another file, which is not supported");
-    }
     DType dtype =
         switch (initializer.dataType) {
           case FLOAT -> DType.FLOAT32;
@@ -47,12 +49,16 @@ final class OnnxNumbers {
           case INT8 -> DType.INT8;
           case INT32 -> DType.INT32;
           case INT64 -> DType.INT64;
+          case FLOAT16 -> DType.FLOAT16;
           default ->
-              throw error(initializer, "expected the type FLOAT, INT8, UINT8, INT32 or INT64");
+              throw error(
+                  initializer, "expected the type FLOAT, FLOAT16, INT8, UINT8, INT32 or INT64");
         };
     long bytes = byteSize(initializer, dtype);
     MemorySegment numbers;
-    if (initializer.raw >= 0) {
+    if (initializer.external) {
+      numbers = external(initializer, dtype, bytes);
+    } else if (initializer.raw >= 0) {
       if (initializer.rawBytes != bytes) {
         throw error(
             initializer, "expected %d bytes, got %d".formatted(bytes, initializer.rawBytes));
@@ -108,6 +114,19 @@ final class OnnxNumbers {
     return bytes;
   }
 
+  /** Mapped where they lie at a multiple of the element size, else copied. */
+  private MemorySegment external(Initializer initializer, DType dtype, long bytes)
+      throws OnnxException {
+    try {
+      MemorySegment numbers = external.find(initializer.place, bytes);
+      return (numbers.address() & (dtype.byteSize() - 1)) == 0
+          ? numbers
+          : allocate(dtype, bytes).copyFrom(numbers);
+    } catch (IllegalArgumentException e) {
+      throw error(initializer, e.getMessage());
+    }
+  }
+
   /** The raw bytes at an address that suits the type. Both platforms are little-endian, as ONNX. */
   private MemorySegment aligned(Initializer initializer, DType dtype) {
     MemorySegment raw = data.asSlice(initializer.raw, initializer.rawBytes);
@@ -128,9 +147,9 @@ final class OnnxNumbers {
     int field =
         switch (dtype) {
           case FLOAT32 -> 4;
-          case INT32, INT8, UINT8 -> 5;
+          case INT32, INT8, UINT8, FLOAT16 -> 5;
           case INT64 -> 7;
-          case BFLOAT16, FLOAT16 -> throw new AssertionError(dtype);
+          case BFLOAT16 -> throw new AssertionError(dtype);
         };
     // Counted before memory is taken: the shape may promise anything.
     long count = 0;
@@ -201,7 +220,13 @@ final class OnnxNumbers {
         }
         numbers.set(ValueLayout.JAVA_BYTE, index, (byte) value);
       }
-      case FLOAT32, BFLOAT16, FLOAT16 -> throw new AssertionError(dtype);
+      case FLOAT16 -> {
+        if (value < 0 || value > 0xffff) {
+          throw error(initializer, "expected bits of 0 .. 65535, got %d".formatted(value));
+        }
+        numbers.setAtIndex(ValueLayout.JAVA_SHORT, index, (short) value);
+      }
+      case FLOAT32, BFLOAT16 -> throw new AssertionError(dtype);
     }
   }
 

@@ -21,9 +21,6 @@ final class BertEmbeddings {
 
   private final OnnxGraph graph;
 
-  /** In names of nodes. */
-  private final String scope;
-
   /** FLOAT32, or the UINT8 numbers of {@link #quantizedWords}. */
   final Tensor words;
 
@@ -55,18 +52,35 @@ final class BertEmbeddings {
       boolean typed,
       ModelConfig config)
       throws OnnxException {
+    this(
+        graph,
+        quantized,
+        arena,
+        gather(graph, scope, "word_embeddings"),
+        gather(graph, scope, "position_embeddings"),
+        typed ? gather(graph, scope, "token_type_embeddings") : null,
+        config);
+  }
+
+  /** Reads the tables of three look-ups, the last of which may be null. */
+  BertEmbeddings(
+      OnnxGraph graph,
+      OnnxQuantized quantized,
+      Arena arena,
+      Node word,
+      Node position,
+      Node type,
+      ModelConfig config)
+      throws OnnxException {
     this.graph = graph;
-    this.scope = scope + "/embeddings/";
-    Node word = gather("word_embeddings");
-    Node position = gather("position_embeddings");
-    Node type = typed ? gather("token_type_embeddings") : null;
+    boolean typed = type != null;
     if (quantized.isQuantized(word)) {
       quantizedWords = quantized.table(Bert.WORDS, word, -1);
       words = quantizedWords.numbers();
       rows.add(quantizedWords.value());
     } else {
       quantizedWords = null;
-      words = graph.weight(Bert.WORDS, graph.input(word, 0), -1, -1);
+      words = graph.floats(Bert.WORDS, graph.input(word, 0), -1, -1);
       rows.add(graph.output(word));
     }
     int hidden = (int) words.size(1);
@@ -94,7 +108,8 @@ final class BertEmbeddings {
     return longest;
   }
 
-  private Node gather(String table) throws OnnxException {
+  private static Node gather(OnnxGraph graph, String encoder, String table) throws OnnxException {
+    String scope = encoder + "/embeddings/";
     Node node = graph.file.node(scope + table + "/Gather");
     if (node == null) {
       throw graph.error(
@@ -112,7 +127,7 @@ final class BertEmbeddings {
       return table.dequantized(arena);
     }
     rows.add(graph.output(gather));
-    return graph.weight(name, graph.input(gather, 0), -1, columns);
+    return graph.floats(name, graph.input(gather, 0), -1, columns);
   }
 
   /** The sum of the tables' rows, which the first norm takes; nothing else is added. */
@@ -258,7 +273,12 @@ final class BertEmbeddings {
 
   /** Where numbers come from that are copied, cut at their end, or repeated on the way. */
   private String behindCopies(String value) throws OnnxException {
-    String name = graph.file.origin(value);
+    return behindCopies(graph, value);
+  }
+
+  /** The same of a graph. */
+  static String behindCopies(OnnxGraph graph, String value) throws OnnxException {
+    String name = graph.origin(value);
     for (int steps = 0; steps <= graph.file.nodes().size(); steps++) {
       Node node = graph.producer(name);
       if (node == null || !COPIES.contains(node.opType()) || node.inputs().isEmpty()) {

@@ -100,6 +100,25 @@ final class BertReader {
     findEncoder();
   }
 
+  /** Whether a graph has the names of PyTorch's TorchScript export, in types that are read here. */
+  static boolean knows(OnnxFile file) {
+    boolean named = false;
+    for (Node node : file.nodes()) {
+      if (node.opType().equals("Gelu")) {
+        return false;
+      }
+      for (WeightNames family : FAMILIES) {
+        for (Part part : List.of(Part.QUERY, Part.KEY)) { // one may be missing, and is then named
+          String module = "/" + path(family.module(part, 0)) + "/";
+          named |= node.name().endsWith(module + PRODUCT);
+          named |= node.name().endsWith(module + QUANTIZED_PRODUCT);
+        }
+      }
+    }
+    return named
+        && file.initializers().stream().noneMatch(known -> known.dataType().equals("FLOAT16"));
+  }
+
   private void findEncoder() throws OnnxException {
     List<String> queries = new ArrayList<>();
     for (WeightNames family : FAMILIES) {
@@ -219,7 +238,7 @@ final class BertReader {
   /** Reads a layer of x, and returns the value that it computes. */
   private String linear(String name, String x, int in, int out) throws OnnxException {
     Node product = requireProduct(name);
-    require(product, inputOf(name), x);
+    graph.require(product, inputOf(name), x);
     Tensor weight;
     String value;
     if (isQuantized(product)) {
@@ -262,14 +281,8 @@ final class BertReader {
   /** The value that adds x to the output of a layer, which nothing else uses. */
   private String residual(String layer, String x) throws OnnxException {
     Node add = graph.consumer(layer, "Add");
-    require(add, graph.other(add, layer), x);
+    graph.require(add, graph.other(add, layer), x);
     return graph.output(add);
-  }
-
-  private void require(Node node, String value, String expected) throws OnnxException {
-    if (!graph.same(value, expected)) {
-      throw graph.error("%s: expected the input '%s', got '%s'".formatted(node, expected, value));
-    }
   }
 
   /** What a norm takes. */
@@ -324,11 +337,11 @@ final class BertReader {
       Node shift = normNode(name, "Add_1");
       beta = graph.other(shift, graph.output(mul));
       value = graph.output(shift);
-      epsilon = epsilon(name, graph.producer(graph.other(mul, gamma), "Div"));
+      epsilon = new OnnxNorm(graph).epsilon(name, graph.producer(graph.other(mul, gamma), "Div"));
     }
     String input = normalized(name);
     if (x != null) {
-      require(fused != null ? fused : node(name, "Mul"), input, x);
+      graph.require(fused != null ? fused : node(name, "Mul"), input, x);
     }
     if (!(epsilon > 0) || Float.isInfinite(epsilon)) {
       throw graph.error(
@@ -343,45 +356,6 @@ final class BertReader {
     weights.put(name + ".weight", graph.weight(name + ".weight", gamma, hidden));
     weights.put(name + ".bias", graph.weight(name + ".bias", beta, hidden));
     return value;
-  }
-
-  /** Of (x - mean) / sqrt(mean((x - mean)²) + epsilon), all of which is checked. */
-  private float epsilon(String name, Node div) throws OnnxException {
-    String centered = graph.input(div, 0);
-    Node sub = graph.producer(centered, "Sub");
-    requireMean(graph.input(sub, 1), graph.input(sub, 0));
-    Node sum = graph.producer(graph.input(graph.producer(graph.input(div, 1), "Sqrt"), 0), "Add");
-    for (int i = 0; i < 2; i++) {
-      if (graph.isConstant(graph.input(sum, i))) {
-        Node mean = graph.producer(graph.input(sum, 1 - i), "ReduceMean");
-        requireRows(mean);
-        Node square = graph.producer(graph.input(mean, 0), "Pow", "Mul");
-        require(square, graph.input(square, 0), centered);
-        boolean twice = graph.same(graph.input(square, 1), centered);
-        if (square.opType().equals("Mul") ? !twice : graph.number(graph.input(square, 1)) != 2) {
-          throw graph.error("%s: expected the square of '%s'".formatted(square, centered));
-        }
-        return graph.number(graph.input(sum, i));
-      }
-    }
-    throw graph.error(
-        "%s: expected the epsilon as a constant of node %s".formatted(name, nodeName(name, "Add")));
-  }
-
-  /** Refuses means along anything but rows. */
-  private void requireRows(Node mean) throws OnnxException {
-    long[] axes =
-        mean.inputs().size() > 1 ? graph.wholes(graph.input(mean, 1)) : mean.longsAttribute("axes");
-    if (axes != null && (axes.length != 1 || axes[0] != -1 && axes[0] != 2)) {
-      throw graph.error(
-          "%s: expected the axis -1 or 2, got %s".formatted(mean, Arrays.toString(axes)));
-    }
-  }
-
-  private void requireMean(String value, String x) throws OnnxException {
-    Node mean = graph.producer(value, "ReduceMean");
-    require(mean, graph.input(mean, 0), x);
-    requireRows(mean);
   }
 
   // ---- attention and GELU --------------------------------------------------------------------
@@ -479,7 +453,7 @@ final class BertReader {
    * put together of constants; from the divisor of the scores where that is computed.
    */
   private void readHeads(String attention, String query) throws OnnxException {
-    long[] tail = queryShape(query);
+    long[] tail = queryShape(graph, query);
     Node div = node(attention, "Div");
     float divisor =
         div == null || div.inputs().size() != 2 ? Float.NaN : graph.number(div.inputs().get(1));
@@ -505,7 +479,7 @@ final class BertReader {
   }
 
   /** Number and width of heads, -1 for what is not fixed. */
-  private long[] queryShape(String query) throws OnnxException {
+  static long[] queryShape(OnnxGraph graph, String query) throws OnnxException {
     long[] unknown = {-1, -1};
     for (Node reshape : graph.consumers(query)) {
       if (reshape.opType().equals("Reshape") && reshape.inputs().size() == 2) {

@@ -10,9 +10,10 @@ import java.util.Objects;
  * tensors live in the arena of whoever made them.
  *
  * @param config the sizes
- * @param weights FLOAT32, with their {@link Weights#names names}; matrices are {@code [out, in]},
- *     as PyTorch's Linear has them. Of a quantized file matrices are INT8 and the table of words is
- *     UINT8, with their {@link Weights#scales scales}
+ * @param weights FLOAT32 (those that are stored as FLOAT16 are converted), with their {@link
+ *     Weights#names names}; matrices are {@code [out, in]}, as PyTorch's Linear has them. Of a
+ *     quantized file matrices are INT8 and the table of words is UINT8, with their {@link
+ *     Weights#scales scales}
  */
 public record BertWeights(BertConfig config, Weights weights) {
 
@@ -29,6 +30,13 @@ public record BertWeights(BertConfig config, Weights weights) {
    * They are what the nodes of PyTorch's names use, such as {@code
    * /encoder/layer.0/attention/self/query/MatMul}, behind Identity nodes as well. Where positions
    * begin is read from how the graph makes position ids.
+   *
+   * <p>Graphs without those names, with a Gelu operator or in half precision are followed from the
+   * token ids on instead: look-ups and their sum, layer norms (one operator or their arithmetic),
+   * products by MatMul or Gemm (of a matrix that the graph may transpose, queries, keys and values
+   * of one product that is split or sliced), attention in parts, exact GELU. FLOAT16 weights are
+   * kept in their type, see {@link Weights#stored}. Fused operators of ONNX Runtime's optimizer and
+   * GELU by tanh are refused.
    *
    * <p>Products may be those of ONNX Runtime's dynamic quantization: INT8 weights with the zero
    * point 0 and a scale for each output or one for all, tables of UINT8 with one scale and zero
@@ -54,6 +62,8 @@ public record BertWeights(BertConfig config, Weights weights) {
 
   /** The same, held against what else is known about the model, which may be null. */
   static BertWeights from(OnnxFile file, Arena arena, ModelConfig config) throws OnnxException {
-    return new BertReader(file, arena, config).read();
+    return BertReader.knows(file)
+        ? new BertReader(file, arena, config).read()
+        : new BertFlow(file, arena, config).read();
   }
 }

@@ -6,6 +6,7 @@ import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile;
 import dev.gatun.io.OnnxFile.Initializer;
 import dev.gatun.io.OnnxFile.Node;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Deque;
@@ -28,6 +29,9 @@ final class OnnxGraph {
   /** TensorProto.DataType. */
   private static final int FLOAT = 1;
 
+  private static final int FLOAT16 = 10;
+  private static final Set<String> FLOATS = Set.of("FLOAT", "FLOAT16");
+
   final OnnxFile file;
 
   private final Map<String, Set<Node>> consumers = new HashMap<>();
@@ -35,12 +39,21 @@ final class OnnxGraph {
   /** Origins of the constants that have been read. */
   private final Set<String> read = new HashSet<>();
 
+  /** Whether casts from one floating-point type to another count as nothing. */
+  private final boolean throughCasts;
+
   OnnxGraph(OnnxFile file) throws OnnxException {
+    this(file, false);
+  }
+
+  OnnxGraph(OnnxFile file, boolean throughCasts) throws OnnxException {
     this.file = file;
+    this.throughCasts = throughCasts;
     for (Node node : file.nodes()) {
-      if (!node.opType().equals("Identity")) {
+      boolean copy = !node.outputs().isEmpty() && !output(node).equals(node.outputs().getFirst());
+      if (!copy) {
         for (String input : node.inputs()) {
-          consumers.computeIfAbsent(file.origin(input), name -> new HashSet<>()).add(node);
+          consumers.computeIfAbsent(origin(input), name -> new HashSet<>()).add(node);
         }
       }
     }
@@ -48,22 +61,42 @@ final class OnnxGraph {
 
   // ---- values --------------------------------------------------------------------------------
 
+  /** Where a value is computed or given, behind Identity nodes and, if they are skipped, casts. */
+  String origin(String value) throws OnnxException {
+    String name = file.origin(value);
+    for (int steps = 0; throughCasts && steps <= file.nodes().size(); steps++) {
+      Node node = file.producer(name);
+      if (node == null || !node.opType().equals("Cast") || node.inputs().size() != 1) {
+        return name;
+      }
+      long to = node.longAttribute("to", 0);
+      String from = file.origin(node.inputs().getFirst());
+      Initializer constant = file.describe(from);
+      if (to != FLOAT && to != FLOAT16
+          || constant != null && !FLOATS.contains(constant.dataType())) {
+        return name;
+      }
+      name = from;
+    }
+    return name;
+  }
+
   /** The node that computes a value, behind Identity nodes; null if none does. */
   Node producer(String value) throws OnnxException {
-    return file.producer(file.origin(value));
+    return file.producer(origin(value));
   }
 
   /** The nodes that use a value, those behind Identity nodes as well. */
   Set<Node> consumers(String value) throws OnnxException {
-    return consumers.getOrDefault(file.origin(value), Set.of());
+    return consumers.getOrDefault(origin(value), Set.of());
   }
 
   boolean same(String one, String other) throws OnnxException {
-    return file.origin(one).equals(file.origin(other));
+    return origin(one).equals(origin(other));
   }
 
   boolean isConstant(String value) throws OnnxException {
-    return file.describe(value) != null;
+    return file.describe(origin(value)) != null;
   }
 
   /** An input of a node that must be there. */
@@ -71,7 +104,7 @@ final class OnnxGraph {
     if (index >= node.inputs().size()) {
       throw error("%s: expected %d inputs or more".formatted(node, index + 1));
     }
-    return file.origin(node.inputs().get(index));
+    return origin(node.inputs().get(index));
   }
 
   /** The first output of a node that must have one. */
@@ -79,7 +112,7 @@ final class OnnxGraph {
     if (node.outputs().isEmpty() || node.outputs().getFirst().isEmpty()) {
       throw error("%s: expected an output".formatted(node));
     }
-    return file.origin(node.outputs().getFirst());
+    return origin(node.outputs().getFirst());
   }
 
   /** The other input of a node that has two. */
@@ -104,6 +137,18 @@ final class OnnxGraph {
     return nodes.iterator().next();
   }
 
+  /** The nodes of an operator that use a value. */
+  List<Node> consumers(String value, String operator) throws OnnxException {
+    return consumers(value).stream().filter(node -> node.opType().equals(operator)).toList();
+  }
+
+  /** Refuses a node that takes something else than is expected. */
+  void require(Node node, String value, String expected) throws OnnxException {
+    if (!same(value, expected)) {
+      throw error("%s: expected the input '%s', got '%s'".formatted(node, expected, value));
+    }
+  }
+
   /** The producer of a value, which must have one of some operators. */
   Node producer(String value, String... operators) throws OnnxException {
     Node node = producer(value);
@@ -122,7 +167,7 @@ final class OnnxGraph {
   Set<Node> between(String value, Predicate<String> stop, Set<String> stops) throws OnnxException {
     Set<Node> nodes = new HashSet<>();
     Set<String> seen = new HashSet<>();
-    Deque<String> open = new ArrayDeque<>(List.of(file.origin(value)));
+    Deque<String> open = new ArrayDeque<>(List.of(origin(value)));
     while (!open.isEmpty()) {
       String name = open.pop();
       if (name.isEmpty() || !seen.add(name)) {
@@ -136,7 +181,7 @@ final class OnnxGraph {
       if (node != null && !SHAPES.contains(node.opType())) {
         nodes.add(node);
         for (String input : node.inputs()) {
-          open.push(file.origin(input));
+          open.push(origin(input));
         }
       }
     }
@@ -156,14 +201,20 @@ final class OnnxGraph {
     return weight(name, value, DType.FLOAT32, shape);
   }
 
+  /** The same, of FLOAT32 or FLOAT16 as it is stored. */
+  Tensor floats(String name, String value, int... shape) throws OnnxException {
+    Initializer known = file.describe(origin(value));
+    boolean half = known != null && known.dataType().equals("FLOAT16");
+    return weight(name, value, half ? DType.FLOAT16 : DType.FLOAT32, shape);
+  }
+
   /** The same, of a type. */
   Tensor weight(String name, String value, DType dtype, int... shape) throws OnnxException {
-    Initializer known = file.describe(value);
+    Initializer known = file.describe(origin(value));
     if (known == null) {
-      throw error(
-          "no weight %s: the value '%s' is no constant".formatted(name, file.origin(value)));
+      throw error("no weight %s: the value '%s' is no constant".formatted(name, origin(value)));
     }
-    Tensor weight = file.constant(value);
+    Tensor weight = file.constant(origin(value));
     boolean fits = weight.dtype() == dtype && weight.rank() == shape.length;
     for (int dim = 0; fits && dim < shape.length; dim++) {
       long size = weight.size(dim);
@@ -179,11 +230,11 @@ final class OnnxGraph {
   }
 
   void markRead(String value) throws OnnxException {
-    read.add(file.origin(value));
+    read.add(origin(value));
   }
 
   boolean isRead(String value) throws OnnxException {
-    return read.contains(file.origin(value));
+    return read.contains(origin(value));
   }
 
   /**
@@ -194,6 +245,13 @@ final class OnnxGraph {
     Tensor tensor = constant(value, DType.FLOAT32);
     if (tensor != null) {
       return tensor.elements() != 1 ? Float.NaN : tensor.toFloatArray()[0];
+    }
+    Initializer known = file.describe(origin(value));
+    if (known != null && known.dataType().equals("FLOAT16")) {
+      Tensor half = file.constant(origin(value));
+      return half.elements() != 1
+          ? Float.NaN
+          : Float.float16ToFloat(half.segment().get(ValueLayout.JAVA_SHORT_UNALIGNED, 0));
     }
     Node node = producer(value);
     if (node != null && node.opType().equals("Constant")) {
@@ -228,11 +286,11 @@ final class OnnxGraph {
 
   /** A constant of whole numbers in their order, null if the value is none. */
   long[] wholes(String value) throws OnnxException {
-    Initializer known = file.describe(value);
+    Initializer known = file.describe(origin(value));
     if (known == null || !(known.dataType().equals("INT64") || known.dataType().equals("INT32"))) {
       return null;
     }
-    return wholes(file.constant(value));
+    return wholes(file.constant(origin(value)));
   }
 
   /** The elements of INT32 or INT64; null if they are of another type, or too many. */
@@ -250,9 +308,9 @@ final class OnnxGraph {
   }
 
   private Tensor constant(String value, DType dtype) throws OnnxException {
-    Initializer known = file.describe(value);
+    Initializer known = file.describe(origin(value));
     String wanted = dtype == DType.FLOAT32 ? "FLOAT" : "INT64";
-    return known == null || !known.dataType().equals(wanted) ? null : file.constant(value);
+    return known == null || !known.dataType().equals(wanted) ? null : file.constant(origin(value));
   }
 
   OnnxException error(String reason) {

@@ -357,14 +357,14 @@ class OnnxFileTest {
         open(
             model(
                 new OnnxWriter()
-                    .message(5, tensor("q", 10, 4).bytes(9, new byte[8]))
+                    .message(5, tensor("q", 11, 4).bytes(9, new byte[32]))
                     .message(5, tensor("new", 99, 1))
                     .message(5, tensor("far", 1, 4).number(14, 1))
                     .message(5, floatTensor("f", new float[] {1}, 1))));
     assertEquals(1, file.initializer("f").getFloat(0));
-    assertMessage("'q' [4] FLOAT16", () -> file.initializer("q"));
+    assertMessage("'q' [4] DOUBLE", () -> file.initializer("q"));
     assertMessage("'new' [1] type 99", () -> file.initializer("new"));
-    assertMessage("another file", () -> file.initializer("far"));
+    assertMessage("there is no folder", () -> file.initializer("far"));
     assertMessage("no initializer 'w'", () -> file.initializer("w"));
   }
 

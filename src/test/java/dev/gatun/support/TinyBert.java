@@ -420,7 +420,11 @@ public final class TinyBert {
   }
 
   public byte[] bytes() {
-    OnnxWriter graph = new OnnxWriter();
+    return bytes(new OnnxWriter());
+  }
+
+  /** The same with a graph that has nodes already. */
+  public byte[] bytes(OnnxWriter graph) {
     nodes.values().forEach(node -> graph.message(1, node));
     graph.text(2, "tiny");
     weights.values().forEach(weight -> graph.message(5, weight));

@@ -319,7 +319,11 @@ public final class EmbeddingModelSpec {
     Objects.requireNonNull(arena, "arena");
     if (isPacked() || isCheckpoint()) {
       throw new NoSuchFileException(
-          folder.resolve(MODEL).toString(), null, "the folder has %s instead".formatted(model));
+          folder.resolve(MODEL).toString(),
+          null,
+          isPacked()
+              ? "the folder has packed weights instead"
+              : "the folder has %s instead".formatted(model));
     }
     if (folder != null) {
       return OnnxFile.map(folder.resolve(model), arena);

@@ -8,11 +8,13 @@ import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Messages;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -180,6 +182,11 @@ public final class Embedding {
     return (int) table.size(0);
   }
 
+  /** {@return the number of types of tokens, rows of their table; 0 if it has none} */
+  public int types() {
+    return types == null ? 0 : (int) types.size(0);
+  }
+
   /** {@return the size of an embedding, columns of the table} */
   public long dim() {
     return table.size(1);
@@ -233,7 +240,26 @@ public final class Embedding {
    *     was written
    */
   public void forward(Workspace workspace, Tensor ids, Sequences sequences, Tensor out) {
+    forward(workspace, ids, null, sequences, out);
+  }
+
+  /**
+   * Embeds sequences of tokens of several types, as BERT's pairs of texts have them.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param ids as of {@link #forward(Workspace, Tensor, Sequences, Tensor)}
+   * @param typeIds in the shape of ids, int32, contiguous, each below {@link #types}; or null: row
+   *     0 of the types is added to every token
+   * @param sequences how the ids are divided, or null: all of one length
+   * @param out as there; shares no memory with typeIds either
+   * @throws IllegalArgumentException naming the argument, an id outside its table included, or
+   *     typeIds of an embedding without types; nothing was written
+   */
+  public void forward(
+      Workspace workspace, Tensor ids, Tensor typeIds, Sequences sequences, Tensor out) {
     checkShape("ids", ids);
+    checkTypes(typeIds, ids);
+    SharedMemory.refuse("out", out, "typeIds", typeIds);
     Rows.checkLike("out", out, ids, dim());
     SharedMemory.refuse("out", out, "ids", ids);
     Sequences.refuseShared("out", out, sequences);
@@ -243,9 +269,27 @@ public final class Embedding {
           Sequences.divide(call, sequences, "ids", ids, ids.rank(), MemorySegment.NULL);
       MemorySegment copy = copyIds(call, "ids", ids, rows, MemorySegment.NULL);
       Matrix to = Rows.view(call, "out", out);
+      MemorySegment types = copyTypes(call, typeIds, rows);
       Matrix computed = Sequences.target(call, rows, to);
-      run(call, rows, copy, computed);
+      run(call, rows, copy, types, computed);
       Sequences.scatter(rows, computed, to);
+    }
+  }
+
+  /** Types of tokens in the shape of their ids, or null. */
+  void checkTypes(Tensor typeIds, Tensor ids) {
+    if (typeIds == null) {
+      return;
+    }
+    if (types == null) {
+      throw new IllegalArgumentException(
+          "typeIds: expected null, as the embedding has no types, got %s"
+              .formatted(Messages.sizes(typeIds.shape())));
+    }
+    if (typeIds.dtype() != DType.INT32
+        || !Arrays.equals(typeIds.shape(), ids.shape())
+        || !typeIds.isContiguous()) {
+      throw Rows.bad("typeIds", Messages.sizes(ids.shape()) + " int32, contiguous", typeIds);
     }
   }
 
@@ -265,6 +309,16 @@ public final class Embedding {
   MemorySegment copyIds(
       LayerCall call, String name, Tensor ids, SequenceRows rows, MemorySegment first) {
     Sequences.checkPositions(name, rows, first, positions());
+    return copy(call, name, ids, vocabulary(), rows);
+  }
+
+  /** The types of the rows, as of {@link #copyIds}; NULL if there are none. */
+  MemorySegment copyTypes(LayerCall call, Tensor typeIds, SequenceRows rows) {
+    return typeIds == null ? MemorySegment.NULL : copy(call, "typeIds", typeIds, types(), rows);
+  }
+
+  private static MemorySegment copy(
+      LayerCall call, String name, Tensor ids, int entries, SequenceRows rows) {
     MemorySegment copy = call.scratch().ints(rows.rows());
     long seq = ids.rank() == 2 ? ids.size(1) : 0;
     for (long n = 0; n < rows.count(); n++) {
@@ -277,9 +331,9 @@ public final class Embedding {
           rows.length(n) * Integer.BYTES);
       for (long s = 0; s < rows.length(n); s++) {
         int id = copy.getAtIndex(ValueLayout.JAVA_INT, rows.start(n) + s);
-        if (id < 0 || id >= vocabulary()) {
+        if (id < 0 || id >= entries) {
           throw new IllegalArgumentException(
-              "%s[%d]: expected 0 .. %d, got %d".formatted(name, from + s, vocabulary() - 1, id));
+              "%s[%d]: expected 0 .. %d, got %d".formatted(name, from + s, entries - 1, id));
         }
       }
     }
@@ -299,6 +353,11 @@ public final class Embedding {
   }
 
   void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix to) {
+    run(call, rows, ids, MemorySegment.NULL, to);
+  }
+
+  /** The same with types of the tokens, checked as the ids are, or NULL. */
+  void run(LayerCall call, SequenceRows rows, MemorySegment ids, MemorySegment typeIds, Matrix to) {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
     // The last operation alone writes the result.
@@ -312,9 +371,9 @@ public final class Embedding {
             tableRows,
             scale,
             zeroPoint,
-            placed ? positionIds(call, rows, ids) : MemorySegment.NULL,
+            placed ? positionIds(call, rows, ids) : typeIds,
             placed ? positionRows : typeRows,
-            MemorySegment.NULL,
+            placed ? typeIds : MemorySegment.NULL,
             placed ? typeRows : null,
             sum);
     if (norm != null) {

@@ -173,7 +173,25 @@ public final class TextEncoder {
    *     included; nothing was written
    */
   public void forward(Workspace workspace, Tensor ids, Sequences texts, Tensor hidden) {
-    forward("hidden", workspace, ids, texts, hidden, null);
+    forward("hidden", workspace, ids, null, texts, hidden, null);
+  }
+
+  /**
+   * Encodes texts of tokens of several types, as BERT's pairs have them.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param ids {@code [batch, seq]} or {@code [tokens]} INT32, contiguous
+   * @param typeIds as of {@link Embedding#forward(Workspace, Tensor, Tensor, Sequences, Tensor)},
+   *     or null
+   * @param texts how the ids are divided, or null: all of one length
+   * @param hidden receives {@code [batch, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   *     shares no memory with ids, typeIds, texts and weights
+   * @throws IllegalArgumentException naming the argument that does not fit, an unknown token or
+   *     type included; nothing was written
+   */
+  public void forward(
+      Workspace workspace, Tensor ids, Tensor typeIds, Sequences texts, Tensor hidden) {
+    forward("hidden", workspace, ids, typeIds, texts, hidden, null);
   }
 
   /**
@@ -200,32 +218,36 @@ public final class TextEncoder {
                 + " keys, got one");
       }
     }
-    forward("hidden", workspace, ids, texts, hidden, listener);
+    forward("hidden", workspace, ids, null, texts, hidden, listener);
   }
 
   void forward(String outName, Workspace workspace, Tensor ids, Sequences texts, Tensor hidden) {
-    forward(outName, workspace, ids, texts, hidden, null);
+    forward(outName, workspace, ids, null, texts, hidden, null);
   }
 
   private void forward(
       String outName,
       Workspace workspace,
       Tensor ids,
+      Tensor typeIds,
       Sequences texts,
       Tensor hidden,
       AttentionListener listener) {
     Embedding.checkShape("ids", ids);
+    embedding.checkTypes(typeIds, ids);
     Rows.checkLike(outName, hidden, ids, dim());
     SharedMemory.refuse(outName, hidden, "ids", ids);
+    SharedMemory.refuse(outName, hidden, "typeIds", typeIds);
     Sequences.refuseShared(outName, hidden, texts);
     parameters.refuse(outName, hidden);
     try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
       ModelEvent event = ModelEvent.start();
       SequenceRows rows = Sequences.divide(call, texts, "ids", ids, ids.rank(), MemorySegment.NULL);
       MemorySegment copy = copyIds(call, ids, rows);
+      MemorySegment types = embedding.copyTypes(call, typeIds, rows);
       Matrix to = Rows.view(call, outName, hidden);
       Matrix computed = Sequences.target(call, rows, to);
-      run(call, rows, copy, listener, computed);
+      run(call, rows, copy, types, listener, computed);
       Sequences.scatter(rows, computed, to);
       ModelEvent.finish(event, name, (int) rows.count(), rows.rows());
     }
@@ -239,18 +261,25 @@ public final class TextEncoder {
 
   /** The last hidden state of checked ids. */
   void run(LayerCall call, SequenceRows rows, MemorySegment ids, Matrix hidden) {
-    run(call, rows, ids, null, hidden);
+    run(call, rows, ids, MemorySegment.NULL, null, hidden);
+  }
+
+  /** The same with types of the tokens, checked, or NULL. */
+  void run(
+      LayerCall call, SequenceRows rows, MemorySegment ids, MemorySegment typeIds, Matrix hidden) {
+    run(call, rows, ids, typeIds, null, hidden);
   }
 
   private void run(
       LayerCall call,
       SequenceRows rows,
       MemorySegment ids,
+      MemorySegment typeIds,
       AttentionListener listener,
       Matrix hidden) {
     // Not into hidden, which only the last operation may write.
     Matrix embedded = call.scratch().matrix(rows.rows(), embedding.dim());
-    embedding.run(call, rows, ids, embedded);
+    embedding.run(call, rows, ids, typeIds, embedded);
     Matrix input = embedded;
     if (projection != null) {
       input = call.scratch().matrix(rows.rows(), encoder.dim());

@@ -1,9 +1,11 @@
 package dev.gatun.model;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.net.httpserver.HttpServer;
 import dev.gatun.Attention;
 import dev.gatun.AttentionSpec;
 import dev.gatun.Causal;
@@ -15,10 +17,19 @@ import dev.gatun.support.Llama2cFiles;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.net.InetSocketAddress;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -109,6 +120,66 @@ class TaskPagesTest {
       }
       // end
       assertTrue(said.length() >= 2);
+    }
+  }
+
+  @Test
+  void answerFromTexts() throws IOException {
+    Path folder = Llama2cFiles.write(TaskPagesTest.folder);
+    List<String> notes = List.of("Door: 4711", "Bread: salt");
+    String question = "the door?";
+    // example: task-rag
+    try (TextEmbedder embedder = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM);
+        LanguageModel model = LanguageModel.load(runtime, folder)) {
+      float[][] vectors = embedder.embedPassages(notes);
+      float[] query = embedder.embedQuery(question);
+      int best =
+          IntStream.range(0, notes.size())
+              .reduce(0, (a, b) -> dot(query, vectors[a]) >= dot(query, vectors[b]) ? a : b);
+      String prompt = notes.get(best) + "\n\n" + question + "\n";
+      String answer = model.generate(prompt, GenerationOptions.of(50)).text();
+      // end
+      assertTrue(prompt.startsWith("Door: 4711"), prompt);
+      assertEquals(answer, model.generate(prompt, GenerationOptions.of(50)).text());
+    }
+  }
+
+  private static double dot(float[] a, float[] b) {
+    return Similarity.DOT.score(a, b);
+  }
+
+  @Test
+  void service() throws Exception {
+    // example: task-service
+    TextEmbedder model = TextEmbedder.load(runtime, EmbeddingModelSpec.MINILM);
+    HttpServer server = HttpServer.create(new InetSocketAddress("localhost", 0), 0);
+    server.setExecutor(Executors.newFixedThreadPool(4)); // a native call holds its carrier
+    server.createContext(
+        "/embed",
+        exchange -> {
+          try (exchange) {
+            String body = new String(exchange.getRequestBody().readAllBytes(), UTF_8);
+            float[][] vectors = model.embedAll(body.lines().toList());
+            byte[] json = Arrays.deepToString(vectors).getBytes(UTF_8);
+            exchange.getResponseHeaders().set("Content-Type", "application/json");
+            exchange.sendResponseHeaders(200, json.length);
+            exchange.getResponseBody().write(json);
+          }
+        });
+    server.start();
+    // end
+    try (HttpClient client = HttpClient.newHttpClient()) {
+      URI uri = URI.create("http://localhost:%d/embed".formatted(server.getAddress().getPort()));
+      HttpRequest request =
+          HttpRequest.newBuilder(uri).POST(BodyPublishers.ofString("A cat.\nA dog.")).build();
+      String json = client.send(request, BodyHandlers.ofString()).body();
+      assertEquals(Arrays.deepToString(model.embedAll(List.of("A cat.", "A dog."))), json);
+    } finally {
+      // example: task-service-end
+      server.stop(1);
+      model.close(Duration.ofSeconds(10)); // waits for calls that run
+      // end
+      ((ExecutorService) server.getExecutor()).shutdown();
     }
   }
 

@@ -22,12 +22,19 @@ final class TextReader {
   private final long handle;
   private final TextCuts cuts;
   private final boolean keepsEnd;
+  private final boolean trims;
 
-  /** Makes one that keeps the start of texts, or their end. */
-  TextReader(long handle, TextCuts cuts, boolean keepsEnd) {
+  /**
+   * Makes one.
+   *
+   * @param keepsEnd whether the end of texts is kept, not their start
+   * @param trims whether spaces are left out of places
+   */
+  TextReader(long handle, TextCuts cuts, boolean keepsEnd, boolean trims) {
     this.handle = handle;
     this.cuts = cuts;
     this.keepsEnd = keepsEnd;
+    this.trims = trims;
   }
 
   /**
@@ -66,7 +73,11 @@ final class TextReader {
           if (goesOn) {
             requireEnough(argument, text, all.length, kept);
           }
-          return tokens(all, 0, goesOn ? kept + 1 : 0, places ? places(encoding, part, 0) : null);
+          return tokens(
+              all,
+              0,
+              goesOn ? kept + 1 : 0,
+              places ? TokenPlaces.of(encoding, part, 0, trims) : null);
         }
       } finally {
         HuggingFace.deleteEncoding(encoding);
@@ -101,7 +112,10 @@ final class TextReader {
             requireEnough(argument, text, all.length, kept);
           }
           return tokens(
-              all, other, goesOn ? kept + 1 : 0, places ? places(encoding, part, first) : null);
+              all,
+              other,
+              goesOn ? kept + 1 : 0,
+              places ? TokenPlaces.of(encoding, part, first, trims) : null);
         }
       } finally {
         HuggingFace.deleteEncoding(encoding);
@@ -111,7 +125,7 @@ final class TextReader {
   }
 
   /** Of a text that goes on, one token more is counted than is kept. */
-  private static ReadTokens tokens(long[] all, int from, int least, ReadTokens.Places places) {
+  private static ReadTokens tokens(long[] all, int from, int least, TokenPlaces places) {
     int count = all.length - from;
     return new ReadTokens(all, from, Math.max(count, least), places);
   }
@@ -137,15 +151,6 @@ final class TextReader {
     } finally {
       HuggingFace.deleteEncoding(encoding);
     }
-  }
-
-  private static ReadTokens.Places places(long encoding, String part, int start) {
-    return new ReadTokens.Places(
-        HuggingFace.spans(encoding),
-        HuggingFace.words(encoding),
-        HuggingFace.tokens(encoding),
-        part,
-        start);
   }
 
   /** One unpaired surrogate would make the library misread all other characters beyond U+FFFF. */

@@ -71,7 +71,7 @@ public final class Tokenizer {
     keepsEnd = file.keepsEnd();
     cutting = file.cutting();
     template = file.template();
-    reader = new TextReader(handle, file.cuts(), keepsEnd);
+    reader = new TextReader(handle, file.cuts(), keepsEnd, !template.trims().isEmpty());
   }
 
   /** An added token of which the normalizer leaves nothing would be found everywhere. */
@@ -207,7 +207,7 @@ public final class Tokenizer {
    *     32,768 and a longer part would be needed for so many
    */
   public Tokenized encode(String text, int maxTokens) {
-    return encode(text, maxTokens, template.single());
+    return assemble(read(text, maxTokens, template.single(), false));
   }
 
   /**
@@ -242,12 +242,7 @@ public final class Tokenizer {
    *     {@link #encode(String, int)}
    */
   public Tokenized encode(String first, String second, int maxTokens) {
-    if (template.pair() == null) {
-      throw new IllegalArgumentException(
-          "second: expected none, since post_processor.pair of tokenizer.json does not have the"
-              + " sequences A and B once");
-    }
-    return encode(first, second, maxTokens, template.pair());
+    return assemble(read(first, second, maxTokens, false));
   }
 
   /**
@@ -260,29 +255,74 @@ public final class Tokenizer {
    *     decomposed as its normalizers do
    */
   public Tokenized encodeWithoutSpecialTokens(String text) {
-    return encode(text, Integer.MAX_VALUE, template.single().texts());
+    return assemble(read(text, Integer.MAX_VALUE, template.single().texts(), false));
   }
 
-  private Tokenized encode(String text, int maxTokens, TokenizerTemplate.Layout layout) {
-    int kept = room(maxTokens, layout);
+  /**
+   * Tokenizes a text as {@link #encode(String, int)} does, and says where the tokens stand in it.
+   *
+   * @param text as of {@link #encode(String, int)}
+   * @param maxTokens as of {@link #encode(String, int)}
+   * @return its tokens and their places; spaces are left out where the file has {@code
+   *     trim_offsets}
+   * @throws IllegalArgumentException as of {@link #encode(String, int)}
+   */
+  public TokenSpans encodeWithOffsets(String text, int maxTokens) {
+    return place(read(text, maxTokens, template.single(), true));
+  }
+
+  /**
+   * Tokenizes a pair of texts as {@link #encode(String, String, int)} does, and says where the
+   * tokens stand in them.
+   *
+   * @param first as of {@link #encode(String, String, int)}
+   * @param second as of {@link #encode(String, String, int)}
+   * @param maxTokens as of {@link #encode(String, String, int)}
+   * @return their tokens and their places, as of {@link #encodeWithOffsets(String, int)}
+   * @throws IllegalArgumentException as of {@link #encode(String, String, int)}
+   */
+  public TokenSpans encodeWithOffsets(String first, String second, int maxTokens) {
+    return place(read(first, second, maxTokens, true));
+  }
+
+  /** Tokens of one text or two, and how many are kept of each. */
+  private record Kept(
+      TokenizerTemplate.Layout layout, ReadTokens first, int a, ReadTokens second, int b) {
+    ReadTokens text(int piece) {
+      return piece == TokenizerTemplate.FIRST ? first : second;
+    }
+
+    int kept(int piece) {
+      return piece == TokenizerTemplate.FIRST ? a : b;
+    }
+  }
+
+  private Kept read(String text, int maxTokens, TokenizerTemplate.Layout layout, boolean places) {
+    int most = room(maxTokens, layout);
     Objects.requireNonNull(text, "text");
     try {
-      return assemble(layout, reader.read("text", text, kept, false), kept, null, 0);
+      ReadTokens tokens = reader.read("text", text, most, places);
+      return new Kept(layout, tokens, tokens.kept(most), null, 0);
     } finally {
       Reference.reachabilityFence(this);
     }
   }
 
-  private Tokenized encode(
-      String first, String second, int maxTokens, TokenizerTemplate.Layout layout) {
+  private Kept read(String first, String second, int maxTokens, boolean places) {
+    TokenizerTemplate.Layout layout = template.pair();
+    if (layout == null) {
+      throw new IllegalArgumentException(
+          "second: expected none, since post_processor.pair of tokenizer.json does not have the"
+              + " sequences A and B once");
+    }
     int most = room(maxTokens, layout);
     Objects.requireNonNull(first, "first");
     Objects.requireNonNull(second, "second");
     ReadTokens a;
     ReadTokens b;
     try {
-      a = reader.read("first", first, most, false);
-      b = reader.read("second", second, most, false);
+      a = reader.read("first", first, most, places);
+      b = reader.read("second", second, most, places);
     } finally {
       Reference.reachabilityFence(this);
     }
@@ -298,7 +338,7 @@ public final class Tokenizer {
               + " the other has %d tokens, got %d"
                   .formatted((cutsFirst ? b : a).count(), maxTokens));
     }
-    return assemble(layout, a, kept, b, most - kept);
+    return new Kept(layout, a, a.kept(kept), b, b.kept(most - kept));
   }
 
   private static int room(int maxTokens, TokenizerTemplate.Layout layout) {
@@ -311,12 +351,10 @@ public final class Tokenizer {
   }
 
   /** Puts the tokens that are kept of one text or two into their template. */
-  private Tokenized assemble(
-      TokenizerTemplate.Layout layout, ReadTokens first, int most, ReadTokens second, int rest) {
-    int a = Math.min(first.ids().length - first.from(), most);
-    int b = second == null ? 0 : Math.min(second.ids().length - second.from(), rest);
+  private Tokenized assemble(Kept texts) {
+    TokenizerTemplate.Layout layout = texts.layout();
     int added = layout.added();
-    int[] ids = new int[added + a + b];
+    int[] ids = new int[added + texts.a() + texts.b()];
     int[] types = layout.oneType() ? null : new int[ids.length];
     int at = 0;
     for (int i = 0; i < layout.pieces().length; i++) {
@@ -325,8 +363,8 @@ public final class Tokenizer {
       if (piece >= 0) {
         ids[at++] = piece;
       } else {
-        ReadTokens text = piece == TokenizerTemplate.FIRST ? first : second;
-        int kept = piece == TokenizerTemplate.FIRST ? a : b;
+        ReadTokens text = texts.text(piece);
+        int kept = texts.kept(piece);
         int from = text.first(kept, keepsEnd);
         for (int t = 0; t < kept; t++) {
           ids[at++] = Math.toIntExact(text.ids()[from + t]);
@@ -336,8 +374,25 @@ public final class Tokenizer {
         Arrays.fill(types, start, at, layout.typeIds()[i]);
       }
     }
-    int count = first.count() + (second == null ? 0 : second.count());
+    int count = texts.first().count() + (texts.second() == null ? 0 : texts.second().count());
     return new Tokenized(ids, types, Math.addExact(count, added));
+  }
+
+  private TokenSpans place(Kept texts) {
+    TokenSpans spans = TokenSpans.nowhere(assemble(texts));
+    int at = 0;
+    for (int piece : texts.layout().pieces()) {
+      if (piece >= 0) {
+        at++;
+        continue;
+      }
+      ReadTokens text = texts.text(piece);
+      int kept = texts.kept(piece);
+      text.places().write(text.first(kept, keepsEnd), kept, template.trims(), spans, at);
+      Arrays.fill(spans.sequences(), at, at + kept, piece == TokenizerTemplate.FIRST ? 0 : 1);
+      at += kept;
+    }
+    return spans;
   }
 
   /**

@@ -1,5 +1,6 @@
 package dev.gatun.model;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -23,6 +24,25 @@ class TokenizedTest {
     assertNotEquals(one, null);
     assertNotEquals(one, "Tokenized");
     assertThrows(NullPointerException.class, () -> new Tokenized(null, 0));
+  }
+
+  @Test
+  void typesCount() {
+    int[] ids = {101, 7, 102};
+    Tokenized zeros = new Tokenized(ids, 3);
+    Tokenized typed = new Tokenized(ids, new int[] {0, 1, 1}, 3);
+    assertArrayEquals(new int[3], zeros.typeIds());
+    assertEquals(zeros, new Tokenized(ids, new int[3], 3));
+    assertEquals(zeros.hashCode(), new Tokenized(ids, new int[3], 3).hashCode());
+    assertEquals(typed, new Tokenized(ids.clone(), new int[] {0, 1, 1}, 3));
+    assertNotEquals(typed, zeros);
+    assertNotEquals(zeros, typed);
+    assertEquals(
+        "Tokenized[ids=[101, 7, 102], typeIds=[0, 1, 1], originalCount=3]", typed.toString());
+    assertEquals(
+        "typeIds: expected one for each of 3 tokens, got 2",
+        assertThrows(IllegalArgumentException.class, () -> new Tokenized(ids, new int[2], 3))
+            .getMessage());
   }
 
   @Test

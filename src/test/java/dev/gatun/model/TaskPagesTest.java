@@ -12,6 +12,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.nn.Sampling;
 import dev.gatun.support.Llama2cFiles;
+import dev.gatun.support.MaskedFolder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -109,6 +110,19 @@ class TaskPagesTest {
       }
       // end
       assertTrue(said.length() >= 2);
+    }
+  }
+
+  @Test
+  void fill() throws IOException {
+    Path folder = MaskedFolder.write(TaskPagesTest.folder.resolve("masked"));
+    // example: task-fill
+    try (MaskedLanguageModel model = MaskedLanguageModel.load(runtime, folder)) {
+      List<Fill> best = model.fill("the capital of france is [MASK] .", 5).getFirst();
+      SparseVector weights = model.splade("the capital of france"); // of models trained for it
+      // end
+      assertEquals("paris", best.getFirst().token());
+      assertTrue(weights.count() > 0);
     }
   }
 

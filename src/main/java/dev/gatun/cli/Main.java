@@ -36,6 +36,7 @@ import picocli.CommandLine.Spec;
       EmbedCommand.class,
       SimilarCommand.class,
       GenerateCommand.class,
+      FillCommand.class,
       PackCommand.class,
       VerifyCommand.class,
       HelpCommand.class

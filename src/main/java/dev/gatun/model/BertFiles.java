@@ -42,7 +42,7 @@ final class BertFiles {
     String positions = config.text("position_embedding_type", "");
     if (!type.equals(DISTILBERT) && RelativeKeyBert.TYPES.contains(positions)) {
       return RelativeKeyBert.load(
-          withoutHeads(checkpoint, type),
+          withoutHeads(checkpoint),
           BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);
     }
     return Bert.of(
@@ -54,7 +54,7 @@ final class BertFiles {
         checkpoint.format());
   }
 
-  private static String activationKey(Checkpoint checkpoint) {
+  static String activationKey(Checkpoint checkpoint) {
     String type = checkpoint.config().text("model_type", "");
     return type.equals(DISTILBERT) ? "activation" : "hidden_act";
   }
@@ -81,7 +81,7 @@ final class BertFiles {
     config.requireText("position_embedding_type", "absolute");
     config.requireFlag("is_decoder", false);
     config.requireFlag("add_cross_attention", false);
-    Checkpoint scoped = withoutHeads(checkpoint, type);
+    Checkpoint scoped = withoutHeads(checkpoint);
     boolean behind = BEHIND_PADDING.containsKey(type);
     int padding = behind ? config.integer("pad_token_id", PADDING_OF_ROBERTA) : -1;
     int rows = config.size("max_position_embeddings", 512);
@@ -94,10 +94,6 @@ final class BertFiles {
       throw config.expected(
           distilbert ? "n_heads" : "num_attention_heads", "a divisor of %d".formatted(hidden));
     }
-    float epsilon =
-        distilbert
-            ? (float) EPSILON
-            : config.epsilon("layer_norm_eps", behind ? EPSILON_OF_ROBERTA : EPSILON);
     BertConfig sizes =
         new BertConfig(
             config.size(distilbert ? "n_layers" : "num_hidden_layers", distilbert ? 6 : 12),
@@ -108,7 +104,7 @@ final class BertFiles {
             config.size("vocab_size"),
             rows - padding - 1,
             distilbert ? 0 : config.size("type_vocab_size", 2),
-            epsilon,
+            epsilon(config),
             padding + 1,
             padding);
     String first =
@@ -126,10 +122,24 @@ final class BertFiles {
     return new BertWeights(sizes, scoped.weights());
   }
 
-  private static Checkpoint withoutHeads(Checkpoint checkpoint, String type) {
-    String scope =
-        type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
-    return checkpoint.scoped(scope).renamed(name -> name.matches(HEADS) ? null : name);
+  /** Added to the variance, by the encoder's norms and that of a head alike. */
+  static float epsilon(FamilyConfig config) {
+    String type = config.text("model_type", "");
+    return type.equals(DISTILBERT)
+        ? (float) EPSILON
+        : config.epsilon(
+            "layer_norm_eps", BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);
+  }
+
+  /** The encoder's names without the prefix that they have beside a head, whose names stay. */
+  static Checkpoint withHeads(Checkpoint checkpoint) {
+    String type = checkpoint.config().text("model_type", "");
+    return checkpoint.scoped(
+        type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert."));
+  }
+
+  private static Checkpoint withoutHeads(Checkpoint checkpoint) {
+    return withHeads(checkpoint).renamed(name -> name.matches(HEADS) ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

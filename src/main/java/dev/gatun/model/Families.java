@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.model.Checkpoint.Maker;
 import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.TextEncoder;
+import dev.gatun.nn.TokenScorer;
 import java.io.IOException;
 import java.util.Map;
 import java.util.TreeMap;
@@ -50,6 +51,16 @@ final class Families {
               Map.entry("qwen3", c -> Qwen3.files(c).decoder()),
               Map.entry("smollm3", c -> SmolLm3.files(c).decoder())));
 
+  /** From tokens to scores of what may stand in their places. */
+  private static final Map<String, Maker<TokenScorer>> MASKED =
+      new TreeMap<>(
+          Map.of(
+              "bert", MaskedHeads::bert,
+              "camembert", MaskedHeads::roberta,
+              "distilbert", MaskedHeads::distilBert,
+              "roberta", MaskedHeads::roberta,
+              "xlm-roberta", MaskedHeads::roberta));
+
   /** Classifiers of images. */
   private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);
 
@@ -74,6 +85,15 @@ final class Families {
    */
   static DecoderOnlyModel decoder(Checkpoint checkpoint) throws IOException {
     return checkpoint.make(c -> row(DECODERS, c).make(c));
+  }
+
+  /**
+   * Loads a masked language model.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static TokenScorer masked(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(MASKED, c).make(c));
   }
 
   /**

@@ -97,20 +97,47 @@ public final class TokenScorer {
       Matrix computed = Sequences.target(call, rows, to);
       Matrix x = scratch.matrix(rows.rows(), encoder.dim());
       encoder.run(call, rows, copy, types, x);
-      if (dense != null) {
-        Matrix y = scratch.matrix(rows.rows(), dense.out());
-        dense.run(call, x, y);
-        x = y;
-      }
-      if (norm != null) {
-        Matrix y = scratch.matrix(rows.rows(), norm.dim());
-        norm.run(call, x, null, null, y);
-        x = y;
-      }
-      output.run(call, x, computed);
+      runHead(call, x, rows.rows(), computed);
       Sequences.scatter(rows, computed, to);
       ModelEvent.finish(event, encoder.name(), (int) rows.count(), rows.rows());
     }
+  }
+
+  /**
+   * Computes the scores of hidden states: the part behind the encoder, for those tokens that are
+   * asked for, or for a few at a time where scores are many.
+   *
+   * @param workspace scratch for this call, or null to borrow one
+   * @param hidden {@code [..., dim]}, rows of the encoder's last hidden state, evenly spaced
+   * @param out receives {@code [..., scores]}, as many rows, evenly spaced; shares no memory with
+   *     hidden and weights
+   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
+   */
+  public void score(Workspace workspace, Tensor hidden, Tensor out) {
+    long count = Rows.count("hidden", hidden, encoder.dim());
+    Rows.checkOutput("out", out, count, output.out());
+    SharedMemory.refuse("out", out, "hidden", hidden);
+    parameters.refuse("out", out);
+    try (LayerCall call = LayerCalls.begin(encoder.runtime(), workspace)) {
+      Matrix x = Rows.view(call, "hidden", hidden);
+      runHead(call, x, count, Rows.view(call, "out", out));
+    }
+  }
+
+  private void runHead(LayerCall call, Matrix x, long rows, Matrix to) {
+    Scratch scratch = call.scratch();
+    Matrix last = x;
+    if (dense != null) {
+      Matrix y = scratch.matrix(rows, dense.out());
+      dense.run(call, last, y);
+      last = y;
+    }
+    if (norm != null) {
+      Matrix y = scratch.matrix(rows, norm.dim());
+      norm.run(call, last, null, null, y);
+      last = y;
+    }
+    output.run(call, last, to);
   }
 
   /** Describes the model on one line. */

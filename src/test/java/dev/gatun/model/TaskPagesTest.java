@@ -14,6 +14,7 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.nn.Sampling;
 import dev.gatun.support.Llama2cFiles;
+import dev.gatun.support.MaskedFolder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -180,6 +181,19 @@ class TaskPagesTest {
       model.close(Duration.ofSeconds(10)); // waits for calls that run
       // end
       ((ExecutorService) server.getExecutor()).shutdown();
+    }
+  }
+
+  @Test
+  void fill() throws IOException {
+    Path folder = MaskedFolder.write(TaskPagesTest.folder.resolve("masked"));
+    // example: task-fill
+    try (MaskedLanguageModel model = MaskedLanguageModel.load(runtime, folder)) {
+      List<Fill> best = model.fill("the capital of france is [MASK] .", 5).getFirst();
+      SparseVector weights = model.splade("the capital of france"); // of models trained for it
+      // end
+      assertEquals("paris", best.getFirst().token());
+      assertTrue(weights.count() > 0);
     }
   }
 

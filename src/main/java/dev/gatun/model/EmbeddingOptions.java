@@ -99,9 +99,9 @@ public final class EmbeddingOptions {
   }
 
   /**
-   * Sets how many elements of a vector are kept, its first ones, of models that were trained for
-   * that (Kusupati et al. 2022, Matryoshka). What is left is divided by its L2 norm if the model's
-   * vectors have the length 1.
+   * Sets how many elements of a vector are kept, its first ones. That is for models that were
+   * trained for it (Kusupati et al. 2022, Matryoshka). What is left is divided by its L2 norm if
+   * the model's vectors have the length 1.
    *
    * @param elements up to {@link TextEmbedder#dimension}
    * @return these options

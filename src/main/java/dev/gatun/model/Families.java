@@ -97,6 +97,15 @@ final class Families {
   }
 
   /**
+   * Checks that a folder is a decoder's, before anything is packed.
+   *
+   * @throws IOException if the family is none of these
+   */
+  static void requireDecoder(Checkpoint checkpoint) throws IOException {
+    checkpoint.make(c -> row(DECODERS, c));
+  }
+
+  /**
    * Loads a classifier of images.
    *
    * @throws IOException if the family is none of these, or the folder not what it should be

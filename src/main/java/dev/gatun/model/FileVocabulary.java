@@ -27,7 +27,7 @@ final class FileVocabulary implements TextVocabulary {
   private final boolean byteLevel;
 
   /** Whether the decoder takes away the space at the beginning of a text. */
-  private final boolean strips;
+  private boolean strips;
 
   private final Set<Integer> special = new HashSet<>();
   private final Map<Integer, String> added = new HashMap<>();
@@ -41,7 +41,6 @@ final class FileVocabulary implements TextVocabulary {
     Json decoder = document.find("decoder");
     collect(decoder, decoders);
     this.byteLevel = decoders.contains("ByteLevel");
-    this.strips = decoders.contains("Strip") || decoders.contains("Metaspace");
     boolean sentencePiece = decoders.contains("Replace") || decoders.contains("Metaspace");
     if (byteLevel == sentencePiece
         || !Set.of("ByteLevel", "Replace", "Metaspace", "ByteFallback", "Fuse", "Strip")
@@ -69,7 +68,7 @@ final class FileVocabulary implements TextVocabulary {
     }
   }
 
-  private static void collect(Json decoder, Set<String> types) {
+  private void collect(Json decoder, Set<String> types) {
     if (decoder == null || decoder.isNull()) {
       return;
     }
@@ -78,11 +77,31 @@ final class FileVocabulary implements TextVocabulary {
       decoder.get("decoders").elements().forEach(each -> collect(each, types));
       return;
     }
-    if (type.equals("Replace")
-        && !(decoder.get("pattern").find("String") instanceof Json pattern
+    switch (type) {
+      case "Replace" -> {
+        if (!(decoder.get("pattern").find("String") instanceof Json pattern
             && pattern.string().equals("▁")
             && decoder.get("content").string().equals(" "))) {
-      throw decoder.expected("▁ replaced by a space");
+          throw decoder.expected("▁ replaced by a space");
+        }
+      }
+      case "Strip" -> {
+        if (!decoder.get("content").string().equals(" ")
+            || decoder.get("start").integer(0, Integer.MAX_VALUE) != 1) {
+          throw decoder.expected("one space taken away at the start");
+        }
+        strips = true;
+      }
+      case "Metaspace" -> {
+        if (!decoder.get("replacement").string().equals("▁")) {
+          throw decoder.get("replacement").expected("▁");
+        }
+        boolean never =
+            decoder.find("prepend_scheme").toString().equals("\"never\"")
+                || !decoder.find("add_prefix_space").boolOr(true);
+        strips |= !never;
+      }
+      default -> {}
     }
     types.add(type);
   }
@@ -137,7 +156,8 @@ final class FileVocabulary implements TextVocabulary {
       return new byte[] {(byte) value};
     }
     String plain = text.replace('▁', ' ');
-    boolean leading = strips && previous == begin && plain.startsWith(" ");
+    boolean leading =
+        strips && previous == begin && special.contains(begin) && plain.startsWith(" ");
     return (leading ? plain.substring(1) : plain).getBytes(StandardCharsets.UTF_8);
   }
 

@@ -33,9 +33,10 @@ import java.util.function.Predicate;
  * }
  * }
  *
- * <p>A chat model's template is not applied: it is a program in Jinja, of which no small
- * implementation for the JVM is kept up. A prompt is taken as it is given, special tokens such as
- * {@code <|im_start|>} included, so that a program can write what its model expects.
+ * <p>A chat model's template is not applied: it is a program in Jinja, and the implementation for
+ * the JVM that is kept up, Jinjava 2.8.4, comes with 27 other jars, 9.9 MB in all. A prompt is
+ * taken as it is given, special tokens such as {@code <|im_start|>} included, so that a program can
+ * write what its model expects.
  *
  * <p>Any number of threads may share it. A token costs no heap bytes in the decoder; its text is a
  * string. The weights live in an arena of this object's: whoever loads it closes it, before the
@@ -70,10 +71,12 @@ public final class LanguageModel implements AutoCloseable {
       Path config = path.resolve(Checkpoint.CONFIG);
       this.endTokens = tokens(path, config, "eos_token_id");
       List<Integer> begin = tokens(path, config, "bos_token_id");
+      Checkpoint checkpoint = Checkpoint.open(path, runtime, arena, format);
+      Families.requireDecoder(checkpoint);
       this.vocabulary =
           FileVocabulary.load(
               path.resolve("tokenizer.json"), begin.isEmpty() ? -1 : begin.getFirst());
-      this.decoder = Families.decoder(Checkpoint.open(path, runtime, arena, format));
+      this.decoder = Families.decoder(checkpoint);
     }
     if (vocabulary.highestId() >= decoder.vocabulary()) {
       throw new FileSystemException(

@@ -15,7 +15,7 @@ interface TextVocabulary {
   /**
    * The bytes of UTF-8 that a token is: parts of a character, for some. None for a special token.
    *
-   * @param previous token before it, or -1
+   * @param previous the prompt's last token, before the first one of a text; -1 for all others
    */
   byte[] bytes(int token, int previous);
 

@@ -51,7 +51,7 @@ final class Turn {
       return false;
     }
     byte[] bytes = vocabulary.bytes(token, previous);
-    previous = token;
+    previous = -1;
     boolean goesOn = hand(pieces.add(bytes));
     if (pieces.stopped()) {
       reason = Generation.Reason.STOP_STRING;

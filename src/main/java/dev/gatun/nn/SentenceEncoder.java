@@ -153,8 +153,8 @@ public final class SentenceEncoder {
   }
 
   /**
-   * Computes the vectors of texts that begin with a prompt which counts for attention alone:
-   * poolings other than {@link Pooling#CLS} leave its tokens out (Su et al. 2022, Instructor).
+   * Computes the vectors of texts that begin with a prompt which counts for attention alone.
+   * Poolings other than {@link Pooling#CLS} leave its tokens out (Su et al. 2022, Instructor).
    *
    * @param workspace scratch for this call, or null to borrow one
    * @param ids {@code [batch, seq]} or {@code [tokens]} INT32, contiguous

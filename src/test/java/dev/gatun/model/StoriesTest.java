@@ -30,9 +30,11 @@ class StoriesTest {
   private static final int TOKENS = 200;
 
   /**
-   * Of logits up to 20: five layers of float32, each within 3e-5 of the largest value of its rows.
+   * Of logits up to 22, whose float32 has steps of 2e-6, half a step for each rounding: five layers
+   * of ten roundings each, if all went one way, would be 5e-5, and the sums behind them round too.
+   * Measured: 1.7e-5.
    */
-  private static final double BOUND = 1e-3;
+  private static final double BOUND = 1e-4;
 
   @Test
   void tellsItsStory() throws IOException {
@@ -66,14 +68,19 @@ class StoriesTest {
       Tensor logits = Tensor.allocate(arena, DType.FLOAT32, 1, TOKENS, width);
       DecoderState state = model.decoder().newState(arena, 1, TOKENS);
       model.decoder().forward(null, state, Tensor.copyOf(arena, ids, 1, TOKENS), null, logits);
+      double greatest = 0;
+      double difference = 0;
       for (int n = 0; n < TOKENS; n++) {
         double[] row = new double[width];
         for (int i = 0; i < width; i++) {
           row[i] = logits.segment().getAtIndex(ValueLayout.JAVA_FLOAT, (long) n * width + i);
-          assertEquals(scores.get(n)[i], row[i], BOUND, "position " + n + ", token " + i);
+          greatest = Math.max(greatest, Math.abs(scores.get(n)[i]));
+          difference = Math.max(difference, Math.abs(scores.get(n)[i] - row[i]));
         }
         assertEquals(wanted.get(n), Llama2cReference.best(row), "in one pass, position " + n);
       }
+      System.out.printf("stories260K, logits: %.1e, of at most %.1f%n", difference, greatest);
+      assertTrue(difference <= BOUND, difference + " > " + BOUND);
     }
   }
 }

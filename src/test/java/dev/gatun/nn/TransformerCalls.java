@@ -9,6 +9,7 @@ import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -59,6 +60,12 @@ public final class TransformerCalls implements Runnable {
   private final Generator generator;
   private final DecoderState text;
   private final Sampling drawn = new Sampling(0.8, 20, 0.9, 1);
+
+  private final BatchGenerator batch;
+  private final DecoderState texts;
+  private final Tensor raggedPrompts;
+  private final Sequences division;
+  private final int[] heard = new int[3];
 
   /** Makes them. */
   public TransformerCalls(Arena arena) {
@@ -170,6 +177,10 @@ public final class TransformerCalls implements Runnable {
 
     text = models[0].newState(arena, 1, PROMPT + TOKENS, 0);
     generator = new Generator(models[0], text, workspace, arena);
+    texts = models[0].newState(arena, heard.length, PROMPT + TOKENS, 0);
+    batch = new BatchGenerator(models[0], texts, workspace, arena);
+    raggedPrompts = Tensor.copyOf(arena, new int[] {3, 1, 4, 1, 5, 9}, 6);
+    division = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, 1, 4, 6}, heard.length + 1));
   }
 
   private Tensor ids(int batch, int seq) {
@@ -312,5 +323,22 @@ public final class TransformerCalls implements Runnable {
     generator.generate(prompt, TOKENS, drawn, next -> next >= 0);
     text.reset();
     generator.generate(prompt, TOKENS, Sampling.greedy(), next -> next >= 0);
+  }
+
+  /** Three texts of 10, 20 and 30 tokens in one loop; greedy and drawn ones take turns. */
+  public void generateTogether() {
+    together(drawn);
+    together(Sampling.greedy());
+  }
+
+  private void together(Sampling sampling) {
+    texts.reset();
+    Arrays.fill(heard, 0);
+    batch.generate(
+        raggedPrompts,
+        division,
+        TOKENS,
+        sampling,
+        (sequence, _) -> ++heard[sequence] < 10 * (sequence + 1));
   }
 }

@@ -29,4 +29,15 @@ class TransformerGarbageTest {
     long bytes = Allocations.heapBytes("generator-garbage");
     assertTrue(bytes < 100 * 600, bytes + " bytes in 600 texts of 30 tokens");
   }
+
+  /**
+   * Three texts in one loop cost their random numbers and what tells of them, 300 bytes at most;
+   * their 60 tokens nothing: one byte for each would be 60 a call.
+   */
+  @Test
+  void tokensOfTextsTogetherCostNoBytesOnTheHeap() throws IOException, InterruptedException {
+    long bytes = Allocations.heapBytes("batch-generator-garbage");
+    System.out.printf("BatchGenerator: %d bytes in 600 calls of 60 tokens%n", bytes);
+    assertTrue(bytes < 300 * 600, bytes + " bytes in 600 calls of 60 tokens");
+  }
 }

@@ -46,6 +46,8 @@ public final class ChildMain {
       case "transformer-garbage" -> garbage(TransformerCalls::new, 6_000, 1_000);
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);
+      case "batch-generator-garbage" ->
+          garbage(arena -> new TransformerCalls(arena)::generateTogether, 600, 300);
       case "first-layer" -> LayersCalls.first();
       case "race" -> RaceCalls.run(arguments[1], Double.parseDouble(arguments[2]));
       case "safetensors" -> safetensors(Path.of(arguments[1]));

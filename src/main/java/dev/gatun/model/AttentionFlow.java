@@ -1,7 +1,9 @@
 package dev.gatun.model;
 
 import dev.gatun.io.OnnxException;
+import dev.gatun.io.OnnxFile.Initializer;
 import dev.gatun.io.OnnxFile.Node;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -19,7 +21,15 @@ final class AttentionFlow {
 
   private static final int MOST_STEPS = 64;
 
+  /** Orders of dimensions: of a head's rows from a token's, or back; those of keys turned. */
+  private static final int[] HEADS = {0, 2, 1, 3};
+
+  private static final int[] TURNED_HEADS = {0, 2, 3, 1};
+  private static final int[] UNCHANGED = {0, 1, 2, 3};
+  private static final int[][] KNOWN_MOVES = {HEADS, TURNED_HEADS, {0, 1, 3, 2}};
+
   private final OnnxGraph graph;
+  private final String x;
   private final List<String> projections;
   private final Predicate<String> stop;
   private final long headDim;
@@ -27,9 +37,18 @@ final class AttentionFlow {
   /** Of all that has been passed since it was last looked at. */
   private double factor = 1;
 
-  /** To follow query, key and value from their projections to where attention ends. */
-  AttentionFlow(OnnxGraph graph, List<String> projections, Predicate<String> stop, long headDim) {
+  /** Where each dimension comes from, of what was last gone back from. */
+  private int[] order = UNCHANGED;
+
+  /**
+   * To follow query, key and value from their projections to where attention ends.
+   *
+   * @param x what the projections are made of
+   */
+  AttentionFlow(
+      OnnxGraph graph, String x, List<String> projections, Predicate<String> stop, long headDim) {
     this.graph = graph;
+    this.x = x;
     this.projections = projections;
     this.stop = stop;
     this.headDim = headDim;
@@ -38,8 +57,10 @@ final class AttentionFlow {
   /** Refuses all but softmax(QKᵀ/√d)·V. */
   void require(String context) throws OnnxException {
     Node mixed = graph.producer(back(context, "MatMul"));
+    requireOrder(context, HEADS);
     Node softmax = graph.producer(back(graph.input(mixed, 0), "Softmax"));
-    requireProjection(mixed, 1, 2);
+    requireOrder(graph.input(mixed, 0), UNCHANGED);
+    requireProjection(mixed, 1, 2, HEADS);
     if (Math.abs(factor - 1) > 1e-3) {
       throw graph.error("%s: expected no factor but that of the scores".formatted(mixed));
     }
@@ -50,8 +71,9 @@ final class AttentionFlow {
     }
     factor = 1;
     Node scores = graph.producer(back(graph.input(softmax, 0), "MatMul"));
-    requireProjection(scores, 0, 0);
-    requireProjection(scores, 1, 1);
+    requireOrder(graph.input(softmax, 0), UNCHANGED);
+    requireProjection(scores, 0, 0, HEADS);
+    requireProjection(scores, 1, 1, TURNED_HEADS);
     double expected = 1 / Math.sqrt(headDim);
     if (!(Math.abs(factor - expected) <= 1e-3 * expected)) {
       throw graph.error(
@@ -60,17 +82,20 @@ final class AttentionFlow {
     }
   }
 
-  private void requireProjection(Node product, int input, int projection) throws OnnxException {
+  private void requireProjection(Node product, int input, int projection, int... expected)
+      throws OnnxException {
     String found = back(graph.input(product, input), "");
     if (!graph.same(found, projections.get(projection))) {
       throw graph.error(
           "%s: expected input %d made of '%s', got '%s'"
               .formatted(product, input, projections.get(projection), found));
     }
+    requireOrder(graph.input(product, input), expected);
   }
 
   /** Goes back to a projection or to what an operator computes. */
   private String back(String start, String operator) throws OnnxException {
+    order = UNCHANGED;
     String value = start;
     for (int steps = 0; steps < MOST_STEPS; steps++) {
       Node node = graph.producer(value);
@@ -79,6 +104,9 @@ final class AttentionFlow {
       }
       if (projections.contains(value) || node.opType().equals(operator)) {
         return value;
+      }
+      if (node.opType().equals("Transpose")) {
+        order = moved(node);
       }
       if (MOVES.contains(node.opType())) {
         value = graph.input(node, 0);
@@ -89,6 +117,37 @@ final class AttentionFlow {
     throw graph.error(
         "the value '%s': expected what %s computes, moved or scaled"
             .formatted(start, operator.isEmpty() ? "a projection" : operator));
+  }
+
+  /** The order before a Transpose, of what comes behind it in an order. */
+  private int[] moved(Node transpose) throws OnnxException {
+    long[] given = transpose.longsAttribute("perm");
+    int[] move = null;
+    for (int[] known : KNOWN_MOVES) {
+      long[] wide = Arrays.stream(known).asLongStream().toArray();
+      // Three dimensions are of a head, whose texts and heads are one.
+      long[] joined = {0, known[2] - 1, known[3] - 1};
+      boolean swapped = known[1] == 1 && Arrays.equals(given, joined);
+      move = Arrays.equals(given, wide) || swapped ? known : move;
+    }
+    if (move == null) {
+      throw graph.error(
+          "%s: expected an order of attention, got %s"
+              .formatted(transpose, Arrays.toString(given)));
+    }
+    int[] before = new int[order.length];
+    for (int i = 0; i < order.length; i++) {
+      before[i] = move[order[i]];
+    }
+    return before;
+  }
+
+  private void requireOrder(String value, int... expected) throws OnnxException {
+    if (!Arrays.equals(order, expected)) {
+      throw graph.error(
+          "the value '%s': expected the order %s of texts, tokens, heads and elements, got %s"
+              .formatted(value, Arrays.toString(expected), Arrays.toString(order)));
+    }
   }
 
   private String through(Node node, String operator) throws OnnxException {
@@ -116,6 +175,11 @@ final class AttentionFlow {
           }
         }
         if (found != null) {
+          for (String input : node.inputs()) {
+            if (!graph.same(input, found) && !isNotANumber(input, found)) {
+              requireMask(node, input);
+            }
+          }
           return found;
         }
       }
@@ -124,6 +188,38 @@ final class AttentionFlow {
       }
     }
     throw graph.error("%s: expected plain attention".formatted(node));
+  }
+
+  /** Whether rows without a key, which softmax has no numbers for, are told by a value. */
+  private boolean isNotANumber(String value, String of) throws OnnxException {
+    Node node = graph.producer(value);
+    return node != null && node.opType().equals("IsNaN") && graph.same(graph.input(node, 0), of);
+  }
+
+  /** Refuses what is made of the layer's values, and what differs between places by itself. */
+  private void requireMask(Node user, String mask) throws OnnxException {
+    Set<String> ends = new HashSet<>();
+    for (Node node : graph.between(mask, stop, ends)) {
+      String operator = node.opType();
+      if (!BertReader.OF_ATTENTION.contains(operator)
+          || operator.equals("MatMul")
+          || operator.equals("Softmax")) {
+        throw graph.error("%s: expected a mask of %s, got one made by it".formatted(node, user));
+      }
+      if (operator.equals("Constant")) {
+        ends.add(graph.output(node));
+      }
+    }
+    for (String end : ends) {
+      Initializer constant = graph.file.describe(end);
+      boolean table =
+          constant != null
+              && (constant.shape().length > 1 || constant.dataType().equals("BOOL"))
+              && Arrays.stream(constant.shape()).anyMatch(size -> size != 1);
+      if (table || graph.same(end, x) || projections.contains(end)) {
+        throw graph.error("%s: expected a mask of texts, got one of '%s'".formatted(user, end));
+      }
+    }
   }
 
   private boolean leadsTo(String value, String operator) throws OnnxException {

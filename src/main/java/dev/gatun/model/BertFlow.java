@@ -7,7 +7,6 @@ import dev.gatun.io.OnnxFile;
 import dev.gatun.io.OnnxFile.Node;
 import dev.gatun.model.WeightNames.Part;
 import java.lang.foreign.Arena;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -79,7 +78,9 @@ final class BertFlow {
       throw graph.error(
           "expected layers of an encoder behind the value '%s', got none".formatted(x));
     }
-    new OnnxLeftovers(graph, "the encoder").refuse(x, states);
+    OnnxLeftovers leftovers = new OnnxLeftovers(graph, "the encoder");
+    leftovers.findPooler(x);
+    leftovers.refuse(x, states);
     BertConfig sizes =
         new BertConfig(
             layers,
@@ -94,7 +95,8 @@ final class BertFlow {
             embeddings.first(),
             embeddings.paddingId());
     if (config != null) {
-      config.require(sizes, embeddings.positions.size(0));
+      boolean half = weights.values().stream().anyMatch(w -> w.dtype() == DType.FLOAT16);
+      config.require(sizes, embeddings.positions.size(0), half);
     }
     return new BertWeights(sizes, new StoredWeights(weights, arena));
   }
@@ -218,8 +220,10 @@ final class BertFlow {
       try {
         new AttentionFlow(
                 graph,
+                x,
                 turn,
-                value -> turn.contains(value) || graph.file.producer(value) == null,
+                value ->
+                    turn.contains(value) || value.equals(x) || graph.file.producer(value) == null,
                 size)
             .require(context);
       } catch (OnnxException e) {
@@ -264,36 +268,5 @@ final class BertFlow {
     weights.put(name + ".weight", graph.floats(name + ".weight", found.gamma(), hidden));
     weights.put(name + ".bias", graph.floats(name + ".bias", found.beta(), hidden));
     return found.value();
-  }
-
-  /** Weights as they are stored, of which those in half precision are converted when found. */
-  private record StoredWeights(Map<String, Tensor> tensors, Arena arena) implements Weights {
-    @Override
-    public Tensor find(String name) {
-      Tensor stored = tensors.get(name);
-      if (stored == null || stored.dtype() != DType.FLOAT16) {
-        return stored;
-      }
-      boolean turned = stored.rank() == 2 && stored.stride(1) != 1;
-      Tensor rows = turned ? stored.transpose(0, 1) : stored;
-      Tensor half = Tensor.allocate(arena, DType.FLOAT16, rows.shape());
-      half.copyFrom(rows);
-      Tensor floats = Tensor.allocate(arena, DType.FLOAT32, rows.shape());
-      for (long i = 0; i < rows.elements(); i++) {
-        short bits = half.segment().getAtIndex(ValueLayout.JAVA_SHORT, i);
-        floats.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, Float.float16ToFloat(bits));
-      }
-      return turned ? floats.transpose(0, 1) : floats;
-    }
-
-    @Override
-    public Tensor stored(String name) {
-      return tensors.get(name);
-    }
-
-    @Override
-    public Set<String> names() {
-      return tensors.keySet();
-    }
   }
 }

@@ -26,7 +26,7 @@ final class BertReader {
   private static final List<WeightNames> FAMILIES = List.of(Bert.NAMES, DistilBert.NAMES);
 
   /** What attention is exported as, masks and shapes included; nothing with a weight. */
-  private static final Set<String> OF_ATTENTION =
+  static final Set<String> OF_ATTENTION =
       Set.of(
           "Add",
           "And",
@@ -177,7 +177,7 @@ final class BertReader {
             embeddings.first(),
             embeddings.paddingId());
     if (config != null) {
-      config.require(sizes, embeddings.positions.size(0));
+      config.require(sizes, embeddings.positions.size(0), false);
     }
     return new BertWeights(sizes, new QuantizedWeights(weights, scales, zeroPoints));
   }
@@ -191,7 +191,7 @@ final class BertReader {
     readHeads(attention, query);
     String projection = names.module(Part.OUTPUT, n);
     String context = inputOf(projection);
-    requireAttention(attention, context, List.of(query, key, value));
+    requireAttention(attention, x, context, List.of(query, key, value));
     String output = linear(projection, context, hidden, hidden);
     String attended = norm(names.module(Part.SELF_NORM, n), residual(output, x));
     String first = linear(names.module(Part.FIRST, n), attended, hidden, intermediate);
@@ -360,8 +360,8 @@ final class BertReader {
 
   // ---- attention and GELU --------------------------------------------------------------------
 
-  private void requireAttention(String attention, String context, List<String> projections)
-      throws OnnxException {
+  private void requireAttention(
+      String attention, String x, String context, List<String> projections) throws OnnxException {
     String scope = nodeName(attention, "");
     Set<String> reached = new HashSet<>();
     int products = 0;
@@ -383,7 +383,7 @@ final class BertReader {
                   + " and %d softmax")
               .formatted(scope, products, softmax));
     }
-    new AttentionFlow(graph, projections, stop(projections, scope), headDim).require(context);
+    new AttentionFlow(graph, x, projections, stop(projections, scope), headDim).require(context);
   }
 
   /** The scale, its square root where queries and keys are scaled both, and what these divide. */

@@ -395,7 +395,8 @@ public final class EmbeddingModelSpec {
     BertWeights weights = PackedFile.map(folder.resolve(model), arena);
     if (described.config() != null) {
       Tensor positions = weights.weights().find(Bert.POSITIONS);
-      described.config().require(weights.config(), positions == null ? -1 : positions.size(0));
+      long rows = positions == null ? -1 : positions.size(0);
+      described.config().require(weights.config(), rows, true); // what it was packed from may be
     }
     return weights;
   }

@@ -18,6 +18,9 @@ final class ModelConfig {
   /** Of RobertaConfig, where a file does not say. */
   private static final int ROBERTA_PADDING = 1;
 
+  /** What onnxconverter-common makes of positive numbers below it, such as BERT's 1e-12. */
+  private static final double LEAST_HALF = 1e-7;
+
   /** Families by what their positions begin behind: -1, or the id of padding. */
   private static final Map<String, Boolean> BEHIND_PADDING =
       Map.of(
@@ -109,8 +112,10 @@ final class ModelConfig {
    * Refuses sizes that are not those of the file.
    *
    * @param positionRows of the table of positions
+   * @param half whether the file was converted to half precision: its epsilon is the one that
+   *     counts, and may be what a converter made of this one
    */
-  void require(BertConfig sizes, long positionRows) throws OnnxException {
+  void require(BertConfig sizes, long positionRows, boolean half) throws OnnxException {
     boolean distilbert = sizes.tokenTypes() == 0;
     try {
       requireFamily(distilbert);
@@ -122,12 +127,20 @@ final class ModelConfig {
       requireSize("max_position_embeddings", positionRows, distilbert);
       requireSize("type_vocab_size", sizes.tokenTypes(), distilbert);
       Json epsilon = json.find("layer_norm_eps");
-      if (!epsilon.isNull() && (float) epsilon.number() != sizes.layerNormEps()) {
+      if (!epsilon.isNull()
+          && (float) epsilon.number() != sizes.layerNormEps()
+          && !(half && halved(epsilon.number()) == sizes.layerNormEps())) {
         throw epsilon.expected("%s as the model has it".formatted(sizes.layerNormEps()));
       }
     } catch (IllegalArgumentException e) {
       throw new OnnxException(source(), e.getMessage());
     }
+  }
+
+  /** An epsilon as converters write it, which put {@link #LEAST_HALF} for what would become 0. */
+  private static float halved(double epsilon) {
+    float nearest = (float) Math.max(epsilon, LEAST_HALF);
+    return Float.float16ToFloat(Float.floatToFloat16(nearest));
   }
 
   private void requireFamily(boolean distilbert) {

@@ -3,6 +3,8 @@ package dev.gatun.model;
 import dev.gatun.io.OnnxException;
 import dev.gatun.io.OnnxFile.Initializer;
 import dev.gatun.io.OnnxFile.Node;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.regex.Pattern;
 
@@ -37,6 +39,7 @@ final class OnnxLeftovers {
 
   private final OnnxGraph graph;
   private final String stack;
+  private final Set<Node> heads = new HashSet<>();
 
   /**
    * Prepares to look.
@@ -46,6 +49,34 @@ final class OnnxLeftovers {
   OnnxLeftovers(OnnxGraph graph, String stack) {
     this.graph = graph;
     this.stack = stack;
+  }
+
+  /**
+   * Finds a pooler that has other names by what it computes: tanh of a linear layer of the first
+   * token's state, which goes nowhere but to outputs.
+   */
+  void findPooler(String last) throws OnnxException {
+    OnnxLinear linears = new OnnxLinear(graph);
+    for (Node gather : graph.consumers(last, "Gather")) {
+      if (gather.longAttribute("axis", 0) != 1
+          || graph.whole(graph.input(gather, 1), -1) != 0
+          || !graph.same(graph.input(gather, 0), last)) {
+        continue;
+      }
+      String first = graph.output(gather);
+      List<String> layers = linears.users(first);
+      if (layers.size() != 1 || graph.consumers(first).size() != 1) {
+        continue;
+      }
+      Set<Node> tanh = graph.consumers(layers.getFirst());
+      if (tanh.size() == 1
+          && tanh.iterator().next().opType().equals("Tanh")
+          && graph.consumers(graph.output(tanh.iterator().next())).isEmpty()
+          && graph.same(linears.of(layers.getFirst()).input(), first)) {
+        heads.addAll(tanh);
+        heads.addAll(graph.between(layers.getFirst(), last::equals, new HashSet<>()));
+      }
+    }
   }
 
   /**
@@ -97,8 +128,8 @@ final class OnnxLeftovers {
     }
   }
 
-  private static boolean isHead(Node node) {
-    return HEAD_NODE.matcher(node.name()).matches();
+  private boolean isHead(Node node) {
+    return heads.contains(node) || HEAD_NODE.matcher(node.name()).matches();
   }
 
   private void refuseUnread(String value, Initializer constant) throws OnnxException {
@@ -126,6 +157,6 @@ final class OnnxLeftovers {
   /** True for a nameless matrix of a head. */
   private boolean isOfHeads(String value) throws OnnxException {
     Set<Node> nodes = graph.consumers(value);
-    return !nodes.isEmpty() && nodes.stream().allMatch(OnnxLeftovers::isHead);
+    return !nodes.isEmpty() && nodes.stream().allMatch(this::isHead);
   }
 }

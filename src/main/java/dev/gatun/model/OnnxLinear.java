@@ -6,8 +6,12 @@ import dev.gatun.io.OnnxFile.Node;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 
-/** Linear layers of a graph, as MatMul and Add or as Gemm, found by what they take or compute. */
+/**
+ * Linear layers of a graph, as MatMul and Add or as Gemm, found by what they take or compute. Gemm
+ * takes rows of one dimension, which a Reshape before and one behind make of two.
+ */
 record OnnxLinear(OnnxGraph graph) {
 
   /**
@@ -22,7 +26,12 @@ record OnnxLinear(OnnxGraph graph) {
 
   /** The layer that computes a value. */
   Found of(String value) throws OnnxException {
-    Node node = graph.producer(value, "Add", "Gemm");
+    Node behind = graph.producer(value);
+    boolean reshaped = behind != null && behind.opType().equals("Reshape");
+    Node node =
+        reshaped
+            ? graph.producer(graph.input(behind, 0), "Gemm")
+            : graph.producer(value, "Add", "Gemm");
     String bias;
     boolean turned = false;
     Node product = node;
@@ -50,7 +59,16 @@ record OnnxLinear(OnnxGraph graph) {
       turned = !turned;
       weight = graph.input(transpose, 0);
     }
-    return new Found(graph.input(product, 0), weight, turned, bias);
+    return new Found(rows(product), weight, turned, bias);
+  }
+
+  /** What a product takes, before a Reshape for Gemm. */
+  private String rows(Node product) throws OnnxException {
+    String input = graph.input(product, 0);
+    Node reshape = graph.producer(input);
+    return product.opType().equals("Gemm") && reshape != null && reshape.opType().equals("Reshape")
+        ? graph.input(reshape, 0)
+        : input;
   }
 
   /** The matrix {@code [out, in]}. */
@@ -67,13 +85,36 @@ record OnnxLinear(OnnxGraph graph) {
       if (!graph.consumers(x).contains(node)) {
         continue;
       }
-      if (node.opType().equals("Gemm")) {
+      if (node.opType().equals("Reshape")) {
+        for (Node gemm : graph.consumers(graph.output(node), "Gemm")) {
+          values.add(restored(graph.output(gemm)));
+        }
+      } else if (node.opType().equals("Gemm")) {
         values.add(graph.output(node));
       } else if (node.opType().equals("MatMul")) {
         values.add(graph.output(graph.consumer(graph.output(node), "Add")));
       }
     }
     return values;
+  }
+
+  /**
+   * Behind the Reshape of a Gemm's rows to three dimensions, if they do not go to heads at once.
+   */
+  private String restored(String value) throws OnnxException {
+    Set<Node> users = graph.consumers(value);
+    Node reshape = users.size() == 1 ? users.iterator().next() : null;
+    if (reshape == null || !reshape.opType().equals("Reshape")) {
+      return value;
+    }
+    String shape = graph.input(reshape, 1);
+    long[] sizes = graph.wholes(shape);
+    Node concat = graph.producer(shape);
+    boolean three =
+        sizes != null
+            ? sizes.length == 3
+            : concat != null && concat.opType().equals("Concat") && concat.inputs().size() == 3;
+    return three ? graph.output(reshape) : value;
   }
 
   /** Three equal parts of the last dimension, in their order. */

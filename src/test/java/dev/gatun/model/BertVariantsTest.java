@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -41,7 +42,14 @@ class BertVariantsTest {
 
   /** The bytes without the names that a reader could go by, all as long as before. */
   private byte[] nameless() {
-    return new String(tiny.bytes(), StandardCharsets.ISO_8859_1)
+    return nameless(tiny.bytes());
+  }
+
+  /** The same of another model. */
+  static byte[] nameless(byte[] bytes) {
+    return new String(bytes, StandardCharsets.ISO_8859_1)
+        .replace("/attention/q_lin/", "/attention/node0/")
+        .replace("/attention/k_lin/", "/attention/node1/")
         .replace("/self/query/", "/self/node0/")
         .replace("/self/key/", "/self/n_1/")
         .replace("embeddings/Gather", "embxxdings/Gxther")
@@ -54,7 +62,9 @@ class BertVariantsTest {
   }
 
   private void check(byte[] bytes) throws OnnxException, OrtException {
-    OnnxBert.check(bytes, new ReferenceBert(read(bytes)), IDS);
+    BertWeights weights = read(bytes);
+    OnnxBert.check(bytes, new ReferenceBert(weights), IDS);
+    OnnxBert.checkEncoder(bytes, weights, IDS);
   }
 
   /** Norms and GELU as operators, of opset 20. */
@@ -143,6 +153,7 @@ class BertVariantsTest {
     BertWeights read = read(bytes);
     assertEquals(DType.FLOAT16, read.weights().stored(Bert.WORDS).dtype());
     assertEquals(DType.FLOAT32, read.weights().get(Bert.WORDS).dtype());
+    assertSame(read.weights().get(Bert.WORDS), read.weights().get(Bert.WORDS));
   }
 
   /** A tensor of the same shape, its name with {@code _half}. */
@@ -165,6 +176,7 @@ class BertVariantsTest {
     Path beside = Files.write(folder.resolve("tiny.data"), data.toByteArray());
     BertWeights read = BertWeights.from(OnnxFile.map(model, arena), arena);
     OnnxBert.check(inside, new ReferenceBert(read), IDS);
+    OnnxBert.checkEncoder(inside, read, IDS);
     assertMessage("there is no folder", () -> read(nameless()));
     Files.write(beside, new byte[64]);
     assertMessage("'tiny.data', which has 64", () -> readFolder(model));

@@ -1,20 +1,29 @@
 package dev.gatun.model;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import dev.gatun.DType;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
+import dev.gatun.nn.Sequences;
+import dev.gatun.nn.TextEncoder;
 import dev.gatun.support.ReferenceBert;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /** A model of the class path in ONNX Runtime: the oracle, and the time to beat. */
@@ -55,6 +64,28 @@ final class OnnxBert implements AutoCloseable {
     for (int i = 0; i < hidden.length; i++) {
       String place = "token %d, %d".formatted(i / row, i % row);
       assertEquals(hidden[i], expected[i / row][i % row], 1e-5, place);
+    }
+  }
+
+  /**
+   * Compares what Gatun's encoder computes of one text, weights used where they lie and packed as
+   * the file has them, with ONNX Runtime running the bytes of the model: both compute in float32,
+   * in sums of other orders, and differ by less than a reference in double does from either.
+   */
+  static void checkEncoder(byte[] model, BertWeights weights, int... ids) throws OrtException {
+    float[] expected = hidden(model, ids);
+    for (WeightFormat format : List.of(WeightFormat.VIEW, WeightFormat.AUTO)) {
+      try (GatunRuntime runtime = GatunRuntime.builder().threads(1).build();
+          Arena arena = Arena.ofShared()) {
+        TextEncoder encoder = Bert.of("tiny", runtime, weights, arena, format);
+        Tensor states = Tensor.allocate(arena, DType.FLOAT32, ids.length, encoder.dim());
+        encoder.forward(
+            null,
+            Tensor.copyOf(arena, ids, ids.length),
+            Sequences.ragged(Tensor.copyOf(arena, new int[] {0, ids.length}, 2)),
+            states);
+        assertArrayEquals(expected, states.toFloatArray(), 1e-5f, format.toString());
+      }
     }
   }
 

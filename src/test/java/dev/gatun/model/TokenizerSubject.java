@@ -87,7 +87,15 @@ final class TokenizerSubject implements Mutations.Subject {
           throw new AssertionError("id " + id);
         }
       }
-      tokenizer.encode(text, Integer.MAX_VALUE);
+      TokenSpans spans = tokenizer.encodeWithOffsets(text, Integer.MAX_VALUE);
+      for (int i = 0; i < spans.count(); i++) {
+        if (spans.sequences()[i] == 0) {
+          text.substring(spans.begins()[i], spans.ends()[i]);
+        }
+      }
+    }
+    for (String text : TEXTS) {
+      tokenizer.encodeWithOffsets(text, TEXTS.getLast(), tokenizer.maxTokens());
     }
   }
 

@@ -115,12 +115,14 @@ final class InspectCommand implements Callable<Integer> {
       case LANGUAGE_MODEL -> languageModel(runtime);
       case IMAGE_CLASSIFIER -> {
         try (Arena arena = Arena.ofShared()) {
-          yield Map.of("model", Vit.load(runtime, folder, arena, WeightFormat.AUTO).toString());
+          Vit.load(runtime, folder, arena, WeightFormat.AUTO);
+          yield Map.of("class", "Vit");
         }
       }
       case IMAGES_AND_TEXTS -> {
         try (Arena arena = Arena.ofShared()) {
-          yield Map.of("model", Clip.load(runtime, folder, arena, WeightFormat.AUTO).toString());
+          Clip.load(runtime, folder, arena, WeightFormat.AUTO);
+          yield Map.of("class", "Clip");
         }
       }
     };
@@ -234,7 +236,7 @@ final class InspectCommand implements Callable<Integer> {
       case LANGUAGE_MODEL ->
           "%s tokens in the vocabulary, %s positions, ends at %s"
               .formatted(facts.get("vocabulary"), facts.get("positions"), facts.get("endTokens"));
-      case IMAGE_CLASSIFIER, IMAGES_AND_TEXTS -> String.valueOf(facts.get("model"));
+      case IMAGE_CLASSIFIER, IMAGES_AND_TEXTS -> "dev.gatun.model." + facts.get("class");
     };
   }
 }

@@ -72,6 +72,22 @@ class InspectCommandTest {
     weights.put(name, Tensor.allocate(arena, DType.FLOAT32, shape));
   }
 
+  private static final String BYTES =
+      "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true,"
+          + " \"use_regex\": true}";
+
+  /** A decoder's: tokens are bytes. */
+  private static String byteTokenizer() {
+    return """
+    {"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+     "normalizer": null, "pre_tokenizer": %1$s, "post_processor": null, "decoder": %1$s,
+     "model": {"type": "BPE", "dropout": null, "unk_token": null,
+       "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
+       "byte_fallback": false, "vocab": {"a": 0, "b": 1, "c": 2, "d": 3}, "merges": []}}
+    """
+        .formatted(BYTES);
+  }
+
   /** A LLaMA of one layer, all of whose weights are 0. */
   private void llama(String... more) throws IOException {
     weight("model.embed_tokens.weight", VOCABULARY, WIDTH);
@@ -100,7 +116,7 @@ class InspectCommandTest {
             """,
             weights)
         .shards(2)
-        .tokenizer(tokenizer())
+        .tokenizer(byteTokenizer())
         .write(folder);
   }
 

@@ -8,8 +8,8 @@ import java.util.Map;
 import java.util.PriorityQueue;
 
 /**
- * The best lines so far. The last place of a cosine depends on the place in a batch: what would
- * shuffle equal lines, so that those get the cosine of the first.
+ * The best lines so far. The last place of a score depends on the place in a batch: what would
+ * shuffle equal lines, so that those get the score of the first.
  */
 final class BestLines {
   /**
@@ -17,11 +17,11 @@ final class BestLines {
    *
    * @param number from 1 on
    */
-  record Line(double cosine, long number, String text) {}
+  record Line(double score, long number, String text) {}
 
   /** The best first. */
   private static final Comparator<Line> ORDER =
-      Comparator.comparingDouble(Line::cosine).reversed().thenComparingLong(Line::number);
+      Comparator.comparingDouble(Line::score).reversed().thenComparingLong(Line::number);
 
   private final int most;
   private final PriorityQueue<Line> lines = new PriorityQueue<>(ORDER.reversed());
@@ -31,9 +31,9 @@ final class BestLines {
     this.most = most;
   }
 
-  void add(double cosine, long number, String text) {
+  void add(double score, long number, String text) {
     Line equal = first.get(text);
-    Line line = new Line(equal == null ? cosine : equal.cosine, number, text);
+    Line line = new Line(equal == null ? score : equal.score, number, text);
     first.putIfAbsent(text, line);
     lines.add(line);
     if (lines.size() > most) {

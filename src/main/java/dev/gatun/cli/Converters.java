@@ -8,6 +8,7 @@ import dev.gatun.cli.KernelOptions.Layout;
 import dev.gatun.cli.MaskOptions.Block;
 import dev.gatun.cli.MaskOptions.Window;
 import dev.gatun.internal.Native;
+import dev.gatun.model.OnTooLong;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -34,6 +35,14 @@ final class Converters {
             Causal.class,
             words(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT)))
         .registerConverter(Reduce.class, words(Map.of("mean", Reduce.MEAN, "max", Reduce.MAX)))
+        .registerConverter(
+            OnTooLong.class,
+            words(Map.of("cut", OnTooLong.CUT, "fail", OnTooLong.FAIL, "chunk", OnTooLong.CHUNK)))
+        .registerConverter(
+            OutputType.class,
+            words(
+                Arrays.stream(OutputType.values())
+                    .collect(Collectors.toMap(OutputType::toString, t -> t))))
         .registerConverter(Layout.class, words(Map.of("bshd", Layout.BSHD, "bhsd", Layout.BHSD)))
         .registerConverter(
             Tier.class,

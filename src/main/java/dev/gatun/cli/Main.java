@@ -30,6 +30,7 @@ import picocli.CommandLine.Spec;
     versionProvider = Main.Version.class,
     subcommands = {
       InfoCommand.class,
+      InspectCommand.class,
       AttendCommand.class,
       HeatmapCommand.class,
       ExplainCommand.class,

@@ -38,10 +38,11 @@ class ModelChoice {
       paramLabel = "MODEL",
       description =
           "minilm, bge-small or e5-small, or what they are called on the Hub (all-MiniLM-L6-v2,"
-              + " BAAI/bge-small-en-v1.5, intfloat/e5-small-v2), or a folder with model.onnx and"
-              + " tokenizer.json of a BERT-family encoder; minilm without this option. With -q"
-              + " behind a name (minilm-q) it is the model with weights of 8 bits. The jars of all"
-              + " but minilm are not built in: --class-path says where they are.")
+              + " BAAI/bge-small-en-v1.5, intfloat/e5-small-v2), or a folder with tokenizer.json"
+              + " and model.safetensors (whole or in shards, with config.json) or model.onnx, which"
+              + " gatun inspect looks at; minilm without this option. With -q behind a name"
+              + " (minilm-q) it is the model with weights of 8 bits. The jars of all but minilm are"
+              + " not built in: --class-path says where they are.")
   String model;
 
   @Option(
@@ -109,12 +110,17 @@ class ModelChoice {
   }
 
   static CliException refused(IOException e) {
+    return new CliException("--model " + reason(e), e);
+  }
+
+  /** What is wrong, behind the file that it is wrong with. */
+  static String reason(IOException e) {
     String reason = String.valueOf(e.getMessage());
     if (e instanceof FileSystemException f) {
       String file = f.getFile() == null ? "" : f.getFile() + ": ";
       reason = file + (f.getReason() == null ? "cannot be read" : f.getReason());
     }
-    return new CliException("--model " + reason, e);
+    return reason;
   }
 
   /** Has the jars of models found, as long as it is open. */

@@ -1,12 +1,10 @@
 package dev.gatun.cli;
 
 import dev.gatun.GatunRuntime;
-import dev.gatun.Tensor;
 import dev.gatun.model.EmbeddingModelSpec;
+import dev.gatun.model.Similarity;
 import dev.gatun.model.TextEmbedder;
 import java.io.PrintWriter;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -23,19 +21,21 @@ import picocli.CommandLine.ParentCommand;
     name = "similar",
     mixinStandardHelpOptions = true,
     versionProvider = Main.Version.class,
-    header = "Ranks the lines of a file by the cosine of their vectors with those of queries.",
+    header = "Ranks the lines of a file by how similar their vectors are to those of queries.",
     sortOptions = false,
     description = {
       "",
-      "Prints the best lines, best first, as cosine, line number and text with tabs between them."
-          + " Lines of the same cosine keep their order. With several QUERY or with --queries the"
-          + " number of the query comes first, from 1 on; the lines are embedded once for all of"
-          + " them. With --json there is an object for each query: {\"query\":…,"
-          + " \"truncated\":false, \"results\":[{\"cosine\":0.8, \"line\":3, \"text\":…}]}.",
+      "Prints the best lines, best first, as score, line number and text with tabs between them."
+          + " Vectors are compared as the model's authors do it: by their cosine, unless a folder"
+          + " says dot, euclidean or manhattan, where distances are negative. Lines of the same"
+          + " score keep their order. With several QUERY or with --queries the number of the query"
+          + " comes first, from 1 on; the lines are embedded once for all of them. With --json"
+          + " there is an object for each query: {\"query\":…, \"truncated\":false,"
+          + " \"results\":[{\"cosine\":0.8, \"line\":3, \"text\":…}]}, or with dot, euclidean or"
+          + " manhattan in place of cosine.",
       "",
-      "A text that is too long is cut; how many were is said on standard error. e5-small expects"
-          + " \"query: \" at the beginning of a query and \"passage: \" at that of each line, and"
-          + " it is yours to put them there.",
+      "A text that is too long is cut, unless an option says otherwise; how many were is said on"
+          + " standard error. e5-small and others are worse without --query and --passage.",
       "",
       "Without --file, lines are read from standard input: gatun similar 'a cat' <texts.txt",
       ""
@@ -47,10 +47,10 @@ final class SimilarCommand implements Callable<Integer> {
   private static final class Search {
     final String query;
     final boolean truncated;
-    final double[] wanted;
+    final float[] wanted;
     final BestLines best;
 
-    Search(String query, boolean truncated, double[] wanted, int most) {
+    Search(String query, boolean truncated, int most, float... wanted) {
       this.query = query;
       this.truncated = truncated;
       this.wanted = wanted;
@@ -75,6 +75,19 @@ final class SimilarCommand implements Callable<Integer> {
   private Integer count;
 
   @Mixin private ModelOptions model;
+
+  @Option(
+      names = "--query",
+      description =
+          "Put the model's prompt for what is searched for before each query (e5-small: \"query:"
+              + " \"); nothing if it has none.")
+  private boolean queryPrompt;
+
+  @Option(
+      names = "--passage",
+      description =
+          "Put the model's prompt for what is found before each line (e5-small: \"passage: \").")
+  private boolean passagePrompt;
 
   @Option(names = "--json", description = "Print a JSON object for each query.")
   private boolean json;
@@ -102,8 +115,10 @@ final class SimilarCommand implements Callable<Integer> {
       throw new CliException(
           "--queries and --file: expected one of them from standard input, got both");
     }
+    model.check();
     List<Search> searches = new ArrayList<>();
     EmbeddingModelSpec chosen = model.spec();
+    Similarity similarity = chosen.similarity();
     try (Progress progress = new Progress(streams, !verbosity.isQuiet(), "reading " + from)) {
       long total = TextLines.check("--file", from, streams);
       List<String> wanted = queries != null ? queries : readQueries(streams);
@@ -114,26 +129,24 @@ final class SimilarCommand implements Callable<Integer> {
         TextBatches batches = new TextBatches(model, verbosity, embedder, streams, progress);
         batches.run(
             "query",
+            queryPrompt ? chosen.queryPrefix() : null,
             TextBatches.Source.of(wanted),
             wanted.size(),
-            (_, text, tokens, vectors, row) ->
+            (_, text, tokens, vector) ->
                 searches.add(
                     new Search(
-                        text,
-                        tokens.truncated(),
-                        row(vectors, row),
-                        count == null ? DEFAULT_COUNT : count)));
+                        text, tokens.truncated(), count == null ? DEFAULT_COUNT : count, vector)));
         batches.run(
             "text",
+            passagePrompt ? chosen.passagePrefix() : null,
             lines::next,
             total,
-            (number, text, _, vectors, row) -> {
-              double[] vector = row(vectors, row);
+            (number, text, _, vector) -> {
               for (Search search : searches) {
-                search.best.add(cosine(search.wanted, vector), number, text);
+                search.best.add(similarity.score(search.wanted, vector), number, text);
               }
             });
-        progress.beside(() -> print(streams.out(), searches));
+        progress.beside(() -> print(streams.out(), searches, similarity));
         batches.reportCuts();
         batches.reportRates();
       }
@@ -151,55 +164,34 @@ final class SimilarCommand implements Callable<Integer> {
     return read;
   }
 
-  private void print(PrintWriter out, List<Search> searches) {
+  private void print(PrintWriter out, List<Search> searches, Similarity similarity) {
     for (int n = 0; n < searches.size(); n++) {
       Search search = searches.get(n);
       if (json) {
-        out.println(json(search));
+        out.println(json(search, similarity));
         continue;
       }
       for (BestLines.Line line : search.best.ranked()) {
         if (queriesFile != null || queries.size() > 1) {
           out.print((n + 1) + "\t");
         }
-        out.printf(Locale.ROOT, "%.4f\t%d\t", line.cosine(), line.number());
+        out.printf(Locale.ROOT, "%.4f\t%d\t", line.score(), line.number());
         out.println(line.text());
       }
     }
   }
 
-  private static StringBuilder json(Search search) {
+  private static StringBuilder json(Search search, Similarity similarity) {
     StringBuilder line = TextJson.quote(new StringBuilder("{\"query\":"), search.query);
     line.append(",\"truncated\":").append(search.truncated).append(",\"results\":[");
     String separator = "";
     for (BestLines.Line found : search.best.ranked()) {
-      line.append(separator).append("{\"cosine\":").append((float) found.cosine());
+      line.append(separator).append("{\"").append(similarity.name().toLowerCase(Locale.ROOT));
+      line.append("\":").append((float) found.score());
       line.append(",\"line\":").append(found.number()).append(",\"text\":");
       TextJson.quote(line, found.text()).append('}');
       separator = ",";
     }
     return line.append("]}");
-  }
-
-  private static double[] row(Tensor vectors, int row) {
-    MemorySegment memory = vectors.segment();
-    double[] numbers = new double[Math.toIntExact(vectors.size(1))];
-    for (int i = 0; i < numbers.length; i++) {
-      numbers[i] = memory.getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * numbers.length + i);
-    }
-    return numbers;
-  }
-
-  /** Not all models give vectors of length 1. A vector of zeros is like nothing. */
-  private static double cosine(double[] wanted, double[] vector) {
-    double sum = 0;
-    double length = 0;
-    double wantedLength = 0;
-    for (int i = 0; i < wanted.length; i++) {
-      sum += wanted[i] * vector[i];
-      length += vector[i] * vector[i];
-      wantedLength += wanted[i] * wanted[i];
-    }
-    return sum == 0 ? 0 : sum / Math.sqrt(length * wantedLength);
   }
 }

@@ -1,14 +1,14 @@
 package dev.gatun.cli;
 
-import dev.gatun.DType;
-import dev.gatun.Tensor;
+import dev.gatun.model.Embeddings;
 import dev.gatun.model.TextEmbedder;
-import dev.gatun.model.Tokenized;
-import java.lang.foreign.Arena;
+import dev.gatun.model.TextTokens;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * Embeds texts one batch after the other: however many there are, memory holds one batch. Counts
@@ -16,8 +16,12 @@ import java.util.Locale;
  */
 final class TextBatches {
   private static final int MOST_TEXTS = 256;
-  private static final int MOST_TOKENS = 4096;
-  private static final int MOST_CHARS = 1 << 20;
+
+  /** Some thousand tokens. */
+  private static final int MOST_CHARS = 1 << 14;
+
+  private static final Pattern REFUSED_TEXT =
+      Pattern.compile("texts\\[(\\d+)]: (.*)", Pattern.DOTALL);
 
   /** Gets the result of one text. */
   interface Receiver {
@@ -25,10 +29,8 @@ final class TextBatches {
      * Takes a text.
      *
      * @param number from 1 on
-     * @param vectors {@code [texts, dimension]}
-     * @param row its row of vectors
      */
-    void accept(long number, String text, Tokenized tokens, Tensor vectors, int row);
+    void accept(long number, String text, TextTokens tokens, float... vector);
   }
 
   /** Texts given on the command line, or of a file: null comes after the last. */
@@ -64,64 +66,75 @@ final class TextBatches {
     this.progress = progress;
   }
 
-  /** Embeds all texts of a source, one of which is called so; total is -1 where it is unknown. */
-  void run(String kind, Source source, long total, Receiver receiver) {
+  /**
+   * Embeds all texts of a source.
+   *
+   * @param kind what one of them is called
+   * @param prompt what is put before each; null for what the model says
+   * @param total -1 where it is unknown
+   */
+  void run(String kind, String prompt, Source source, long total, Receiver receiver) {
     long begin = System.nanoTime();
-    try (Arena arena = Arena.ofShared()) {
-      Tensor vectors = Tensor.allocate(arena, DType.FLOAT32, MOST_TEXTS, embedder.dimension());
-      List<String> batch = new ArrayList<>();
-      List<Tokenized> tokenized = new ArrayList<>();
-      String of = total < 0 ? " texts" : " of " + total + " texts";
-      long done = 0;
-      progress.set("0" + of);
-      boolean more = true;
-      // A reader that is gone (as "head") leaves nobody to compute for.
-      while (more && !streams.out().checkError()) {
-        batch.clear();
-        tokenized.clear();
-        long chars = 0;
-        long count = 0;
-        while (batch.size() < MOST_TEXTS && count < MOST_TOKENS && chars < MOST_CHARS) {
-          String text = source.next();
-          if (text == null) {
-            more = false;
-            break;
-          }
-          batch.add(text);
-          tokenized.add(tokenize(kind, done + batch.size(), text));
-          chars += text.length();
-          count += tokenized.getLast().count();
+    List<String> batch = new ArrayList<>();
+    String of = total < 0 ? " texts" : " of " + total + " texts";
+    long done = 0;
+    progress.set("0" + of);
+    boolean more = true;
+    // A reader that is gone (as "head") leaves nobody to compute for.
+    while (more && !streams.out().checkError()) {
+      batch.clear();
+      long chars = 0;
+      while (batch.size() < MOST_TEXTS && chars < MOST_CHARS) {
+        String text = source.next();
+        if (text == null) {
+          more = false;
+          break;
         }
-        if (!batch.isEmpty()) {
-          Tensor rows = vectors.slice(0, 0, batch.size());
-          embedder.embed(tokenized, rows);
-          long first = done + 1;
-          progress.beside(
-              () -> {
-                for (int n = 0; n < batch.size(); n++) {
-                  receiver.accept(first + n, batch.get(n), tokenized.get(n), rows, n);
-                  countCut(kind, first + n, tokenized.get(n));
-                }
-              });
-        }
-        done += batch.size();
-        tokens += count;
-        progress.set(done + of);
+        batch.add(text);
+        chars += text.length();
       }
-      texts += done;
+      long before = done;
+      if (!batch.isEmpty()) {
+        Embeddings found = embed(kind, prompt, before, batch);
+        progress.beside(
+            () -> {
+              for (int n = 0; n < batch.size(); n++) {
+                TextTokens read = found.texts().get(n);
+                receiver.accept(before + n + 1, batch.get(n), read, found.vectors()[n]);
+                countCut(kind, before + n + 1, read);
+              }
+            });
+      }
+      done += batch.size();
+      progress.set(done + of);
     }
+    texts += done;
     nanos += System.nanoTime() - begin;
   }
 
-  private Tokenized tokenize(String kind, long number, String text) {
+  private Embeddings embed(String kind, String prompt, long before, List<String> batch) {
     try {
-      return options.tokenize(embedder, text);
+      Embeddings found = embedder.embedAll(batch, options.embedding().prompt(prompt));
+      for (TextTokens text : found.texts()) {
+        tokens += text.count();
+      }
+      return found;
     } catch (IllegalArgumentException e) {
-      throw new CliException("%s %d: %s".formatted(kind, number, e.getMessage()), e);
+      Matcher refused = REFUSED_TEXT.matcher(e.getMessage());
+      if (!refused.matches()) {
+        throw new CliException(ModelOptions.optionNames(e.getMessage()), e);
+      }
+      throw new CliException(
+          "%s %d: %s"
+              .formatted(
+                  kind,
+                  before + Integer.parseInt(refused.group(1)) + 1,
+                  ModelOptions.optionNames(refused.group(2))),
+          e);
     }
   }
 
-  private void countCut(String kind, long number, Tokenized text) {
+  private void countCut(String kind, long number, TextTokens text) {
     if (text.truncated()) {
       cuts++;
       if (verbosity.isVerbose()) {

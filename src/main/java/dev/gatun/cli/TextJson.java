@@ -1,7 +1,5 @@
 package dev.gatun.cli;
 
-import dev.gatun.Tensor;
-import java.lang.foreign.ValueLayout;
 import java.nio.charset.CharsetEncoder;
 
 /** Texts and vectors as lines of output. */
@@ -30,15 +28,14 @@ final class TextJson {
     return to.append('"');
   }
 
-  /** The numbers of one row. */
-  static StringBuilder numbers(Tensor vectors, int row, char separator) {
-    int dimension = Math.toIntExact(vectors.size(1));
-    StringBuilder line = new StringBuilder(13 * dimension);
-    for (int i = 0; i < dimension; i++) {
+  /** The numbers of a vector. */
+  static StringBuilder numbers(char separator, float... vector) {
+    StringBuilder line = new StringBuilder(13 * vector.length);
+    for (int i = 0; i < vector.length; i++) {
       if (i > 0) {
         line.append(separator);
       }
-      line.append(vectors.segment().getAtIndex(ValueLayout.JAVA_FLOAT, (long) row * dimension + i));
+      line.append(vector[i]);
     }
     return line;
   }

@@ -25,7 +25,7 @@ import java.util.stream.Stream;
  * An embedding model: where its files are, and what its authors do with the encoder's output.
  *
  * <p>The models with a name come in jars of LangChain4j, which only have to be on the class path.
- * Any other model of the families BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT is a folder;
+ * Any other model is a folder, of one of the families of encoders that docs/families.md lists;
  * {@link #folder} says what is read of it.
  */
 public final class EmbeddingModelSpec {
@@ -126,8 +126,20 @@ public final class EmbeddingModelSpec {
 
   /**
    * Describes the model in a folder, as sentence-transformers (up to version 6, which writes other
-   * names of modules and other keys) lays it out. Needed are {@code model.onnx} and {@code
-   * tokenizer.json}. Read as well, where they are, and followed or refused:
+   * names of modules and other keys) lays it out. Needed are {@code tokenizer.json} and the
+   * weights, in the first of these files that is there:
+   *
+   * <ol>
+   *   <li>{@code model.gatun.safetensors}, which {@link TextEmbedder#pack} has written.
+   *   <li>{@code model.safetensors}, or {@code model.safetensors.index.json} and the files that it
+   *       names, in float32, float16 or bfloat16. {@code config.json} is needed beside them: its
+   *       {@code model_type} is one of the families of encoders that docs/families.md lists.
+   *   <li>{@code model.onnx} or {@code onnx/model.onnx}: a graph of BERT, RoBERTa, XLM-RoBERTa,
+   *       CamemBERT or DistilBERT, in float32 or with the weights of 8 bits that ONNX Runtime's
+   *       dynamic quantization makes.
+   * </ol>
+   *
+   * <p>Read as well, where they are, and followed or refused:
    *
    * <ul>
    *   <li>{@code modules.json}: a Transformer whose files are beside it, a Pooling of one or
@@ -142,7 +154,7 @@ public final class EmbeddingModelSpec {
    *       and XLM-RoBERTa, {@code do_lower_case}, {@code strip_accents}, {@code
    *       tokenize_chinese_chars} and {@code add_prefix_space}, which have to say what
    *       tokenizer.json does. It is read, and compared with them, when it is loaded.
-   *   <li>{@code config.json}: the family and sizes, which have to be those of the graph.
+   *   <li>{@code config.json}: the family and sizes, which have to be those of the weights.
    *   <li>{@code config_sentence_transformers.json}: the prompt that the authors put before each
    *       text is {@link #defaultPrompt}; those named query, and document, passage or corpus, are
    *       {@link #queryPrefix} and {@link #passagePrefix}. Where the Pooling says {@code
@@ -150,10 +162,7 @@ public final class EmbeddingModelSpec {
    *       #similarity}.
    * </ul>
    *
-   * <p>A folder that {@link TextEmbedder#pack} has written has {@code model.gatun.safetensors}
-   * instead of {@code model.onnx}; where both are, the packed one is used.
-   *
-   * @param folder with {@code model.onnx} and {@code tokenizer.json}
+   * @param folder with weights and {@code tokenizer.json}
    * @return its description
    * @throws IOException if one of the two is missing, or a file asks for what Gatun does not do;
    *     the message names file and key

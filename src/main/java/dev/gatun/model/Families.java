@@ -5,7 +5,9 @@ import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TokenScorer;
 import java.io.IOException;
+import java.util.EnumSet;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 
 /** The families that a folder may be of, a row for each {@code model_type} of config.json. */
@@ -121,6 +123,24 @@ final class Families {
    */
   static Clip clip(Checkpoint checkpoint) throws IOException {
     return checkpoint.make(c -> row(COMPARERS, c).make(c));
+  }
+
+  /** What a folder of a family may be loaded as; nothing of one that is not known. */
+  static Set<FolderInspection.Kind> kinds(String family) {
+    Set<FolderInspection.Kind> kinds = EnumSet.noneOf(FolderInspection.Kind.class);
+    if (ENCODERS.containsKey(family)) {
+      kinds.add(FolderInspection.Kind.EMBEDDER);
+    }
+    if (DECODERS.containsKey(family)) {
+      kinds.add(FolderInspection.Kind.LANGUAGE_MODEL);
+    }
+    if (IMAGES.containsKey(family)) {
+      kinds.add(FolderInspection.Kind.IMAGE_CLASSIFIER);
+    }
+    if (COMPARERS.containsKey(family)) {
+      kinds.add(FolderInspection.Kind.IMAGES_AND_TEXTS);
+    }
+    return kinds;
   }
 
   private static <T> Maker<T> row(Map<String, Maker<T>> rows, Checkpoint checkpoint) {

@@ -13,6 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 
@@ -43,7 +44,20 @@ public record FolderInspection(
    */
   public record FileUse(String name, long bytes, String use, Map<String, Long> tensors) {}
 
+  /** What a folder may be loaded as. */
+  public enum Kind {
+    /** By {@link TextEmbedder#load}. */
+    EMBEDDER,
+    /** By {@link LanguageModel#load(dev.gatun.GatunRuntime, Path)}. */
+    LANGUAGE_MODEL,
+    /** By {@link Vit#load}. */
+    IMAGE_CLASSIFIER,
+    /** By {@link Clip#load}. */
+    IMAGES_AND_TEXTS
+  }
+
   private static final String TOKENIZER = "tokenizer.json";
+  private static final String USE_OF_WEIGHTS = "weights";
   private static final int DEPTH = 2;
 
   private static final List<String> WEIGHTS =
@@ -91,7 +105,32 @@ public record FolderInspection(
       files.add(file(folder, name, uses.getOrDefault(name, "")));
     }
     return new FolderInspection(
-        folder, family, List.copyOf(architectures), List.copyOf(files), missing(folder, uses));
+        folder,
+        family,
+        List.copyOf(architectures),
+        List.copyOf(files),
+        missing(folder, family, uses));
+  }
+
+  /**
+   * Says what the folder may be loaded as: what its family is used for, or, of an unknown one or
+   * none, what its weights' file is read for. Whether it loads is another question.
+   *
+   * @return at least one
+   */
+  public Set<Kind> kinds() {
+    Set<Kind> kinds = Families.kinds(family);
+    boolean graph =
+        files.stream()
+            .filter(file -> file.use().equals(USE_OF_WEIGHTS))
+            .anyMatch(file -> !file.name().matches("model[-\\w]*\\.safetensors"));
+    if (graph || kinds.isEmpty()) {
+      kinds.add(Kind.EMBEDDER);
+    }
+    if (!graph && family.isEmpty()) {
+      kinds.add(Kind.LANGUAGE_MODEL); // llama2.c's files come without config.json
+    }
+    return kinds;
   }
 
   private static String text(Json json) {
@@ -126,21 +165,31 @@ public record FolderInspection(
     for (String name : WEIGHTS) {
       Path file = folder.resolve(name);
       if (Files.exists(file)) {
-        uses.put(name, name.equals(Checkpoint.INDEX) ? "which file has which weights" : "weights");
+        uses.put(
+            name, name.equals(Checkpoint.INDEX) ? "which file has which weights" : USE_OF_WEIGHTS);
         if (name.equals(Checkpoint.INDEX)) {
           for (String shard : Descriptions.read(file, FolderInspection::shards)) {
-            uses.put(shard, "weights");
+            uses.put(shard, USE_OF_WEIGHTS);
           }
         }
         break;
       }
     }
-    for (Path module : ModelFolder.read(folder).modules()) {
+    for (Path module : modules(folder)) {
       String name = folder.relativize(module).toString();
       uses.put(name + "/" + Checkpoint.CONFIG, "module " + name);
       uses.put(name + "/" + Checkpoint.WEIGHTS, "weights of module " + name);
     }
     return uses;
+  }
+
+  /** None where something is said that is not done: whoever loads the folder hears what. */
+  private static List<Path> modules(Path folder) {
+    try {
+      return ModelFolder.read(folder).modules();
+    } catch (IOException e) {
+      return List.of();
+    }
   }
 
   private static List<String> shards(Json index) {
@@ -166,12 +215,13 @@ public record FolderInspection(
     return new FileUse(name, Files.size(path), use, tensors);
   }
 
-  private static List<String> missing(Path folder, Map<String, String> uses) {
+  private static List<String> missing(Path folder, String family, Map<String, String> uses) {
     List<String> missing = new ArrayList<>();
     if (WEIGHTS.stream().noneMatch(uses::containsKey)) {
       missing.add("weights: one of " + String.join(", ", WEIGHTS));
     }
-    if (!uses.containsKey(TOKENIZER)) {
+    boolean reads = !Families.kinds(family).contains(Kind.IMAGE_CLASSIFIER);
+    if (reads && !uses.containsKey(TOKENIZER)) {
       missing.add(TOKENIZER + ": how a text becomes tokens");
     }
     if (Checkpoint.isIn(folder) && !uses.containsKey(Checkpoint.CONFIG)) {

@@ -40,6 +40,8 @@ final class AttentionFlow {
   /** Where each dimension comes from, of what was last gone back from. */
   private int[] order = UNCHANGED;
 
+  private boolean ordered;
+
   /**
    * To follow query, key and value from their projections to where attention ends.
    *
@@ -52,6 +54,12 @@ final class AttentionFlow {
     this.projections = projections;
     this.stop = stop;
     this.headDim = headDim;
+  }
+
+  /** Holds orders of dimensions as well against those of attention: no names vouch for them. */
+  AttentionFlow ordered() {
+    ordered = true;
+    return this;
   }
 
   /** Refuses all but softmax(QKᵀ/√d)·V. */
@@ -105,7 +113,7 @@ final class AttentionFlow {
       if (projections.contains(value) || node.opType().equals(operator)) {
         return value;
       }
-      if (node.opType().equals("Transpose")) {
+      if (ordered && node.opType().equals("Transpose")) {
         order = moved(node);
       }
       if (MOVES.contains(node.opType())) {
@@ -143,7 +151,7 @@ final class AttentionFlow {
   }
 
   private void requireOrder(String value, int... expected) throws OnnxException {
-    if (!Arrays.equals(order, expected)) {
+    if (ordered && !Arrays.equals(order, expected)) {
       throw graph.error(
           "the value '%s': expected the order %s of texts, tokens, heads and elements, got %s"
               .formatted(value, Arrays.toString(expected), Arrays.toString(order)));

@@ -225,6 +225,7 @@ final class BertFlow {
                 value ->
                     turn.contains(value) || value.equals(x) || graph.file.producer(value) == null,
                 size)
+            .ordered()
             .require(context);
       } catch (OnnxException e) {
         reason = reason == null ? e : reason;

@@ -28,8 +28,7 @@ final class MaskedHeads {
       new Names("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias");
 
   private static final Names DISTILBERT =
-      new Names(
-          "vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias");
+      new Names("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias");
 
   private MaskedHeads() {}
 
@@ -108,8 +107,7 @@ final class MaskedHeads {
   private static void requireSame(Checkpoint checkpoint, String name, String other) {
     Tensor first = LayerLoader.require(checkpoint.weights(), name);
     Tensor second = LayerLoader.require(checkpoint.weights(), other);
-    if (first.elements() != second.elements()
-        || first.segment().mismatch(second.segment()) >= 0) {
+    if (first.elements() != second.elements() || first.segment().mismatch(second.segment()) >= 0) {
       throw new IllegalArgumentException(
           "%s: expected the elements of %s, which it is one with, got others"
               .formatted(other, name));

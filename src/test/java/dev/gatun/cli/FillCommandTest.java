@@ -37,7 +37,8 @@ class FillCommandTest {
     assertEquals(0, run.code(), run.err());
     assertEquals(5, run.lines().size());
     String[] fields = run.lines().getFirst().split("\t");
-    assertEquals(List.of("paris", "the capital of france is paris."), List.of(fields).subList(1, 3));
+    assertEquals(
+        List.of("paris", "the capital of france is paris."), List.of(fields).subList(1, 3));
     assertTrue(Double.parseDouble(fields[0]) > 0.9, fields[0]);
     assertEquals(5, fill("[MASK] is [MASK]", "--top", "2").lines().size());
   }
@@ -59,7 +60,7 @@ class FillCommandTest {
   void mistakesAreOneLine() {
     refused("TEXT: expected the mask [MASK], got none", fill("the cat"));
     refused("--top: expected 1 .. 50", fill(TEXT, "--top", "51"));
-    refused("no such file", CliRun.run("fill", "--model", "nowhere", TEXT));
+    refused("nowhere/config.json", CliRun.run("fill", "--model", "nowhere", TEXT));
   }
 
   private static void refused(String message, CliRun run) {

@@ -55,7 +55,8 @@ class MaskedLanguageModelTest extends PyTorchModels {
 
   // ---- transformers' models ------------------------------------------------------------------
 
-  private Array states(String scope, String layer, int first, int types, double eps, String... parts) {
+  private Array states(
+      String scope, String layer, int first, int types, double eps, String... parts) {
     String e = scope + "embeddings.";
     int[] places = IntStream.range(first, first + IDS.length).toArray();
     Array words = draw(e + "word_embeddings.weight", 1, 0, WORDS, WIDTH);
@@ -95,7 +96,13 @@ class MaskedLanguageModelTest extends PyTorchModels {
   }
 
   private Array head(
-      Array x, String scope, String dense, UnaryOperator<Array> act, String norm, double eps, String bias) {
+      Array x,
+      String scope,
+      String dense,
+      UnaryOperator<Array> act,
+      String norm,
+      double eps,
+      String bias) {
     Array h = norm(act.apply(dense(x, dense, WIDTH)), norm, eps);
     Array table = draw(scope + "embeddings.word_embeddings.weight", 1, 0, WORDS, WIDTH);
     return torch.linear(h, table, bias(bias, WORDS));
@@ -289,8 +296,7 @@ class MaskedLanguageModelTest extends PyTorchModels {
     more.put(own, normal(1, WORDS, WIDTH));
     refused(BERT, more, own + ": expected the elements of embeddings.word_embeddings.weight");
     load(untied, more, "[MASK]").close();
-    String message =
-        assertThrows(IOException.class, () -> load(BERT, made, "[NONE]")).getMessage();
+    String message = assertThrows(IOException.class, () -> load(BERT, made, "[NONE]")).getMessage();
     assertTrue(message.contains("expected the mask [MASK] or <mask>"), message);
     assertFalse(message.contains("null"), message);
   }

@@ -60,7 +60,7 @@ class FillCommandTest {
   void mistakesAreOneLine() {
     refused("TEXT: expected the mask [MASK], got none", fill("the cat"));
     refused("--top: expected 1 .. 50", fill(TEXT, "--top", "51"));
-    refused("no such file", CliRun.run("fill", "--model", "nowhere", TEXT));
+    refused("nowhere/config.json", CliRun.run("fill", "--model", "nowhere", TEXT));
   }
 
   private static void refused(String message, CliRun run) {

@@ -207,7 +207,7 @@ public final class Tokenizer {
    *     32,768 and a longer part would be needed for so many
    */
   public Tokenized encode(String text, int maxTokens) {
-    return assemble(read(text, maxTokens, template.single(), false));
+    return encode(text, maxTokens, template.single());
   }
 
   /**
@@ -242,7 +242,8 @@ public final class Tokenizer {
    *     {@link #encode(String, int)}
    */
   public Tokenized encode(String first, String second, int maxTokens) {
-    return assemble(read(first, second, maxTokens, false));
+    Kept texts = read(first, second, maxTokens, false);
+    return assemble(texts.layout(), texts.first(), texts.a(), texts.second(), texts.b());
   }
 
   /**
@@ -255,7 +256,7 @@ public final class Tokenizer {
    *     decomposed as its normalizers do
    */
   public Tokenized encodeWithoutSpecialTokens(String text) {
-    return assemble(read(text, Integer.MAX_VALUE, template.single().texts(), false));
+    return encode(text, Integer.MAX_VALUE, template.single().texts());
   }
 
   /**
@@ -268,7 +269,10 @@ public final class Tokenizer {
    * @throws IllegalArgumentException as of {@link #encode(String, int)}
    */
   public TokenSpans encodeWithOffsets(String text, int maxTokens) {
-    return place(read(text, maxTokens, template.single(), true));
+    TokenizerTemplate.Layout layout = template.single();
+    int most = room(maxTokens, layout);
+    ReadTokens tokens = read(text, most, true);
+    return place(new Kept(layout, tokens, tokens.kept(most), null, 0));
   }
 
   /**
@@ -297,12 +301,16 @@ public final class Tokenizer {
     }
   }
 
-  private Kept read(String text, int maxTokens, TokenizerTemplate.Layout layout, boolean places) {
+  private Tokenized encode(String text, int maxTokens, TokenizerTemplate.Layout layout) {
     int most = room(maxTokens, layout);
+    ReadTokens tokens = read(text, most, false);
+    return assemble(layout, tokens, tokens.kept(most), null, 0);
+  }
+
+  private ReadTokens read(String text, int most, boolean places) {
     Objects.requireNonNull(text, "text");
     try {
-      ReadTokens tokens = reader.read("text", text, most, places);
-      return new Kept(layout, tokens, tokens.kept(most), null, 0);
+      return reader.read("text", text, most, places);
     } finally {
       Reference.reachabilityFence(this);
     }
@@ -351,10 +359,10 @@ public final class Tokenizer {
   }
 
   /** Puts the tokens that are kept of one text or two into their template. */
-  private Tokenized assemble(Kept texts) {
-    TokenizerTemplate.Layout layout = texts.layout();
+  private Tokenized assemble(
+      TokenizerTemplate.Layout layout, ReadTokens first, int a, ReadTokens second, int b) {
     int added = layout.added();
-    int[] ids = new int[added + texts.a() + texts.b()];
+    int[] ids = new int[added + a + b];
     int[] types = layout.oneType() ? null : new int[ids.length];
     int at = 0;
     for (int i = 0; i < layout.pieces().length; i++) {
@@ -363,8 +371,8 @@ public final class Tokenizer {
       if (piece >= 0) {
         ids[at++] = piece;
       } else {
-        ReadTokens text = texts.text(piece);
-        int kept = texts.kept(piece);
+        ReadTokens text = piece == TokenizerTemplate.FIRST ? first : second;
+        int kept = piece == TokenizerTemplate.FIRST ? a : b;
         int from = text.first(kept, keepsEnd);
         for (int t = 0; t < kept; t++) {
           ids[at++] = Math.toIntExact(text.ids()[from + t]);
@@ -374,12 +382,14 @@ public final class Tokenizer {
         Arrays.fill(types, start, at, layout.typeIds()[i]);
       }
     }
-    int count = texts.first().count() + (texts.second() == null ? 0 : texts.second().count());
+    int count = first.count() + (second == null ? 0 : second.count());
     return new Tokenized(ids, types, Math.addExact(count, added));
   }
 
   private TokenSpans place(Kept texts) {
-    TokenSpans spans = TokenSpans.nowhere(assemble(texts));
+    Tokenized tokens =
+        assemble(texts.layout(), texts.first(), texts.a(), texts.second(), texts.b());
+    TokenSpans spans = TokenSpans.nowhere(tokens);
     int at = 0;
     for (int piece : texts.layout().pieces()) {
       if (piece >= 0) {

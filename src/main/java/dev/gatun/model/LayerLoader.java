@@ -379,6 +379,17 @@ public final class LayerLoader {
 
   /** A layer of its own for rows of a known size; its weight is {@code [out, in]}, as PyTorch's. */
   static Linear linear(GatunRuntime runtime, Weights weights, String weight, String bias, long in) {
+    return linear(runtime, weights, weight, bias, in, Activation.NONE);
+  }
+
+  /** The same with an activation behind it. */
+  static Linear linear(
+      GatunRuntime runtime,
+      Weights weights,
+      String weight,
+      String bias,
+      long in,
+      Activation activation) {
     Tensor matrix = requireMatrix(weights, weight);
     boolean transposed = matrix.size(0) == in;
     long out = transposed && matrix.size(1) != in ? matrix.size(1) : matrix.size(0);
@@ -388,7 +399,7 @@ public final class LayerLoader {
       LayerShapes.checkVector(bias, vector, out);
     }
     Tensor inOut = matrix.transpose(0, 1);
-    return named(weight, () -> linear(runtime, weights, weight, inOut, vector, Activation.NONE));
+    return named(weight, () -> linear(runtime, weights, weight, inOut, vector, activation));
   }
 
   /** The projection to logits by the table of the embedding (Press and Wolf 2017). */

@@ -247,7 +247,12 @@ public final class Tokenizer {
           "second: expected none, since post_processor.pair of tokenizer.json does not have the"
               + " sequences A and B once");
     }
-    return encode(first, second, maxTokens, template.pair());
+    return encode(first, second, maxTokens, cutting);
+  }
+
+  /** The same with a strategy of the caller's; the file has a template with both texts. */
+  Tokenized encode(String first, String second, int maxTokens, PairCutting strategy) {
+    return encode(first, second, maxTokens, strategy, template.pair());
   }
 
   /**
@@ -274,7 +279,11 @@ public final class Tokenizer {
   }
 
   private Tokenized encode(
-      String first, String second, int maxTokens, TokenizerTemplate.Layout layout) {
+      String first,
+      String second,
+      int maxTokens,
+      PairCutting strategy,
+      TokenizerTemplate.Layout layout) {
     int most = room(maxTokens, layout);
     Objects.requireNonNull(first, "first");
     Objects.requireNonNull(second, "second");
@@ -286,15 +295,15 @@ public final class Tokenizer {
     } finally {
       Reference.reachabilityFence(this);
     }
-    int kept = cutting.keptOfFirst(a.count(), b.count(), most);
+    int kept = strategy.keptOfFirst(a.count(), b.count(), most);
     if (kept < 0) {
-      boolean cutsFirst = cutting == PairCutting.ONLY_FIRST;
+      boolean cutsFirst = strategy == PairCutting.ONLY_FIRST;
       throw new IllegalArgumentException(
           "maxTokens: expected more than %d, since tokenizer.json cuts the %s text alone (%s) and"
                   .formatted(
                       layout.added() + (cutsFirst ? b : a).count(),
                       cutsFirst ? "first" : "second",
-                      cutting.title())
+                      strategy.title())
               + " the other has %d tokens, got %d"
                   .formatted((cutsFirst ? b : a).count(), maxTokens));
     }

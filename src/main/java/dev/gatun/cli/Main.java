@@ -37,6 +37,8 @@ import picocli.CommandLine.Spec;
       SimilarCommand.class,
       GenerateCommand.class,
       PackCommand.class,
+      RerankCommand.class,
+      ClassifyCommand.class,
       VerifyCommand.class,
       HelpCommand.class
     },

@@ -39,6 +39,8 @@ import picocli.CommandLine.Spec;
       GenerateCommand.class,
       FillCommand.class,
       PackCommand.class,
+      RerankCommand.class,
+      ClassifyCommand.class,
       VerifyCommand.class,
       HelpCommand.class
     },

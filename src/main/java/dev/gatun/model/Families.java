@@ -2,6 +2,7 @@ package dev.gatun.model;
 
 import dev.gatun.model.Checkpoint.Maker;
 import dev.gatun.nn.DecoderOnlyModel;
+import dev.gatun.nn.SequenceClassifier;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TokenScorer;
 import java.io.IOException;
@@ -63,6 +64,16 @@ final class Families {
               "roberta", MaskedHeads::roberta,
               "xlm-roberta", MaskedHeads::roberta));
 
+  /** From tokens to the scores of a text, or of a pair. */
+  private static final Map<String, Maker<SequenceClassifier>> CLASSIFIERS =
+      new TreeMap<>(
+          Map.of(
+              "bert", ClassifierFiles::bert,
+              "camembert", ClassifierFiles::roberta,
+              "distilbert", ClassifierFiles::distilbert,
+              "roberta", ClassifierFiles::roberta,
+              "xlm-roberta", ClassifierFiles::roberta));
+
   /** Classifiers of images. */
   private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);
 
@@ -105,6 +116,15 @@ final class Families {
    */
   static void requireDecoder(Checkpoint checkpoint) throws IOException {
     checkpoint.make(c -> row(DECODERS, c));
+  }
+
+  /**
+   * Loads a classifier of texts.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static SequenceClassifier classifier(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(CLASSIFIERS, c).make(c));
   }
 
   /**

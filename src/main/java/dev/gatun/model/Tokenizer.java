@@ -242,7 +242,12 @@ public final class Tokenizer {
    *     {@link #encode(String, int)}
    */
   public Tokenized encode(String first, String second, int maxTokens) {
-    Kept texts = read(first, second, maxTokens, false);
+    return encode(first, second, maxTokens, cutting);
+  }
+
+  /** The same with a strategy of the caller's. */
+  Tokenized encode(String first, String second, int maxTokens, PairCutting strategy) {
+    Kept texts = read(first, second, maxTokens, strategy, false);
     return assemble(texts.layout(), texts.first(), texts.a(), texts.second(), texts.b());
   }
 
@@ -286,7 +291,7 @@ public final class Tokenizer {
    * @throws IllegalArgumentException as of {@link #encode(String, String, int)}
    */
   public TokenSpans encodeWithOffsets(String first, String second, int maxTokens) {
-    return place(read(first, second, maxTokens, true));
+    return place(read(first, second, maxTokens, cutting, true));
   }
 
   /** Tokens of one text or two, and how many are kept of each. */
@@ -316,7 +321,8 @@ public final class Tokenizer {
     }
   }
 
-  private Kept read(String first, String second, int maxTokens, boolean places) {
+  private Kept read(
+      String first, String second, int maxTokens, PairCutting strategy, boolean places) {
     TokenizerTemplate.Layout layout = template.pair();
     if (layout == null) {
       throw new IllegalArgumentException(
@@ -334,15 +340,15 @@ public final class Tokenizer {
     } finally {
       Reference.reachabilityFence(this);
     }
-    int kept = cutting.keptOfFirst(a.count(), b.count(), most);
+    int kept = strategy.keptOfFirst(a.count(), b.count(), most);
     if (kept < 0) {
-      boolean cutsFirst = cutting == PairCutting.ONLY_FIRST;
+      boolean cutsFirst = strategy == PairCutting.ONLY_FIRST;
       throw new IllegalArgumentException(
           "maxTokens: expected more than %d, since tokenizer.json cuts the %s text alone (%s) and"
                   .formatted(
                       layout.added() + (cutsFirst ? b : a).count(),
                       cutsFirst ? "first" : "second",
-                      cutting.title())
+                      strategy.title())
               + " the other has %d tokens, got %d"
                   .formatted((cutsFirst ? b : a).count(), maxTokens));
     }

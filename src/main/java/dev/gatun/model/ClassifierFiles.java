@@ -1,0 +1,111 @@
+package dev.gatun.model;
+
+import dev.gatun.Activation;
+import dev.gatun.WeightFormat;
+import dev.gatun.internal.Json;
+import dev.gatun.nn.Linear;
+import dev.gatun.nn.SequenceClassifier;
+import dev.gatun.nn.TextEncoder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * Encoders with the heads of Hugging Face's {@code …ForSequenceClassification}: what lies between
+ * the first token's state and the scores, under the names that each family has for it.
+ */
+final class ClassifierFiles {
+
+  private static final String ARCHITECTURE = "ForSequenceClassification";
+  private static final String CLASSIFIER = "classifier";
+
+  private ClassifierFiles() {}
+
+  /** The pooler, whose activation is the hyperbolic tangent, then one layer. */
+  static SequenceClassifier bert(Checkpoint checkpoint) {
+    return load(checkpoint, "bert.", "pooler.dense", true, CLASSIFIER);
+  }
+
+  /** A dense layer of its own in the pooler's place, which such a file may have in vain. */
+  static SequenceClassifier roberta(Checkpoint checkpoint) {
+    return load(checkpoint, "roberta.", "classifier.dense", true, "classifier.out_proj");
+  }
+
+  /** A dense layer with ReLU. */
+  static SequenceClassifier distilbert(Checkpoint checkpoint) {
+    return load(checkpoint, "distilbert.", "pre_classifier", false, CLASSIFIER);
+  }
+
+  private static SequenceClassifier load(
+      Checkpoint checkpoint, String scope, String dense, boolean tanh, String output) {
+    requireArchitecture(checkpoint.config());
+    TextEncoder encoder = BertFiles.load(checkpoint);
+    // One row a text: nothing would be gained by fewer bits.
+    WeightFormat format =
+        checkpoint.format() == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
+    Weights weights = checkpoint.scoped(scope).weights().packed(checkpoint.arena(), format);
+    UnreadWeights.refuse(
+        weights,
+        name -> name.matches("(classifier|pre_classifier)\\..*"),
+        Set.of(dense + ".weight", dense + ".bias", output + ".weight", output + ".bias"),
+        List.of());
+    Linear first =
+        linear(checkpoint, weights, dense, encoder.dim(), tanh ? Activation.NONE : Activation.RELU);
+    if (first.out() != encoder.dim()) {
+      throw new IllegalArgumentException(
+          "%s.weight: expected [%d, %d], got %d rows"
+              .formatted(dense, encoder.dim(), encoder.dim(), first.out()));
+    }
+    Linear last = linear(checkpoint, weights, output, first.out(), Activation.NONE);
+    return new SequenceClassifier(encoder, first, tanh, last);
+  }
+
+  private static Linear linear(
+      Checkpoint checkpoint, Weights weights, String name, long in, Activation activation) {
+    LayerLoader.require(weights, name + ".bias");
+    return LayerLoader.linear(
+        checkpoint.runtime(), weights, name + ".weight", name + ".bias", in, activation);
+  }
+
+  /** Heads of other tasks may have the same names, and mean something else. */
+  private static void requireArchitecture(FamilyConfig config) {
+    List<String> architectures = config.texts("architectures");
+    if (architectures != null
+        && architectures.stream().noneMatch(name -> name.endsWith(ARCHITECTURE))) {
+      throw config.expected("architectures", "one that ends in " + ARCHITECTURE);
+    }
+  }
+
+  /**
+   * {@return whether the family is given the types that a tokenizer has for pairs; transformers'
+   * tokenizers of the others do not return them}
+   */
+  static boolean readsTypes(FamilyConfig config) {
+    return config.text("model_type", "").equals("bert");
+  }
+
+  /** {@return the names of the scores: those of id2label, or LABEL_0, LABEL_1, …} */
+  static List<String> labels(FamilyConfig config, int scores) {
+    if (config.has("num_labels") && config.size("num_labels") != scores) {
+      throw config.expected("num_labels", rows(scores));
+    }
+    List<String> labels = new ArrayList<>();
+    Json names = config.json().find("id2label");
+    if (!names.isNull() && (!names.isObject() || names.names().size() != scores)) {
+      throw config.expected("id2label", "an object with " + rows(scores));
+    }
+    FamilyConfig each = config.below("id2label");
+    for (int n = 0; n < scores; n++) {
+      String key = String.valueOf(n);
+      if (!names.isNull() && !each.has(key)) {
+        throw config.expected("id2label", "the keys 0 .. %d".formatted(scores - 1));
+      }
+      labels.add(each.text(key, "LABEL_" + n));
+    }
+    return List.copyOf(labels);
+  }
+
+  private static String rows(int scores) {
+    return "%d, the rows of the last layer".formatted(scores);
+  }
+}

@@ -6,17 +6,20 @@ import dev.gatun.internal.Json;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.SequenceClassifier;
 import dev.gatun.nn.TextEncoder;
+import dev.gatun.nn.TokenScorer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 
 /**
  * Encoders with the heads of Hugging Face's {@code …ForSequenceClassification}: what lies between
- * the first token's state and the scores, under the names that each family has for it.
+ * the first token's state and the scores, under the names that each family has for it; and of
+ * {@code …ForTokenClassification}.
  */
 final class ClassifierFiles {
 
-  private static final String ARCHITECTURE = "ForSequenceClassification";
+  private static final String OF_SEQUENCES = "ForSequenceClassification";
+  private static final String OF_TOKENS = "ForTokenClassification";
   private static final String CLASSIFIER = "classifier";
 
   private ClassifierFiles() {}
@@ -36,9 +39,25 @@ final class ClassifierFiles {
     return load(checkpoint, "distilbert.", "pre_classifier", false, CLASSIFIER);
   }
 
+  /** One layer behind each token's state, in all families. */
+  static TokenScorer tokens(Checkpoint checkpoint) {
+    requireArchitecture(checkpoint.config(), OF_TOKENS);
+    Weights weights = BertFiles.withHeads(checkpoint).packed();
+    // Before the encoder, which takes longer: most folders that are refused have no head.
+    LayerLoader.requireMatrix(weights, CLASSIFIER + ".weight");
+    UnreadWeights.refuse(
+        weights,
+        name -> name.matches("(classifier|pre_classifier)\\..*"),
+        Set.of(CLASSIFIER + ".weight", CLASSIFIER + ".bias"),
+        List.of());
+    TextEncoder encoder = BertFiles.load(checkpoint);
+    Linear output = linear(checkpoint, weights, CLASSIFIER, encoder.dim(), Activation.NONE);
+    return new TokenScorer(encoder, null, null, output);
+  }
+
   private static SequenceClassifier load(
       Checkpoint checkpoint, String scope, String dense, boolean tanh, String output) {
-    requireArchitecture(checkpoint.config());
+    requireArchitecture(checkpoint.config(), OF_SEQUENCES);
     TextEncoder encoder = BertFiles.load(checkpoint);
     // One row a text: nothing would be gained by fewer bits.
     WeightFormat format =
@@ -68,11 +87,10 @@ final class ClassifierFiles {
   }
 
   /** Heads of other tasks may have the same names, and mean something else. */
-  private static void requireArchitecture(FamilyConfig config) {
+  private static void requireArchitecture(FamilyConfig config, String ending) {
     List<String> architectures = config.texts("architectures");
-    if (architectures != null
-        && architectures.stream().noneMatch(name -> name.endsWith(ARCHITECTURE))) {
-      throw config.expected("architectures", "one that ends in " + ARCHITECTURE);
+    if (architectures != null && architectures.stream().noneMatch(name -> name.endsWith(ending))) {
+      throw config.expected("architectures", "one that ends in " + ending);
     }
   }
 

@@ -28,6 +28,7 @@ final class ClassifierModel {
   private final Path folder;
   private final Arena arena;
   private final Gate gate;
+  private final HeadDescription described;
   private final Checkpoint checkpoint;
   private final SequenceClassifier classifier;
   private final Tokenizer tokenizer;
@@ -40,11 +41,12 @@ final class ClassifierModel {
     this.folder = folder;
     this.arena = arena;
     this.gate = new Gate("the model " + folder);
-    TokenizerConfig described = TokenizerConfig.read(folder);
+    this.described = HeadDescription.read(folder);
+    TokenizerConfig texts = TokenizerConfig.read(folder);
     this.checkpoint = Checkpoint.open(folder, runtime, arena, format);
     this.classifier = Families.classifier(checkpoint);
     this.labels = checkpoint.make(c -> ClassifierFiles.labels(c.config(), classifier.scores()));
-    this.tokenizer = Tokenizer.load(folder.resolve(TOKENIZER), described);
+    this.tokenizer = Tokenizer.load(folder.resolve(TOKENIZER), texts);
     this.readsTypes = ClassifierFiles.readsTypes(checkpoint.config());
     int vocabulary = classifier.textEncoder().embedding().vocabulary();
     if (tokenizer.highestId() >= vocabulary) {
@@ -53,7 +55,7 @@ final class ClassifierModel {
               .formatted(vocabulary - 1, tokenizer.highestId()));
     }
     requireTypes();
-    int length = described.maxTokens() < 0 ? tokenizer.maxTokens() : described.maxTokens();
+    int length = texts.maxTokens() < 0 ? tokenizer.maxTokens() : texts.maxTokens();
     this.maxTokens = Math.min(length, classifier.textEncoder().positions());
     try {
       tokenize("", null);
@@ -113,6 +115,10 @@ final class ClassifierModel {
 
   SequenceClassifier classifier() {
     return classifier;
+  }
+
+  HeadDescription described() {
+    return described;
   }
 
   List<String> labels() {

@@ -3,6 +3,7 @@ package dev.gatun.model;
 import dev.gatun.GatunException;
 import dev.gatun.GatunRuntime;
 import dev.gatun.WeightFormat;
+import dev.gatun.internal.Messages;
 import dev.gatun.nn.SequenceClassifier;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -11,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 
 /**
  * A reranker: reads a query and a passage together and says how well they fit (Nogueira and Cho,
@@ -42,6 +44,9 @@ public final class CrossEncoder implements AutoCloseable {
   private static final String SECTION = "sentence_transformers";
 
   private static final String ACTIVATION = "activation_fn";
+  private static final String ACTIVATIONS =
+      "\"torch.nn.modules.activation.Sigmoid\" or \"torch.nn.modules.linear.Identity\"";
+
   private static final String OLD_ACTIVATION = "sbert_ce_default_activation_function";
 
   /**
@@ -101,6 +106,15 @@ public final class CrossEncoder implements AutoCloseable {
       throw new IllegalArgumentException(
           "tokenizer.json: expected a post_processor with a template for pairs, got none");
     }
+    String said = model.described().activation();
+    if (!said.isEmpty()) {
+      return isSigmoid(said)
+          .orElseThrow(
+              () ->
+                  new IllegalArgumentException(
+                      "config_sentence_transformers.json: activation_fn: expected %s, got %s"
+                          .formatted(ACTIVATIONS, Messages.quoted(said))));
+    }
     FamilyConfig section = config.below(SECTION);
     return section.has(ACTIVATION)
         ? isSigmoid(section, ACTIVATION)
@@ -108,13 +122,14 @@ public final class CrossEncoder implements AutoCloseable {
   }
 
   private static boolean isSigmoid(FamilyConfig config, String key) {
-    return switch (config.text(key, "")) {
-      case "torch.nn.modules.activation.Sigmoid" -> true;
-      case "torch.nn.modules.linear.Identity" -> false;
-      default ->
-          throw config.expected(
-              key,
-              "\"torch.nn.modules.activation.Sigmoid\" or \"torch.nn.modules.linear.Identity\"");
+    return isSigmoid(config.text(key, "")).orElseThrow(() -> config.expected(key, ACTIVATIONS));
+  }
+
+  private static Optional<Boolean> isSigmoid(String name) {
+    return switch (name) {
+      case "torch.nn.modules.activation.Sigmoid" -> Optional.of(true);
+      case "torch.nn.modules.linear.Identity" -> Optional.of(false);
+      default -> Optional.empty();
     };
   }
 

@@ -74,6 +74,16 @@ final class Families {
               "roberta", ClassifierFiles::roberta,
               "xlm-roberta", ClassifierFiles::roberta));
 
+  /** From tokens to the scores of each. */
+  private static final Map<String, Maker<TokenScorer>> TOKEN_CLASSIFIERS =
+      new TreeMap<>(
+          Map.of(
+              "bert", ClassifierFiles::tokens,
+              "camembert", ClassifierFiles::tokens,
+              "distilbert", ClassifierFiles::tokens,
+              "roberta", ClassifierFiles::tokens,
+              "xlm-roberta", ClassifierFiles::tokens));
+
   /** Classifiers of images. */
   private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);
 
@@ -116,6 +126,15 @@ final class Families {
    */
   static void requireDecoder(Checkpoint checkpoint) throws IOException {
     checkpoint.make(c -> row(DECODERS, c));
+  }
+
+  /**
+   * Loads a classifier of tokens.
+   *
+   * @throws IOException if the family is none of these, or the folder not what it should be
+   */
+  static TokenScorer tokenClassifier(Checkpoint checkpoint) throws IOException {
+    return checkpoint.make(c -> row(TOKEN_CLASSIFIERS, c).make(c));
   }
 
   /**

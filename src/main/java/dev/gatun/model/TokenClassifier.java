@@ -275,7 +275,7 @@ public final class TokenClassifier implements AutoCloseable {
   }
 
   /** Tokens of one name that follow one another, until one begins anew; those of none left out. */
-  private List<Entity> together(String text, List<Entity> tokens) {
+  static List<Entity> together(String text, List<Entity> tokens) {
     List<Entity> entities = new ArrayList<>();
     for (int first = 0; first < tokens.size(); ) {
       String name = name(tokens.get(first));

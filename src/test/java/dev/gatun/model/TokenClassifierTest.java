@@ -112,33 +112,26 @@ class TokenClassifierTest extends PyTorchModels {
     }
   }
 
-  /** A head that finds for each word its own label, whatever is around it. */
   @Test
-  void tokensAreTakenTogether() throws IOException {
-    torch(2, 3);
-    try (TokenClassifier model = TokenClassifier.load(runtime, write(""), WeightFormat.FP32)) {
-      List<Entity> tokens = model.tokenEntities(TEXT);
-      List<Entity> entities = model.entities(TEXT);
-      int at = 0;
-      for (Entity entity : entities) {
-        double sum = 0;
-        int count = 0;
-        int end = -1;
-        while (at < tokens.size() && tokens.get(at).begin() < entity.end()) {
-          Entity token = tokens.get(at++);
-          assertEquals(entity.label(), token.label().replaceFirst("^[BI]-", ""));
-          assertTrue(count == 0 || !token.label().startsWith("B-"), tokens.toString());
-          sum += token.score();
-          end = token.end();
-          count++;
-        }
-        assertEquals(entity.end(), end);
-        assertEquals(sum / count, entity.score(), 1e-6);
-        assertEquals(TEXT.substring(entity.begin(), entity.end()), entity.text());
-      }
-      assertEquals(tokens.size(), at);
-      assertTrue(entities.size() < tokens.size(), tokens.toString());
+  void tokensOfOneNameAreOneEntityUntilOneBegins() {
+    String text = "aa bb cc dd ee ff gg hh";
+    List<String> labels = List.of("B-PER", "I-PER", "B-PER", "O", "I-PER", "LOC", "LOC", "B-LOC");
+    List<Entity> tokens = new ArrayList<>();
+    for (int n = 0; n < labels.size(); n++) {
+      int begin = 3 * n;
+      String part = text.substring(begin, begin + 2);
+      tokens.add(new Entity(labels.get(n), (n + 1) / 10f, part, begin, begin + 2));
     }
+    assertEquals(
+        List.of(
+            new Entity("PER", 0.15f, "aa bb", 0, 5),
+            new Entity("PER", 0.3f, "cc", 6, 8),
+            new Entity("PER", 0.5f, "ee", 12, 14),
+            new Entity("LOC", 0.65f, "ff gg", 15, 20),
+            new Entity("LOC", 0.8f, "hh", 21, 23)),
+        TokenClassifier.together(text, tokens));
+    assertEquals(List.of(), TokenClassifier.together(text, tokens.subList(3, 4)));
+    assertEquals(List.of(), TokenClassifier.together("", List.of()));
   }
 
   @Test

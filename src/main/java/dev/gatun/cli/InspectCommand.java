@@ -10,7 +10,10 @@ import dev.gatun.model.FolderInspection;
 import dev.gatun.model.FolderInspection.FileUse;
 import dev.gatun.model.FolderInspection.Kind;
 import dev.gatun.model.LanguageModel;
+import dev.gatun.model.MaskedLanguageModel;
+import dev.gatun.model.TextClassifier;
 import dev.gatun.model.TextEmbedder;
+import dev.gatun.model.TokenClassifier;
 import dev.gatun.model.Vit;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -54,6 +57,9 @@ final class InspectCommand implements Callable<Integer> {
           Map.of(
               Kind.EMBEDDER, "an embedder",
               Kind.LANGUAGE_MODEL, "a language model",
+              Kind.TEXT_CLASSIFIER, "a classifier of texts",
+              Kind.TOKEN_CLASSIFIER, "a classifier of tokens",
+              Kind.MASKED_LANGUAGE_MODEL, "a masked language model",
               Kind.IMAGE_CLASSIFIER, "a classifier of images",
               Kind.IMAGES_AND_TEXTS, "a model that compares images and texts"));
 
@@ -96,6 +102,9 @@ final class InspectCommand implements Callable<Integer> {
           JSON.std.with(JSON.Feature.PRETTY_PRINT_OUTPUT).asString(facts(found, loads, refusals)));
     } else {
       print(out, found, loads);
+      if (!loads.isEmpty()) { // otherwise they are what is said last
+        refusals.forEach((kind, reason) -> row(out, "not", NAMES.get(kind) + ": " + reason));
+      }
     }
     if (loads.isEmpty()) {
       throw new CliException(
@@ -113,6 +122,21 @@ final class InspectCommand implements Callable<Integer> {
     return switch (kind) {
       case EMBEDDER -> embedder(runtime);
       case LANGUAGE_MODEL -> languageModel(runtime);
+      case TEXT_CLASSIFIER -> {
+        try (TextClassifier model = TextClassifier.load(runtime, folder)) {
+          yield labels(model.labels(), model.maxTokens());
+        }
+      }
+      case TOKEN_CLASSIFIER -> {
+        try (TokenClassifier model = TokenClassifier.load(runtime, folder)) {
+          yield labels(model.labels(), model.maxTokens());
+        }
+      }
+      case MASKED_LANGUAGE_MODEL -> {
+        try (MaskedLanguageModel model = MaskedLanguageModel.load(runtime, folder)) {
+          yield Map.of("mask", model.mask(), "maxTokens", model.maxTokens());
+        }
+      }
       case IMAGE_CLASSIFIER -> {
         try (Arena arena = Arena.ofShared()) {
           Vit.load(runtime, folder, arena, WeightFormat.AUTO);
@@ -126,6 +150,10 @@ final class InspectCommand implements Callable<Integer> {
         }
       }
     };
+  }
+
+  private static Map<String, Object> labels(List<String> labels, int maxTokens) {
+    return Map.of("labels", labels, "maxTokens", maxTokens);
   }
 
   private Map<String, Object> embedder(GatunRuntime runtime) throws IOException {
@@ -236,6 +264,10 @@ final class InspectCommand implements Callable<Integer> {
       case LANGUAGE_MODEL ->
           "%s tokens in the vocabulary, %s positions, ends at %s"
               .formatted(facts.get("vocabulary"), facts.get("positions"), facts.get("endTokens"));
+      case TEXT_CLASSIFIER, TOKEN_CLASSIFIER ->
+          "labels %s, max %s tokens".formatted(facts.get("labels"), facts.get("maxTokens"));
+      case MASKED_LANGUAGE_MODEL ->
+          "the mask is %s, max %s tokens".formatted(facts.get("mask"), facts.get("maxTokens"));
       case IMAGE_CLASSIFIER, IMAGES_AND_TEXTS -> "dev.gatun.model." + facts.get("class");
     };
   }

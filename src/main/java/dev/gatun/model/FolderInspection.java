@@ -50,11 +50,24 @@ public record FolderInspection(
     EMBEDDER,
     /** By {@link LanguageModel#load(dev.gatun.GatunRuntime, Path)}. */
     LANGUAGE_MODEL,
+    /** By {@link TextClassifier#load(dev.gatun.GatunRuntime, Path)}. */
+    TEXT_CLASSIFIER,
+    /** By {@link TokenClassifier#load(dev.gatun.GatunRuntime, Path)}. */
+    TOKEN_CLASSIFIER,
+    /** By {@link MaskedLanguageModel#load(dev.gatun.GatunRuntime, Path)}. */
+    MASKED_LANGUAGE_MODEL,
     /** By {@link Vit#load}. */
     IMAGE_CLASSIFIER,
     /** By {@link Clip#load}. */
     IMAGES_AND_TEXTS
   }
+
+  /** What architectures of transformers end in. */
+  private static final Map<String, Kind> HEADS =
+      Map.of(
+          "ForSequenceClassification", Kind.TEXT_CLASSIFIER,
+          "ForTokenClassification", Kind.TOKEN_CLASSIFIER,
+          "ForMaskedLM", Kind.MASKED_LANGUAGE_MODEL);
 
   private static final String TOKENIZER = "tokenizer.json";
   private static final String USE_OF_WEIGHTS = "weights";
@@ -113,8 +126,9 @@ public record FolderInspection(
   }
 
   /**
-   * Says what the folder may be loaded as: what its family is used for, or, of an unknown one or
-   * none, what its weights' file is read for. Whether it loads is another question.
+   * Says what the folder may be loaded as: what its family is used for, and its architectures say;
+   * or, of an unknown one or none, what its weights' file is read for. Whether it loads is another
+   * question.
    *
    * @return at least one
    */
@@ -129,6 +143,11 @@ public record FolderInspection(
     }
     if (!graph && family.isEmpty()) {
       kinds.add(Kind.LANGUAGE_MODEL); // llama2.c's files come without config.json
+    }
+    for (Map.Entry<String, Kind> head : HEADS.entrySet()) {
+      if (architectures.stream().anyMatch(name -> name.endsWith(head.getKey()))) {
+        kinds.add(head.getValue());
+      }
     }
     return kinds;
   }

@@ -62,6 +62,26 @@ class ClassifierCommandsTest {
   }
 
   @Test
+  void inspect() throws IOException {
+    write(2);
+    Path config = folder.resolve("config.json");
+    String said = Files.readString(config);
+    Files.writeString(
+        config,
+        said.replaceFirst("}$", ", \"architectures\": [\"BertForSequenceClassification\"]}"));
+    CliRun run = CliRun.run("inspect", folder.toString());
+    assertEquals(0, run.code(), run.err());
+    assertTrue(
+        run.out().contains("a classifier of texts: labels [bad, good], max 20 tokens"), run.out());
+    Files.writeString(
+        config, said.replaceFirst("}$", ", \"architectures\": [\"BertForMaskedLM\"]}"));
+    CliRun other = CliRun.run("inspect", folder.toString());
+    assertEquals(0, other.code(), other.err());
+    assertTrue(other.out().contains("not       a masked language model: "), other.out());
+    assertTrue(other.out().contains("cls.predictions"), other.out());
+  }
+
+  @Test
   void rerank() throws IOException {
     write(1);
     Path lines = Files.writeString(folder.resolve("lines.txt"), "paris\nlyon\nthe cat\n");

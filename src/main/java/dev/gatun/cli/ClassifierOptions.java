@@ -1,8 +1,6 @@
 package dev.gatun.cli;
 
 import dev.gatun.GatunRuntime;
-import dev.gatun.WeightFormat;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -26,38 +24,17 @@ final class ClassifierOptions {
       description = "Texts, one a line: UTF-8, blank lines count; - for standard input.")
   Path file;
 
-  @Option(
-      names = "--weights",
-      paramLabel = "FORMAT",
-      defaultValue = "auto",
-      converter = ModelChoice.Format.class,
-      description =
-          "How weights are stored and multiplied: auto (the file's precision), fp32, bf16, fp16,"
-              + " int8, q8_0, q4_0, or view.")
-  private WeightFormat weights;
-
   @Option(names = "--json", description = "Print JSON objects.")
   boolean json;
 
-  @Mixin private ThreadsOption threads;
-
-  /** How a class loads a model. */
-  interface Loader<T> {
-    T load(GatunRuntime runtime, Path folder, WeightFormat format) throws IOException;
-  }
+  @Mixin private FolderOptions options;
 
   GatunRuntime open() {
-    return threads.open();
+    return options.open();
   }
 
-  <T> T load(GatunRuntime runtime, Loader<T> loader) {
-    try {
-      return loader.load(runtime, model, weights);
-    } catch (IOException e) {
-      throw ModelChoice.refused(e);
-    } catch (IllegalArgumentException e) {
-      throw new CliException("--weights: " + e.getMessage(), e);
-    }
+  <T> T load(GatunRuntime runtime, FolderOptions.Loader<T> loader) {
+    return options.load(runtime, model, loader);
   }
 
   /** The lines of --file or of standard input. */

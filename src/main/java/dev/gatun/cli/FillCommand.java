@@ -1,10 +1,8 @@
 package dev.gatun.cli;
 
 import dev.gatun.GatunRuntime;
-import dev.gatun.WeightFormat;
 import dev.gatun.model.Fill;
 import dev.gatun.model.MaskedLanguageModel;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
@@ -55,28 +53,18 @@ final class FillCommand implements Callable<Integer> {
       description = "Tokens for each mask; ${DEFAULT-VALUE} without this option.")
   private int top;
 
-  @Option(
-      names = "--weights",
-      paramLabel = "FORMAT",
-      defaultValue = "auto",
-      converter = ModelChoice.Format.class,
-      description =
-          "How weights are stored and multiplied: auto (the file's precision), fp32, bf16, fp16,"
-              + " int8, q8_0, q4_0, or view.")
-  private WeightFormat weights;
-
   @Option(names = "--json", description = "Print a JSON array for each mask.")
   private boolean json;
 
-  @Mixin private ThreadsOption threads;
+  @Mixin private FolderOptions options;
 
   @ParentCommand private Main main;
 
   @Override
   public Integer call() {
     PrintWriter out = main.streams().out();
-    try (GatunRuntime runtime = threads.open();
-        MaskedLanguageModel loaded = load(runtime)) {
+    try (GatunRuntime runtime = options.open();
+        MaskedLanguageModel loaded = options.load(runtime, model, MaskedLanguageModel::load)) {
       List<List<Fill>> masks = fill(loaded);
       for (int n = 0; n < masks.size(); n++) {
         if (json) {
@@ -90,16 +78,6 @@ final class FillCommand implements Callable<Integer> {
       }
     }
     return Main.OK;
-  }
-
-  private MaskedLanguageModel load(GatunRuntime runtime) {
-    try {
-      return MaskedLanguageModel.load(runtime, model, weights);
-    } catch (IOException e) {
-      throw ModelChoice.refused(e);
-    } catch (IllegalArgumentException e) {
-      throw new CliException("--weights: " + e.getMessage(), e);
-    }
   }
 
   private List<List<Fill>> fill(MaskedLanguageModel loaded) {

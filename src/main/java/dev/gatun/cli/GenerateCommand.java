@@ -1,12 +1,10 @@
 package dev.gatun.cli;
 
 import dev.gatun.GatunRuntime;
-import dev.gatun.WeightFormat;
 import dev.gatun.model.Generation;
 import dev.gatun.model.GenerationOptions;
 import dev.gatun.model.LanguageModel;
 import dev.gatun.nn.Sampling;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -99,20 +97,10 @@ final class GenerateCommand implements Callable<Integer> {
       description = "End before this text; may be given several times.")
   private List<String> stops = List.of();
 
-  @Option(
-      names = "--weights",
-      paramLabel = "FORMAT",
-      defaultValue = "auto",
-      converter = ModelChoice.Format.class,
-      description =
-          "How weights are stored and multiplied: auto (the file's precision), fp32, bf16, fp16,"
-              + " int8, q8_0, q4_0, or view.")
-  private WeightFormat weights;
-
   @Option(names = "--json", description = "Print a JSON object for each prompt.")
   private boolean json;
 
-  @Mixin private ThreadsOption threads;
+  @Mixin private FolderOptions loading;
 
   @Mixin private Verbosity verbosity;
 
@@ -127,8 +115,8 @@ final class GenerateCommand implements Callable<Integer> {
     }
     GenerationOptions options = options();
     List<String> prompts = file == null ? List.of(prompt) : lines(streams);
-    try (GatunRuntime runtime = threads.open();
-        LanguageModel loaded = load(runtime)) {
+    try (GatunRuntime runtime = loading.open();
+        LanguageModel loaded = loading.load(runtime, model, LanguageModel::load)) {
       List<Generation> texts =
           file == null
               ? List.of(one(loaded, options, streams.out()))
@@ -172,16 +160,6 @@ final class GenerateCommand implements Callable<Integer> {
       }
     }
     return lines;
-  }
-
-  private LanguageModel load(GatunRuntime runtime) {
-    try {
-      return LanguageModel.load(runtime, model, weights);
-    } catch (IOException e) {
-      throw ModelChoice.refused(e);
-    } catch (IllegalArgumentException e) {
-      throw new CliException("--weights: " + e.getMessage(), e);
-    }
   }
 
   private Generation one(LanguageModel loaded, GenerationOptions options, PrintWriter out) {

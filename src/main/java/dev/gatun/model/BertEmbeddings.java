@@ -96,6 +96,23 @@ final class BertEmbeddings {
     readPositions(position, behindCopies(ids), config);
   }
 
+  /** The sizes of an encoder with these embeddings. */
+  BertConfig sizes(int layers, int headDim, int intermediate, float eps) {
+    int hidden = (int) words.size(1);
+    return new BertConfig(
+        layers,
+        hidden,
+        hidden / headDim,
+        headDim,
+        intermediate,
+        (int) words.size(0),
+        longest(),
+        tokenTypes == null ? 0 : (int) tokenTypes.size(0),
+        eps,
+        first(),
+        paddingId());
+  }
+
   int first() {
     return first;
   }

@@ -81,19 +81,7 @@ final class BertFlow {
     OnnxLeftovers leftovers = new OnnxLeftovers(graph, "the encoder");
     leftovers.findPooler(x);
     leftovers.refuse(x, states);
-    BertConfig sizes =
-        new BertConfig(
-            layers,
-            hidden,
-            (int) (hidden / headDim),
-            (int) headDim,
-            intermediate,
-            (int) embeddings.words.size(0),
-            embeddings.longest(),
-            embeddings.tokenTypes == null ? 0 : (int) embeddings.tokenTypes.size(0),
-            eps,
-            embeddings.first(),
-            embeddings.paddingId());
+    BertConfig sizes = embeddings.sizes(layers, (int) headDim, intermediate, eps);
     if (config != null) {
       boolean half = weights.values().stream().anyMatch(w -> w.dtype() == DType.FLOAT16);
       config.require(sizes, embeddings.positions.size(0), half);

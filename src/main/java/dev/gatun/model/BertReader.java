@@ -163,19 +163,7 @@ final class BertReader {
     }
     String stack = names.module(Part.QUERY, 0).split("\\.")[0];
     new OnnxLeftovers(graph, scope + "/" + stack).refuse(x, states);
-    BertConfig sizes =
-        new BertConfig(
-            layers,
-            hidden,
-            (int) (hidden / headDim),
-            (int) headDim,
-            intermediate,
-            (int) embeddings.words.size(0),
-            embeddings.longest(),
-            embeddings.tokenTypes == null ? 0 : (int) embeddings.tokenTypes.size(0),
-            eps,
-            embeddings.first(),
-            embeddings.paddingId());
+    BertConfig sizes = embeddings.sizes(layers, (int) headDim, intermediate, eps);
     if (config != null) {
       config.require(sizes, embeddings.positions.size(0), false);
     }

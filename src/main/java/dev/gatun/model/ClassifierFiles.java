@@ -26,17 +26,17 @@ final class ClassifierFiles {
 
   /** The pooler, whose activation is the hyperbolic tangent, then one layer. */
   static SequenceClassifier bert(Checkpoint checkpoint) {
-    return load(checkpoint, "bert.", "pooler.dense", true, CLASSIFIER);
+    return load(checkpoint, "pooler.dense", true, CLASSIFIER);
   }
 
   /** A dense layer of its own in the pooler's place, which such a file may have in vain. */
   static SequenceClassifier roberta(Checkpoint checkpoint) {
-    return load(checkpoint, "roberta.", "classifier.dense", true, "classifier.out_proj");
+    return load(checkpoint, "classifier.dense", true, "classifier.out_proj");
   }
 
   /** A dense layer with ReLU. */
   static SequenceClassifier distilbert(Checkpoint checkpoint) {
-    return load(checkpoint, "distilbert.", "pre_classifier", false, CLASSIFIER);
+    return load(checkpoint, "pre_classifier", false, CLASSIFIER);
   }
 
   /** One layer behind each token's state, in all families. */
@@ -47,7 +47,7 @@ final class ClassifierFiles {
     LayerLoader.requireMatrix(weights, CLASSIFIER + ".weight");
     UnreadWeights.refuse(
         weights,
-        name -> name.matches("(classifier|pre_classifier)\\..*"),
+        ClassifierFiles::isOfHead,
         Set.of(CLASSIFIER + ".weight", CLASSIFIER + ".bias"),
         List.of());
     TextEncoder encoder = BertFiles.load(checkpoint);
@@ -56,16 +56,16 @@ final class ClassifierFiles {
   }
 
   private static SequenceClassifier load(
-      Checkpoint checkpoint, String scope, String dense, boolean tanh, String output) {
+      Checkpoint checkpoint, String dense, boolean tanh, String output) {
     requireArchitecture(checkpoint.config(), OF_SEQUENCES);
     TextEncoder encoder = BertFiles.load(checkpoint);
     // One row a text: nothing would be gained by fewer bits.
     WeightFormat format =
         checkpoint.format() == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
-    Weights weights = checkpoint.scoped(scope).weights().packed(checkpoint.arena(), format);
+    Weights weights = BertFiles.withHeads(checkpoint).weights().packed(checkpoint.arena(), format);
     UnreadWeights.refuse(
         weights,
-        name -> name.matches("(classifier|pre_classifier)\\..*"),
+        ClassifierFiles::isOfHead,
         Set.of(dense + ".weight", dense + ".bias", output + ".weight", output + ".bias"),
         List.of());
     Linear first =
@@ -77,6 +77,10 @@ final class ClassifierFiles {
     }
     Linear last = linear(checkpoint, weights, output, first.out(), Activation.NONE);
     return new SequenceClassifier(encoder, first, tanh, last);
+  }
+
+  private static boolean isOfHead(String name) {
+    return name.matches("(classifier|pre_classifier)\\..*");
   }
 
   private static Linear linear(

@@ -6,7 +6,6 @@ import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.internal.Gate;
 import dev.gatun.nn.SequenceClassifier;
-import dev.gatun.nn.Sequences;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.FileSystemException;
@@ -19,9 +18,6 @@ import java.util.Objects;
 
 /** Tokenizer, classifier and their memory: from texts and pairs to scores as they are computed. */
 final class ClassifierModel {
-
-  /** What one pass takes of a list of texts: enough for many threads, and bounded memory. */
-  private static final int PASS_TOKENS = 4096;
 
   private static final String TOKENIZER = "tokenizer.json";
 
@@ -42,30 +38,22 @@ final class ClassifierModel {
     this.arena = arena;
     this.gate = new Gate("the model " + folder);
     this.described = HeadDescription.read(folder);
-    TokenizerConfig texts = TokenizerConfig.read(folder);
     this.checkpoint = Checkpoint.open(folder, runtime, arena, format);
     this.classifier = Families.classifier(checkpoint);
     this.labels = checkpoint.make(c -> ClassifierFiles.labels(c.config(), classifier.scores()));
-    this.tokenizer = Tokenizer.load(folder.resolve(TOKENIZER), texts);
+    ModelTokenizer found = ModelTokenizer.load(folder, classifier.textEncoder());
+    this.tokenizer = found.tokenizer();
+    this.maxTokens = found.maxTokens();
     this.readsTypes = ClassifierFiles.readsTypes(checkpoint.config());
-    int vocabulary = classifier.textEncoder().embedding().vocabulary();
-    if (tokenizer.highestId() >= vocabulary) {
-      throw refused(
-          "expected token ids of 0 .. %d, the rows of the model's embeddings, got %d"
-              .formatted(vocabulary - 1, tokenizer.highestId()));
-    }
     requireTypes();
-    int length = texts.maxTokens() < 0 ? tokenizer.maxTokens() : texts.maxTokens();
-    this.maxTokens = Math.min(length, classifier.textEncoder().positions());
-    try {
-      tokenize("", null);
-      if (tokenizer.template().pair() != null) {
-        tokenize("", "");
-      }
-    } catch (IllegalArgumentException e) {
-      throw new FileSystemException(
-          folder.toString(), null, "max_seq_length or positions: " + e.getMessage());
-    }
+    ModelTokenizer.requireRoom(
+        folder.toString(),
+        () -> {
+          tokenize("", null);
+          if (readsPairs()) {
+            tokenize("", "");
+          }
+        });
   }
 
   /** Otherwise every pair would fail. */
@@ -149,12 +137,8 @@ final class ClassifierModel {
     gate.enter();
     try {
       for (int first = 0; first < scores.length; ) {
-        int end = first + 1;
-        int tokens = texts.get(first).count();
-        while (end < scores.length && tokens + texts.get(end).count() <= PASS_TOKENS) {
-          tokens += texts.get(end++).count();
-        }
-        pass(texts.subList(first, end), tokens, scores, first);
+        int end = TokenRows.passEnd(texts, first);
+        pass(texts.subList(first, end), scores, first);
         first = end;
       }
     } finally {
@@ -163,25 +147,12 @@ final class ClassifierModel {
     return scores;
   }
 
-  private void pass(List<Tokenized> texts, int tokens, float[][] scores, int first) {
-    int[] ids = new int[tokens];
-    int[] types = new int[tokens];
-    int[] starts = new int[texts.size() + 1];
-    for (int n = 0; n < texts.size(); n++) {
-      Tokenized text = texts.get(n);
-      System.arraycopy(text.ids(), 0, ids, starts[n], text.count());
-      System.arraycopy(text.typeIds(), 0, types, starts[n], text.count());
-      starts[n + 1] = starts[n] + text.count();
-    }
+  private void pass(List<Tokenized> texts, float[][] scores, int first) {
     try (Arena memory = Arena.ofConfined()) {
+      TokenRows rows = TokenRows.of(memory, texts);
       int width = classifier.scores();
       Tensor out = Tensor.allocate(memory, DType.FLOAT32, texts.size(), width);
-      classifier.forward(
-          null,
-          Tensor.copyOf(memory, ids, tokens),
-          readsTypes ? Tensor.copyOf(memory, types, tokens) : null,
-          Sequences.ragged(Tensor.copyOf(memory, starts, starts.length)),
-          out);
+      classifier.forward(null, rows.ids(), readsTypes ? rows.typeIds() : null, rows.texts(), out);
       float[] all = out.toFloatArray();
       for (int n = 0; n < texts.size(); n++) {
         scores[first + n] = Arrays.copyOfRange(all, n * width, (n + 1) * width);

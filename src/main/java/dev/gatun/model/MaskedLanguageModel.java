@@ -10,7 +10,6 @@ import dev.gatun.internal.Json;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TokenScorer;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -71,37 +70,19 @@ public final class MaskedLanguageModel implements AutoCloseable {
     this.arena = arena;
     this.gate = new Gate("the model " + path);
     this.scorer = Families.masked(Checkpoint.open(path, runtime, arena, format));
-    Path file = path.resolve("tokenizer.json");
-    TokenizerConfig config = TokenizerConfig.read(path);
-    this.tokenizer = tokenizer(file, config);
-    int vocabulary = scorer.textEncoder().embedding().vocabulary();
-    if (tokenizer.highestId() >= vocabulary) {
-      throw new FileSystemException(
-          file.toString(),
-          null,
-          "expected token ids of 0 .. %d, the rows of the model's embeddings, got %d"
-              .formatted(vocabulary - 1, tokenizer.highestId()));
-    }
+    ModelTokenizer found = ModelTokenizer.load(path, scorer.textEncoder());
+    this.tokenizer = found.tokenizer();
+    this.maxTokens = found.maxTokens();
     this.mask = mask(path, tokenizer);
     this.maskId = mask == null ? -1 : tokenizer.id(mask);
     if (maskId < 0) {
       throw new FileSystemException(
-          file.toString(),
+          path.resolve("tokenizer.json").toString(),
           null,
           "expected the mask %s, got no such token"
               .formatted(mask == null ? String.join(" or ", MASKS) : mask));
     }
     this.special = Set.copyOf(tokenizer.specialTokens().values());
-    int length = config.maxTokens() < 0 ? tokenizer.maxTokens() : config.maxTokens();
-    this.maxTokens = Math.min(length, scorer.textEncoder().positions());
-  }
-
-  private static Tokenizer tokenizer(Path file, TokenizerConfig config) throws IOException {
-    try {
-      return Tokenizer.load(file, config);
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
-    }
   }
 
   /** What tokenizer_config.json names, or else the one that tokenizer.json declares. */

@@ -16,7 +16,6 @@ import dev.gatun.nn.TransformerLayer;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
-import java.nio.file.FileSystemException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
@@ -89,28 +88,11 @@ public final class TextEmbedder implements AutoCloseable {
     ModelFolder described = spec.described();
     TextEncoder text = spec.encoder(runtime, arena, format);
     this.tokenizer = loaded(tokenizing);
-    requireIds(text.embedding().vocabulary());
+    ModelTokenizer.requireIds(tokenizer, spec.tokenizerName(), text.embedding().vocabulary());
     this.encoder = VectorHead.load(text, described, arena, format);
-    int length = described.tokenizer().maxTokens();
-    this.maxTokens = Math.min(length < 0 ? tokenizer.maxTokens() : length, positions());
-    try {
-      tokenizer.encode("", maxTokens);
-    } catch (IllegalArgumentException e) {
-      throw new FileSystemException(
-          spec.name(), null, "max_seq_length or positions: " + e.getMessage());
-    }
+    this.maxTokens = ModelTokenizer.maxTokens(tokenizer, described.tokenizer(), positions());
+    ModelTokenizer.requireRoom(spec.name(), () -> tokenizer.encode("", maxTokens));
     this.defaultPromptTokens = promptTokens(spec.defaultPrompt());
-  }
-
-  /** Otherwise texts would fail one day that have a token beyond the model's table. */
-  private void requireIds(int vocabulary) throws FileSystemException {
-    if (tokenizer.highestId() >= vocabulary) {
-      throw new FileSystemException(
-          spec.tokenizerName(),
-          null,
-          "expected token ids of 0 .. %d, the rows of the model's embeddings, got %d"
-              .formatted(vocabulary - 1, tokenizer.highestId()));
-    }
   }
 
   /**

@@ -6,11 +6,9 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.internal.Gate;
-import dev.gatun.nn.Sequences;
 import dev.gatun.nn.TokenScorer;
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.FileSystemException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -44,10 +42,6 @@ import java.util.Objects;
  */
 public final class TokenClassifier implements AutoCloseable {
 
-  /** What one pass takes of a list of texts: enough for many threads, and bounded memory. */
-  private static final int PASS_TOKENS = 4096;
-
-  private static final String TOKENIZER = "tokenizer.json";
   private static final String NONE = "O";
 
   private final Path folder;
@@ -64,28 +58,13 @@ public final class TokenClassifier implements AutoCloseable {
     this.arena = arena;
     this.gate = new Gate("the model " + path);
     HeadDescription.read(path);
-    TokenizerConfig described = TokenizerConfig.read(path);
     Checkpoint checkpoint = Checkpoint.open(path, runtime, arena, format);
     this.scorer = Families.tokenClassifier(checkpoint);
     this.labels = checkpoint.make(c -> ClassifierFiles.labels(c.config(), scorer.scores()));
-    Path file = path.resolve(TOKENIZER);
-    this.tokenizer = Tokenizer.load(file, described);
-    int vocabulary = scorer.textEncoder().embedding().vocabulary();
-    if (tokenizer.highestId() >= vocabulary) {
-      throw new FileSystemException(
-          file.toString(),
-          null,
-          "expected token ids of 0 .. %d, the rows of the model's embeddings, got %d"
-              .formatted(vocabulary - 1, tokenizer.highestId()));
-    }
-    int length = described.maxTokens() < 0 ? tokenizer.maxTokens() : described.maxTokens();
-    this.maxTokens = Math.min(length, scorer.textEncoder().positions());
-    try {
-      tokenizer.encode("", maxTokens);
-    } catch (IllegalArgumentException e) {
-      throw new FileSystemException(
-          path.toString(), null, "max_seq_length or positions: " + e.getMessage());
-    }
+    ModelTokenizer found = ModelTokenizer.load(path, scorer.textEncoder());
+    this.tokenizer = found.tokenizer();
+    this.maxTokens = found.maxTokens();
+    ModelTokenizer.requireRoom(path.toString(), () -> tokenizer.encode("", maxTokens));
   }
 
   /**
@@ -198,13 +177,10 @@ public final class TokenClassifier implements AutoCloseable {
       spans.add(tokenize(Objects.requireNonNull(text, "texts[%d]".formatted(spans.size()))));
     }
     List<List<Entity>> all = new ArrayList<>();
+    List<Tokenized> tokens = spans.stream().map(TokenSpans::tokens).toList();
     for (int first = 0; first < own.length; ) {
-      int end = first + 1;
-      int tokens = spans.get(first).count();
-      while (end < own.length && tokens + spans.get(end).count() <= PASS_TOKENS) {
-        tokens += spans.get(end++).count();
-      }
-      float[] scores = scores(spans.subList(first, end), tokens);
+      int end = TokenRows.passEnd(tokens, first);
+      float[] scores = scores(tokens.subList(first, end));
       int row = 0;
       for (int n = first; n < end; n++) {
         List<Entity> labeled = labeled(own[n], spans.get(n), scores, row);
@@ -220,25 +196,15 @@ public final class TokenClassifier implements AutoCloseable {
     return !entity.label().equals(NONE);
   }
 
-  private float[] scores(List<TokenSpans> texts, int tokens) {
-    int[] ids = new int[tokens];
-    int[] starts = new int[texts.size() + 1];
-    for (int n = 0; n < texts.size(); n++) {
-      System.arraycopy(texts.get(n).ids(), 0, ids, starts[n], texts.get(n).count());
-      starts[n + 1] = starts[n] + texts.get(n).count();
-    }
-    if (tokens == 0) {
+  private float[] scores(List<Tokenized> texts) {
+    if (texts.stream().allMatch(text -> text.count() == 0)) {
       return new float[0];
     }
     gate.enter();
     try (Arena passing = Arena.ofConfined()) {
-      Tensor out = Tensor.allocate(passing, DType.FLOAT32, tokens, scorer.scores());
-      scorer.forward(
-          null,
-          Tensor.copyOf(passing, ids, tokens),
-          null,
-          Sequences.ragged(Tensor.copyOf(passing, starts, starts.length)),
-          out);
+      TokenRows rows = TokenRows.of(passing, texts);
+      Tensor out = Tensor.allocate(passing, DType.FLOAT32, rows.ids().size(0), scorer.scores());
+      scorer.forward(null, rows.ids(), null, rows.texts(), out);
       return out.toFloatArray();
     } finally {
       gate.leave();

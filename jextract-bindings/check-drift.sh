@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Tells whether the committed bindings still belong to gatun.h and the argfiles. Needs no jextract.
-# It compares SHA-256 sums with MANIFEST, and the functions that gatun.h declares with those that gatun.args lists.
+# Tells whether the committed bindings still belong to the public headers and the argfiles. Needs no jextract.
+# It compares SHA-256 sums with MANIFEST, and the functions that the headers declare with those that gatun.args lists.
 # One line per problem and exit status 1, or one line in all and 0.
 set -euo pipefail
 export LC_ALL=C
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"
-header=../native/include/gatun.h
+headers=(../native/include/*.h)
 
 problems=0
 problem() {
@@ -17,7 +17,7 @@ problem() {
 
 # Without comments and preprocessor lines, one declaration a line; of each the first gatun_ name before a parenthesis.
 declared_functions() {
-  sed -zE -e 's:\\\n::g' -e 's:/\*([^*]|\*+[^*/])*\*+/: :g' -e 's://[^\n]*::g' -e 's:(^|\n)[ \t]*#[^\n]*:\1:g' "$header" |
+  sed -zE -e 's:\\\n::g' -e 's:/\*([^*]|\*+[^*/])*\*+/: :g' -e 's://[^\n]*::g' -e 's:(^|\n)[ \t]*#[^\n]*:\1:g' "${headers[@]}" |
     tr '\n' ' ' | tr ';{}' '\n\n\n' |
     sed -nE '/\<GATUN_API\>/{s/^.*\<GATUN_API\>//;s/\<(gatun_[A-Za-z0-9_]+)[[:space:]]*\(.*$/\n\1/;s/^.*\n//p}' | sort -u
 }
@@ -40,13 +40,13 @@ done <MANIFEST
 
 matches=0
 generated=0
-for name in gatun.h gatun.args cblas.args; do
+for name in "${headers[@]##*/}" gatun.args cblas.args; do
   [[ -n ${expected[$name]:-} ]] || problem "MANIFEST has no sum of $name"
 done
 while IFS= read -r name; do
   case $name in
-    gatun.h) file=$header ;;
     cblas.h | openblas_config.h) continue ;; # OpenBLAS's, not in this repository
+    *.h) file=../native/include/$name ;;
     *.java) file=$name generated=$((generated + 1)) ;;
     *) file=$name ;;
   esac
@@ -66,13 +66,13 @@ while IFS= read -r file; do
   [[ -n ${expected[$file]:-} ]] || problem "$file is not listed in MANIFEST"
 done < <(find . -name '*.java' | sed 's:^\./::' | sort)
 
-if [[ -f $header && -f gatun.args ]]; then
-  [[ -n $(declared_functions) ]] || problem 'no GATUN_API function found in gatun.h'
+if [[ -f ${headers[0]} && -f gatun.args ]]; then
+  [[ -n $(declared_functions) ]] || problem 'no GATUN_API function found in the headers'
   while IFS= read -r name; do
-    problem "$name is declared in gatun.h but not listed in gatun.args"
+    problem "$name is declared in a header but not listed in gatun.args"
   done < <(comm -23 <(declared_functions) <(listed_functions))
   while IFS= read -r name; do
-    problem "$name is listed in gatun.args but not declared in gatun.h"
+    problem "$name is listed in gatun.args but not declared in a header"
   done < <(comm -13 <(declared_functions) <(listed_functions))
 fi
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates the Java bindings of gatun.h and cblas.h with jextract, and MANIFEST beside them.
+# Generates the Java bindings of gatun.h, with what it includes, and cblas.h with jextract, and MANIFEST beside them.
 #
 #   generate.sh JEXTRACT [OUT_DIR] CBLAS_INCLUDE_DIR
 #
@@ -29,8 +29,8 @@ esac
 
 jextract=$(command -v -- "$jextract") || die "no such program: $1"
 jextract=$(readlink -f -- "$jextract")
-header=$here/../native/include/gatun.h
-for file in "$header" "$cblas/cblas.h" "$cblas/openblas_config.h"; do
+headers=("$here"/../native/include/*.h)
+for file in "${headers[@]}" "$cblas/cblas.h" "$cblas/openblas_config.h"; do
   [[ -f $file ]] || die "no such file: $file"
 done
 mkdir -p -- "$out"
@@ -40,7 +40,7 @@ work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 mkdir "$work/include" "$work/empty" "$work/java"
 # Copies, so that what is hashed is what was read.
-cp -- "$header" "$cblas/cblas.h" "$cblas/openblas_config.h" "$work/include"
+cp -- "${headers[@]}" "$cblas/cblas.h" "$cblas/openblas_config.h" "$work/include"
 cp -- "$here/gatun.args" "$here/cblas.args" "$work"
 # jextract reads compile_flags.txt and looks for headers in the current directory: make that an empty one.
 cd "$work/empty"
@@ -78,7 +78,7 @@ hash() { sha256sum <"$1" | cut -d ' ' -f 1; }
   printf 'jextract-commit: %s\n' "${commit:-unknown}"
   printf 'jextract-jdk: %s\n' "$(field 'JDK version')"
   printf 'libclang: %s\n' "$libclang"
-  for file in gatun.h cblas.h openblas_config.h; do
+  for file in "${headers[@]##*/}" cblas.h openblas_config.h; do
     printf 'sha256 %s: %s\n' "$file" "$(hash "$work/include/$file")"
   done
   for file in gatun.args cblas.args; do

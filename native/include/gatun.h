@@ -26,7 +26,8 @@
  *     gatun_context_destroy(ctx);
  *
  * This page goes from the simple call to the rest: attention, contexts and tiers, what a call will do (plan), attention with
- * every option, products, operations on rows, products with packed weights.
+ * every option, products, operations on rows, products with packed weights. gatun_relatives.h, which it includes, is the manual
+ * of what stands beside exact attention.
  *
  * Conventions
  *   - Every function that can fail returns an int32_t status: GATUN_OK (0) or a negative GATUN_E_*. On a negative
@@ -1045,5 +1046,7 @@ GATUN_API int64_t gatun_abi_layout(char *text, int64_t size);
 #ifdef __cplusplus
 }
 #endif
+
+#include "gatun_relatives.h"
 
 #endif /* GATUN_H */

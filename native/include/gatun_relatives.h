@@ -97,6 +97,133 @@ GATUN_API int32_t gatun_additive_attention(gatun_context *context, const gatun_a
 
 /* ---- linear attention ------------------------------------------------------------------------------------------ */
 
+/*
+ * Attention whose weights are products of features (Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 6 and 9 to 12):
+ *
+ *     out[i] = sum_j w[i][j] v[j] / sum_j w[i][j]        w[i][j] = phi(q[i]) . phi(k[j])
+ *
+ * over all keys j, or the keys j <= i of a causal call. Sums over j do not depend on i: S = sum_j phi(k[j]) v[j]^T and
+ * z = sum_j phi(k[j]) are made once, and out[i] = phi(q[i]) S / (phi(q[i]) . z), so that time grows with the number of rows and not with
+ * its square. A causal call has S and z as a state, from which it goes on at any row.
+ */
+
+#define GATUN_FEATURES_NONE 0 /* phi(x) = x: q and k are features already; no softmax is meant, weights have any sign */
+#define GATUN_FEATURES_ELU                                                                                             \
+    1 /* phi(x) = elu(x) + 1: x + 1 above 0, exp(x) below (Katharopoulos et al. 2020, equation 7) */
+/*
+ * FAVOR+, positive random features (Choromanski et al. 2021, "Rethinking attention with Performers", Lemma 1 and section 2.4):
+ *
+ *     phi(x)[f] = exp(w[f] . x' - |x'|^2 / 2) / sqrt(features)        x' = sqrt(scale) * x
+ *
+ * for rows w[f] of the projection, of which the caller has drawn features: phi(q) . phi(k) is exp(scale * q . k) in expectation, where
+ * they are normal or, with less variance, orthogonal with norms as normal ones have.
+ */
+#define GATUN_FEATURES_POSITIVE_RANDOM 2
+
+/* How it is computed, which decides nothing but time and bits. */
+#define GATUN_LINEAR_FORM_AUTO 0 /* RECURRENT for one row of a causal call, otherwise CHUNKED */
+/* Every pair of a row and a key, in tiles: time n^2, but no memory of n^2. Without a state. */
+#define GATUN_LINEAR_FORM_PARALLEL 1
+/* Causal: pairs within chunks of 64 rows, sums from one to the next (Hua et al. 2022, section 3.2; Dao and Gu 2024, section 6).
+ * Not causal: sums over all keys, then rows. */
+#define GATUN_LINEAR_FORM_CHUNKED   2
+#define GATUN_LINEAR_FORM_RECURRENT 3 /* row by row, causal only */
+
+#define GATUN_LINEAR_ATTENTION_CAUSAL       1u /* flag: row i sees the keys j <= i; seq_k is seq_q */
+#define GATUN_LINEAR_ATTENTION_UNNORMALIZED 2u /* flag: the sum over j is not divided */
+#define GATUN_LINEAR_ATTENTION_RAGGED       4u /* flag: sequences lie one after the other, see cu_seqlens_q */
+#define GATUN_LINEAR_ATTENTION_SCALE        8u /* flag: use scale; without it it is 1 / sqrt(head_dim) */
+
+#define GATUN_MAX_FEATURES 4096
+
+/*
+ * Sizes, strides and flags of one call. Head h uses head h / (heads / query_heads) of q, and likewise of k and v: grouped queries have
+ * fewer key_heads and value_heads, the groups of Mamba-2 fewer query_heads and key_heads. Strides as in gatun_attention_desc.
+ */
+typedef struct gatun_linear_attention_desc {
+    uint32_t struct_size;
+    uint32_t flags;      /* GATUN_LINEAR_ATTENTION_* */
+    int32_t feature_map; /* GATUN_FEATURES_* */
+    int32_t form;        /* GATUN_LINEAR_FORM_* */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    float scale;         /* finite and > 0, of GATUN_FEATURES_POSITIVE_RANDOM; 0 without GATUN_LINEAR_ATTENTION_SCALE */
+    int64_t batch;       /* sequences; 0 .. 2^31 - 1 */
+    int64_t heads;       /* of out, 1 .. 2^31 - 1 */
+    int64_t query_heads; /* divisors of heads */
+    int64_t key_heads;
+    int64_t value_heads;
+    int64_t seq_q;           /* 0 .. 2^31 - 1; of ragged sequences at least the longest */
+    int64_t seq_k;           /* likewise; seq_q of a causal call */
+    int64_t head_dim;        /* of q and k, 1 .. GATUN_MAX_HEAD_DIM */
+    int64_t head_dim_v;      /* of v and out, 1 .. GATUN_MAX_HEAD_DIM */
+    int64_t features;        /* 1 .. GATUN_MAX_FEATURES; head_dim but for GATUN_FEATURES_POSITIVE_RANDOM */
+    int64_t q_stride[3];     /* q:   [batch][seq_q][query_heads][head_dim] */
+    int64_t k_stride[3];     /* k:   [batch][seq_k][key_heads][head_dim] */
+    int64_t v_stride[3];     /* v:   [batch][seq_k][value_heads][head_dim_v] */
+    int64_t out_stride[3];   /* out: [batch][seq_q][heads][head_dim_v] */
+    int64_t decay_stride[3]; /* log_decay: [batch][seq_q][heads]; not looked at without it */
+    int64_t reserved[8];     /* 0 */
+} gatun_linear_attention_desc;
+
+/**
+ * Checks a descriptor as gatun_linear_attention does (its own members only, no tensors). On failure, and if message_size > 0,
+ * message holds one line that names the member, the expected and the actual value. context may be NULL.
+ */
+GATUN_API int32_t gatun_linear_attention_check(
+    const gatun_context *context, const gatun_linear_attention_desc *desc, char *message, int64_t message_size);
+
+/**
+ * Stores in *bytes the size of the workspace that a call with this descriptor needs: for each thread some tiles and the sums of four
+ * heads at most, [features][head_dim_v] each, and the packed projection; independent of the number of rows, keys and heads.
+ */
+GATUN_API int32_t gatun_linear_attention_workspace_size(
+    const gatun_context *context, const gatun_linear_attention_desc *desc, int64_t *bytes);
+
+/**
+ * Linear attention as above.
+ *
+ *   workspace    as for gatun_attention_forward
+ *   q, k, v      inputs; not written; may be NULL where they have no element
+ *   projection   [features][head_dim], contiguous: with GATUN_FEATURES_POSITIVE_RANDOM, and only then; NULL otherwise
+ *   log_decay    causal only, or NULL: <= 0, by which everything before a row is weakened,
+ *                S_t = exp(log_decay[t]) S_(t-1) + phi(k_t) v_t^T, and z likewise (the scalar form of state-space models: Dao and Gu 2024,
+ *                equation 16). exp of less than -700 counts as 0
+ *   state        in and out, causal only, or NULL: [batch][heads][features][head_dim_v + 2], contiguous; of each feature its sums of
+ *                values, its sum of weights and its stabilizer (below). Zeros before the first row; a call goes on from there, and leaves
+ *                what a later call goes on from, for any number of rows: with one row a call this is the recurrent step, whose time does
+ *                not depend on how many there were. A state belongs to the sizes and the feature map of its calls
+ *   cu_seqlens_q [batch + 1] row offsets, with GATUN_LINEAR_ATTENTION_RAGGED and only then: sequence b is the rows cu_seqlens_q[b] ..
+ *                cu_seqlens_q[b + 1] - 1 of q and out (of a causal call of k, v and log_decay as well), whose batch strides are 0. They
+ *                start at >= 0 and do not fall; no sequence is longer than seq_q
+ *   cu_seqlens_k the same of k and v, with GATUN_LINEAR_ATTENTION_RAGGED where the call is not causal, and only then
+ *   key_lengths  [batch] or NULL = all keys; not causal and not ragged only: keys at and past key_lengths[b] are not read
+ *   out          output, written whole; shares no memory with an input or the state
+ *
+ * A log_decay above 0 is GATUN_E_INVALID.
+ *
+ * Numbers
+ *   - A row that sees no key gives 0. A row whose sum of weights is 0 is not a number; with GATUN_FEATURES_POSITIVE_RANDOM there is none.
+ *   - |out - exact| is of the order of 1e-6 * sum_j |w[i][j]| |v[j]| / |sum_j w[i][j]|, whatever the number of keys: sums in registers are
+ *     of at most 256 terms, and what the floats of longer sums lose is kept beside them. Of a state no more than its floats is
+ *     kept: it is rounded once in each call. With GATUN_FEATURES_POSITIVE_RANDOM exponents have the error of a product in float32: to
+ *     it comes a factor of 1 +- 2^-23 * (|w||x'| + |x'|^2) of each feature.
+ *   - Exponents of random features do not overflow, and the largest of them do not underflow: each feature's sums are those of
+ *     exp(exponent - stabilizer), a power of two, and rows are shifted by their own largest exponent; both cancel in the
+ *     division. Without causality the stabilizer is at least the largest exponent so far. Causal calls update it where a chunk begins, by its first
+ *     key, which all its rows see, and begin a new chunk at a key that exceeds it by 2^32: no row's bits depend on a later key. Decays do
+ *     not lower it: with them a key counts as 0 where it is 2^-90 of an earlier one before its decay. All
+ *     this holds for |x'|^2 <= 2^20.
+ *   - NaN and Inf in queries, keys, values and decays reach the rows that see them, and no others, and the state. A row that sees one
+ *     is not finite where exact arithmetic has no finite result; it may be NaN where that is infinite.
+ *   - Bits of a row depend on its own query, the keys and values that it sees, and how many of them there are, the form, the feature
+ *     map, head_dim, features, the place in the call (of a state) and the tier; not on threads, batch, heads, strides, later rows or values of
+ *     another column.
+ */
+GATUN_API int32_t gatun_linear_attention(gatun_context *context, const gatun_linear_attention_desc *desc,
+    void *workspace, int64_t workspace_size, const float *q, const float *k, const float *v, const float *projection,
+    const float *log_decay, float *state, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k,
+    const int32_t *key_lengths, float *out);
+
 /* ---- selective scan -------------------------------------------------------------------------------------------- */
 
 /* ---- recurrent cells ------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../src/internal.h"
+#include "linear_case.h"
 #include "placement.h"
 #include "rows.h"
 #include "suites.h"
@@ -233,6 +234,15 @@ static void test_embedding_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+static void test_linear_attention_f32(gatun_context *context) {
+    const linear_shape s = {
+        1, 1, 1, 1, 1, 70, 70, 12, 20, 40, GATUN_FEATURES_POSITIVE_RANDOM, .flags = GATUN_LINEAR_ATTENTION_CAUSAL};
+    linear_case c = linear_create(&s, context, 1);
+    CHECK_STATUS(linear_run(&c, context), GATUN_OK);
+    linear_check(&c, 1e-5, "a kernel");
+    linear_destroy(&c);
+}
+
 static void test_rotary_f32(gatun_context *context) {
     enum { HALF = DIM / 2 };
     rows_case c = new_rows();
@@ -445,6 +455,7 @@ TASK_OF(pool, const gatun__rows_task)
 TASK_OF(softmax, const gatun__rows_task)
 TASK_OF(embedding, const gatun__embedding_task)
 TASK_OF(rotary, const gatun__rotary_task)
+TASK_OF(linear_attention, const gatun__linear_attention_task)
 TASK_OF(linear, const gatun__linear_task)
 static gatun__widen_kernel *real_widen;
 static void counted_widen(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to) {
@@ -490,9 +501,9 @@ static void complete(void) {
     for (int t = 0; t < count; t++) {
         const gatun__kernels *k = shared_context(tiers[t])->kernels;
         CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
-                  k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->widen_f32 && k->peak_f32 &&
-                  k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 &&
-                  k->linear_q4_0,
+                  k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->linear_attention_f32 &&
+                  k->widen_f32 && k->peak_f32 && k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 &&
+                  k->linear_i8 && k->linear_q8_0 && k->linear_q4_0,
             "%s lacks a kernel", gatun_tier_name(tiers[t]));
         problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
         const gatun_attention_desc desc = default_desc(&p);

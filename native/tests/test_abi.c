@@ -2,8 +2,8 @@
  * The binary interface: structs hold no pointer and nothing whose size depends on the platform, gatun_abi_layout
  * tells the truth about all of their members, and the library exports the functions of abi.txt and nothing else.
  *
- * Files are found by GATUN_HEADER (include/gatun.h), GATUN_RELATIVES_HEADER (include/gatun_relatives.h), GATUN_ABI_LIST (tests/abi.txt), all relative to native/, and
- * GATUN_LIB_PATH (the library that this program is linked to).
+ * Files are found by GATUN_HEADER (include/gatun.h), GATUN_RELATIVES_HEADER (include/gatun_relatives.h), GATUN_ABI_LIST
+ * (tests/abi.txt), all relative to native/, and GATUN_LIB_PATH (the library that this program is linked to).
  */
 #define _GNU_SOURCE
 #include <ctype.h>

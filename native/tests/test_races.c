@@ -372,8 +372,8 @@ static void rotary_positions(void) {
 }
 
 static int32_t run_cell(gatun_context *context, const race *r) {
-    return gatun_recurrent_cell(
-        context, &r->cell, r->data[0], r->data[1], r->data[2], NULL, numbers_of(r), r->data[3], NULL, r->data[4]);
+    return gatun_recurrent_cell(context, &r->cell, r->data[0], r->data[1], r->data[2], NULL, numbers_of(r), r->data[4],
+        NULL, r->data[3]);
 }
 
 static void cell_places(void) {
@@ -393,8 +393,8 @@ static void cell_places(void) {
     add_tensor(r, "x_gates", PLACES * 3 * HIDDEN);
     add_tensor(r, "h_gates", ROWS * 3 * HIDDEN);
     add_tensor(r, "h", ROWS * HIDDEN);
+    add_tensor(r, "out", PLACES * HIDDEN); /* what lies at other places stays */
     add_tensor(r, "h_out", ROWS * HIDDEN);
-    add_tensor(r, "out", PLACES * HIDDEN);
     set_numbers(r, ROWS, PLACES - 1, 0);
     run_and_destroy(r);
 }

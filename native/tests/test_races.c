@@ -372,8 +372,8 @@ static void rotary_positions(void) {
 }
 
 static int32_t run_cell(gatun_context *context, const race *r) {
-    return gatun_recurrent_cell(context, &r->cell, r->data[0], r->data[1], r->data[2], NULL, numbers_of(r), r->data[4],
-        NULL, r->data[3]);
+    return gatun_recurrent_cell(
+        context, &r->cell, r->data[0], r->data[1], r->data[2], NULL, numbers_of(r), r->data[4], NULL, r->data[3]);
 }
 
 static void cell_places(void) {

@@ -14,6 +14,7 @@ import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
+import dev.gatun.internal.gatun.gatun_recurrent_cell_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_row_step;
 import dev.gatun.internal.gatun.gatun_row_steps_desc;
@@ -154,6 +155,7 @@ public final class Native {
             RowOps.class,
             PackedOps.class,
             RowSteps.class,
+            CellOps.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
@@ -179,6 +181,7 @@ public final class Native {
             gatun_rotary_desc.class,
             gatun_row_step.class,
             gatun_row_steps_desc.class,
+            gatun_recurrent_cell_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);

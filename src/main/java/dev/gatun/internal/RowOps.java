@@ -35,6 +35,7 @@ public final class RowOps implements AutoCloseable {
 
   private final Blas.User products;
   private final RowSteps steps;
+  private final CellOps cells;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -56,7 +57,7 @@ public final class RowOps implements AutoCloseable {
     for (long size : sizes) {
       bytes += align(size);
     }
-    memory = Native.allocate(bytes + RowSteps.memoryBytes());
+    memory = Native.allocate(bytes + CellOps.memoryBytes() + RowSteps.memoryBytes());
     MemorySegment[] slices = new MemorySegment[sizes.length];
     long offset = 0;
     for (int i = 0; i < sizes.length; i++) {
@@ -71,13 +72,15 @@ public final class RowOps implements AutoCloseable {
     pool = slices[4];
     softmax = slices[5];
     rotary = slices[6];
-    steps = new RowSteps(this.context, memory.asSlice(bytes));
+    cells = new CellOps(this.context, memory.asSlice(bytes));
+    steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
   }
 
   /** As {@link Native#load} says. */
   static void initialize() {
     code(Activation.NONE);
     RowSteps.initialize();
+    CellOps.initialize();
   }
 
   private static long align(long bytes) {
@@ -98,6 +101,11 @@ public final class RowOps implements AutoCloseable {
   /** Layers that wait. */
   RowSteps steps() {
     return steps;
+  }
+
+  /** Steps of recurrent layers. */
+  public CellOps cells() {
+    return cells;
   }
 
   /** Where they run. */

@@ -265,6 +265,17 @@ public final class RowOps implements AutoCloseable {
     activation(Activation.NONE, cap, x, NONE, null, out);
   }
 
+  /**
+   * {@code out = tanh(x + bias)}.
+   *
+   * @param x {@code [rows, dim]}
+   * @param bias {@code [dim]}
+   * @param out receives {@code [rows, dim]}; may be x
+   */
+  public void biasedTanh(Matrix x, MemorySegment bias, Matrix out) {
+    activation(Activation.NONE, 1, x, bias, null, out);
+  }
+
   private void activation(
       Activation activation, float softcap, Matrix x, MemorySegment bias, Matrix gate, Matrix out) {
     MemorySegment desc = this.activation;

@@ -1,5 +1,6 @@
 package dev.gatun.nn;
 
+import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
@@ -27,7 +28,7 @@ import java.util.Objects;
  * <p>Layers are stacked by running them one after the other. Immutable; any number of threads may
  * share a layer. Warm calls allocate nothing.
  */
-public abstract sealed class RecurrentLayer permits LstmLayer, GruLayer {
+public abstract sealed class RecurrentLayer extends SequenceMixer permits LstmLayer, GruLayer {
 
   /** Which end of a sequence a layer begins at. */
   public enum Direction {
@@ -92,8 +93,14 @@ public abstract sealed class RecurrentLayer permits LstmLayer, GruLayer {
     return passes[n];
   }
 
+  @Override
   Parameters parameters() {
     return parameters;
+  }
+
+  @Override
+  Causal causal() {
+    return direction == Direction.FORWARD ? Causal.BOTTOM_RIGHT : Causal.NONE;
   }
 
   /** {@return where it runs} */
@@ -106,7 +113,7 @@ public abstract sealed class RecurrentLayer permits LstmLayer, GruLayer {
     return direction;
   }
 
-  /** {@return the size of a row of x} */
+  @Override
   public final long in() {
     return in;
   }
@@ -117,6 +124,7 @@ public abstract sealed class RecurrentLayer permits LstmLayer, GruLayer {
   }
 
   /** {@return the size of a row of out: hidden, or twice that in both directions} */
+  @Override
   public final long out() {
     return passes.length * hidden;
   }
@@ -129,16 +137,8 @@ public abstract sealed class RecurrentLayer permits LstmLayer, GruLayer {
     return stateFloats();
   }
 
-  /**
-   * Runs the layer from a state of zeros.
-   *
-   * @param workspace scratch for this call, or null to borrow one
-   * @param x {@code [batch, seq, in]} or {@code [tokens, in]}, rows evenly spaced
-   * @param sequences how the rows are divided, or null: all of one length
-   * @param out receives {@code [batch, seq, out]} or {@code [tokens, out]}, rows evenly spaced; may
-   *     be x itself, but no other part of its memory, and shares none with sequences and weights
-   * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
-   */
+  /** {@inheritDoc} From a state of zeros. */
+  @Override
   public final void forward(Workspace workspace, Tensor x, Sequences sequences, Tensor out) {
     forward(workspace, x, sequences, null, null, out);
   }
@@ -281,29 +281,24 @@ public abstract sealed class RecurrentLayer permits LstmLayer, GruLayer {
 
   // ---- as a part of others -------------------------------------------------------------------
 
-  /** Columns of all inputs' gates. */
+  /** Of all inputs' gates. */
+  @Override
   long projected() {
     return passes.length * passes[0].gates();
   }
 
   /** Of the outputs of both directions. */
+  @Override
   long contextColumns() {
     return passes.length > 1 ? out() : 0;
   }
 
+  @Override
   long stateFloats() {
     return passes.length * passes[0].stateFloats();
   }
 
-  /**
-   * Runs rows. What is waiting among the call's steps is done.
-   *
-   * @param all {@code [rows, projected()]}
-   * @param context {@code [rows, contextColumns()]}
-   * @param state {@code [sequences, stateFloats()]} of the rows before these, which becomes that
-   *     after them; zeros before the first row. NULL: nothing comes before, nothing is kept
-   * @param passing whether nobody needs out after the steps
-   */
+  @Override
   void append(
       LayerCall call,
       SequenceRows rows,

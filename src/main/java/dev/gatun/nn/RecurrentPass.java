@@ -236,8 +236,15 @@ final class RecurrentPass {
     }
   }
 
-  /** The first ones of h and c take a step. */
-  private void step(
+  /**
+   * The first ones of h and c take a step.
+   *
+   * @param places the rows of inputs and out that each is at; NULL: its own number
+   * @param all {@code [sequences, gates()]}, of which parts 0 and 1 are the gates and the candidate
+   *     where they are made apart
+   * @param reset {@code [sequences, hidden()]} where they are
+   */
+  void step(
       LayerCall call,
       long some,
       Matrix inputs,
@@ -266,7 +273,8 @@ final class RecurrentPass {
     scratch.release(mark);
   }
 
-  private static Matrix first(Scratch scratch, Matrix matrix, long rows) {
+  /** So many rows from the first one on. */
+  static Matrix first(Scratch scratch, Matrix matrix, long rows) {
     return scratch.view(matrix.segment(), rows, matrix.columns(), matrix.stride());
   }
 

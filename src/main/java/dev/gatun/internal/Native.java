@@ -6,6 +6,7 @@ import dev.gatun.GatunException;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tier;
 import dev.gatun.internal.gatun.gatun_activation_desc;
+import dev.gatun.internal.gatun.gatun_additive_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
@@ -156,6 +157,7 @@ public final class Native {
             PackedOps.class,
             RowSteps.class,
             CellOps.class,
+            AdditiveCall.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
@@ -182,6 +184,7 @@ public final class Native {
             gatun_row_step.class,
             gatun_row_steps_desc.class,
             gatun_recurrent_cell_desc.class,
+            gatun_additive_attention_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);

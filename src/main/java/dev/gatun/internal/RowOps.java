@@ -36,6 +36,7 @@ public final class RowOps implements AutoCloseable {
   private final Blas.User products;
   private final RowSteps steps;
   private final CellOps cells;
+  private final AdditiveCall additive;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -74,6 +75,7 @@ public final class RowOps implements AutoCloseable {
     rotary = slices[6];
     cells = new CellOps(this.context, memory.asSlice(bytes));
     steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
+    additive = new AdditiveCall(this.context);
   }
 
   /** As {@link Native#load} says. */
@@ -81,6 +83,7 @@ public final class RowOps implements AutoCloseable {
     code(Activation.NONE);
     RowSteps.initialize();
     CellOps.initialize();
+    AdditiveCall.initialize();
   }
 
   private static long align(long bytes) {
@@ -90,12 +93,13 @@ public final class RowOps implements AutoCloseable {
   @Override
   public void close() {
     steps.close();
+    additive.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes();
+    return steps.bytes() + additive.bytes();
   }
 
   /** Layers that wait. */
@@ -106,6 +110,11 @@ public final class RowOps implements AutoCloseable {
   /** Steps of recurrent layers. */
   public CellOps cells() {
     return cells;
+  }
+
+  /** Additive attention. */
+  public AdditiveCall additive() {
+    return additive;
   }
 
   /** Where they run. */

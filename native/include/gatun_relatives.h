@@ -228,6 +228,92 @@ GATUN_API int32_t gatun_linear_attention(gatun_context *context, const gatun_lin
 
 /* ---- recurrent cells ------------------------------------------------------------------------------------------- */
 
+/*
+ * One step of a recurrent layer over rows, a row being a sequence that is still running: what is left of it when the two products, of
+ * the input and of the state, have been made (by gatun_packed_linear or gatun_linear, their biases included). sigma(a) is
+ * 1 / (1 + exp(-a)); x_i is block i of hidden columns of a row of x_gates, u_i that of h_gates; o is the product of elements.
+ */
+#define GATUN_CELL_LSTM 1
+/*
+ * Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), blocks i, f, g, o as PyTorch orders them:
+ *
+ *     c_out = sigma(x_f + u_f) o c + sigma(x_i + u_i) o tanh(x_g + u_g)
+ *     h_out = sigma(x_o + u_o) o tanh(c_out)
+ *
+ * x_gates and h_gates have 4 * hidden columns.
+ */
+#define GATUN_CELL_GRU 2
+/*
+ * Gated recurrent unit as PyTorch and cuDNN have it, blocks r, z, n; the reset gate comes after the product:
+ *
+ *     n = tanh(x_n + sigma(x_r + u_r) o u_n)        z = sigma(x_z + u_z)
+ *     h_out = (1 - z) o n + z o h
+ *
+ * x_gates and h_gates have 3 * hidden columns, u_n its own bias.
+ */
+#define GATUN_CELL_GRU_RESET 3
+/*
+ * The unit of Cho et al. 2014 and of Bahdanau et al. 2015 (appendix A.1.1), whose reset gate comes before the product, in two calls. The
+ * first one, of the blocks r, z, n of x_gates and r, z of h_gates, reads the blocks r alone:
+ *
+ *     h_out = sigma(x_r + u_r) o h
+ *
+ * The caller multiplies h_out into block n of h_gates; then the second call, with the state h of before:
+ */
+#define GATUN_CELL_GRU_UPDATE 4
+/*
+ *     n = tanh(x_n + u_n)        z = sigma(x_z + u_z)
+ *     h_out = (1 - z) o h + z o n
+ *
+ * as Bahdanau et al. have z (in Cho et al. it is 1 - z). x_gates and h_gates have 3 * hidden columns in both calls.
+ */
+
+typedef struct gatun_recurrent_cell_desc {
+    uint32_t struct_size;
+    uint32_t flags;      /* 0 */
+    int32_t cell;        /* GATUN_CELL_* */
+    int32_t max_threads; /* as in gatun_attention_desc */
+    int64_t rows;        /* 0 .. 2^31 - 1 */
+    int64_t hidden;      /* 1 .. 2^31 - 1 */
+    int64_t places;      /* rows of x_gates and out, if places are given: 1 .. 2^31 - 1; else 0 */
+    int64_t x_row;       /* strides of rows, at least their columns */
+    int64_t gates_row;   /* of h_gates */
+    int64_t h_row;
+    int64_t c_row; /* LSTM only, as c_out_row: else 0 */
+    int64_t h_out_row;
+    int64_t c_out_row;
+    int64_t out_row;     /* without out 0 */
+    int64_t reserved[6]; /* 0 */
+} gatun_recurrent_cell_desc;
+
+/**
+ * The element-wise part of one step of a recurrent cell.
+ *
+ *   x_gates   [rows][gates * hidden], or [places][gates * hidden] of which row r uses row places[r]
+ *   h_gates   [rows][gates * hidden]
+ *   h         [rows][hidden], the state before
+ *   c         [rows][hidden] of an LSTM, else NULL
+ *   places    [rows], each one in 0 .. places - 1: where the row's sequence has this step in x_gates and out, so that sequences of
+ *             different lengths need no copy: rows of those that are still running, with the states of those that are not behind them. NULL:
+ *             row r. Where two rows have the same place, which of them out has there is not defined
+ *   h_out     [rows][hidden], may be h itself (same pointer and stride)
+ *   c_out     [rows][hidden] of an LSTM, may be c itself; else NULL
+ *   out       as x_gates, hidden columns: receives h_out once more, at the row's place; NULL: it is not wanted
+ *
+ * Outputs share no memory with each other or, but for the state, with an input. A place outside is GATUN_E_INDEX, and nothing is written.
+ *
+ * sigma and tanh of floats are off by less than 5e-7; with exact ones of the same inputs
+ *
+ *     |c_out - exact| <= 1e-6 * (1 + |c|)        |h_out - exact| <= 2e-6 * (1 + |c|) (LSTM)
+ *     |h_out - exact| <= 1e-6 * (1 + |u_n| + |h|) (GRU), 1e-6 * (1 + |h|) (the other two)
+ *
+ * An element that is not finite reaches its own column of its row alone. Rows are split over the pool; bits do not depend on threads,
+ * places or other rows.
+ */
+GATUN_API int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc,
+    const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out,
+    float *c_out, float *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -246,6 +246,16 @@ typedef struct gatun__rotary_task {
     int interleaved;
 } gatun__rotary_task;
 
+/* Rows begin .. end - 1 of one call of gatun_recurrent_cell. */
+typedef struct gatun__cell_task {
+    const float *x_gates, *h_gates, *h, *c;
+    const int32_t *places; /* NULL: the row's own number */
+    float *h_out, *c_out, *out;
+    int64_t begin, end, hidden, last_place;
+    int64_t x_row, gates_row, h_row, c_row, h_out_row, c_out_row, out_row;
+    int32_t cell;
+} gatun__cell_task;
+
 /* Rows row_begin .. row_end - 1 (at most GATUN__MOST_BLOCK_ROWS) and panels panel_begin .. panel_end - 1 of one product with
  * packed weights; axes as in packed.h. */
 typedef struct gatun__linear_task {
@@ -360,6 +370,7 @@ typedef void gatun__embedding_kernel(const gatun__embedding_task *task);
 typedef void gatun__pool_kernel(const gatun__rows_task *task);
 typedef void gatun__softmax_kernel(const gatun__rows_task *task);
 typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
+typedef void gatun__cell_kernel(const gatun__cell_task *task);
 typedef void gatun__linear_kernel(const gatun__linear_task *task);
 typedef void gatun__linear_attention_kernel(const gatun__linear_attention_task *task);
 /* Runs `steps` rounds of independent multiply-adds of its dtype on io = {1, 0}; returns the operations of one round, two for each
@@ -407,6 +418,7 @@ typedef struct gatun__kernels {
     gatun__embedding_kernel *embedding_f32;
     gatun__rotary_kernel *rotary_f32;
     gatun__linear_attention_kernel *linear_attention_f32;
+    gatun__cell_kernel *cell_f32;
     gatun__widen_kernel *widen_f32;
     gatun__peak_kernel *peak_f32;
     gatun__peak_kernel *peak_bf16; /* NULL without GATUN_FEATURE_BF16: products of bf16 are those of floats */

@@ -275,6 +275,37 @@ static void test_rotary_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+/* A GRU from a state of x; test_cells.c has the rest. */
+static void test_cell_f32(gatun_context *context) {
+    rows_case c = new_rows();
+    rng random = rng_make(test_seed(), 4);
+    matrix gates = matrix_random("x_gates", ROWS, 3 * DIM, 1, GUARD_AFTER, 0, &random);
+    matrix others = matrix_random("h_gates", ROWS, 3 * DIM, 0, GUARD_AFTER, 0, &random);
+    const gatun_recurrent_cell_desc desc = {.struct_size = sizeof desc,
+        .cell = GATUN_CELL_GRU,
+        .rows = ROWS,
+        .hidden = DIM,
+        .x_row = gates.row,
+        .gates_row = others.row,
+        .h_row = c.x.row,
+        .h_out_row = c.out.row};
+    CHECK_STATUS(
+        gatun_recurrent_cell(context, &desc, gates.data, others.data, c.x.data, NULL, NULL, c.out.data, NULL, NULL),
+        GATUN_OK);
+    for (int64_t r = 0; r < ROWS; r++) {
+        for (int64_t i = 0; i < DIM; i++) {
+            const double reset = 1 / (1 + exp(-(double)*at(&gates, r, i) - (double)*at(&others, r, i)));
+            const double update = 1 / (1 + exp(-(double)*at(&gates, r, DIM + i) - (double)*at(&others, r, DIM + i)));
+            const double u = (double)*at(&others, r, 2 * DIM + i), h = (double)*at(&c.x, r, i);
+            const double n = tanh((double)*at(&gates, r, 2 * DIM + i) + reset * u);
+            check_element(&c.out, r, i, (1 - update) * n + update * h, 1e-6 * (1 + fabs(u) + fabs(h)));
+        }
+    }
+    guarded_destroy(&gates.memory);
+    guarded_destroy(&others.memory);
+    free_rows(&c);
+}
+
 /* Of queries; attention with 16-bit tensors is tested in test_attention_halves.c. */
 static void test_widen_f32(gatun_context *context) {
     enum { N = 37 };
@@ -456,6 +487,7 @@ TASK_OF(softmax, const gatun__rows_task)
 TASK_OF(embedding, const gatun__embedding_task)
 TASK_OF(rotary, const gatun__rotary_task)
 TASK_OF(linear_attention, const gatun__linear_attention_task)
+TASK_OF(cell, const gatun__cell_task)
 TASK_OF(linear, const gatun__linear_task)
 static gatun__widen_kernel *real_widen;
 static void counted_widen(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to) {
@@ -503,7 +535,7 @@ static void complete(void) {
         CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
                   k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->linear_attention_f32 &&
                   k->widen_f32 && k->peak_f32 && k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 &&
-                  k->linear_i8 && k->linear_q8_0 && k->linear_q4_0,
+                  k->linear_i8 && k->linear_q8_0 && k->cell_f32 && k->linear_q4_0,
             "%s lacks a kernel", gatun_tier_name(tiers[t]));
         problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
         const gatun_attention_desc desc = default_desc(&p);

@@ -527,6 +527,42 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ABI() {
         return GATUN_ABI;
     }
+    private static final int GATUN_CELL_LSTM = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_LSTM 1
+     * }
+     */
+    public static int GATUN_CELL_LSTM() {
+        return GATUN_CELL_LSTM;
+    }
+    private static final int GATUN_CELL_GRU = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_GRU 2
+     * }
+     */
+    public static int GATUN_CELL_GRU() {
+        return GATUN_CELL_GRU;
+    }
+    private static final int GATUN_CELL_GRU_RESET = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_GRU_RESET 3
+     * }
+     */
+    public static int GATUN_CELL_GRU_RESET() {
+        return GATUN_CELL_GRU_RESET;
+    }
+    private static final int GATUN_CELL_GRU_UPDATE = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_GRU_UPDATE 4
+     * }
+     */
+    public static int GATUN_CELL_GRU_UPDATE() {
+        return GATUN_CELL_GRU_UPDATE;
+    }
 
     private static class gatun_status_string {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
@@ -3126,6 +3162,75 @@ public class gatun_h extends gatun_h$shared {
                 traceDowncall("gatun_additive_attention", context, desc, workspace, workspace_size, energy, q, k, v, key_lengths, query_lengths, cu_seqlens_q, cu_seqlens_k, out, lse);
             }
             return (int)mh$.invokeExact(context, desc, workspace, workspace_size, energy, q, k, v, key_lengths, query_lengths, cu_seqlens_q, cu_seqlens_k, out, lse);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_recurrent_cell {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_recurrent_cell");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_recurrent_cell$descriptor() {
+        return gatun_recurrent_cell.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static MethodHandle gatun_recurrent_cell$handle() {
+        return gatun_recurrent_cell.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static MemorySegment gatun_recurrent_cell$address() {
+        return gatun_recurrent_cell.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static int gatun_recurrent_cell(MemorySegment context, MemorySegment desc, MemorySegment x_gates, MemorySegment h_gates, MemorySegment h, MemorySegment c, MemorySegment places, MemorySegment h_out, MemorySegment c_out, MemorySegment out) {
+        var mh$ = gatun_recurrent_cell.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_recurrent_cell", context, desc, x_gates, h_gates, h, c, places, h_out, c_out, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x_gates, h_gates, h, c, places, h_out, c_out, out);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {

@@ -35,6 +35,7 @@ public final class RowOps implements AutoCloseable {
 
   private final Blas.User products;
   private final RowSteps steps;
+  private final CellOps cells;
   private final AdditiveCall additive;
 
   /**
@@ -57,7 +58,7 @@ public final class RowOps implements AutoCloseable {
     for (long size : sizes) {
       bytes += align(size);
     }
-    memory = Native.allocate(bytes + RowSteps.memoryBytes());
+    memory = Native.allocate(bytes + CellOps.memoryBytes() + RowSteps.memoryBytes());
     MemorySegment[] slices = new MemorySegment[sizes.length];
     long offset = 0;
     for (int i = 0; i < sizes.length; i++) {
@@ -72,7 +73,8 @@ public final class RowOps implements AutoCloseable {
     pool = slices[4];
     softmax = slices[5];
     rotary = slices[6];
-    steps = new RowSteps(this.context, memory.asSlice(bytes));
+    cells = new CellOps(this.context, memory.asSlice(bytes));
+    steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
     additive = new AdditiveCall(this.context);
   }
 
@@ -80,6 +82,7 @@ public final class RowOps implements AutoCloseable {
   static void initialize() {
     code(Activation.NONE);
     RowSteps.initialize();
+    CellOps.initialize();
     AdditiveCall.initialize();
   }
 
@@ -102,6 +105,11 @@ public final class RowOps implements AutoCloseable {
   /** Layers that wait. */
   RowSteps steps() {
     return steps;
+  }
+
+  /** Steps of recurrent layers. */
+  public CellOps cells() {
+    return cells;
   }
 
   /** Additive attention. */
@@ -264,6 +272,17 @@ public final class RowOps implements AutoCloseable {
    */
   public void softcap(float cap, Matrix x, Matrix out) {
     activation(Activation.NONE, cap, x, NONE, null, out);
+  }
+
+  /**
+   * {@code out = tanh(x + bias)}.
+   *
+   * @param x {@code [rows, dim]}
+   * @param bias {@code [dim]}
+   * @param out receives {@code [rows, dim]}; may be x
+   */
+  public void biasedTanh(Matrix x, MemorySegment bias, Matrix out) {
+    activation(Activation.NONE, 1, x, bias, null, out);
   }
 
   private void activation(

@@ -32,6 +32,8 @@ extern const test_case bias_tests[];
 extern const test_case changes_tests[];
 extern const test_case map_tests[];
 extern const test_case rotary_tests[];
+extern const test_case scan_tests[];
+extern const test_case scan_refused_tests[];
 extern const test_case kernels_tests[];
 extern const test_case plan_tests[];
 extern const test_case abi_tests[];

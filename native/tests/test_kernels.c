@@ -240,6 +240,66 @@ static void test_rotary_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+/* One state, which halves and takes up x: test_scan.c has the rest. */
+static void test_selective_scan_f32(gatun_context *context) {
+    rows_case c = new_rows();
+    float ones[ROWS * DIM], a[DIM];
+    for (int i = 0; i < ROWS * DIM; i++) {
+        ones[i] = 1;
+        a[i % DIM] = -0.69314718f;
+    }
+    const gatun_selective_scan_desc desc = {.struct_size = sizeof desc,
+        .batch = 1,
+        .seq = ROWS,
+        .channels = DIM,
+        .states = 1,
+        .x_row = c.x.row,
+        .delta_row = DIM,
+        .b_row = 1,
+        .c_row = 1,
+        .y_row = c.out.row};
+    int64_t bytes = 0;
+    CHECK_STATUS(gatun_selective_scan_workspace_size(context, &desc, &bytes), GATUN_OK);
+    void *workspace = aligned_alloc(64, (size_t)bytes);
+    CHECK_STATUS(gatun_selective_scan(context, &desc, workspace, bytes, c.x.data, ones, a, ones, ones, NULL, NULL, NULL,
+                     NULL, NULL, c.out.data),
+        GATUN_OK);
+    free(workspace);
+    for (int64_t i = 0; i < DIM; i++) {
+        double h = 0;
+        for (int64_t r = 0; r < ROWS; r++) {
+            h = h / 2 + (double)*at(&c.x, r, i);
+            check_element(&c.out, r, i, h, 2e-6);
+        }
+    }
+    free_rows(&c);
+}
+
+static void test_causal_convolution_f32(gatun_context *context) {
+    rows_case c = new_rows();
+    float weight[DIM][2];
+    for (int i = 0; i < DIM; i++) {
+        weight[i][0] = 2;
+        weight[i][1] = (float)i;
+    }
+    const gatun_causal_convolution_desc desc = {.struct_size = sizeof desc,
+        .batch = 1,
+        .seq = ROWS,
+        .channels = DIM,
+        .width = 2,
+        .x_row = c.x.row,
+        .out_row = c.out.row};
+    CHECK_STATUS(
+        gatun_causal_convolution(context, &desc, c.x.data, &weight[0][0], NULL, NULL, NULL, c.out.data), GATUN_OK);
+    for (int64_t r = 0; r < ROWS; r++) {
+        for (int64_t i = 0; i < DIM; i++) {
+            const double before = r == 0 ? 0 : (double)*at(&c.x, r - 1, i);
+            check_element(&c.out, r, i, 2 * before + (double)i * (double)*at(&c.x, r, i), 1e-4);
+        }
+    }
+    free_rows(&c);
+}
+
 /* Of queries; attention with 16-bit tensors is tested in test_attention_halves.c. */
 static void test_widen_f32(gatun_context *context) {
     enum { N = 37 };
@@ -419,6 +479,8 @@ TASK_OF(pool, const gatun__rows_task)
 TASK_OF(softmax, const gatun__rows_task)
 TASK_OF(embedding, const gatun__embedding_task)
 TASK_OF(rotary, const gatun__rotary_task)
+TASK_OF(selective_scan, const gatun__scan_task)
+TASK_OF(causal_convolution, const gatun__convolution_task)
 TASK_OF(linear, const gatun__linear_task)
 static gatun__widen_kernel *real_widen;
 static void counted_widen(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to) {
@@ -466,7 +528,7 @@ static void complete(void) {
         CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
                   k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->widen_f32 && k->peak_f32 &&
                   k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 &&
-                  k->linear_q4_0,
+                  k->linear_q4_0 && k->selective_scan_f32 && k->causal_convolution_f32,
             "%s lacks a kernel", gatun_tier_name(tiers[t]));
         problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
         const gatun_attention_desc desc = default_desc(&p);

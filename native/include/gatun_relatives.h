@@ -47,9 +47,10 @@ typedef struct gatun_selective_scan_desc {
     int64_t c_row;
     int64_t z_row;
     int64_t y_row;
+    int64_t state_row;   /* elements from the state of a sequence to the next; read where there is a state */
     int32_t max_threads; /* as in gatun_attention_desc */
     uint32_t reserved0;  /* 0 */
-    int64_t reserved[8]; /* 0 */
+    int64_t reserved[7]; /* 0 */
 } gatun_selective_scan_desc;
 
 /** Stores in *bytes the size of the workspace that a call with this descriptor needs: O(threads), at most 40 KiB for each. */
@@ -70,7 +71,7 @@ GATUN_API int32_t gatun_selective_scan_workspace_size(
  *   delta_bias   [channels] or NULL = 0
  *   z            [rows][channels] or NULL = no gate
  *   cu_seqlens   [batch + 1] or NULL
- *   state        [batch][channels][states], contiguous: read before, written behind each sequence; or NULL: begins with zeros, and
+ *   state        [batch][channels][states], the last two contiguous: read before, written behind each sequence; or NULL: begins with zeros, and
  *                is lost
  *   y            output [rows][channels]; may be x, delta or z itself (same pointer and stride), and must not overlap other inputs
  *
@@ -91,9 +92,10 @@ typedef struct gatun_causal_convolution_desc {
     int64_t width; /* rows that an output sees, its own the last of them, 1 .. 16 */
     int64_t x_row;
     int64_t out_row;
+    int64_t state_row;   /* as in gatun_selective_scan_desc */
     int32_t activation;  /* GATUN_ACTIVATION_* */
     int32_t max_threads; /* as in gatun_attention_desc */
-    int64_t reserved[8]; /* 0 */
+    int64_t reserved[7]; /* 0 */
 } gatun_causal_convolution_desc;
 
 /**
@@ -104,7 +106,7 @@ typedef struct gatun_causal_convolution_desc {
  *   weight       [channels][width], contiguous, as PyTorch has conv1d.weight [channels][1][width]
  *   bias         [channels] or NULL = 0
  *   cu_seqlens   [batch + 1] or NULL
- *   state        [batch][width - 1][channels], contiguous, the oldest row first: read before, and written behind each sequence with
+ *   state        [batch][width - 1][channels], the last two contiguous, the oldest row first: read before, and written behind each sequence with
  *                its last width - 1 rows; or NULL: zeros, and lost
  *   out          output [rows][channels], which must not overlap an input
  *

@@ -262,7 +262,7 @@ typedef struct gatun__scan_task {
     float *state, *y;
     gatun__sequences sequences;
     int64_t begin, end, channel_begin, channel_end, channels, states;
-    int64_t x_row, delta_row, b_row, c_row, z_row, y_row;
+    int64_t x_row, delta_row, b_row, c_row, z_row, y_row, state_row;
     int softplus;
     float *scratch; /* of this thread, 64-byte aligned, gatun__scan_scratch_floats */
 } gatun__scan_task;
@@ -285,7 +285,7 @@ typedef struct gatun__convolution_task {
     float *state, *out;
     gatun__sequences sequences;
     int64_t begin, end, channel_begin, channel_end, channels, width;
-    int64_t x_row, out_row;
+    int64_t x_row, out_row, state_row;
     int32_t activation;
 } gatun__convolution_task;
 

@@ -47,6 +47,11 @@ static int32_t check_row(int64_t row, int64_t least) {
     return within(row, least, INT32_MAX) ? GATUN_OK : GATUN_E_INVALID;
 }
 
+/* So much of every sequence, `row` apart, in an extent in which no later sum overflows. */
+static int32_t check_state(const float *state, int64_t batch, int64_t row, int64_t size) {
+    return state == NULL || (row >= size && (batch == 0 || row <= most_elements / batch)) ? GATUN_OK : GATUN_E_INVALID;
+}
+
 static int32_t check_pointer(const void *pointer, int needed) {
     return gatun__pointer_check(pointer, needed, _Alignof(float));
 }
@@ -192,6 +197,7 @@ int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_
         .c_row = d->c_row,
         .z_row = d->z_row,
         .y_row = d->y_row,
+        .state_row = d->state_row,
         .softplus = (d->flags & GATUN_SCAN_SOFTPLUS) != 0,
         .scratch = workspace};
     TRY(sequences_of(cu_seqlens, d->batch, d->seq, &t->sequences));
@@ -200,8 +206,7 @@ int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_
     for (int n = 0; n < 6; n++)
         if (!gatun__fits(rows, strides[n]))
             return GATUN_E_INVALID;
-    if (state != NULL && d->batch > most_elements / matrix)
-        return GATUN_E_INVALID;
+    TRY(check_state(state, d->batch, d->state_row, matrix));
     const float *const needed[] = {x, delta, b, c, y, a}, *const others[] = {skip, delta_bias, z, state};
     for (int n = 0; n < 6; n++)
         TRY(check_pointer(needed[n], rows > 0));
@@ -217,7 +222,8 @@ int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_
         rows_of(delta, rows, d->delta_row, d->channels, 1), rows_of(z, rows, d->z_row, d->channels, 1),
         rows_of(b, rows, d->b_row, d->states, 0), rows_of(c, rows, d->c_row, d->states, 0), elements_of(a, matrix),
         elements_of(skip, d->channels), elements_of(delta_bias, d->channels), elements_of(cu_seqlens, d->batch + 1)};
-    const operand out = rows_of(y, rows, d->y_row, d->channels, 0), kept = elements_of(state, d->batch * matrix);
+    const operand out = rows_of(y, rows, d->y_row, d->channels, 0),
+                  kept = rows_of(state, d->batch, d->state_row, matrix, 0);
     const gatun__range work = gatun__bytes_range(workspace, bytes);
     if (any_overlap(&out, &kept, inputs, sizeof inputs / sizeof inputs[0], &work))
         return GATUN_E_OVERLAP;
@@ -283,12 +289,13 @@ int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_conv
         .width = d->width,
         .x_row = d->x_row,
         .out_row = d->out_row,
+        .state_row = d->state_row,
         .activation = d->activation};
     TRY(sequences_of(cu_seqlens, d->batch, d->seq, &t->sequences));
     const int64_t rows = t->sequences.total, kept_rows = (d->width - 1) * d->channels;
-    if (!gatun__fits(rows, d->x_row) || !gatun__fits(rows, d->out_row) ||
-        (state != NULL && kept_rows > 0 && d->batch > most_elements / kept_rows))
+    if (!gatun__fits(rows, d->x_row) || !gatun__fits(rows, d->out_row))
         return GATUN_E_INVALID;
+    TRY(check_state(state, d->batch, d->state_row, kept_rows));
     TRY(check_pointer(x, rows > 0));
     TRY(check_pointer(weight, rows > 0));
     TRY(check_pointer(out, rows > 0));
@@ -298,7 +305,8 @@ int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_conv
         return GATUN_OK;
     const operand inputs[] = {rows_of(x, rows, d->x_row, d->channels, 0), elements_of(weight, d->channels * d->width),
         elements_of(bias, d->channels), elements_of(cu_seqlens, d->batch + 1)};
-    const operand to = rows_of(out, rows, d->out_row, d->channels, 0), kept = elements_of(state, d->batch * kept_rows);
+    const operand to = rows_of(out, rows, d->out_row, d->channels, 0),
+                  kept = rows_of(state, d->batch, d->state_row, kept_rows, 0);
     const gatun__range work = gatun__bytes_range(NULL, 0);
     if (any_overlap(&to, &kept, inputs, sizeof inputs / sizeof inputs[0], &work))
         return GATUN_E_OVERLAP;

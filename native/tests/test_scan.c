@@ -61,7 +61,7 @@ static scan scan_create(const scan_case *c, gatun_context *context) {
     s.a = matrix_random("a", k, n, 0, c->end, 0, &random);
     s.d = matrix_random("d", 1, k, 0, c->end, 0, &random);
     s.bias = matrix_random("delta_bias", 1, k, 0, c->end, 0, &random);
-    s.state = matrix_random("state", c->batch, k * n, 0, c->end, 0, &random);
+    s.state = matrix_random("state", c->batch, k * n, c->gap, c->end, 0, &random);
     s.y = matrix_create("y", rows, k, 1, c->end);
     for (int64_t i = 0; i < k * n && !c->growing; i++) {
         s.a.data[i] = -0.01f - 4 * fabsf(s.a.data[i]);
@@ -83,7 +83,8 @@ static scan scan_create(const scan_case *c, gatun_context *context) {
         .delta_row = s.delta.row,
         .b_row = s.b.row,
         .c_row = s.c.row,
-        .z_row = s.z.row};
+        .z_row = s.z.row,
+        .state_row = s.state.row};
     int64_t bytes = 0;
     s.desc.y_row = k;
     CHECK_STATUS(gatun_selective_scan_workspace_size(context, &s.desc, &bytes), GATUN_OK);
@@ -120,7 +121,7 @@ static void scan_exact(
     const scan *s, int64_t sequence, int64_t i, double *y, double *y_bound, double *h, double *h_bound) {
     const int64_t states = s->desc.states, begin = s->offsets[sequence], end = s->offsets[sequence + 1];
     for (int64_t n = 0; n < states; n++) {
-        h[n] = s->has_state ? (double)s->state_before[(sequence * s->desc.channels + i) * states + n] : 0;
+        h[n] = s->has_state ? (double)s->state_before[sequence * s->state.row + i * states + n] : 0;
         h_bound[n] = 0;
     }
     for (int64_t r = begin; r < end; r++) {
@@ -228,10 +229,10 @@ static void check_scan(const scan_case *c, int32_t tier, int32_t threads) {
         }
     }
     for (int64_t e = 0; e < c->batch * k * n && failures == 0 && c->kept; e++) {
-        if (!(fabs((double)s.state.data[e] - states[2 * e]) <= states[2 * e + 1])) {
+        if (!(fabs((double)*at(&s.state, e / (k * n), e % (k * n)) - states[2 * e]) <= states[2 * e + 1])) {
             failures++;
             test_fail(__FILE__, __LINE__, "%s: state[%lld]: expected %.9g +- %.3g, got %.9g", what, (long long)e,
-                states[2 * e], states[2 * e + 1], (double)s.state.data[e]);
+                states[2 * e], states[2 * e + 1], (double)*at(&s.state, e / (k * n), e % (k * n)));
         }
     }
     CHECK(guarded_intact(&s.state.memory) && guarded_intact(&s.workspace), "%s: memory beside the state is written",
@@ -404,7 +405,7 @@ static void scan_isolation(void) {
             *at(&dirty.delta, r, 3) = INFINITY;
             *at(&dirty.b, r, 0) = NAN;
         }
-        dirty.state.data[2 * size + 7] = NAN;
+        *at(&dirty.state, 2, 7) = NAN;
         CHECK_STATUS(scan_call(&dirty, context, 0, 0), GATUN_OK);
         CHECK(isnan(*at(&dirty.y, from, 0)), "NaN is lost");
         for (int64_t r = dirty.offsets[0]; r < dirty.offsets[5]; r++) {
@@ -431,7 +432,7 @@ typedef struct convolution_case {
 } convolution_case;
 
 static double *convolution_exact(const convolution_case *c, const int32_t *offsets, const matrix *x,
-    const matrix *weight, const float *bias, const float *state) {
+    const matrix *weight, const float *bias, const float *state, int64_t state_row) {
     const int64_t rows = offsets[c->batch], k = c->channels;
     double *want = test_allocate((rows * k + 1) * 2 * (int64_t)sizeof(double));
     for (int64_t b = 0; b < c->batch; b++) {
@@ -442,9 +443,8 @@ static double *convolution_exact(const convolution_case *c, const int32_t *offse
                     const int64_t from = r - c->width + 1 + w;
                     const double value =
                         from >= offsets[b] ? (double)*at(x, from, i)
-                        : state == NULL
-                            ? 0
-                            : (double)state[(b * (c->width - 1) + from - offsets[b] + c->width - 1) * k + i];
+                        : state == NULL    ? 0
+                                           : (double)state[b * state_row + (from - offsets[b] + c->width - 1) * k + i];
                     sum += (double)weight->data[i * c->width + w] * value;
                     magnitude += fabs((double)weight->data[i * c->width + w] * value);
                 }
@@ -484,15 +484,16 @@ static void check_convolution(const convolution_case *c, int32_t tier, int numbe
     matrix x = matrix_random("x", rows, k, c->gap, end, 0, &random),
            weight = matrix_random("weight", k, c->width, 0, end, 0, &random);
     matrix bias = matrix_random("bias", 1, k, 0, end, 0, &random),
-           state = matrix_random("state", c->batch, kept, 0, end, 0, &random);
+           state = matrix_random("state", c->batch, kept, c->gap, end, 0, &random);
     matrix out = matrix_create("out", rows, k, 2, end), again = matrix_create("again", rows, k, 0, end);
     float *state_before = copy_of(&state), *out_before = copy_of(&out);
-    double *want =
-        convolution_exact(c, offsets, &x, &weight, c->biased ? bias.data : NULL, c->kept ? state.data : NULL);
+    double *want = convolution_exact(
+        c, offsets, &x, &weight, c->biased ? bias.data : NULL, c->kept ? state.data : NULL, state.row);
     guarded_protect(&x.memory, true);
     guarded_protect(&weight.memory, true);
     guarded_protect(&bias.memory, true);
     gatun_causal_convolution_desc d = convolution_desc(c, &x, &out);
+    d.state_row = state.row;
     d.max_threads = number % 3;
     float *const biased = c->biased ? bias.data : NULL;
     CHECK_STATUS(gatun_causal_convolution(context, &d, x.data, weight.data, biased, c->ragged ? offsets : NULL,
@@ -513,8 +514,8 @@ static void check_convolution(const convolution_case *c, int32_t tier, int numbe
             const int64_t from = offsets[b + 1] - (c->width - 1) + n;
             const float *row = from >= offsets[b]
                                    ? at(&x, from, 0)
-                                   : state_before + (b * (c->width - 1) + n + offsets[b + 1] - offsets[b]) * k;
-            CHECK(memcmp(state.data + (b * (c->width - 1) + n) * k, row, (size_t)k * sizeof(float)) == 0,
+                                   : state_before + b * state.row + (n + offsets[b + 1] - offsets[b]) * k;
+            CHECK(memcmp(state.data + b * state.row + n * k, row, (size_t)k * sizeof(float)) == 0,
                 "%s: row %lld of state %lld", what, (long long)n, (long long)b);
         }
     }

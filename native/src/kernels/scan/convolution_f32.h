@@ -69,7 +69,7 @@ void KERNEL(causal_convolution_f32)(const gatun__convolution_task *t) {
     for (int64_t n = t->begin; n < t->end; n++) {
         int64_t end;
         const int64_t begin = gatun__sequence_at(&t->sequences, n, &end);
-        float *state = t->state == NULL ? NULL : t->state + n * (t->width - 1) * t->channels;
+        float *state = t->state == NULL ? NULL : t->state + n * t->state_row;
         if (begin == end)
             continue;
         const float *x = t->x + begin * t->x_row;

@@ -171,7 +171,7 @@ void KERNEL(selective_scan_f32)(const gatun__scan_task *t) {
         const int64_t begin = gatun__sequence_at(&t->sequences, n, &end);
         if (begin == end)
             continue;
-        float *state = t->state == NULL ? NULL : t->state + n * t->channels * t->states;
+        float *state = t->state == NULL ? NULL : t->state + n * t->state_row;
         for (int64_t i = 0; state == NULL && i < t->states * s.width; i += VW)
             v_store(s.h + i, v_zero());
         for (int64_t i = t->channel_begin; state != NULL && i < t->channel_end; i += VW)

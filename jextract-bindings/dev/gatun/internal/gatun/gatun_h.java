@@ -2934,6 +2934,209 @@ public class gatun_h extends gatun_h$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class gatun_selective_scan_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_selective_scan_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_selective_scan_workspace_size$descriptor() {
+        return gatun_selective_scan_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_selective_scan_workspace_size$handle() {
+        return gatun_selective_scan_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_selective_scan_workspace_size$address() {
+        return gatun_selective_scan_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_selective_scan_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+        var mh$ = gatun_selective_scan_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_selective_scan_workspace_size", context, desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_selective_scan {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_selective_scan");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_selective_scan$descriptor() {
+        return gatun_selective_scan.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static MethodHandle gatun_selective_scan$handle() {
+        return gatun_selective_scan.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static MemorySegment gatun_selective_scan$address() {
+        return gatun_selective_scan.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static int gatun_selective_scan(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment x, MemorySegment delta, MemorySegment a, MemorySegment b, MemorySegment c, MemorySegment d, MemorySegment delta_bias, MemorySegment z, MemorySegment cu_seqlens, MemorySegment state, MemorySegment y) {
+        var mh$ = gatun_selective_scan.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_selective_scan", context, desc, workspace, workspace_size, x, delta, a, b, c, d, delta_bias, z, cu_seqlens, state, y);
+            }
+            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, x, delta, a, b, c, d, delta_bias, z, cu_seqlens, state, y);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_causal_convolution {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_causal_convolution");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_causal_convolution$descriptor() {
+        return gatun_causal_convolution.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static MethodHandle gatun_causal_convolution$handle() {
+        return gatun_causal_convolution.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static MemorySegment gatun_causal_convolution$address() {
+        return gatun_causal_convolution.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static int gatun_causal_convolution(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment weight, MemorySegment bias, MemorySegment cu_seqlens, MemorySegment state, MemorySegment out) {
+        var mh$ = gatun_causal_convolution.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_causal_convolution", context, desc, x, weight, bias, cu_seqlens, state, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, weight, bias, cu_seqlens, state, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_E_INVALID = (int)-1L;
     /**
      * {@snippet lang=c :
@@ -3248,6 +3451,15 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ROW_STEP_RMS() {
         return GATUN_ROW_STEP_RMS;
+    }
+    private static final int GATUN_SCAN_SOFTPLUS = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_SCAN_SOFTPLUS 1
+     * }
+     */
+    public static int GATUN_SCAN_SOFTPLUS() {
+        return GATUN_SCAN_SOFTPLUS;
     }
 }
 

@@ -154,6 +154,7 @@ public final class Native {
             RowOps.class,
             PackedOps.class,
             RowSteps.class,
+            ScanOps.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,

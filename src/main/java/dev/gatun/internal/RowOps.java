@@ -35,6 +35,7 @@ public final class RowOps implements AutoCloseable {
 
   private final Blas.User products;
   private final RowSteps steps;
+  private final ScanOps scan;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -72,6 +73,7 @@ public final class RowOps implements AutoCloseable {
     softmax = slices[5];
     rotary = slices[6];
     steps = new RowSteps(this.context, memory.asSlice(bytes));
+    scan = new ScanOps(this.context);
   }
 
   /** As {@link Native#load} says. */
@@ -87,17 +89,23 @@ public final class RowOps implements AutoCloseable {
   @Override
   public void close() {
     steps.close();
+    scan.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes();
+    return steps.bytes() + scan.bytes();
   }
 
   /** Layers that wait. */
   RowSteps steps() {
     return steps;
+  }
+
+  /** The selective scan, and the convolution before it. */
+  public ScanOps scan() {
+    return scan;
   }
 
   /** Where they run. */

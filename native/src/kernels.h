@@ -276,7 +276,7 @@ static inline int64_t gatun__scan_width(int64_t states) {
 }
 
 static inline int64_t gatun__scan_scratch_floats(int64_t states, int64_t width) {
-    return 2 * (states + GATUN__SCAN_ROWS) * width;
+    return (2 * states + 3 * GATUN__SCAN_ROWS) * width;
 }
 
 /* The same of gatun_causal_convolution. */

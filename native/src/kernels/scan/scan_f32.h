@@ -2,15 +2,15 @@
  * The selective scan in float32, for every tier. Included once by each scan_<tier>.c after its vectors.
  *
  * Axes: R rows of a sequence, K channels of a task, N states. x, delta, z and y [R][K] of wider rows, b and c [R][N], a and state
- * [K][N]; in scratch a * log2(e) and h [N][K], delta' and delta' * x [SCAN_ROWS][K].
+ * [K][N]; in scratch a * log2(e) and h [N][K], delta', delta' * x and y [SCAN_ROWS][K].
  *
  * Lanes are channels: nothing is reduced across a vector, and whatever runs beside a channel, its arithmetic is the same. For each
- * SCAN_ROWS rows first step sizes are made, whose logarithm and division take long one by one; then, row by row and vector by vector,
- * all states: one exponential, one product by delta', and three multiply-adds each. h goes through L1 and not through registers, since
- * the next row needs it a thousand cycles later, and loads and stores have ports of their own.
+ * SCAN_ROWS rows first step sizes are made, whose logarithm and division take long one by one; then, vector by vector, SCAN_STATES
+ * states go through these rows: one exponential, two products and two multiply-adds each, with a and h in registers. What they give
+ * is added to y in L1, and y gets d and the gate at the end.
  *
- * Registers: four sums of y (chains of every fourth state), delta', delta' x, the constants of v_exp2, temporaries of four states
- * that run side by side. Tiles: gatun__scan_width channels, so that a and h have at most 16 KiB each.
+ * Registers: SCAN_STATES (of the tier) a and h, delta', delta' x, two sums of y, the constants of v_exp2, temporaries of as many states
+ * as the core overlaps. Tiles: gatun__scan_width channels, so that a and h have at most 16 KiB each.
  */
 #include "gatun.h"
 #include "kernels.h"
@@ -60,11 +60,11 @@ INLINE void turn_out(const float *from, int64_t width, int64_t count, int64_t st
 }
 
 typedef struct scan_block {
-    float *a, *h, *delta, *input;
+    float *a, *h, *delta, *input, *y;
     int64_t width; /* elements between rows of the above, a multiple of VW */
 } scan_block;
 
-/* Step sizes and delta' * x of rows row .. row + rows - 1. */
+/* Step sizes and delta' * x, and zeros for y, of rows row .. row + rows - 1. */
 INLINE void step_sizes(const gatun__scan_task *t, const scan_block *s, int64_t row, int64_t rows) {
     for (int64_t r = 0; r < rows; r++) {
         const float *x = t->x + (row + r) * t->x_row, *delta = t->delta + (row + r) * t->delta_row;
@@ -77,6 +77,7 @@ INLINE void step_sizes(const gatun__scan_task *t, const scan_block *s, int64_t r
                 step = softplus(step);
             v_store(s->delta + o, step);
             v_store(s->input + o, v_mul(step, load_up_to(x + i, count)));
+            v_store(s->y + o, v_zero());
         }
     }
 }
@@ -90,43 +91,53 @@ INLINE void fetch(const gatun__scan_task *t, int64_t row, int64_t i) {
     __builtin_prefetch(t->y + row * t->y_row + i, 1);
 }
 
-/* One state: exp(delta' a) h + b * delta' x. decays: no exponent is above 0. */
-INLINE vec next_state(const int decays, const float *a, float *h, float b, vec step, vec input) {
-    vec exponent = v_mul(step, v_load(a));
+/* exp(delta' a). decays: no exponent is above 0. */
+INLINE vec decay_of(const int decays, vec step, vec a) {
+    vec exponent = v_mul(step, a);
     if (!decays)
         exponent = v_min(v_set1(128.0f), exponent); /* 2^128 is inf; this order passes a NaN on */
-    vec next = v_fma(v_exp2(exponent), v_load(h), v_mul(v_set1(b), input));
-    v_store(h, next);
-    return next;
+    return v_exp2(exponent);
+}
+
+/* Some states, the first of which is n, of the vector of channels at o of the block, over rows of one chunk: adds what they give to y. */
+INLINE void scan_states(const int decays, const int count, const gatun__scan_task *t, const scan_block *s, int64_t n,
+    int64_t o, int64_t row, int64_t rows) {
+    vec a[SCAN_STATES], h[SCAN_STATES];
+#pragma GCC unroll 8
+    for (int p = 0; p < count; p++) {
+        a[p] = v_load(s->a + (n + p) * s->width + o);
+        h[p] = v_load(s->h + (n + p) * s->width + o);
+    }
+    const float *b = t->b + row * t->b_row + n, *c = t->c + row * t->c_row + n;
+    for (int64_t r = 0; r < rows; r++, b += t->b_row, c += t->c_row) {
+        const int64_t at = r * s->width + o;
+        const vec step = v_load(s->delta + at), input = v_load(s->input + at);
+        vec part[2] = {v_load(s->y + at), v_zero()};
+#pragma GCC unroll 8
+        for (int p = 0; p < count; p++) {
+            h[p] = v_fma(decay_of(decays, step, a[p]), h[p], v_mul(v_set1(b[p]), input));
+            part[p & 1] = v_fma(v_set1(c[p]), h[p], part[p & 1]);
+        }
+        v_store(s->y + at, count == 1 ? part[0] : v_add(part[0], part[1]));
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < count; p++)
+        v_store(s->h + (n + p) * s->width + o, h[p]);
 }
 
 INLINE void scan_rows(
     const int decays, const gatun__scan_task *t, const scan_block *s, int64_t row, int64_t rows, int64_t end) {
-    for (int64_t r = row; r < row + rows; r++) {
-        const float *b = t->b + r * t->b_row, *c = t->c + r * t->c_row;
-        for (int64_t i = t->channel_begin, o = 0; i < t->channel_end; i += VW, o += VW) {
-            const int64_t count = t->channel_end - i;
-            const vec step = v_load(s->delta + (r - row) * s->width + o);
-            const vec input = v_load(s->input + (r - row) * s->width + o);
-            const float *a = s->a + o;
-            float *h = s->h + o;
+    for (int64_t i = t->channel_begin, o = 0; i < t->channel_end; i += VW, o += VW) {
+        const int64_t count = t->channel_end - i;
+        int64_t n = 0;
+        for (; n + SCAN_STATES <= t->states; n += SCAN_STATES)
+            scan_states(decays, SCAN_STATES, t, s, n, o, row, rows);
+        for (; n < t->states; n++)
+            scan_states(decays, 1, t, s, n, o, row, rows);
+        for (int64_t r = row; r < row + rows; r++) {
+            vec y = v_load(s->y + (r - row) * s->width + o);
             if (r + GATUN__SCAN_ROWS < end)
                 fetch(t, r + GATUN__SCAN_ROWS, i);
-            vec part[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-            int64_t n = 0;
-            for (; n + 4 <= t->states; n += 4) {
-#pragma GCC unroll 4
-                for (int p = 0; p < 4; p++) {
-                    const int64_t at = (n + p) * s->width;
-                    part[p] =
-                        v_fma(v_set1(c[n + p]), next_state(decays, a + at, h + at, b[n + p], step, input), part[p]);
-                }
-            }
-            for (; n < t->states; n++) {
-                const int64_t at = n * s->width;
-                part[0] = v_fma(v_set1(c[n]), next_state(decays, a + at, h + at, b[n], step, input), part[0]);
-            }
-            vec y = v_add(v_add(part[0], part[1]), v_add(part[2], part[3]));
             if (t->d != NULL)
                 y = v_fma(load_up_to(t->d + i, count), load_up_to(t->x + r * t->x_row + i, count), y);
             if (t->z != NULL) {
@@ -162,6 +173,7 @@ void KERNEL(selective_scan_f32)(const gatun__scan_task *t) {
     s.h = s.a + t->states * s.width;
     s.delta = s.h + t->states * s.width;
     s.input = s.delta + GATUN__SCAN_ROWS * s.width;
+    s.y = s.input + GATUN__SCAN_ROWS * s.width;
     for (int64_t i = t->channel_begin; i < t->channel_end; i += VW)
         turn_in(t->a + i * t->states, t->channel_end - i, t->states, v_set1(1.44269504f), s.a + (i - t->channel_begin),
             s.width);

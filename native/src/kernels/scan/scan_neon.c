@@ -3,5 +3,8 @@
 
 #define TIER neon
 
+/* Their a and h take 16 of 32 registers. */
+enum { SCAN_STATES = 8 };
+
 #include "convolution_f32.h"
 #include "scan_f32.h"

@@ -256,6 +256,57 @@ typedef struct gatun__cell_task {
     int32_t cell;
 } gatun__cell_task;
 
+/* Where sequences lie: even ones of `seq` rows, or by offsets, which may reach `total` rows. */
+typedef struct gatun__sequences {
+    const int32_t *offsets; /* or NULL */
+    int64_t seq, total;
+} gatun__sequences;
+
+static inline int64_t gatun__sequence_at(const gatun__sequences *s, int64_t sequence, int64_t *end) {
+    if (s->offsets == NULL) {
+        *end = (sequence + 1) * s->seq;
+        return sequence * s->seq;
+    }
+    const int64_t begin = gatun__load_within(&s->offsets[sequence], 0, s->total);
+    *end = gatun__load_within(&s->offsets[sequence + 1], begin, s->total);
+    return begin;
+}
+
+/* Sequences begin .. end - 1 and channels channel_begin .. channel_end - 1 of one call of gatun_selective_scan. */
+typedef struct gatun__scan_task {
+    const float *x, *delta, *a, *b, *c, *d, *delta_bias, *z;
+    float *state, *y;
+    gatun__sequences sequences;
+    int64_t begin, end, channel_begin, channel_end, channels, states;
+    int64_t x_row, delta_row, b_row, c_row, z_row, y_row, state_row;
+    int softplus;
+    float *scratch; /* of this thread, 64-byte aligned, gatun__scan_scratch_floats */
+} gatun__scan_task;
+
+/* Rows of which step sizes are made at a time; channels of a task are at most as many as gatun__scan_width says. */
+enum { GATUN__SCAN_ROWS = 16, GATUN__SCAN_LEAST_WIDTH = 16 };
+
+/* So that a task's a and h stay in L1: at most 16 KiB each. */
+static inline int64_t gatun__scan_width(int64_t states) {
+    return states <= 32 ? 64 : states <= 128 ? 32 : GATUN__SCAN_LEAST_WIDTH;
+}
+
+static inline int64_t gatun__scan_scratch_floats(int64_t states, int64_t width) {
+    return (2 * states + 3 * GATUN__SCAN_ROWS) * width;
+}
+
+/* The same of gatun_causal_convolution. */
+typedef struct gatun__convolution_task {
+    const float *x, *weight, *bias;
+    float *state, *out;
+    gatun__sequences sequences;
+    int64_t begin, end, channel_begin, channel_end, channels, width;
+    int64_t x_row, out_row, state_row;
+    int32_t activation;
+} gatun__convolution_task;
+
+enum { GATUN__CONVOLUTION_CHANNELS = 32, GATUN__CONVOLUTION_MOST_WIDTH = 16 };
+
 /* Rows row_begin .. row_end - 1 (at most GATUN__MOST_BLOCK_ROWS) and panels panel_begin .. panel_end - 1 of one product with
  * packed weights; axes as in packed.h. */
 typedef struct gatun__linear_task {
@@ -371,6 +422,8 @@ typedef void gatun__pool_kernel(const gatun__rows_task *task);
 typedef void gatun__softmax_kernel(const gatun__rows_task *task);
 typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
 typedef void gatun__cell_kernel(const gatun__cell_task *task);
+typedef void gatun__selective_scan_kernel(const gatun__scan_task *task);
+typedef void gatun__causal_convolution_kernel(const gatun__convolution_task *task);
 typedef void gatun__linear_kernel(const gatun__linear_task *task);
 typedef void gatun__linear_attention_kernel(const gatun__linear_attention_task *task);
 /* Runs `steps` rounds of independent multiply-adds of its dtype on io = {1, 0}; returns the operations of one round, two for each
@@ -420,6 +473,8 @@ typedef struct gatun__kernels {
     gatun__linear_attention_kernel *linear_attention_f32;
     gatun__cell_kernel *cell_f32;
     gatun__widen_kernel *widen_f32;
+    gatun__selective_scan_kernel *selective_scan_f32;
+    gatun__causal_convolution_kernel *causal_convolution_f32;
     gatun__peak_kernel *peak_f32;
     gatun__peak_kernel *peak_bf16; /* NULL without GATUN_FEATURE_BF16: products of bf16 are those of floats */
     gatun__peak_kernel *peak_i8;

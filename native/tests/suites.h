@@ -35,6 +35,8 @@ extern const test_case additive_tests[];
 extern const test_case rotary_tests[];
 extern const test_case linear_attention_tests[];
 extern const test_case cells_tests[];
+extern const test_case scan_tests[];
+extern const test_case scan_refused_tests[];
 extern const test_case kernels_tests[];
 extern const test_case plan_tests[];
 extern const test_case abi_tests[];

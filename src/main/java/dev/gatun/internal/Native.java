@@ -158,6 +158,7 @@ public final class Native {
             RowSteps.class,
             CellOps.class,
             AdditiveCall.class,
+            ScanOps.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,

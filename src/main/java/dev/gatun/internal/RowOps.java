@@ -37,6 +37,7 @@ public final class RowOps implements AutoCloseable {
   private final RowSteps steps;
   private final CellOps cells;
   private final AdditiveCall additive;
+  private final ScanOps scan;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -76,6 +77,7 @@ public final class RowOps implements AutoCloseable {
     cells = new CellOps(this.context, memory.asSlice(bytes));
     steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
     additive = new AdditiveCall(this.context);
+    scan = new ScanOps(this.context);
   }
 
   /** As {@link Native#load} says. */
@@ -94,12 +96,13 @@ public final class RowOps implements AutoCloseable {
   public void close() {
     steps.close();
     additive.close();
+    scan.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes() + additive.bytes();
+    return steps.bytes() + additive.bytes() + scan.bytes();
   }
 
   /** Layers that wait. */
@@ -115,6 +118,11 @@ public final class RowOps implements AutoCloseable {
   /** Additive attention. */
   public AdditiveCall additive() {
     return additive;
+  }
+
+  /** The selective scan, and the convolution before it. */
+  public ScanOps scan() {
+    return scan;
   }
 
   /** Where they run. */

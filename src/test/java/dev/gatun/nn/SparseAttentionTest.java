@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gatun.Attention;
 import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
 import dev.gatun.BlockMasks;
@@ -23,6 +22,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -115,8 +116,8 @@ class SparseAttentionTest {
     Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, seq, 2, 32);
     // example: longformer
     AttentionSpec spec = AttentionSpec.builder().window(32, 32).globalTokens(2).build();
-    Attention longformer = runtime.attention(spec);
-    longformer.forward(q, k, v, out);
+    AttentionMechanism longformer = new ExactAttention(runtime, spec);
+    longformer.forward(null, q, k, v, out);
     // end
     p.mask = Problem.Grid.of(1, 1, seq, seq);
     for (int i = 0; i < seq; i++) {
@@ -147,6 +148,46 @@ class SparseAttentionTest {
       mechanism.forward(null, some, some, some, alone);
       assertArrayEquals(
           alone.toFloatArray(), out.slice(1, part[0], part[1]).toFloatArray());
+    }
+  }
+
+  /** Of two sequences with padding; with identities as projections, it is the mechanism alone. */
+  @Test
+  void layersTakeThem() {
+    int dim = 32;
+    Tensor x = Layers.normal(arena, new Random(1), 2, 70, dim);
+    Tensor e = Layers.normal(arena, new Random(2), 8, 70);
+    Tensor mask = BlockMasks.bigBird(9, 3).build(arena);
+    Tensor identity = Tensor.allocate(arena, DType.FLOAT32, dim, dim);
+    for (int i = 0; i < dim; i++) {
+      identity.setFloat(1, i, i);
+    }
+    for (AttentionMechanism mechanism :
+        List.of(
+            new LinformerAttention(runtime, e, e), new BlockSparseAttention(runtime, mask, 8))) {
+      MultiHeadAttention layer =
+          MultiHeadAttention.builder(runtime, 2)
+              .query(identity, null)
+              .key(identity, null)
+              .value(identity, null)
+              .output(identity, null)
+              .mechanism(mechanism)
+              .build();
+      Tensor out = Tensor.allocate(arena, DType.FLOAT32, 2, 70, dim);
+      int[] lengths = {70, 41};
+      layer.forward(x, Sequences.padded(Tensor.copyOf(arena, lengths, 2)), out);
+      for (int n = 0; n < 2; n++) {
+        Tensor one = x.slice(0, n, n + 1).slice(1, 0, lengths[n]).reshape(1, lengths[n], 2, 16);
+        Tensor alone = Tensor.allocate(arena, DType.FLOAT32, 1, lengths[n], 2, 16);
+        mechanism.forward(null, one, one, one, alone);
+        assertArrayEquals(
+            alone.toFloatArray(),
+            out.slice(0, n, n + 1).slice(1, 0, lengths[n]).toFloatArray(),
+            mechanism.name());
+      }
+      Tensor longer = Tensor.allocate(arena, DType.FLOAT32, 1, 73, dim);
+      Tensor longerOut = Tensor.allocate(arena, DType.FLOAT32, 1, 73, dim);
+      refused("x: expected ", () -> layer.forward(longer, longerOut));
     }
   }
 

@@ -1,15 +1,15 @@
 package dev.gatun.quality;
 
-import dev.gatun.Attention;
 import dev.gatun.AttentionSpec;
 import dev.gatun.BlockMasks;
-import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.nn.BlockSparseAttention;
+import dev.gatun.nn.ExactAttention;
 import dev.gatun.nn.LinformerAttention;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.Random;
 
 /** The mechanisms of the table, each with the weights that make it remember as much as it can. */
@@ -37,18 +37,12 @@ final class Memories {
 
     @Override
     public float[] recall(GatunRuntime runtime, Task task) {
-      try (Arena arena = Arena.ofShared()) {
-        int n = task.tokens();
-        Tensor q =
-            Tensor.copyOf(
-                arena, Memory.scaled(task.queries(), SHARP * Math.sqrt(DIM)), 1, n, 1, DIM);
-        Tensor k = Tensor.copyOf(arena, task.keys(), 1, n, 1, DIM);
-        Tensor v = Tensor.copyOf(arena, task.valueCodes(), 1, n, 1, Task.VALUES);
-        Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, n, 1, Task.VALUES);
-        Attention attention = runtime.attention(spec);
-        attention.forward(q, k, v, out);
-        return out.toFloatArray();
-      }
+      return Memory.attend(
+          runtime,
+          task,
+          SHARP * Math.sqrt(DIM),
+          1,
+          (on, arena, tokens) -> new ExactAttention(on, spec));
     }
 
     @Override
@@ -71,6 +65,18 @@ final class Memories {
         "window of %d on each side".formatted(side),
         AttentionSpec.builder().window(side, side).build(),
         (row, key) -> Math.abs(row - key) <= side);
+  }
+
+  /** All of the table, in its order. */
+  static List<Memory> all() {
+    return List.of(
+        exact(),
+        window(128),
+        window(512),
+        new BigBird(),
+        new Linformer(256, false),
+        new Linformer(1024, false),
+        new Linformer(256, true));
   }
 
   /** BigBird with the sizes of the paper. */

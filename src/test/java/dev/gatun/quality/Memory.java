@@ -18,6 +18,11 @@ interface Memory {
   /** Elements of a code. */
   int dim();
 
+  /** Whether it has weights for a task. */
+  default boolean knows(Task task) {
+    return true;
+  }
+
   /** What each token gets, {@code [n][VALUES]}, from the library. */
   float[] recall(GatunRuntime runtime, Task task);
 

@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.GatunRuntime;
 import dev.gatun.support.Run;
+import java.io.IOException;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -14,12 +16,8 @@ class QualityTest {
 
   private final GatunRuntime runtime = Run.runtime(Run.bestTier(), 2);
 
-  private static Task task(boolean copying, int tokens, int dim) {
-    return copying ? Task.copying(tokens, dim, 1) : Task.recall(tokens, dim, 1);
-  }
-
   private double accuracy(Memory memory, boolean copying, int tokens) {
-    Task task = task(copying, tokens, memory.dim());
+    Task task = QualityTable.task(copying, tokens, memory.dim());
     double accuracy = task.accuracy(memory.recall(runtime, task));
     System.out.printf("%s, %s of %d: %.3f%n", memory.name(), task.name(), tokens, accuracy);
     return accuracy;
@@ -37,7 +35,7 @@ class QualityTest {
   @Test
   void aWindowRemembersWhatItReaches() {
     Memory window = Memories.window(128);
-    Task task = task(false, 1024, Memories.DIM);
+    Task task = QualityTable.task(false, 1024, Memories.DIM);
     float[] out = window.recall(runtime, task);
     assertEquals(1, task.accuracy(out, t -> Math.abs(task.targets()[t] - t) <= 128));
     assertTrue(task.accuracy(out, t -> Math.abs(task.targets()[t] - t) > 128) < 0.045);
@@ -48,7 +46,7 @@ class QualityTest {
   @Test
   void bigBirdRemembersWhatItSees() {
     Memory bigBird = new Memories.BigBird();
-    Task task = task(false, 2048, Memories.DIM);
+    Task task = QualityTable.task(false, 2048, Memories.DIM);
     float[] out = bigBird.recall(runtime, task);
     Doubles.Sight sight = Memories.BigBird.sight(2048);
     assertEquals(1, task.accuracy(out, t -> sight.sees(t, task.targets()[t])));
@@ -81,7 +79,7 @@ class QualityTest {
             .toList();
     for (Memory memory : memories) {
       for (boolean copying : new boolean[] {false, true}) {
-        Task task = task(copying, 256, memory.dim());
+        Task task = QualityTable.task(copying, 256, memory.dim());
         float[] out = memory.recall(runtime, task);
         double[] want = memory.reference(runtime, task);
         double most = 0;
@@ -97,6 +95,27 @@ class QualityTest {
             "%s, %s: differs from doubles by at most %.1e of the greatest%n",
             memory.name(), task.name(), error / most);
         assertTrue(error <= 1e-4 * most, memory.name() + ": " + error / most);
+      }
+    }
+  }
+
+  /** Within 2 %: tiers round differently, and some tokens are undecided. */
+  @Test
+  void thePageSaysWhatIsMeasured() throws IOException {
+    for (boolean copying : new boolean[] {false, true}) {
+      Map<String, List<String>> page = QualityTable.read(copying);
+      assertEquals(
+          Memories.all().stream().map(Memory::name).toList(), List.copyOf(page.keySet()));
+      for (Memory memory : Memories.all()) {
+        for (int n = 0; n < 3; n++) {
+          double got = QualityTable.measure(runtime, memory, copying, QualityTable.LENGTHS[n]);
+          String cell = page.get(memory.name()).get(n);
+          if (Double.isNaN(got)) {
+            assertEquals("–", cell, memory.name());
+          } else {
+            assertEquals(100 * got, Double.parseDouble(cell), 2, memory.name());
+          }
+        }
       }
     }
   }

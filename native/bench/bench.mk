@@ -1,5 +1,5 @@
 # Included by ../Makefile.
-.PHONY: bench bench-plan bench-linear bench-program bench-lib
+.PHONY: bench bench-plan bench-linear bench-linear-attention bench-program bench-lib
 
 bench: bench-program ## share of the FMA peak, kernel and peak in alternation (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_attention $(BENCH_ARGS)
@@ -10,7 +10,10 @@ bench-plan: $(BUILD)/bench/bench_plan ## the plan's choices against others (BENC
 bench-linear: $(BUILD)/bench/bench_linear ## products with packed weights, share of the peak of their type (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_linear $(BENCH_ARGS)
 
-bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear)
+bench-linear-attention: $(BUILD)/bench/bench_linear_attention ## linear attention, share of the FMA peak (BENCH_ARGS="--help" for options)
+	$(BUILD)/bench/bench_linear_attention $(BENCH_ARGS)
+
+bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear bench_linear_attention)
 bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 
 # jni.h is the only thing here that comes from a JDK.
@@ -39,4 +42,4 @@ $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUI
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -ldl -o $@
 
--include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d $(BUILD)/bench/bench_linear_attention.d

@@ -12,6 +12,7 @@ import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_attention_desc;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
@@ -63,6 +64,7 @@ public final class Native {
 
     /** Largest head dimension. */
     public static final int MAX_HEAD_DIM = gatun_h.GATUN_MAX_HEAD_DIM();
+    public static final int MAX_FEATURES = gatun_h.GATUN_MAX_FEATURES();
 
     /** Largest span of a table of relative positions. */
     public static final int MAX_RELATIVE_SPAN = gatun_h.GATUN_MAX_RELATIVE_SPAN();
@@ -154,6 +156,9 @@ public final class Native {
             RowOps.class,
             PackedOps.class,
             RowSteps.class,
+            LinearAttentionCall.class,
+            LinearAttentionCall.Features.class,
+            LinearAttentionCall.Form.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
@@ -179,6 +184,7 @@ public final class Native {
             gatun_rotary_desc.class,
             gatun_row_step.class,
             gatun_row_steps_desc.class,
+            gatun_linear_attention_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);

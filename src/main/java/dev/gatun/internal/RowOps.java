@@ -35,6 +35,7 @@ public final class RowOps implements AutoCloseable {
 
   private final Blas.User products;
   private final RowSteps steps;
+  private final LinearAttentionCall linearAttention;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -72,12 +73,14 @@ public final class RowOps implements AutoCloseable {
     softmax = slices[5];
     rotary = slices[6];
     steps = new RowSteps(this.context, memory.asSlice(bytes));
+    linearAttention = new LinearAttentionCall(this.context);
   }
 
   /** As {@link Native#load} says. */
   static void initialize() {
     code(Activation.NONE);
     RowSteps.initialize();
+    LinearAttentionCall.initialize();
   }
 
   private static long align(long bytes) {
@@ -87,17 +90,23 @@ public final class RowOps implements AutoCloseable {
   @Override
   public void close() {
     steps.close();
+    linearAttention.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes();
+    return steps.bytes() + linearAttention.bytes();
   }
 
   /** Layers that wait. */
   RowSteps steps() {
     return steps;
+  }
+
+  /** Linear attention, in all its feature maps and forms. */
+  public LinearAttentionCall linearAttention() {
+    return linearAttention;
   }
 
   /** Where they run. */

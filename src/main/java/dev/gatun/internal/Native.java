@@ -13,6 +13,7 @@ import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_attention_desc;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_recurrent_cell_desc;
@@ -65,6 +66,7 @@ public final class Native {
 
     /** Largest head dimension. */
     public static final int MAX_HEAD_DIM = gatun_h.GATUN_MAX_HEAD_DIM();
+    public static final int MAX_FEATURES = gatun_h.GATUN_MAX_FEATURES();
 
     /** Largest span of a table of relative positions. */
     public static final int MAX_RELATIVE_SPAN = gatun_h.GATUN_MAX_RELATIVE_SPAN();
@@ -159,6 +161,9 @@ public final class Native {
             CellOps.class,
             AdditiveCall.class,
             ScanOps.class,
+            LinearAttentionCall.class,
+            LinearAttentionCall.Features.class,
+            LinearAttentionCall.Form.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
@@ -186,6 +191,7 @@ public final class Native {
             gatun_row_steps_desc.class,
             gatun_recurrent_cell_desc.class,
             gatun_additive_attention_desc.class,
+            gatun_linear_attention_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);

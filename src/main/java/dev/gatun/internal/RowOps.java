@@ -38,6 +38,7 @@ public final class RowOps implements AutoCloseable {
   private final CellOps cells;
   private final AdditiveCall additive;
   private final ScanOps scan;
+  private final LinearAttentionCall linearAttention;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -78,6 +79,7 @@ public final class RowOps implements AutoCloseable {
     steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
     additive = new AdditiveCall(this.context);
     scan = new ScanOps(this.context);
+    linearAttention = new LinearAttentionCall(this.context);
   }
 
   /** As {@link Native#load} says. */
@@ -86,6 +88,7 @@ public final class RowOps implements AutoCloseable {
     RowSteps.initialize();
     CellOps.initialize();
     AdditiveCall.initialize();
+    LinearAttentionCall.initialize();
   }
 
   private static long align(long bytes) {
@@ -97,12 +100,13 @@ public final class RowOps implements AutoCloseable {
     steps.close();
     additive.close();
     scan.close();
+    linearAttention.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes() + additive.bytes() + scan.bytes();
+    return steps.bytes() + additive.bytes() + scan.bytes() + linearAttention.bytes();
   }
 
   /** Layers that wait. */
@@ -123,6 +127,9 @@ public final class RowOps implements AutoCloseable {
   /** The selective scan, and the convolution before it. */
   public ScanOps scan() {
     return scan;
+  /** Linear attention, in all its feature maps and forms. */
+  public LinearAttentionCall linearAttention() {
+    return linearAttention;
   }
 
   /** Where they run. */

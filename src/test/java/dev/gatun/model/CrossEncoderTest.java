@@ -214,7 +214,8 @@ class CrossEncoderTest extends PyTorchModels {
     assertTrue(
         assertThrows(IOException.class, () -> CrossEncoder.load(runtime, path))
             .getMessage()
-            .contains("one of bert, camembert, distilbert, roberta, xlm-roberta"));
+            .contains(
+                "one of albert, bert, camembert, distilbert, electra, megatron-bert, modernbert,"));
   }
 
   private void refused(String keys, String reason) throws IOException {

@@ -283,9 +283,9 @@ class MaskedLanguageModelTest extends PyTorchModels {
       refused(BERT, fewer, "expected cls.predictions." + part + ", got none");
     }
     refused(
-        BERT.replace("\"bert\"", "\"electra\""),
+        BERT.replace("\"bert\"", "\"t5\""),
         made,
-        "model_type: expected one of bert, camembert, distilbert, roberta, xlm-roberta");
+        "model_type: expected one of albert, bert, camembert, distilbert, electra, megatron-bert");
     String own = "cls.predictions.decoder.weight";
     String untied = BERT.replace("{", "{\"tie_word_embeddings\": false, ");
     refused(untied, made, own);

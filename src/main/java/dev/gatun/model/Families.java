@@ -45,6 +45,7 @@ final class Families {
           Map.ofEntries(
               Map.entry("gemma", c -> Gemma.files(c).decoder()),
               Map.entry("gemma2", c -> Gemma2.files(c).decoder()),
+              Map.entry("gemma3", c -> Gemma3.textOf(c).decoder()),
               Map.entry("gemma3_text", c -> Gemma3.files(c).decoder()),
               Map.entry("gpt2", Gpt2::load),
               Map.entry("llama", c -> Llama.files(c).decoder()),

@@ -70,6 +70,7 @@ public final class MaskedLanguageModel implements AutoCloseable {
     this.arena = arena;
     this.gate = new Gate("the model " + path);
     this.scorer = Families.masked(Checkpoint.open(path, runtime, arena, format));
+    HeadDescription.requireSplade(path);
     ModelTokenizer found = ModelTokenizer.load(path, scorer.textEncoder());
     this.tokenizer = found.tokenizer();
     this.maxTokens = found.maxTokens();

@@ -180,7 +180,7 @@ class CrossEncoderTest extends PyTorchModels {
                 + " \"sentence_transformers.cross_encoder.modules.logit_score.LogitScore\"}"));
     String message =
         assertThrows(IOException.class, () -> CrossEncoder.load(runtime, path)).getMessage();
-    assertTrue(message.contains("modules.json: expected one Transformer"), message);
+    assertTrue(message.contains("modules.json: the document: expected one Transformer"), message);
   }
 
   @Test

@@ -46,8 +46,8 @@ public final class ChildMain {
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
       case "transformer-garbage" -> garbage(TransformerCalls::new, 6_000, 1_000);
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);
-      case "heads-garbage" -> garbage(HeadCalls::new, 2_500, 1_000);
-      case "heads-malloc" -> malloc(arguments[1], HeadCalls::new, 1_000);
+      case "heads-garbage" -> garbage(HeadCalls::new, 1_500, 400);
+      case "heads-malloc" -> malloc(arguments[1], HeadCalls::new, 500);
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);
       case "batch-generator-garbage" ->
           garbage(arena -> new TransformerCalls(arena)::generateTogether, 600, 300);

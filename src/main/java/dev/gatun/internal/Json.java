@@ -309,6 +309,13 @@ public final class Json {
     return new Json(holder, key, members);
   }
 
+  /** {@return a copy of an object with the members of another one that it does not have} */
+  public Json or(Json others) {
+    Map<String, Object> members = new LinkedHashMap<>(others.members());
+    members.putAll(members());
+    return new Json(holder, key, members);
+  }
+
   /** Returns the value as JSON, without blanks. Numbers are equal to those that were read. */
   @Override
   public String toString() {

@@ -131,15 +131,14 @@ final class BertFiles {
             "layer_norm_eps", BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);
   }
 
-  /** The encoder's names without the prefix that they have beside a head, whose names stay. */
-  static Checkpoint withHeads(Checkpoint checkpoint) {
+  /** What the encoder's names begin with beside a head. */
+  static String scope(Checkpoint checkpoint) {
     String type = checkpoint.config().text("model_type", "");
-    return checkpoint.scoped(
-        type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert."));
+    return type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
   }
 
   private static Checkpoint withoutHeads(Checkpoint checkpoint) {
-    return withHeads(checkpoint).renamed(name -> name.matches(HEADS) ? null : name);
+    return checkpoint.scoped(scope(checkpoint)).renamed(name -> name.matches(HEADS) ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

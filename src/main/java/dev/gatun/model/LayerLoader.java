@@ -491,6 +491,12 @@ public final class LayerLoader {
         epsilon);
   }
 
+  /** The same without a bias. */
+  static LayerNorm layerNormWithoutBias(
+      GatunRuntime runtime, Weights weights, String name, long dim, float epsilon) {
+    return layerNorm(runtime, name, vector(weights, name + ".weight", dim), null, epsilon);
+  }
+
   LayerNorm layerNorm(String name, long dim) {
     return layerNorm(
         runtime,

@@ -43,7 +43,7 @@ record ModelFolder(
   /** Layer normalization, whose files are in a folder of its own. */
   record LayerNorm(Path folder, int dimension) implements Step {}
 
-  private static final String MODULES = "modules.json";
+  static final String MODULES = "modules.json";
   private static final String POOLING = "1_Pooling";
   private static final String CONFIG = "config.json";
 
@@ -111,10 +111,7 @@ record ModelFolder(
       }
       String type = module.get("type").string();
       Path path = path(folder, module.get("path"));
-      String kind =
-          type.startsWith(TYPES)
-              ? type.substring(TYPES.length())
-              : NEWER_TYPES.getOrDefault(type, type);
+      String kind = kind(type);
       if (i == 0 && kind.equals("Transformer")) {
         requireRoot(folder, path, module);
       } else if (i == 1 && kind.equals("Pooling")) {
@@ -141,13 +138,20 @@ record ModelFolder(
     return new ModelFolder(config, tokenizer, pooling, steps, folders, use);
   }
 
+  /** The class that modules.json names, without its package; all of an unknown one. */
+  static String kind(String type) {
+    return type.startsWith(TYPES)
+        ? type.substring(TYPES.length())
+        : NEWER_TYPES.getOrDefault(type, type);
+  }
+
   /** What a LayerNorm module says: the size of what it normalizes. */
   private static int dimension(Json json) {
     json.only(Set.of("dimension"));
     return (int) json.get("dimension").integer(1, Integer.MAX_VALUE);
   }
 
-  private static Path path(Path folder, Json path) {
+  static Path path(Path folder, Json path) {
     String text = path.string();
     if (!text.matches("[\\w.-]*") || text.startsWith(".")) {
       throw path.expected("the name of a folder beside it");
@@ -155,7 +159,7 @@ record ModelFolder(
     return folder.resolve(text);
   }
 
-  private static void requireRoot(Path folder, Path path, Json module) {
+  static void requireRoot(Path folder, Path path, Json module) {
     if (!path.equals(folder.resolve(""))) {
       throw module.get("path").expected("\"\": the encoder's files beside modules.json");
     }

@@ -14,6 +14,7 @@ import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.AdditiveCalls;
+import dev.gatun.model.HeadCalls;
 import dev.gatun.nn.LayersCalls;
 import dev.gatun.nn.RaceCalls;
 import dev.gatun.nn.RecurrentCalls;
@@ -52,6 +53,8 @@ public final class ChildMain {
       case "additive-garbage" -> garbage(AdditiveCalls::new, 8_000, 2_500);
       case "transformer-garbage" -> garbage(TransformerCalls::new, 6_000, 1_000);
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);
+      case "heads-garbage" -> garbage(HeadCalls::new, 1_500, 400);
+      case "heads-malloc" -> malloc(arguments[1], HeadCalls::new, 500);
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);
       case "batch-generator-garbage" ->
           garbage(arena -> new TransformerCalls(arena)::generateTogether, 600, 300);

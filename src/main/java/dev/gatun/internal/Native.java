@@ -146,10 +146,11 @@ public final class Native {
    * made here, since the compiler would remember other arenas than the caller's: 3 ns a call.
    */
   private static void initialize() {
+    Functions.loadCalls();
     for (Class<?> type :
         List.of(
-            gatun_h.class,
             Native.class,
+            Functions.class,
             AttentionCall.class,
             RowOps.class,
             PackedOps.class,
@@ -157,6 +158,7 @@ public final class Native {
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
+            FlightEvents.class,
             Blas.class)) {
       FreshThread.initialize(type);
     }
@@ -178,9 +180,7 @@ public final class Native {
             gatun_softmax_desc.class,
             gatun_rotary_desc.class,
             gatun_row_step.class,
-            gatun_row_steps_desc.class,
-            AttentionEvent.class,
-            ModelEvent.class)) {
+            gatun_row_steps_desc.class)) {
       FreshThread.initialize(type);
     }
   }
@@ -228,6 +228,7 @@ public final class Native {
    */
   public static String abiLayout() {
     load();
+    Functions.REPORTS.load();
     long length = gatun_h.gatun_abi_layout(MemorySegment.NULL, 0);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment text = arena.allocate(length + 1);
@@ -249,6 +250,7 @@ public final class Native {
   /** Whether this build has the tier and this CPU can run it. */
   public static boolean tierAvailable(Tier tier) {
     load();
+    Functions.REPORTS.load();
     return gatun_h.gatun_tier_available(code(tier)) == Abi.OK;
   }
 
@@ -397,6 +399,7 @@ public final class Native {
 
   /** The roof of one core, measured for about so long: floating-point operations a second. */
   public static double peak(long context, long nanoseconds) {
+    Functions.REPORTS.load();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment rate = arena.allocate(ValueLayout.JAVA_DOUBLE);
       int status = gatun_h.gatun_peak_f32(MemorySegment.ofAddress(context), nanoseconds, rate);

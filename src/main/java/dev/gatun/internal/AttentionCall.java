@@ -39,18 +39,8 @@ public final class AttentionCall implements AutoCloseable {
   private static final long SIZE_BYTES = 64;
   private static final String[][] KERNELS = kernelNames();
 
-  private static final class Forward {
-    /**
-     * {@code gatun_attention_forward} with context, descriptor and scratch as plain addresses. In
-     * the C calling conventions of x86-64 and AArch64 a pointer and an int64 are passed alike. With
-     * segments there, a call with tensors in a shared arena would take 70 ns instead of 34: the
-     * linker compares the scope of an argument with the first two only, before it acquires it.
-     */
-    static final MethodHandle HANDLE = handle("gatun_attention_forward", 4, 7);
-  }
-
   private static final class ForwardExtended {
-    /** {@code gatun_attention_forward_extended}, in the same way. */
+    /** {@code gatun_attention_forward_extended}, called as {@link PlainAttention} says. */
     static final MethodHandle HANDLE = handle("gatun_attention_forward_extended", 4, 22);
   }
 
@@ -445,6 +435,9 @@ public final class AttentionCall implements AutoCloseable {
    */
   public int run(
       MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse) {
+    if (!extended) {
+      Functions.PLAIN_ATTENTION.load();
+    }
     AttentionEvent.Recorded event = AttentionEvent.start();
     int status;
     try {
@@ -466,7 +459,7 @@ public final class AttentionCall implements AutoCloseable {
       MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse)
       throws Throwable {
     return (int)
-        Forward.HANDLE.invokeExact(
+        PlainAttention.FORWARD.invokeExact(
             context,
             descAddress,
             scratchAddress,

@@ -15,6 +15,21 @@ enum Functions {
   /** Products by OpenBLAS. */
   PRODUCTS("gatun_sgemm", "gatun_linear"),
 
+  /** Attention without what the extended function takes; a handle of {@link PlainAttention}'s. */
+  PLAIN_ATTENTION,
+
+  /** Layers of some models. */
+  ACTIVATION("gatun_activation"),
+
+  /** Scores as probabilities. */
+  SOFTMAX("gatun_softmax"),
+
+  /** Positions by rotation. */
+  ROTARY("gatun_rotary"),
+
+  /** Weights that were packed before. */
+  PACKED_FILES("gatun_packed_check"),
+
   /** Maps of probabilities. */
   MAPS("gatun_attention_map", "gatun_attention_map_check", "gatun_attention_map_workspace_size"),
 
@@ -22,8 +37,8 @@ enum Functions {
   REPORTS("gatun_peak_f32", "gatun_abi_layout", "gatun_tier_available"),
 
   /**
-   * Called by nobody here, or by a handle of {@link AttentionCall}'s own; a test compares that with
-   * the generated ones.
+   * Called by nobody here, or by handles of {@link AttentionCall} and {@link PlainAttention}, which
+   * a test compares with the generated ones.
    */
   OTHERS(
       "gatun_attention_forward",
@@ -45,10 +60,11 @@ enum Functions {
   /**
    * Makes the handles, if that has not been done.
    *
-   * @throws dev.gatun.GatunException if there is no thread to do it on
+   * @throws dev.gatun.GatunException if the library cannot be loaded, or there is no thread
    */
   void load() {
     if (!loaded) {
+      Native.load();
       loaded = FreshThread.call("gatun-load", new Loading(this));
     }
   }
@@ -60,6 +76,9 @@ enum Functions {
       initialize(group.names, true);
       if (group == MAPS) {
         FreshThread.initialize(AttentionMapCall.class);
+      }
+      if (group == PLAIN_ATTENTION) {
+        FreshThread.initialize(PlainAttention.class);
       }
       return true;
     }

@@ -33,6 +33,9 @@ public final class Json {
 
   private static final int MAX_SHOWN = 40;
 
+  /** What a decoder puts in the place of bytes that are no UTF-8. */
+  private static final char REPLACEMENT = '\ufffd';
+
   /** Whether jackson-core has read a first document. */
   private static volatile boolean loaded;
 
@@ -77,6 +80,10 @@ public final class Json {
 
   /** Reads a document in UTF-8. Throws IllegalArgumentException where it is no JSON, and why. */
   public static Json parse(byte[] utf8) {
+    String text = new String(utf8, StandardCharsets.UTF_8);
+    if (text.indexOf(REPLACEMENT) < 0) { // nothing was replaced, and surrogates are pairs
+      return parse(text, text.contains("\\u"));
+    }
     try {
       return parse(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString());
     } catch (CharacterCodingException e) {
@@ -86,10 +93,14 @@ public final class Json {
 
   /** The same; throws GatunException as well, if jackson-core is missing. */
   public static Json parse(String text) {
+    return parse(text, true);
+  }
+
+  private static Json parse(String text, boolean halves) {
     load("JSON");
     try {
       Map<String, JsonText.Place> places = new LinkedHashMap<>();
-      return new Json(JsonText.read(text, places), new Source(text, places));
+      return new Json(JsonText.read(text, halves, places), new Source(text, places));
     } catch (LinkageError e) {
       throw missing("JSON", e);
     }
@@ -106,7 +117,7 @@ public final class Json {
     @Override
     public Boolean get() {
       try {
-        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}", null);
+        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}", true, null);
         return true;
       } catch (LinkageError e) {
         throw missing(subject, e);

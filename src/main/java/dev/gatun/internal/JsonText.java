@@ -79,17 +79,18 @@ public final class JsonText {
    * Reads a document into Maps, Lists, Strings, Longs, BigIntegers where those are too short,
    * Decimals, BigDecimals where those might hide what is no number, Booleans and nulls.
    *
+   * @param halves whether a text could have half a surrogate pair, which is refused
    * @param places gets where in the text the members of a document that is an object begin and end
    */
-  static Object read(String text, Map<String, Place> places) {
+  static Object read(String text, boolean halves, Map<String, Place> places) {
     try (JsonParser parser = FACTORY.createParser(text)) {
       if (parser.nextToken() == null) {
         throw new IllegalArgumentException("expected JSON, got nothing");
       }
       Object value =
           parser.currentToken() == JsonToken.START_OBJECT
-              ? readMembers(parser, places)
-              : read(parser);
+              ? readMembers(parser, halves, places)
+              : read(parser, halves);
       if (parser.nextToken() != null) {
         throw new IllegalArgumentException(
             "expected the end of the JSON at character %d, got more"
@@ -117,11 +118,14 @@ public final class JsonText {
   /** A member of an object: the characters from its name to the end of its value. */
   record Place(int begin, int end) {}
 
-  private static Map<String, Object> readMembers(JsonParser parser, Map<String, Place> places)
-      throws IOException {
+  private static Map<String, Object> readMembers(
+      JsonParser parser, boolean halves, Map<String, Place> places) throws IOException {
     Map<String, Object> members = new LinkedHashMap<>();
     while (parser.nextToken() != JsonToken.END_OBJECT) {
-      String name = unicode(parser, parser.currentName());
+      String name = parser.currentName();
+      if (halves) {
+        requireUnicode(parser, name);
+      }
       if (members.containsKey(name)) {
         throw new IllegalArgumentException(
             "expected the key %s once, got it again at character %d"
@@ -129,7 +133,7 @@ public final class JsonText {
       }
       long begin = places == null ? 0 : parser.currentTokenLocation().getCharOffset();
       parser.nextToken();
-      members.put(name, read(parser));
+      members.put(name, read(parser, halves));
       if (places != null) {
         places.put(name, new Place((int) begin, (int) parser.currentLocation().getCharOffset()));
       }
@@ -137,18 +141,24 @@ public final class JsonText {
     return members;
   }
 
-  private static Object read(JsonParser parser) throws IOException {
+  private static Object read(JsonParser parser, boolean halves) throws IOException {
     return switch (parser.currentToken()) {
-      case START_OBJECT -> readMembers(parser, null);
+      case START_OBJECT -> readMembers(parser, halves, null);
       case START_ARRAY -> {
         ArrayList<Object> elements = new ArrayList<>();
         while (parser.nextToken() != JsonToken.END_ARRAY) {
-          elements.add(read(parser));
+          elements.add(read(parser, halves));
         }
         elements.trimToSize();
         yield elements;
       }
-      case VALUE_STRING -> unicode(parser, parser.getText());
+      case VALUE_STRING -> {
+        String text = parser.getText();
+        if (halves) {
+          requireUnicode(parser, text);
+        }
+        yield text;
+      }
       case VALUE_NUMBER_INT -> whole(parser);
       case VALUE_NUMBER_FLOAT -> decimal(parser);
       case VALUE_TRUE -> true;
@@ -175,7 +185,7 @@ public final class JsonText {
     return new Decimal(text);
   }
 
-  private static String unicode(JsonParser parser, String text) {
+  private static void requireUnicode(JsonParser parser, String text) {
     for (int i = 0; i < text.length(); i++) {
       if (Character.isSurrogate(text.charAt(i))) {
         boolean pair =
@@ -188,7 +198,6 @@ public final class JsonText {
         i++;
       }
     }
-    return text;
   }
 
   /** Writes what {@link #read} returned, without blanks. */

@@ -352,7 +352,7 @@ public final class Native {
           gatun_info.cpu(info).getString(0),
           library.file().toString(),
           library.origin(),
-          System.getProperty("java.vendor") + " " + Runtime.version());
+          System.getProperty("java.vendor") + " " + System.getProperty("java.runtime.version"));
     }
   }
 

@@ -175,7 +175,7 @@ public final class TokenizerLibrary {
    */
   private static LibraryLoader.SystemLoad systemLoad(Class<?> jni) {
     if (jni.getClassLoader() == TokenizerLibrary.class.getClassLoader()) {
-      return System::load;
+      return new LibraryLoader.OwnLoad();
     }
     try {
       TokenizerLibrary.class.getModule().addReads(jni.getModule());

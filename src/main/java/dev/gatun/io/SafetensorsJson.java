@@ -129,11 +129,13 @@ final class SafetensorsJson {
     if (parser.currentToken() == JsonToken.VALUE_NULL) {
       return; // The format's own library takes it for none.
     }
-    expect(JsonToken.START_OBJECT, "an object as '%s'".formatted(SafetensorsHeader.METADATA));
+    expect(JsonToken.START_OBJECT, "an object as '" + SafetensorsHeader.METADATA + "'");
     while (parser.nextToken() != JsonToken.END_OBJECT) {
       String key = name();
       parser.nextToken();
-      expect(JsonToken.VALUE_STRING, "a string as metadata %s".formatted(Messages.quoted(key)));
+      if (parser.currentToken() != JsonToken.VALUE_STRING) {
+        throw unexpected("a string as metadata " + Messages.quoted(key));
+      }
       if (header.metadata.putIfAbsent(key, unicode(parser.getText())) != null) {
         throw twice(key);
       }

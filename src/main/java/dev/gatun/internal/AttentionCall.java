@@ -19,6 +19,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodType;
 import java.util.OptionalDouble;
 import java.util.function.ToIntFunction;
 
@@ -42,6 +43,10 @@ public final class AttentionCall implements AutoCloseable {
   private static final class ForwardExtended {
     /** {@code gatun_attention_forward_extended}, called as {@link PlainAttention} says. */
     static final MethodHandle HANDLE = handle("gatun_attention_forward_extended", 4, 22);
+  }
+
+  static MethodType extendedType() {
+    return ForwardExtended.HANDLE.type();
   }
 
   /** Of a function with so many numbers, which its first pointers are here, then pointers. */

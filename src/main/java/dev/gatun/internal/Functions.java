@@ -57,6 +57,10 @@ enum Functions {
     this.names = Set.of(names);
   }
 
+  Set<String> names() {
+    return names;
+  }
+
   /**
    * Makes the handles, if that has not been done.
    *

@@ -213,8 +213,7 @@ final class SafetensorsJson {
       if (size == most) {
         throw new SafetensorsException(
             file,
-            "%s: expected at most %d numbers as '%s', got more"
-                .formatted(tensor(name), most, key));
+            "%s: expected at most %d numbers as '%s', got more".formatted(tensor(name), most, key));
       }
       if (size == numbers.length) {
         numbers = Arrays.copyOf(numbers, most);

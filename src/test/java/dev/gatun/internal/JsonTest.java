@@ -137,8 +137,7 @@ class JsonTest {
     assertEquals(Long.MAX_VALUE, json.get("e").integer(0, Long.MAX_VALUE));
     assertEquals(0x1p63, json.get("f").number());
     for (String key : new String[] {"f", "g"}) {
-      assertThrows(
-          IllegalArgumentException.class, () -> json.get(key).integer(0, Long.MAX_VALUE));
+      assertThrows(IllegalArgumentException.class, () -> json.get(key).integer(0, Long.MAX_VALUE));
     }
     assertThrows(IllegalArgumentException.class, () -> json.get("h").number());
     assertThrows(IllegalArgumentException.class, () -> Json.parse("1e99999999999"));

@@ -47,6 +47,12 @@ native-platform := linux-$(shell uname -m)
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
 
+aot-model = $(if $(MODEL),--model '$(MODEL)')
+
+aot: all ## classes loaded and linked in advance, with which ./gatun starts in half the time (MODEL=folder: by its model)
+	@GATUN_JAVA_OPTS='-XX:AOTCacheOutput=target/gatun.aot -Xlog:aot=off,cds=off' \
+	  ./gatun embed $(aot-model) 'A text.' >target/aot.log 2>&1 || { cat target/aot.log >&2; exit 1; }
+
 # The demo compares itself with ONNX Runtime, so that OpenBLAS is left to choose its kernels by the CPU.
 run: all ## see it work: every kernel against a double reference, a real attention layer, sentences through a real model
 	./gatun verify --quick

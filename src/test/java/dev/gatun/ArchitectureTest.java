@@ -124,6 +124,9 @@ class ArchitectureTest {
         "[dev/gatun/internal/AdditiveCall, dev/gatun/internal/AttentionCall,"
             + " dev/gatun/internal/AttentionMapCall,"
             + " dev/gatun/internal/Native, dev/gatun/internal/PackedOps, dev/gatun/internal/RowOps,"
+        "[dev/gatun/internal/AttentionCall, dev/gatun/internal/AttentionMapCall,"
+            + " dev/gatun/internal/Functions, dev/gatun/internal/Native,"
+            + " dev/gatun/internal/PackedOps, dev/gatun/internal/RowOps,"
             + " dev/gatun/internal/RowSteps]",
         usersOf("dev/gatun/internal/gatun/").toString());
     assertEquals("[dev/gatun/internal/Blas]", usersOf("dev/gatun/internal/cblas/").toString());

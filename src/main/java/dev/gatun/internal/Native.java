@@ -150,10 +150,11 @@ public final class Native {
    * made here, since the compiler would remember other arenas than the caller's: 3 ns a call.
    */
   private static void initialize() {
+    Functions.loadCalls();
     for (Class<?> type :
         List.of(
-            gatun_h.class,
             Native.class,
+            Functions.class,
             AttentionCall.class,
             RowOps.class,
             PackedOps.class,
@@ -167,6 +168,7 @@ public final class Native {
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
+            FlightEvents.class,
             Blas.class)) {
       FreshThread.initialize(type);
     }
@@ -194,6 +196,7 @@ public final class Native {
             gatun_linear_attention_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {
+            gatun_row_steps_desc.class)) {
       FreshThread.initialize(type);
     }
   }
@@ -241,6 +244,7 @@ public final class Native {
    */
   public static String abiLayout() {
     load();
+    Functions.REPORTS.load();
     long length = gatun_h.gatun_abi_layout(MemorySegment.NULL, 0);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment text = arena.allocate(length + 1);
@@ -262,6 +266,7 @@ public final class Native {
   /** Whether this build has the tier and this CPU can run it. */
   public static boolean tierAvailable(Tier tier) {
     load();
+    Functions.REPORTS.load();
     return gatun_h.gatun_tier_available(code(tier)) == Abi.OK;
   }
 
@@ -363,7 +368,7 @@ public final class Native {
           gatun_info.cpu(info).getString(0),
           library.file().toString(),
           library.origin(),
-          System.getProperty("java.vendor") + " " + Runtime.version());
+          System.getProperty("java.vendor") + " " + System.getProperty("java.runtime.version"));
     }
   }
 
@@ -410,6 +415,7 @@ public final class Native {
 
   /** The roof of one core, measured for about so long: floating-point operations a second. */
   public static double peak(long context, long nanoseconds) {
+    Functions.REPORTS.load();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment rate = arena.allocate(ValueLayout.JAVA_DOUBLE);
       int status = gatun_h.gatun_peak_f32(MemorySegment.ofAddress(context), nanoseconds, rate);

@@ -7,6 +7,7 @@ import dev.gatun.nn.TextEncoder;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 
 /**
  * BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT as Hugging Face's files have them: the sizes
@@ -31,8 +32,8 @@ final class BertFiles {
   private static final int PADDING_OF_ROBERTA = 1;
 
   /** Of pretraining, and of tasks: what a hidden state does without. */
-  private static final String HEADS =
-      "(cls|lm_head|classifier|pre_classifier|qa_outputs|vocab_\\w+)\\..*";
+  private static final Pattern HEADS =
+      Pattern.compile("(cls|lm_head|classifier|pre_classifier|qa_outputs|vocab_\\w+)\\..*");
 
   private BertFiles() {}
 
@@ -139,6 +140,7 @@ final class BertFiles {
 
   private static Checkpoint withoutHeads(Checkpoint checkpoint) {
     return checkpoint.scoped(scope(checkpoint)).renamed(name -> name.matches(HEADS) ? null : name);
+    return withHeads(checkpoint).renamed(name -> HEADS.matcher(name).matches() ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

@@ -19,7 +19,6 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
-import java.util.stream.Stream;
 
 /**
  * An embedding model: where its files are, and what its authors do with the encoder's output.
@@ -197,10 +196,13 @@ public final class EmbeddingModelSpec {
 
   /** The file with the weights: the first that is there, or model.onnx if none is. */
   private static String modelFile(Path folder) {
-    return Stream.of(PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, MODEL, "onnx/" + MODEL)
-        .filter(file -> Files.exists(folder.resolve(file)))
-        .findFirst()
-        .orElse(MODEL);
+    for (String file :
+        List.of(PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, MODEL, "onnx/" + MODEL)) {
+      if (Files.exists(folder.resolve(file))) {
+        return file;
+      }
+    }
+    return MODEL;
   }
 
   /**

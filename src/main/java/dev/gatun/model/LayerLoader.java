@@ -133,7 +133,7 @@ public final class LayerLoader {
     Norm last = norm(Part.FEED_FORWARD_NORM, n);
     Norm lastOutput = optionalNorm(Part.FEED_FORWARD_OUTPUT_NORM, n);
     return named(
-        "layers[%d]".formatted(n),
+        "layers[" + n + "]",
         () ->
             new TransformerLayer(
                 self, selfNorm, selfOutputNorm, cross, crossNorm, feedForward, last, lastOutput));

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -46,6 +47,8 @@ record ModelFolder(
   static final String MODULES = "modules.json";
   private static final String POOLING = "1_Pooling";
   private static final String CONFIG = "config.json";
+
+  private static final Pattern FOLDER = Pattern.compile("[\\w.-]*");
 
   private static final String TYPES = "sentence_transformers.models.";
 
@@ -107,7 +110,7 @@ record ModelFolder(
       module.only(Set.of("idx", "name", "path", "type"));
       if (!module.find("idx").isNull()
           && module.find("idx").integer(Integer.MIN_VALUE, Integer.MAX_VALUE) != i) {
-        throw module.find("idx").expected("%d, its place".formatted(i));
+        throw module.find("idx").expected(i + ", its place");
       }
       String type = module.get("type").string();
       Path path = path(folder, module.get("path"));
@@ -153,7 +156,7 @@ record ModelFolder(
 
   static Path path(Path folder, Json path) {
     String text = path.string();
-    if (!text.matches("[\\w.-]*") || text.startsWith(".")) {
+    if (!FOLDER.matcher(text).matches() || text.startsWith(".")) {
       throw path.expected("the name of a folder beside it");
     }
     return folder.resolve(text);

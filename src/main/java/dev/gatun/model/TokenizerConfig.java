@@ -27,9 +27,14 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
 
   /** In the order in which sentence-transformers looks for them; the first one counts. */
   private static final List<String> SENTENCE_CONFIGS =
-      Stream.of("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-          .map("sentence_%s_config.json"::formatted)
-          .toList();
+      List.of(
+          "sentence_bert_config.json",
+          "sentence_roberta_config.json",
+          "sentence_distilbert_config.json",
+          "sentence_camembert_config.json",
+          "sentence_albert_config.json",
+          "sentence_xlm-roberta_config.json",
+          "sentence_xlnet_config.json");
 
   /**
    * What one file says.
@@ -40,7 +45,13 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
 
   /** Sentence-transformers' own word, if there is one. */
   static Optional<Path> sentenceConfig(Path folder) {
-    return SENTENCE_CONFIGS.stream().map(folder::resolve).filter(Files::exists).findFirst();
+    for (String name : SENTENCE_CONFIGS) {
+      Path file = folder.resolve(name);
+      if (Files.exists(file)) {
+        return Optional.of(file);
+      }
+    }
+    return Optional.empty();
   }
 
   /**
@@ -182,7 +193,8 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
     if (name.isNull()) {
       return;
     }
-    String family = name.string().replaceAll("(Fast)?$", "");
+    String said = name.string();
+    String family = said.endsWith("Fast") ? said.substring(0, said.length() - 4) : said;
     if (family.equals("BertTokenizer") || family.equals("DistilBertTokenizer")) {
       bert(config, tokenizer.find("normalizer"));
     } else if (family.equals("RobertaTokenizer")) {

@@ -125,7 +125,7 @@ public final class Embedding {
     this.types = types;
     if (types != null) {
       long dim = table.size(1);
-      Rows.checkTable("types", types, "[types, %d]".formatted(dim), dim);
+      Rows.checkTable("types", types, "[types, " + dim + "]", dim);
     }
     this.norm = norm;
     if (norm != null) {

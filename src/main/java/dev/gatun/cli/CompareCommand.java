@@ -176,6 +176,11 @@ final class CompareCommand implements Callable<Integer> {
       description = "What a call may take, in seconds; ${DEFAULT-VALUE} without this option.")
   private double mostSeconds;
 
+  @Option(
+      names = "--no-memory",
+      description = "Do not measure memory, which takes a process for each length and system.")
+  private boolean noMemory;
+
   @Mixin private ThreadsOption threads;
 
   @Option(
@@ -214,7 +219,7 @@ final class CompareCommand implements Callable<Integer> {
           new Setting(lengths.getLast(), heads, headDim, features, window);
       Limits limits = new Limits(mostMemory * 0x1p20, mostSeconds);
       var rows =
-          new Comparison(runtime, systems, limits, progress::set).run(lengths, setting);
+          new Comparison(runtime, systems, limits, !noMemory, progress::set).run(lengths, setting);
       progress.set("saturation of the softmax");
       Report report =
           new Report(command(), runtime, systems, setting, limits, rows, Saturation.all());
@@ -259,6 +264,7 @@ final class CompareCommand implements Callable<Integer> {
     }
     command.append(" --heads ").append(heads).append(" --head-dim ").append(headDim);
     command.append(" --features ").append(features).append(" --window ").append(window);
+    command.append(noMemory ? " --no-memory" : "");
     if (threads.threads != null) {
       command.append(" --threads ").append(threads.threads);
     }

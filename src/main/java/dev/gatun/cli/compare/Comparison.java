@@ -41,18 +41,21 @@ public final class Comparison {
    * @param runtime where all run
    * @param systems what is run
    * @param limits what a system may take
+   * @param withMemory whether memory is measured, by a process for each length and system
    * @param progress is told what is being done
    */
   public Comparison(
       GatunRuntime runtime,
       List<CompareSystem> systems,
       Limits limits,
+      boolean withMemory,
       Consumer<String> progress) {
     this.runtime = runtime;
     this.systems = List.copyOf(systems);
     this.limits = limits;
     this.progress = progress;
-    this.memory = new MemoryProcess(runtime.threads(), 4 * limits.seconds() + 60);
+    this.memory =
+        withMemory ? new MemoryProcess(runtime.threads(), 4 * limits.seconds() + 60) : null;
   }
 
   /**
@@ -102,7 +105,9 @@ public final class Comparison {
     }
     for (Contestant contestant : contestants) {
       progress.accept("memory of %s at %d".formatted(contestant.system.word(), setting.length()));
-      Row row = contestant.row(memory.resident(contestant.system, setting));
+      Row row =
+          contestant.row(
+              memory == null ? Double.NaN : memory.resident(contestant.system, setting));
       rows.set(rows.indexOf(null), row);
       before.put(contestant.system, row);
     }

@@ -132,8 +132,15 @@ public final class Plots {
             row -> Math.max(LEAST_MEBI, row.resident() / MEBI),
             false),
         3);
-    plot.add(panel("relative error", row -> row.error() > 0 ? row.error() : Double.NaN, false), 3);
+    plot.add(panel("relative error of approximations", Plots::error, false), 3);
     save(COMPARISON, "Attention and its relatives, by length", plot, HEIGHT);
+  }
+
+  /** What an approximation leaves out; the rest has roundings or none. */
+  private static double error(Row row) {
+    return row.system().kin() == CompareSystem.Kin.APPROXIMATION && row.error() > 0
+        ? row.error()
+        : Double.NaN;
   }
 
   private XYPlot panel(String label, ToDoubleFunction<Row> value, boolean legend) {
@@ -163,7 +170,7 @@ public final class Plots {
 
   private static void look(XYLineAndShapeRenderer renderer, int series, int number) {
     renderer.setSeriesPaint(series, new Color(COLORS[number % COLORS.length]));
-    renderer.setSeriesShape(series, SYMBOLS[number / COLORS.length % SYMBOLS.length]);
+    renderer.setSeriesShape(series, SYMBOLS[number % SYMBOLS.length]);
     renderer.setSeriesStroke(series, new BasicStroke(number == 0 ? 3.5f : 2));
   }
 

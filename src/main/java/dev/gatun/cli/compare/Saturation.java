@@ -45,16 +45,14 @@ public record Saturation(
   static Saturation of(int headDim) {
     RandomGenerator random = Inputs.random(headDim);
     double[][] scores = new double[QUERIES][KEYS];
-    double[] q = new double[headDim];
     for (double[] row : scores) {
-      Arrays.setAll(q, d -> random.nextGaussian());
-      for (int j = 0; j < KEYS; j++) {
-        double sum = 0;
-        for (double element : q) {
-          sum += element * random.nextGaussian();
-        }
-        row[j] = sum;
+      double squares = 0;
+      for (int d = 0; d < headDim; d++) {
+        squares += Math.pow(random.nextGaussian(), 2);
       }
+      // q · k for a given q and k ~ N(0, 1) is N(0, |q|²): no key has to be drawn element by element.
+      double size = Math.sqrt(squares);
+      Arrays.setAll(row, j -> size * random.nextGaussian());
     }
     Facts scaled = facts(scores, 1 / Math.sqrt(headDim));
     Facts unscaled = facts(scores, 1);

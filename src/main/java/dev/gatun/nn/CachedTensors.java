@@ -12,7 +12,10 @@ final class CachedTensors {
   final KeyValueCache cache;
   final int sequences;
   final int capacity;
+
+  /** Of each layer; null where it caches none. */
   final Tensor[] keys;
+
   final Tensor[] values;
 
   CachedTensors(KeyValueCache cache, Stack stack) {
@@ -27,10 +30,26 @@ final class CachedTensors {
     this.keys = new Tensor[stack.size()];
     this.values = new Tensor[stack.size()];
     for (int n = 0; n < stack.size(); n++) {
-      MultiHeadAttention attention = stack.layer(n).selfAttention();
-      keys[n] = checked("keys", n, cache.keys(n), attention.kvHeads(), attention.headDim());
-      values[n] = checked("values", n, cache.values(n), attention.kvHeads(), attention.headDimV());
+      SequenceMixer mixer = stack.layer(n).selfAttention();
+      int heads = mixer.cachedHeads();
+      if (heads > 0) {
+        keys[n] = checked("keys", n, cache.keys(n), heads, mixer.cachedKeyDim());
+        values[n] = checked("values", n, cache.values(n), heads, mixer.cachedValueDim());
+      }
     }
+  }
+
+  /** Of a decoder whose layers cache no keys. */
+  CachedTensors(int layers, int sequences, int capacity) {
+    if (sequences < 1 || capacity < 1) {
+      throw new IllegalArgumentException(
+          "sequences, capacity: expected 1 or more, got %d and %d".formatted(sequences, capacity));
+    }
+    this.cache = null;
+    this.sequences = sequences;
+    this.capacity = capacity;
+    this.keys = new Tensor[layers];
+    this.values = new Tensor[layers];
   }
 
   private static String name(String kind, int layer) {
@@ -72,8 +91,10 @@ final class CachedTensors {
   /** Adds the rows of all tensors. */
   void addTo(Parameters.Builder all) {
     for (int n = 0; n < keys.length; n++) {
-      addTo(all, name("keys", n), keys[n]);
-      addTo(all, name("values", n), values[n]);
+      if (keys[n] != null) {
+        addTo(all, name("keys", n), keys[n]);
+        addTo(all, name("values", n), values[n]);
+      }
     }
   }
 

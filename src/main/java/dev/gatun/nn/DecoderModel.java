@@ -26,7 +26,7 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
   private final String name;
   private final GatunRuntime runtime;
   private final Embedding embedding;
-  private final TransformerDecoder decoder;
+  private final SequenceDecoder decoder;
   private final Linear output;
 
   /** Of the logits; 0: none. */
@@ -39,7 +39,7 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
       GatunRuntime runtime,
       String embeddingName,
       Embedding embedding,
-      TransformerDecoder decoder,
+      SequenceDecoder decoder,
       Linear output,
       float softcap) {
     this.name = Objects.requireNonNull(name, "name");
@@ -86,7 +86,7 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
   }
 
   /** {@return the layers and their cache} */
-  public TransformerDecoder decoder() {
+  public SequenceDecoder decoder() {
     return decoder;
   }
 

@@ -15,7 +15,7 @@ public final class DecoderOnlyModel extends DecoderModel {
    * @param output projection to the vocabulary, {@link Embedding#output} where it is tied
    */
   public DecoderOnlyModel(
-      GatunRuntime runtime, Embedding embedding, TransformerDecoder decoder, Linear output) {
+      GatunRuntime runtime, Embedding embedding, SequenceDecoder decoder, Linear output) {
     this("DecoderOnlyModel", runtime, embedding, decoder, output);
   }
 
@@ -32,7 +32,7 @@ public final class DecoderOnlyModel extends DecoderModel {
       String name,
       GatunRuntime runtime,
       Embedding embedding,
-      TransformerDecoder decoder,
+      SequenceDecoder decoder,
       Linear output) {
     this(name, runtime, embedding, decoder, output, 0);
   }
@@ -51,7 +51,7 @@ public final class DecoderOnlyModel extends DecoderModel {
       String name,
       GatunRuntime runtime,
       Embedding embedding,
-      TransformerDecoder decoder,
+      SequenceDecoder decoder,
       Linear output,
       float softcap) {
     super(name, runtime, "embedding", embedding, decoder, output, softcap);

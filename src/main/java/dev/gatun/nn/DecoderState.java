@@ -13,7 +13,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * What a decoder remembers between steps: keys and values of the tokens it has seen, and those of
- * the encoder's output, computed once. Made by {@link TransformerDecoder#newState}.
+ * the encoder's output, computed once. Made by {@link SequenceDecoder#newState}.
  *
  * <p>Its tensors lie in the caller's arena and are gone when that is closed. One thread at a time:
  * a call that finds another one using the state throws {@link IllegalStateException} and changes
@@ -21,10 +21,14 @@ import java.util.concurrent.atomic.AtomicBoolean;
  */
 public final class DecoderState {
 
-  private final TransformerDecoder decoder;
+  private final SequenceDecoder decoder;
+
+  /** Null where no layer caches keys. */
   private final KeyValueCache cache;
+
   private final Tensor[] keys;
   private final Tensor[] values;
+  private final LayerSums sums;
   private final int sequences;
   private final int capacity;
   private final Tensor[] memoryKeys;
@@ -42,12 +46,7 @@ public final class DecoderState {
   /** The last model whose weights were seen to be no part of this. */
   private DecoderModel model;
 
-  DecoderState(
-      TransformerDecoder decoder,
-      Arena arena,
-      CachedTensors cached,
-      Stack stack,
-      int memoryCapacity) {
+  DecoderState(SequenceDecoder decoder, Arena arena, CachedTensors cached, int memoryCapacity) {
     this.decoder = decoder;
     this.cache = cached.cache;
     this.keys = cached.keys;
@@ -60,25 +59,31 @@ public final class DecoderState {
     this.memoryOffsets = Tensor.allocate(arena, DType.INT32, sequences + 1).segment();
     this.selectedLengths = new int[sequences];
     this.chosen = new int[sequences];
-    int layers = stack.crosses() ? stack.size() : 0;
+    int layers = decoder.layers();
     this.memoryKeys = new Tensor[layers];
     this.memoryValues = new Tensor[layers];
+    long[] floats = new long[layers];
     Parameters.Builder all = new Parameters.Builder();
     for (int n = 0; n < layers; n++) {
-      MultiHeadAttention cross = stack.layer(n).crossAttention();
-      memoryKeys[n] =
-          Tensor.allocate(
-              arena, DType.FLOAT32, sequences, memoryCapacity, cross.kvHeads() * cross.headDim());
-      memoryValues[n] =
-          Tensor.allocate(
-              arena, DType.FLOAT32, sequences, memoryCapacity, cross.kvHeads() * cross.headDimV());
+      memoryKeys[n] = memory(arena, decoder.memoryKeyColumns(n));
+      memoryValues[n] = memory(arena, decoder.memoryValueColumns(n));
       all.add("the state", memoryKeys[n]).add("the state", memoryValues[n]);
+      floats[n] = decoder.stateFloats(n);
     }
+    this.sums = new LayerSums(arena, floats, sequences);
+    sums.addTo(all);
     all.add("the state", lengths).add("the state", newLengths).add("the state", memoryOffsets);
     cached.addTo(all);
     this.parameters = all.build();
     parameters.refuse(parameters);
-    stack.parameters().refuse(parameters);
+    decoder.parameters().refuse(parameters);
+  }
+
+  /** Null where there are no columns. */
+  private Tensor memory(Arena arena, long columns) {
+    return columns == 0
+        ? null
+        : Tensor.allocate(arena, DType.FLOAT32, sequences, memoryCapacity, columns);
   }
 
   // ---- one call at a time ----------------------------------------------------------------------
@@ -147,7 +152,9 @@ public final class DecoderState {
   /**
    * Forgets the last tokens of every sequence that has more than maxTokens.
    *
-   * @param maxTokens of a sequence, those that stay
+   * @param maxTokens of a sequence, those that stay; where layers keep sums in place of keys and
+   *     values (Mamba, linear attention, recurrent layers) 0, or no fewer than any sequence has
+   * @throws IllegalArgumentException if it is not
    * @throws IllegalStateException if the state is in use by another call
    */
   public void truncate(int maxTokens) {
@@ -156,6 +163,11 @@ public final class DecoderState {
     }
     acquire();
     try {
+      if (sums.any() && maxTokens > 0 && maxTokens < longest()) {
+        throw new IllegalArgumentException(
+            "maxTokens: expected 0 or at least %d, as layers keep sums that no token can be taken from, got %d"
+                .formatted(longest(), maxTokens));
+      }
       shorten(maxTokens);
     } finally {
       release();
@@ -163,7 +175,7 @@ public final class DecoderState {
   }
 
   /**
-   * Forgets all tokens; what {@link TransformerDecoder#remember} has computed stays.
+   * Forgets all tokens; what {@link SequenceDecoder#remember} has computed stays.
    *
    * @throws IllegalStateException if the state is in use by another call
    */
@@ -178,6 +190,9 @@ public final class DecoderState {
 
   private void shorten(int maxTokens) {
     for (int n = 0; n < sequences; n++) {
+      if (maxTokens == 0 && sums.any()) {
+        sums.clear(n);
+      }
       setLength(n, Math.min(length(n), maxTokens));
     }
   }
@@ -226,9 +241,12 @@ public final class DecoderState {
               .formatted(capacity, source.longest()));
     }
     for (int layer = 0; layer < keys.length; layer++) {
-      copyTokens(source, source.keys[layer], keys[layer]);
-      copyTokens(source, source.values[layer], values[layer]);
+      if (keys[layer] != null) {
+        copyTokens(source, source.keys[layer], keys[layer]);
+        copyTokens(source, source.values[layer], values[layer]);
+      }
     }
+    sums.copyFrom(source.sums);
     for (int n = 0; n < sequences; n++) {
       setLength(n, source.length(n));
     }
@@ -285,9 +303,10 @@ public final class DecoderState {
     }
     if (cache instanceof TensorCache tensors) {
       tensors.move(chosen, longest);
-    } else {
+    } else if (cache != null) {
       cache.select(chosen, longest);
     }
+    sums.select(chosen);
     for (int n = 0; n < sequences; n++) {
       setLength(n, selectedLengths[n]);
     }
@@ -306,7 +325,12 @@ public final class DecoderState {
     return values[layer];
   }
 
-  TransformerDecoder decoder() {
+  /** What a layer keeps in place of keys and values, as the step under way writes it; or NULL. */
+  MemorySegment sums(int layer) {
+    return sums.next(layer);
+  }
+
+  SequenceDecoder decoder() {
     return decoder;
   }
 
@@ -336,11 +360,13 @@ public final class DecoderState {
     for (int n = 0; n < sequences; n++) {
       newLengths.setAtIndex(ValueLayout.JAVA_INT, n, (int) (length(n) + rows.length(n)));
     }
+    sums.begin();
   }
 
   /** The step has succeeded. */
   void commit() {
     MemorySegment.copy(newLengths, 0, lengths, 0, (long) sequences() * Integer.BYTES);
+    sums.commit();
   }
 
   /** The longest sequence. */

@@ -8,7 +8,8 @@ import dev.gatun.Tensor;
  *
  * <p>A cache belongs to one {@link DecoderState} and is used by one thread at a time. {@link
  * TransformerDecoder#newState(java.lang.foreign.Arena, KeyValueCache, int)} asks for sizes and
- * tensors, once, and refuses those that do not fit; later only {@link #select} is called.
+ * tensors, once, and refuses those that do not fit; later only {@link #select} is called. Layers
+ * that keep sums in place of keys and values are not asked for.
  */
 public interface KeyValueCache {
 

@@ -8,18 +8,15 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.Workspace;
-import dev.gatun.internal.AttentionCall;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
-import dev.gatun.internal.Native;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
-import java.util.Optional;
 
 /**
  * Multi-head attention with its projections, section 3.2.2 of "Attention Is All You Need":
@@ -45,7 +42,7 @@ import java.util.Optional;
  * arena of weights or inputs that another thread closes between two of them makes the call throw
  * {@link IllegalStateException}, with out untouched.
  */
-public final class MultiHeadAttention {
+public final class MultiHeadAttention extends SequenceMixer {
 
   private final GatunRuntime runtime;
   private final Linear fused;
@@ -62,7 +59,11 @@ public final class MultiHeadAttention {
   private final int kvHeads;
   private final long headDim;
   private final long headDimV;
-  private final AttentionSpec spec;
+  private final AttentionMechanism mechanism;
+
+  /** The mechanism, or null where it is another one. */
+  private final ExactAttention exact;
+
   private final PositionalEncoding positions;
   private final HeadNorms headNorms;
   private final Parameters parameters;
@@ -125,11 +126,6 @@ public final class MultiHeadAttention {
       this.in = query.in();
       this.memoryDim = key.in();
     }
-    if (headDim > Native.Abi.MAX_HEAD_DIM || headDimV > Native.Abi.MAX_HEAD_DIM) {
-      throw new IllegalArgumentException(
-          "head dimension: expected 1 .. %d, got %d and %d"
-              .formatted(Native.Abi.MAX_HEAD_DIM, headDim, headDimV));
-    }
     if (output.in() != heads * headDimV) {
       throw new IllegalArgumentException(
           "output: expected %d rows (%d heads of %d), got %d%s"
@@ -141,23 +137,32 @@ public final class MultiHeadAttention {
                   output.out() == heads * headDimV ? TRANSPOSED : ""));
     }
     checkPositions();
-    if (positions.relativeKeys() != null) {
-      checkRelativeKeys(b.spec);
-    }
-    checkHeads("biases", b.spec.alibiSlopes());
-    checkHeads("biases", b.spec.relativePositions());
-    checkHeads("sinks", b.spec.sinks());
     this.headNorms = b.headNorms;
     headNorms.check(headDim);
-    this.spec = completed(b.spec, positions, fused != null ? fused : query);
+    this.mechanism = mechanism(b);
+    this.exact = mechanism instanceof ExactAttention e ? e : null;
+    mechanism.check(heads, kvHeads, headDim, headDimV);
     this.parameters = collectParameters();
   }
 
-  private void checkHeads(String name, Optional<Tensor> perHead) {
-    if (perHead.isPresent() && perHead.get().size(0) != heads) {
-      throw new IllegalArgumentException(
-          "spec: expected %s of %d heads, got %d".formatted(name, heads, perHead.get().size(0)));
+  /** The builder's, or exact attention as its specification and positions say. */
+  private AttentionMechanism mechanism(Builder b) {
+    if (b.mechanism != null) {
+      if (b.spec != AttentionSpec.standard()) {
+        throw new IllegalArgumentException("spec: expected none beside a mechanism, got " + b.spec);
+      }
+      if (positions.biasesScores() || positions.relativeKeys() != null) {
+        throw new IllegalArgumentException(
+            "positions: expected none that change scores beside the mechanism %s, got %s"
+                .formatted(b.mechanism.name(), positions));
+      }
+      return b.mechanism;
     }
+    if (positions.relativeKeys() != null) {
+      checkRelativeKeys(b.spec);
+    }
+    new ExactAttention(runtime, b.spec).check(heads, kvHeads, headDim, headDimV);
+    return new ExactAttention(runtime, completed(b.spec, positions, fused != null ? fused : query));
   }
 
   /** The specification, with the biases that an encoding adds to scores, and bfloat16 products. */
@@ -204,13 +209,10 @@ public final class MultiHeadAttention {
     if (positions.relativeKeys() != null) {
       all.add("positions", positions.relativeKeys().table());
     }
-    String biases = positions.biasesScores() ? "positions" : "spec";
-    return all.add(biases, spec.alibiSlopes().orElse(null))
-        .add(biases, spec.relativePositions().orElse(null))
-        .add("spec", spec.sinks().orElse(null))
-        .build();
+    return all.add(positions.biasesScores() ? "positions" : "spec", mechanism.parameters()).build();
   }
 
+  @Override
   Parameters parameters() {
     return parameters;
   }
@@ -302,6 +304,7 @@ public final class MultiHeadAttention {
    *     and weights
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    */
+  @Override
   public void forward(Workspace workspace, Tensor x, Sequences sequences, Tensor out) {
     checkX(x);
     if (memoryDim != in) {
@@ -402,20 +405,12 @@ public final class MultiHeadAttention {
 
   // ---- sizes ---------------------------------------------------------------------------------
 
-  /**
-   * Returns the size of a row of x.
-   *
-   * @return columns
-   */
+  @Override
   public long in() {
     return in;
   }
 
-  /**
-   * Returns the size of a row of out.
-   *
-   * @return columns
-   */
+  @Override
   public long out() {
     return output.out();
   }
@@ -429,8 +424,14 @@ public final class MultiHeadAttention {
     return memoryDim;
   }
 
+  @Override
   Causal causal() {
-    return spec.causal();
+    return mechanism.causal();
+  }
+
+  /** {@return what its heads do with queries, keys and values} */
+  public AttentionMechanism mechanism() {
+    return mechanism;
   }
 
   /** Refuses positions, those of the specification included, where rows have none. */
@@ -439,6 +440,10 @@ public final class MultiHeadAttention {
       throw new IllegalArgumentException(
           "%s: expected positions none%s, got %s".formatted(name, why, positions));
     }
+    if (exact == null) {
+      return;
+    }
+    AttentionSpec spec = exact.spec();
     if (spec.alibiSlopes().isPresent() || spec.relativePositions().isPresent()) {
       throw new IllegalArgumentException(
           "%s: expected a specification without biases%s, got %s".formatted(name, why, spec));
@@ -449,15 +454,12 @@ public final class MultiHeadAttention {
     }
   }
 
+  @Override
   PositionalEncoding positions() {
     return positions;
   }
 
-  /**
-   * Returns the number of query heads.
-   *
-   * @return 1 or more
-   */
+  @Override
   public int heads() {
     return heads;
   }
@@ -474,14 +476,42 @@ public final class MultiHeadAttention {
     return headDimV;
   }
 
+  private boolean cachesKeys() {
+    return stateFloats() == 0;
+  }
+
+  @Override
+  int cachedHeads() {
+    return cachesKeys() ? kvHeads : 0;
+  }
+
+  @Override
+  long cachedKeyDim() {
+    return cachesKeys() ? headDim : 0;
+  }
+
+  @Override
+  long cachedValueDim() {
+    return cachesKeys() ? headDimV : 0;
+  }
+
+  @Override
+  long stateFloats() {
+    return mechanism.causal() == Causal.NONE
+        ? 0
+        : mechanism.stateFloats(heads, kvHeads, headDim, headDimV);
+  }
+
   // ---- computing -----------------------------------------------------------------------------
 
   /** Columns of queries, keys and values side by side. */
+  @Override
   long projected() {
     return heads * headDim + kvHeads * (headDim + headDimV);
   }
 
   /** Columns of what the output's weight multiplies. */
+  @Override
   long contextColumns() {
     return heads * headDimV;
   }
@@ -529,31 +559,47 @@ public final class MultiHeadAttention {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
     Matrix all = scratch.matrix(x.rows(), projected());
-    append(call, rows, keys, x, all, scratch.matrix(x.rows(), contextColumns()), out, false);
+    Matrix context = scratch.matrix(x.rows(), contextColumns());
+    append(call, rows, keys, x, all, context, MemorySegment.NULL, out, false);
     call.steps().run();
     scratch.release(mark);
+  }
+
+  @Override
+  void append(
+      LayerCall call,
+      SequenceRows rows,
+      Matrix x,
+      Matrix all,
+      Matrix context,
+      MemorySegment state,
+      Matrix out,
+      boolean passing) {
+    append(call, rows, rows, x, all, context, state, out, passing);
   }
 
   /**
    * Self-attention, whose projections are some of the call's steps: those of x are done with the
    * ones that wait, that of the output waits.
    *
-   * @param all {@code [rows, projected()]}
-   * @param context {@code [rows, contextColumns()]}
-   * @param passing whether nobody needs out after the steps
+   * @param keys how the rows are divided as keys
    */
-  void append(
+  private void append(
       LayerCall call,
       SequenceRows rows,
       SequenceRows keys,
       Matrix x,
       Matrix all,
       Matrix context,
+      MemorySegment state,
       Matrix out,
       boolean passing) {
     projectRotated(call, rows, x, all);
     Matrix q = all.part(0);
-    if (positions.relativeKeys() == null || rows.rows() == 0) {
+    if (state.address() != 0) {
+      mechanism.attendState(
+          call, heads, kvHeads, rows, q, all.part(1), all.part(2), state, context);
+    } else if (positions.relativeKeys() == null || rows.rows() == 0) {
       attend(call, rows, q, keys, all.part(1), all.part(2), context);
     } else {
       attendByDistance(call, rows, q, all.part(1), all.part(2), context);
@@ -561,11 +607,17 @@ public final class MultiHeadAttention {
     output.append(call, context, out, passing);
   }
 
-  /** Shows a listener the queries and keys of what {@link #append} has made. */
+  @Override
   void show(AttentionListener listener, int layer, Matrix all) {
+    if (exact == null) {
+      return;
+    }
     try (Arena arena = Arena.ofConfined()) { // a tensor that the listener keeps ends with it
       listener.attention(
-          layer, spec, heads(all.part(0), heads, arena), heads(all.part(1), kvHeads, arena));
+          layer,
+          exact.spec(),
+          heads(all.part(0), heads, arena),
+          heads(all.part(1), kvHeads, arena));
     }
   }
 
@@ -578,7 +630,7 @@ public final class MultiHeadAttention {
         new long[] {x.stride(), headDim, 1});
   }
 
-  /** The same of new rows over a layer's cache, which they are appended to. */
+  @Override
   void appendCached(
       LayerCall call,
       SequenceRows rows,
@@ -589,16 +641,17 @@ public final class MultiHeadAttention {
       Matrix context,
       Matrix out,
       boolean passing) {
+    if (!cachesKeys()) {
+      super.appendCached(call, rows, x, state, layer, all, context, out, passing);
+      return;
+    }
     projectRotated(call, rows, x, all);
     Tensor keys = state.keys(layer);
     Tensor values = state.values(layer);
     append(rows, all.part(1), state, keys);
     append(rows, all.part(2), state, values);
-    describe(call, rows, all.part(0), keys.size(1), context)
-        .strideK(keys.stride(0), keys.stride(1), keys.stride(2))
-        .strideV(values.stride(0), values.stride(1), values.stride(2))
-        .lengths(state.ends(), MemorySegment.NULL);
-    run(call, all.part(0), keys.segment(), values.segment(), context);
+    mechanism.attendCached(
+        call, heads, kvHeads, rows, all.part(0), keys, values, state.ends(), context);
     output.append(call, context, out, passing);
   }
 
@@ -691,48 +744,18 @@ public final class MultiHeadAttention {
       Matrix k,
       Matrix v,
       Matrix context) {
-    describeKeys(describe(call, rows, q, keys.longest(), context), keys, k, v);
-    run(call, q, k.segment(), v.segment(), context);
+    mechanism.checkSequences("x", rows, keys);
+    mechanism.attend(call, heads, kvHeads, rows, q, keys, k, v, context);
   }
 
   private void attendByDistance(
       LayerCall call, SequenceRows rows, Matrix q, Matrix k, Matrix v, Matrix context) {
     Scratch scratch = call.scratch();
     long mark = scratch.mark();
-    describeKeys(describe(call, rows, q, rows.longest(), context), rows, k, v);
+    exact.describe(call, heads, kvHeads, rows, q, rows, k, v, context);
     positions.relativeKeys().describe(call, rows, q, k, heads);
-    run(call, q, k.segment(), v.segment(), context);
+    ExactAttention.run(call, q, k.segment(), v.segment(), context);
     scratch.release(mark);
-  }
-
-  private AttentionCall describe(
-      LayerCall call, SequenceRows rows, Matrix q, long seqK, Matrix context) {
-    return call.attention()
-        .describe(spec, rows.count(), heads, kvHeads, rows.longest(), seqK, headDim, headDimV)
-        .strideQ(rows.sequenceStep() * q.stride(), rows.rowStep() * q.stride(), headDim)
-        .strideOut(
-            rows.sequenceStep() * context.stride(), rows.rowStep() * context.stride(), headDimV)
-        .raggedQueries(rows.offsets());
-  }
-
-  private AttentionCall describeKeys(
-      AttentionCall attention, SequenceRows keys, Matrix k, Matrix v) {
-    return attention
-        .strideK(keys.sequenceStep() * k.stride(), keys.rowStep() * k.stride(), headDim)
-        .strideV(keys.sequenceStep() * v.stride(), keys.rowStep() * v.stride(), headDimV)
-        .raggedKeys(keys.offsets());
-  }
-
-  private static void run(
-      LayerCall call, Matrix q, MemorySegment k, MemorySegment v, Matrix context) {
-    AttentionCall attention = call.attention();
-    int status = attention.prepare();
-    if (status == Native.Abi.OK) {
-      status = attention.run(q.segment(), k, v, context.segment(), MemorySegment.NULL);
-    }
-    if (status != Native.Abi.OK) {
-      throw Native.failure(status, attention.check());
-    }
   }
 
   private void rotate(LayerCall call, Matrix x, SequenceRows rows) {
@@ -747,6 +770,7 @@ public final class MultiHeadAttention {
     private final int heads;
     private int kvHeads;
     private AttentionSpec spec = AttentionSpec.standard();
+    private AttentionMechanism mechanism;
     private Linear fused;
     private Linear query;
     private Linear key;
@@ -788,6 +812,18 @@ public final class MultiHeadAttention {
      */
     public Builder spec(AttentionSpec value) {
       this.spec = Objects.requireNonNull(value, "spec");
+      return this;
+    }
+
+    /**
+     * Sets what the heads do in place of exact attention: additive or linear attention, for
+     * example. Neither a specification nor positions that change scores go with it.
+     *
+     * @param value the mechanism, whose own settings say what a row sees
+     * @return this builder
+     */
+    public Builder mechanism(AttentionMechanism value) {
+      this.mechanism = Objects.requireNonNull(value, "mechanism");
       return this;
     }
 

@@ -5,6 +5,7 @@ import dev.gatun.internal.Matrix;
 import dev.gatun.internal.RowSteps;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Objects;
 
@@ -67,10 +68,12 @@ final class Stack {
     long context = 0;
     long hidden = 0;
     for (TransformerLayer layer : this.layers) {
-      hidden = Math.max(hidden, layer.feedForward().hidden());
-      for (MultiHeadAttention attention : attentions(layer)) {
-        projected = Math.max(projected, attention.projected());
-        context = Math.max(context, attention.contextColumns());
+      if (layer.feedForward() != null) {
+        hidden = Math.max(hidden, layer.feedForward().hidden());
+      }
+      for (SequenceMixer mixer : mixers(layer)) {
+        projected = Math.max(projected, mixer.projected());
+        context = Math.max(context, mixer.contextColumns());
       }
     }
     this.mostProjected = projected;
@@ -97,7 +100,7 @@ final class Stack {
     }
   }
 
-  private static List<MultiHeadAttention> attentions(TransformerLayer layer) {
+  private static List<SequenceMixer> mixers(TransformerLayer layer) {
     return layer.crossAttention() == null
         ? List.of(layer.selfAttention())
         : List.of(layer.selfAttention(), layer.crossAttention());
@@ -111,9 +114,11 @@ final class Stack {
       all.add(name + "selfAttention", layer.selfAttention().parameters())
           .add(name + "selfNorm", layer.selfNorm())
           .add(name + "selfOutputNorm", layer.selfOutputNorm())
-          .add(name + "feedForward", layer.feedForward().parameters())
           .add(name + "feedForwardNorm", layer.feedForwardNorm())
           .add(name + "feedForwardOutputNorm", layer.feedForwardOutputNorm());
+      if (layer.feedForward() != null) {
+        all.add(name + "feedForward", layer.feedForward().parameters());
+      }
       if (layer.crossAttention() != null) {
         all.add(name + "crossAttention", layer.crossAttention().parameters())
             .add(name + "crossNorm", layer.crossNorm());
@@ -194,16 +199,22 @@ final class Stack {
     }
     for (int n = 0; n < layers.length; n++) {
       TransformerLayer layer = layers[n];
-      MultiHeadAttention self = layer.selfAttention();
+      SequenceMixer self = layer.selfAttention();
       Matrix all = projections.narrow(self.projected());
       Matrix context = contexts.narrow(self.contextColumns());
       if (state == null) {
-        self.append(call, rows, rows, input, all, context, sublayerOut, true);
+        self.append(call, rows, input, all, context, MemorySegment.NULL, sublayerOut, true);
         if (listener != null) { // nothing that waits uses queries or keys any more
           self.show(listener, n, all);
         }
       } else {
         self.appendCached(call, rows, input, state, n, all, context, sublayerOut, true);
+      }
+      if (layer.feedForward() == null) {
+        appendLast(call, n, layer.selfNorm(), sublayerOut, residual, x, normed, out);
+        residual = x;
+        input = normed;
+        continue;
       }
       appendOutputNorm(call, layer.selfOutputNorm(), sublayerOut);
       Norm next = pre ? afterSelf(layer) : layer.selfNorm();
@@ -226,23 +237,36 @@ final class Stack {
       Matrix hidden = hiddens.narrow(feedForward.hidden());
       feedForward.append(call, input, hidden, sublayerOut, true);
       appendOutputNorm(call, layer.feedForwardOutputNorm(), sublayerOut);
-      boolean end = n + 1 == layers.length;
-      if (!pre) {
-        Matrix to = end && last == null ? out : x;
-        layer.feedForwardNorm().append(call, sublayerOut, residual, null, to, false);
-      } else if (!end) {
-        layers[n + 1].selfNorm().append(call, sublayerOut, residual, x, normed, true);
-      } else if (last != null) {
-        last.append(call, sublayerOut, residual, null, out, false);
-      } else { // only the sum is wanted; what the norm gives goes nowhere
-        layer.feedForwardNorm().append(call, sublayerOut, residual, out, normed, true);
-      }
+      appendLast(call, n, layer.feedForwardNorm(), sublayerOut, residual, x, normed, out);
     }
     if (!pre && last != null) {
       last.append(call, x, null, null, out, false);
     }
     call.steps().run();
     scratch.release(mark);
+  }
+
+  /** What comes behind the last sublayer of a layer, whose norm is given. */
+  private void appendLast(
+      LayerCall call,
+      int n,
+      Norm norm,
+      Matrix sublayerOut,
+      Matrix residual,
+      Matrix x,
+      Matrix normed,
+      Matrix out) {
+    boolean end = n + 1 == layers.length;
+    if (order == NormOrder.POST) {
+      Matrix to = end && last == null ? out : x;
+      norm.append(call, sublayerOut, residual, null, to, false);
+    } else if (!end) {
+      layers[n + 1].selfNorm().append(call, sublayerOut, residual, x, normed, true);
+    } else if (last != null) {
+      last.append(call, sublayerOut, residual, null, out, false);
+    } else { // only the sum is wanted; what the norm gives goes nowhere
+      norm.append(call, sublayerOut, residual, out, normed, true);
+    }
   }
 
   private static void appendOutputNorm(LayerCall call, Norm norm, Matrix rows) {

@@ -59,8 +59,15 @@ public final class TensorCache implements KeyValueCache {
     keys = new Tensor[stack.size()];
     values = new Tensor[stack.size()];
     for (int n = 0; n < keys.length; n++) {
-      MultiHeadAttention a = stack.layer(n).selfAttention();
-      allocate(arena, n, sequences, capacity, a.kvHeads(), a.headDim(), a.headDimV());
+      SequenceMixer mixer = stack.layer(n).selfAttention();
+      allocate(
+          arena,
+          n,
+          sequences,
+          capacity,
+          mixer.cachedHeads(),
+          mixer.cachedKeyDim(),
+          mixer.cachedValueDim());
     }
     spare = spare(arena);
   }

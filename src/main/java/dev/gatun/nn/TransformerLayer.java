@@ -7,7 +7,7 @@ import java.util.Objects;
  * One layer of an encoder or a decoder, figure 1 of "Attention Is All You Need": sublayers and the
  * norm of each. Where the norms stand is {@link NormOrder}'s to say.
  *
- * @param selfAttention the first sublayer
+ * @param selfAttention the first sublayer: {@link MultiHeadAttention}, or what stands in its place
  * @param selfNorm its norm; null where the rows that the first layer of a stack gets are normalized
  *     already, as ModernBERT's embeddings are
  * @param selfOutputNorm of what it gives, under {@link NormOrder#SANDWICH}; null under another
@@ -15,12 +15,12 @@ import java.util.Objects;
  * @param crossAttention attention over an encoder's output, or null in encoders and decoder-only
  *     models
  * @param crossNorm its norm, or null with it
- * @param feedForward the last sublayer
- * @param feedForwardNorm its norm
+ * @param feedForward the last sublayer; null in layers that have none, as Mamba's
+ * @param feedForwardNorm its norm, or null with it
  * @param feedForwardOutputNorm of what it gives; null where selfOutputNorm is
  */
 public record TransformerLayer(
-    MultiHeadAttention selfAttention,
+    SequenceMixer selfAttention,
     Norm selfNorm,
     Norm selfOutputNorm,
     MultiHeadAttention crossAttention,
@@ -32,8 +32,14 @@ public record TransformerLayer(
   /** Checks that the sizes of the parts fit. */
   public TransformerLayer {
     Objects.requireNonNull(selfAttention, "selfAttention");
-    Objects.requireNonNull(feedForward, "feedForward");
-    Objects.requireNonNull(feedForwardNorm, "feedForwardNorm");
+    if ((feedForward == null) != (feedForwardNorm == null)) {
+      throw new IllegalArgumentException(
+          "feedForward, feedForwardNorm: expected both or neither, got one");
+    }
+    if (feedForward == null && (crossAttention != null || selfOutputNorm != null)) {
+      throw new IllegalArgumentException(
+          "feedForward: expected one beside cross-attention or selfOutputNorm, got null");
+    }
     if ((selfOutputNorm == null) != (feedForwardOutputNorm == null)) {
       throw new IllegalArgumentException(
           "selfOutputNorm, feedForwardOutputNorm: expected both or neither, got one");
@@ -44,11 +50,15 @@ public record TransformerLayer(
     }
     long dim = selfAttention.in();
     Rows.same("selfAttention.out", dim, selfAttention.out());
-    Rows.same("selfAttention.memoryDim", dim, selfAttention.memoryDim());
+    if (selfAttention instanceof MultiHeadAttention attention) {
+      Rows.same("selfAttention.memoryDim", dim, attention.memoryDim());
+    }
     checkNorm("selfNorm", dim, selfNorm);
     checkNorm("selfOutputNorm", dim, selfOutputNorm);
-    Rows.same("feedForward.in", dim, feedForward.in());
-    Rows.same("feedForward.out", dim, feedForward.out());
+    if (feedForward != null) {
+      Rows.same("feedForward.in", dim, feedForward.in());
+      Rows.same("feedForward.out", dim, feedForward.out());
+    }
     checkNorm("feedForwardNorm", dim, feedForwardNorm);
     checkNorm("feedForwardOutputNorm", dim, feedForwardOutputNorm);
     if (crossAttention != null) {
@@ -76,7 +86,7 @@ public record TransformerLayer(
    * @param feedForwardNorm its norm
    */
   public TransformerLayer(
-      MultiHeadAttention selfAttention,
+      SequenceMixer selfAttention,
       Norm selfNorm,
       MultiHeadAttention crossAttention,
       Norm crossNorm,
@@ -102,11 +112,18 @@ public record TransformerLayer(
    * @param feedForwardNorm its norm
    */
   public TransformerLayer(
-      MultiHeadAttention selfAttention,
-      Norm selfNorm,
-      FeedForward feedForward,
-      Norm feedForwardNorm) {
+      SequenceMixer selfAttention, Norm selfNorm, FeedForward feedForward, Norm feedForwardNorm) {
     this(selfAttention, selfNorm, null, null, feedForward, feedForwardNorm);
+  }
+
+  /**
+   * A layer with nothing but its first sublayer, as Mamba's.
+   *
+   * @param selfAttention the sublayer
+   * @param selfNorm its norm
+   */
+  public TransformerLayer(SequenceMixer selfAttention, Norm selfNorm) {
+    this(selfAttention, selfNorm, null, null, null, null);
   }
 
   /** {@return the size of a row, columns} */

@@ -6,6 +6,7 @@ import dev.gatun.cli.compare.CompareSystem;
 import dev.gatun.cli.compare.Comparison;
 import dev.gatun.cli.compare.Limits;
 import dev.gatun.cli.compare.Markdown;
+import dev.gatun.cli.compare.PlotLibraries;
 import dev.gatun.cli.compare.Plots;
 import dev.gatun.cli.compare.Report;
 import dev.gatun.cli.compare.Saturation;
@@ -202,7 +203,7 @@ final class CompareCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (out != null) {
-      String missing = Plots.missing();
+      String missing = PlotLibraries.missing();
       if (missing != null) {
         throw new CliException("--out %s: plots need %s".formatted(out, missing));
       }

@@ -146,15 +146,15 @@ class CompareCommandTest {
     assertTrue(naive > 0.99 * scores && naive < 1.5 * scores, "naive: " + naive);
     double exact = number(row(json, "exact", 1536), "residentBytes");
     assertTrue(exact < 0.25 * scores, "exact: " + exact);
+    Map<?, ?> both = (Map<?, ?>) json.get("naiveAgainstFlash");
+    assertEquals(1536, both.get("length"));
+    assertEquals(naive, ((Number) both.get("naiveResidentBytes")).doubleValue());
+    assertTrue(((Number) both.get("timeFactor")).doubleValue() > 0);
   }
 
   @Test
   void whatIsOverALimitIsARowThatSaysSo() throws IOException {
     Map<String, Object> json =
-        json("--lengths", "64,1024", "--systems", "exact,naive", "--most-memory", "17",
-            "--no-memory", "--most-seconds", "60");
-    assertNull(row(json, "naive", 1024).get("missing"));
-    json =
         json("--lengths", "64,4096", "--systems", "exact,naive", "--most-memory", "17",
             "--no-memory");
     assertEquals(
@@ -166,11 +166,28 @@ class CompareCommandTest {
             "--no-memory");
     String why = (String) row(json, "exact", 16384).get("missing");
     assertTrue(why.matches("over 2 ms: about .*, by the length before"), why);
+  }
+
+  @Test
+  void limitsInTheTables() {
     String table =
-        run("--lengths", "64,16384", "--systems", "exact", "--most-seconds", "0.002",
-                "--no-memory")
+        run("--lengths", "16,2048", "--systems", "naive", "--most-memory", "15", "--no-memory")
             .out();
-    assertTrue(table.contains("| exact | 16384 | over 2 ms: about "), table);
+    assertTrue(table.contains("| over 15 MiB |"), table);
+    assertTrue(table.contains("| naive | 2048 | over 15 MiB: its shapes take 16 MiB |"), table);
+  }
+
+  @Test
+  void plotsNeedTheirLibraries() throws Exception {
+    CliRun run =
+        CliRun.process(
+            jar -> false, Map.of(), directory, "compare", "--lengths", "16", "--out", "plots");
+    assertEquals(2, run.code(), run.err());
+    assertEquals(
+        "gatun: --out plots: plots need org.jfree:jfreechart and"
+            + " org.apache.xmlgraphics:batik-svggen on the class path",
+        run.complaints());
+    assertFalse(Files.exists(directory.resolve("plots")));
   }
 
   /** Without scale one key has it all, the more so the longer the heads are. */

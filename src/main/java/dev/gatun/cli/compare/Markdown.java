@@ -1,6 +1,5 @@
 package dev.gatun.cli.compare;
 
-import dev.gatun.cli.compare.CompareSystem.Kin;
 import java.util.Locale;
 import java.util.OptionalLong;
 import java.util.function.Function;
@@ -52,7 +51,7 @@ public final class Markdown {
     line("");
     if (pictures) {
       line(
-          "![Time, memory and error against length](%s.svg)", Plots.COMPARISON);
+          "![Time, memory and error against length](%s.svg)", Report.COMPARISON);
       line("");
     }
     systems();
@@ -209,7 +208,7 @@ public final class Markdown {
         Saturation.KEYS, Saturation.QUERIES, Saturation.KEYS, Math.log(Saturation.KEYS));
     line("");
     if (pictures) {
-      line("![Entropy and gradient against head dimension](%s.svg)", Plots.SATURATION);
+      line("![Entropy and gradient against head dimension](%s.svg)", Report.SATURATION);
       line("");
     }
     line(
@@ -227,10 +226,5 @@ public final class Markdown {
           100 * row.saturated(),
           100 * row.unscaledSaturated());
     }
-  }
-
-  /** Whether a table has an error for it. */
-  static boolean hasError(CompareSystem system) {
-    return system.kin() != Kin.OTHER;
   }
 }

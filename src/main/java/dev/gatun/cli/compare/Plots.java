@@ -50,9 +50,6 @@ import org.w3c.dom.Element;
  * java.desktop.
  */
 public final class Plots {
-  static final String COMPARISON = "compare";
-  static final String SATURATION = "saturation";
-
   private static final int WIDTH = 1200;
   private static final int HEIGHT = 1300;
   private static final int LOWER = 760;
@@ -81,27 +78,6 @@ public final class Plots {
 
   private Plots(Report report) {
     this.report = report;
-  }
-
-  /** {@return why plots cannot be drawn; null if they can} */
-  public static String missing() {
-    if (ModuleLayer.boot().findModule("java.desktop").isEmpty()) {
-      return "the module java.desktop, which this Java lacks or was not told to use"
-          + " (--add-modules java.desktop)";
-    }
-    Module own = Plots.class.getModule();
-    if (own.isNamed()) { // the jars lie on the class path, which a module does not read by itself
-      own.addReads(Plots.class.getClassLoader().getUnnamedModule());
-    }
-    for (String name :
-        new String[] {"org.jfree.chart.JFreeChart", "org.apache.batik.svggen.SVGGraphics2D"}) {
-      try {
-        Class.forName(name, false, Plots.class.getClassLoader());
-      } catch (ClassNotFoundException e) {
-        return "org.jfree:jfreechart and org.apache.xmlgraphics:batik-svggen on the class path";
-      }
-    }
-    return null;
   }
 
   /**
@@ -133,7 +109,7 @@ public final class Plots {
             false),
         3);
     plot.add(panel("relative error of approximations", Plots::error, false), 3);
-    save(COMPARISON, "Attention and its relatives, by length", plot, HEIGHT);
+    save(Report.COMPARISON, "Attention and its relatives, by length", plot, HEIGHT);
   }
 
   /** What an approximation leaves out; the rest has roundings or none. */
@@ -188,7 +164,7 @@ public final class Plots {
     plot.add(
         pair(entropy, Saturation::entropy, Saturation::unscaledEntropy, true), 1);
     plot.add(pair(gradient, Saturation::gradient, Saturation::unscaledGradient, false), 1);
-    save(SATURATION, "The softmax with and without the scale 1/√d", plot, LOWER);
+    save(Report.SATURATION, "The softmax with and without the scale 1/√d", plot, LOWER);
   }
 
   private XYPlot pair(

@@ -6,11 +6,17 @@ import dev.gatun.cli.compare.CompareSystem.Kin;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalLong;
 
 /** All that was measured, and where. */
 public final class Report {
+  /** Names of pictures. */
+  static final String COMPARISON = "compare";
+
+  static final String SATURATION = "saturation";
+
   final List<CompareSystem> systems;
   final List<Row> rows;
   final Saturation[] saturation;
@@ -137,6 +143,7 @@ public final class Report {
     json.put("timeLimitSeconds", limits.seconds());
     json.put("systems", systems.stream().map(this::json).toList());
     json.put("rows", rows.stream().map(Report::json).toList());
+    json.put("naiveAgainstFlash", naiveJson());
     json.put("saturation", saturationJson());
     return json;
   }
@@ -144,7 +151,7 @@ public final class Report {
   private Map<String, Object> json(CompareSystem system) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("system", system.word());
-    json.put("kin", system.kin().name().toLowerCase(java.util.Locale.ROOT));
+    json.put("kin", system.kin().name().toLowerCase(Locale.ROOT));
     json.put("what", system.what());
     OptionalLong pays = paysFrom(system);
     json.put("fasterThanExactFrom", mayPay(system) && pays.isPresent() ? pays.getAsLong() : null);
@@ -169,6 +176,22 @@ public final class Report {
       json.put("residentBytes", number(row.resident()));
       json.put("relativeError", number(row.error()));
     }
+    return json;
+  }
+
+  /** Null: not both were measured. */
+  private Map<String, Object> naiveJson() {
+    long length = naiveLength();
+    if (length == 0) {
+      return null;
+    }
+    Row naive = row(Systems.of("naive"), length);
+    Row exact = row(ExactSystem.EXACT, length);
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("length", length);
+    json.put("naiveResidentBytes", number(naive.resident()));
+    json.put("flashResidentBytes", number(exact.resident()));
+    json.put("timeFactor", naive.time().median() / exact.time().median());
     return json;
   }
 

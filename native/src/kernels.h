@@ -197,6 +197,12 @@ typedef struct gatun__attention_map_task {
         *scratch; /* 64-byte aligned, gatun__attention_map_scratch_bytes; between tasks that share a map row it stays */
 } gatun__attention_map_task;
 
+/* Additive attention of some rows of one query head; axes as in additive_f32.h. */
+typedef struct gatun__additive_task {
+    gatun__attention_task attention; /* lanes are rows; without biases and changes */
+    const float *energy;             /* [head_dim] */
+} gatun__additive_task;
+
 /* Where bin `bin` of `bins` begins among `size` rows or keys: no bin is empty, since there are at most as many. */
 static inline int64_t gatun__bin(int64_t bin, int64_t size, int64_t bins) {
     return bin * size / bins;
@@ -281,6 +287,7 @@ typedef void gatun__attention_kernel(gatun__attention_task *task);
 typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
 typedef void gatun__attention_tiny_kernel(gatun__attention_task *task);
 typedef void gatun__attention_map_kernel(gatun__attention_map_task *task);
+typedef void gatun__additive_kernel(gatun__additive_task *task);
 typedef void gatun__norm_kernel(const gatun__rows_task *task);
 typedef void gatun__activation_kernel(const gatun__rows_task *task);
 typedef void gatun__embedding_kernel(const gatun__embedding_task *task);
@@ -324,6 +331,7 @@ typedef struct gatun__kernels {
     gatun__attention_decode_kernel *attention_decode_f32;
     gatun__attention_tiny_kernel *attention_tiny_f32; /* NULL but on avx512 */
     gatun__attention_map_kernel *attention_map_f32;
+    gatun__additive_kernel *additive_f32;
     gatun__attention_kernel *attention_bf16; /* NULL without GATUN_FEATURE_BF16 */
     gatun__norm_kernel *norm_f32;
     gatun__activation_kernel *activation_f32;
@@ -365,6 +373,9 @@ int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int3
     int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes);
 /* What attention_map_f32 has beside that of attention_f32. */
 int64_t gatun__attention_map_scratch_bytes(int32_t block_lanes, int32_t blocks, int64_t columns);
+/* The same of additive_f32. */
+int64_t gatun__additive_scratch_bytes(
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits);
 /* The same of attention_bf16. */
 int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v);
 

@@ -31,6 +31,7 @@ extern const test_case ragged_tests[];
 extern const test_case bias_tests[];
 extern const test_case changes_tests[];
 extern const test_case map_tests[];
+extern const test_case additive_tests[];
 extern const test_case rotary_tests[];
 extern const test_case kernels_tests[];
 extern const test_case plan_tests[];

@@ -2,8 +2,8 @@
  * The binary interface: structs hold no pointer and nothing whose size depends on the platform, gatun_abi_layout
  * tells the truth about all of their members, and the library exports the functions of abi.txt and nothing else.
  *
- * Files are found by GATUN_HEADER (include/gatun.h), GATUN_ABI_LIST (tests/abi.txt), both relative to native/, and
- * GATUN_LIB_PATH (the library that this program is linked to).
+ * Files are found by GATUN_HEADER (include/gatun.h), GATUN_RELATIVES_HEADER (include/gatun_relatives.h), GATUN_ABI_LIST
+ * (tests/abi.txt), all relative to native/, and GATUN_LIB_PATH (the library that this program is linked to).
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -69,6 +69,22 @@ static int64_t size_of_type(const char *type) {
     return 0;
 }
 
+/* Both headers, one after the other; to be freed. NULL, and a failure, if one cannot be read. */
+static char *read_headers(void) {
+    char *first = read_file("GATUN_HEADER", "include/gatun.h");
+    char *second = read_file("GATUN_RELATIVES_HEADER", "include/gatun_relatives.h");
+    char *both = NULL;
+    if (first != NULL && second != NULL) {
+        const size_t length = strlen(first), more = strlen(second) + 1;
+        both = test_allocate((int64_t)(length + more));
+        memcpy(both, first, length);
+        memcpy(both + length, second, more);
+    }
+    free(first);
+    free(second);
+    return both;
+}
+
 /* "type name;" or "type name[count];": anything else is not allowed in a struct of this interface. */
 static void parse_member(const char *of, const char *declaration) {
     member m = {.count = 1};
@@ -93,7 +109,7 @@ static void parse_member(const char *of, const char *declaration) {
 
 static void parse_structs(void) {
     member_count = 0;
-    char *text = read_file("GATUN_HEADER", "include/gatun.h");
+    char *text = read_headers();
     if (text == NULL) {
         return;
     }
@@ -286,7 +302,7 @@ static void exports(void) {
 
 /* Every function that the header declares is in the list, and no other. */
 static void declarations(void) {
-    char *header = read_file("GATUN_HEADER", "include/gatun.h");
+    char *header = read_headers();
     char *list = read_file("GATUN_ABI_LIST", "tests/abi.txt");
     int declared = 0;
     int listed = 0;

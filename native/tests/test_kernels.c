@@ -71,6 +71,31 @@ static void test_attention_map_f32(gatun_context *context) {
     problem_free(&p);
 }
 
+/* Energies 1 and a query of 0: one row of each of two keys is exp(tanh(k)) of their sum. test_additive.c has the rest. */
+static void test_additive_f32(gatun_context *context) {
+    const float energy = 1, q = 0, k[] = {0.5f, -1.25f}, v[] = {1, 0};
+    const gatun_additive_attention_desc desc = {.struct_size = sizeof desc,
+        .batch = 1,
+        .heads = 1,
+        .kv_heads = 1,
+        .seq_q = 1,
+        .seq_k = 2,
+        .head_dim = 1,
+        .head_dim_v = 1,
+        .k_stride = {0, 1, 0},
+        .v_stride = {0, 1, 0}};
+    int64_t bytes = 0;
+    CHECK_STATUS(gatun_additive_attention_workspace_size(context, &desc, &bytes), GATUN_OK);
+    void *workspace = aligned_alloc(64, (size_t)bytes);
+    float out = 0;
+    CHECK_STATUS(gatun_additive_attention(
+                     context, &desc, workspace, bytes, &energy, &q, k, v, NULL, NULL, NULL, NULL, &out, NULL),
+        GATUN_OK);
+    const double first = exp(tanh(0.5)), want = first / (first + exp(tanh(-1.25)));
+    CHECK(fabs((double)out - want) < 1e-6, "expected %.9g, got %.9g", want, (double)out);
+    free(workspace);
+}
+
 MAYBE_UNLISTED static void test_attention_tiny_f32(gatun_context *context) {
     check_attention(context, new_problem(2, 3, 3, 16, 16, 32, GATUN_CAUSAL_BOTTOM_RIGHT), GATUN_KERNEL_TINY);
 }
@@ -413,6 +438,7 @@ TASK_OF(attention, gatun__attention_task)
 TASK_OF(attention_decode, gatun__attention_task)
 TASK_OF(attention_tiny, gatun__attention_task)
 TASK_OF(attention_map, gatun__attention_map_task)
+TASK_OF(additive, gatun__additive_task)
 TASK_OF(norm, const gatun__rows_task)
 TASK_OF(activation, const gatun__rows_task)
 TASK_OF(pool, const gatun__rows_task)

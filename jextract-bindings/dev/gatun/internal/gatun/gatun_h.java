@@ -2934,6 +2934,204 @@ public class gatun_h extends gatun_h$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class gatun_additive_attention_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_additive_attention_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_check(const gatun_context *context, const gatun_additive_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_additive_attention_check$descriptor() {
+        return gatun_additive_attention_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_check(const gatun_context *context, const gatun_additive_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_additive_attention_check$handle() {
+        return gatun_additive_attention_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_check(const gatun_context *context, const gatun_additive_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_additive_attention_check$address() {
+        return gatun_additive_attention_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_check(const gatun_context *context, const gatun_additive_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_additive_attention_check(MemorySegment context, MemorySegment desc, MemorySegment message, long message_size) {
+        var mh$ = gatun_additive_attention_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_additive_attention_check", context, desc, message, message_size);
+            }
+            return (int)mh$.invokeExact(context, desc, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_additive_attention_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_additive_attention_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_workspace_size(const gatun_context *context, const gatun_additive_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_additive_attention_workspace_size$descriptor() {
+        return gatun_additive_attention_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_workspace_size(const gatun_context *context, const gatun_additive_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_additive_attention_workspace_size$handle() {
+        return gatun_additive_attention_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_workspace_size(const gatun_context *context, const gatun_additive_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_additive_attention_workspace_size$address() {
+        return gatun_additive_attention_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention_workspace_size(const gatun_context *context, const gatun_additive_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_additive_attention_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+        var mh$ = gatun_additive_attention_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_additive_attention_workspace_size", context, desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_additive_attention {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_additive_attention");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention(gatun_context *context, const gatun_additive_attention_desc *desc, void *workspace, int64_t workspace_size, const float *energy, const float *q, const float *k, const float *v, const int32_t *key_lengths, const int32_t *query_lengths, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, float *out, float *lse)
+     * }
+     */
+    public static FunctionDescriptor gatun_additive_attention$descriptor() {
+        return gatun_additive_attention.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention(gatun_context *context, const gatun_additive_attention_desc *desc, void *workspace, int64_t workspace_size, const float *energy, const float *q, const float *k, const float *v, const int32_t *key_lengths, const int32_t *query_lengths, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, float *out, float *lse)
+     * }
+     */
+    public static MethodHandle gatun_additive_attention$handle() {
+        return gatun_additive_attention.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention(gatun_context *context, const gatun_additive_attention_desc *desc, void *workspace, int64_t workspace_size, const float *energy, const float *q, const float *k, const float *v, const int32_t *key_lengths, const int32_t *query_lengths, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, float *out, float *lse)
+     * }
+     */
+    public static MemorySegment gatun_additive_attention$address() {
+        return gatun_additive_attention.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_additive_attention(gatun_context *context, const gatun_additive_attention_desc *desc, void *workspace, int64_t workspace_size, const float *energy, const float *q, const float *k, const float *v, const int32_t *key_lengths, const int32_t *query_lengths, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, float *out, float *lse)
+     * }
+     */
+    public static int gatun_additive_attention(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment energy, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment key_lengths, MemorySegment query_lengths, MemorySegment cu_seqlens_q, MemorySegment cu_seqlens_k, MemorySegment out, MemorySegment lse) {
+        var mh$ = gatun_additive_attention.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_additive_attention", context, desc, workspace, workspace_size, energy, q, k, v, key_lengths, query_lengths, cu_seqlens_q, cu_seqlens_k, out, lse);
+            }
+            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, energy, q, k, v, key_lengths, query_lengths, cu_seqlens_q, cu_seqlens_k, out, lse);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_E_INVALID = (int)-1L;
     /**
      * {@snippet lang=c :
@@ -3248,6 +3446,24 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ROW_STEP_RMS() {
         return GATUN_ROW_STEP_RMS;
+    }
+    private static final int GATUN_ADDITIVE_RAGGED_Q = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ADDITIVE_RAGGED_Q 1
+     * }
+     */
+    public static int GATUN_ADDITIVE_RAGGED_Q() {
+        return GATUN_ADDITIVE_RAGGED_Q;
+    }
+    private static final int GATUN_ADDITIVE_RAGGED_K = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_ADDITIVE_RAGGED_K 2
+     * }
+     */
+    public static int GATUN_ADDITIVE_RAGGED_K() {
+        return GATUN_ADDITIVE_RAGGED_K;
     }
 }
 

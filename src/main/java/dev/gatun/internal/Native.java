@@ -6,6 +6,7 @@ import dev.gatun.GatunException;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tier;
 import dev.gatun.internal.gatun.gatun_activation_desc;
+import dev.gatun.internal.gatun.gatun_additive_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
@@ -154,6 +155,7 @@ public final class Native {
             RowOps.class,
             PackedOps.class,
             RowSteps.class,
+            AdditiveCall.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
@@ -179,6 +181,7 @@ public final class Native {
             gatun_rotary_desc.class,
             gatun_row_step.class,
             gatun_row_steps_desc.class,
+            gatun_additive_attention_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {
       FreshThread.initialize(type);

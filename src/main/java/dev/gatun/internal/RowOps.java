@@ -35,6 +35,7 @@ public final class RowOps implements AutoCloseable {
 
   private final Blas.User products;
   private final RowSteps steps;
+  private final AdditiveCall additive;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -72,12 +73,14 @@ public final class RowOps implements AutoCloseable {
     softmax = slices[5];
     rotary = slices[6];
     steps = new RowSteps(this.context, memory.asSlice(bytes));
+    additive = new AdditiveCall(this.context);
   }
 
   /** As {@link Native#load} says. */
   static void initialize() {
     code(Activation.NONE);
     RowSteps.initialize();
+    AdditiveCall.initialize();
   }
 
   private static long align(long bytes) {
@@ -87,17 +90,23 @@ public final class RowOps implements AutoCloseable {
   @Override
   public void close() {
     steps.close();
+    additive.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes();
+    return steps.bytes() + additive.bytes();
   }
 
   /** Layers that wait. */
   RowSteps steps() {
     return steps;
+  }
+
+  /** Additive attention. */
+  public AdditiveCall additive() {
+    return additive;
   }
 
   /** Where they run. */

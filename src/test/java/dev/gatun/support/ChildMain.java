@@ -13,6 +13,7 @@ import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.io.Safetensors;
+import dev.gatun.nn.AdditiveCalls;
 import dev.gatun.nn.LayersCalls;
 import dev.gatun.nn.RaceCalls;
 import dev.gatun.nn.TransformerCalls;
@@ -43,6 +44,7 @@ public final class ChildMain {
       case "malloc" -> malloc(arguments[1], arena -> new Calls(arena)::call, 20_000);
       case "layers-garbage" -> garbage(LayersCalls::new, 8_000, 2_500);
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
+      case "additive-garbage" -> garbage(AdditiveCalls::new, 8_000, 2_500);
       case "transformer-garbage" -> garbage(TransformerCalls::new, 6_000, 1_000);
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);

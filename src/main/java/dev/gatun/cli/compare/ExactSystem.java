@@ -3,12 +3,10 @@ package dev.gatun.cli.compare;
 import dev.gatun.Attention;
 import dev.gatun.AttentionOptions;
 import dev.gatun.AttentionSpec;
-import dev.gatun.DType;
+import dev.gatun.BlockMasks;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import java.lang.foreign.Arena;
-import java.lang.foreign.ValueLayout;
-import java.util.random.RandomGenerator;
 
 /** The exact call of the library: as it is, without its scale, and under sparse masks. */
 enum ExactSystem implements CompareSystem {
@@ -112,26 +110,7 @@ enum ExactSystem implements CompareSystem {
   }
 
   private static Tensor blocks(Setting setting, Arena arena) {
-    long blocks = blockCount(setting);
-    Tensor mask = Tensor.allocate(arena, DType.UINT8, 1, 1, blocks, blocks);
-    RandomGenerator random = Inputs.random(blocks);
-    for (long row = 0; row < blocks; row++) {
-      for (long near = Math.max(0, row - 1); near <= Math.min(blocks - 1, row + 1); near++) {
-        see(mask, row, near);
-      }
-      for (long global = 0; global < Math.min(blocks, GLOBAL_BLOCKS); global++) {
-        see(mask, row, global);
-        see(mask, global, row);
-      }
-      for (int n = 0; n < RANDOM_BLOCKS; n++) {
-        see(mask, row, random.nextLong(blocks));
-      }
-    }
-    return mask;
-  }
-
-  private static void see(Tensor mask, long row, long key) {
-    mask.segment().set(ValueLayout.JAVA_BYTE, row * mask.size(3) + key, (byte) 1);
+    return BlockMasks.bigBird((int) blockCount(setting), Inputs.SEED).build(arena);
   }
 
   // ---- the row ---------------------------------------------------------------------------------

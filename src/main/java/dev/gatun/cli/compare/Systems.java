@@ -11,7 +11,9 @@ public final class Systems {
           new NaiveSystem(),
           ExactSystem.UNSCALED,
           ExactSystem.WINDOW,
-          ExactSystem.BLOCK_SPARSE);
+          ExactSystem.BLOCK_SPARSE,
+          MechanismSystem.LINFORMER,
+          MechanismSystem.ADDITIVE);
 
   private Systems() {}
 

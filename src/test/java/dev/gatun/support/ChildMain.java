@@ -16,6 +16,7 @@ import dev.gatun.io.Safetensors;
 import dev.gatun.nn.AdditiveCalls;
 import dev.gatun.nn.LayersCalls;
 import dev.gatun.nn.RaceCalls;
+import dev.gatun.nn.RecurrentCalls;
 import dev.gatun.nn.SparseCalls;
 import dev.gatun.nn.TransformerCalls;
 import java.io.IOException;
@@ -45,6 +46,7 @@ public final class ChildMain {
       case "malloc" -> malloc(arguments[1], arena -> new Calls(arena)::call, 20_000);
       case "layers-garbage" -> garbage(LayersCalls::new, 8_000, 2_500);
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
+      case "recurrent-garbage" -> garbage(RecurrentCalls::new, 600, 300);
       case "additive-garbage" -> garbage(AdditiveCalls::new, 8_000, 2_500);
       case "sparse-garbage" -> garbage(SparseCalls::new, 4_000, 1_500);
       case "sparse-malloc" -> malloc(arguments[1], SparseCalls::new, 2_000);

@@ -13,7 +13,10 @@ public final class Systems {
           ExactSystem.WINDOW,
           ExactSystem.BLOCK_SPARSE,
           MechanismSystem.LINFORMER,
-          MechanismSystem.ADDITIVE);
+          MechanismSystem.ADDITIVE,
+          new ScanSystem(),
+          RecurrentSystem.LSTM,
+          RecurrentSystem.GRU);
 
   private Systems() {}
 

@@ -79,7 +79,8 @@ class ArchitectureTest {
           "dev/gatun/io/", Set.of("", "internal/"),
           "dev/gatun/nn/", Set.of("", "internal/"),
           "dev/gatun/model/", Set.of("", "internal/", "io/", "nn/"),
-          "dev/gatun/cli/", Set.of("", "internal/", "io/", "nn/", "model/"),
+          "dev/gatun/cli/", Set.of("", "internal/", "io/", "nn/", "model/", "cli/compare/"),
+          "dev/gatun/cli/compare/", Set.of("", "internal/", "nn/"),
           "dev/gatun/launcher/", Set.of());
 
   /** A class of ours, by its name or in a descriptor. */

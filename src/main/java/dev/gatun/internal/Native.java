@@ -193,10 +193,7 @@ public final class Native {
             gatun_row_steps_desc.class,
             gatun_recurrent_cell_desc.class,
             gatun_additive_attention_desc.class,
-            gatun_linear_attention_desc.class,
-            AttentionEvent.class,
-            ModelEvent.class)) {
-            gatun_row_steps_desc.class)) {
+            gatun_linear_attention_desc.class)) {
       FreshThread.initialize(type);
     }
   }

@@ -127,6 +127,8 @@ public final class RowOps implements AutoCloseable {
   /** The selective scan, and the convolution before it. */
   public ScanOps scan() {
     return scan;
+  }
+
   /** Linear attention, in all its feature maps and forms. */
   public LinearAttentionCall linearAttention() {
     return linearAttention;

@@ -139,8 +139,9 @@ final class BertFiles {
   }
 
   private static Checkpoint withoutHeads(Checkpoint checkpoint) {
-    return checkpoint.scoped(scope(checkpoint)).renamed(name -> name.matches(HEADS) ? null : name);
-    return withHeads(checkpoint).renamed(name -> HEADS.matcher(name).matches() ? null : name);
+    return checkpoint
+        .scoped(scope(checkpoint))
+        .renamed(name -> HEADS.matcher(name).matches() ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

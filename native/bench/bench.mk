@@ -1,5 +1,5 @@
 # Included by ../Makefile.
-.PHONY: bench bench-plan bench-linear bench-scan bench-program bench-lib
+.PHONY: bench bench-plan bench-linear bench-additive bench-scan bench-program bench-lib
 
 bench: bench-program ## share of the FMA peak, kernel and peak in alternation (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_attention $(BENCH_ARGS)
@@ -10,10 +10,16 @@ bench-plan: $(BUILD)/bench/bench_plan ## the plan's choices against others (BENC
 bench-linear: $(BUILD)/bench/bench_linear ## products with packed weights, share of the peak of their type (BENCH_ARGS="--help" for options)
 	$(BUILD)/bench/bench_linear $(BENCH_ARGS)
 
+bench-additive: $(BUILD)/bench/bench_additive ## additive attention, share of what its hyperbolic tangents cost (BENCH_ARGS="--tier avx2 --dim 64 512")
+	$(BUILD)/bench/bench_additive $(BENCH_ARGS)
+
+bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear bench_additive bench_scan bench_linear_attention)
 bench-scan: $(BUILD)/bench/bench_scan ## the selective scan beside its bound by instructions (BENCH_ARGS=most rows)
 	$(BUILD)/bench/bench_scan $(BENCH_ARGS)
 
-bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear bench_scan)
+bench-linear-attention: $(BUILD)/bench/bench_linear_attention ## linear attention, share of the FMA peak (BENCH_ARGS="--help" for options)
+	$(BUILD)/bench/bench_linear_attention $(BENCH_ARGS)
+
 bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 
 # jni.h is the only thing here that comes from a JDK.
@@ -32,6 +38,8 @@ $(BUILD)/bench/scan_bound_%.o: BENCH_FLAGS = -O3 $(ISA_$(lastword $(subst _, ,$*
 
 # A peer gets what a compiler can do for it, fused multiply-adds included.
 $(BUILD)/bench/softmax_%.o $(BUILD)/bench/read_%.o: BENCH_FLAGS = -O3 -ffp-contract=fast -Wno-psabi $(ISA_$(lastword $(subst _, ,$*)))
+# As kernels are compiled.
+$(BUILD)/bench/tanh_%.o: BENCH_FLAGS = -O3 $(ISA_$(lastword $(subst _, ,$*)))
 $(BUILD)/bench/jni_twin.o: BENCH_FLAGS = -isystem $(JNI_HOME)/include -isystem $(JNI_HOME)/include/linux
 
 $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
@@ -39,6 +47,7 @@ $(BUILD)/bench/libgatunbench.so: $(BENCH_OBJ)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -shared $(BENCH_OBJ) $(LDLIBS) -o $@
 
 $(BUILD)/bench/bench_attention: $(BUILD)/bench/bench_changes.o
+$(BUILD)/bench/bench_additive: $(addprefix $(BUILD)/bench/tanh_,$(addsuffix .o,$(TIERS)))
 $(BUILD)/bench/bench_linear: $(addprefix $(BUILD)/bench/read_,$(addsuffix .o,$(TIERS)))
 
 $(BUILD)/bench/bench_scan: $(patsubst %,$(BUILD)/bench/scan_bound_%.o,$(TIERS))
@@ -47,4 +56,5 @@ $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUI
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -ldl -o $@
 
--include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d $(BUILD)/bench/bench_scan.d
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_linear_attention.d $(BUILD)/bench/bench_scan.d $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d $(BUILD)/bench/bench_additive.d \
+	$(patsubst %,$(BUILD)/bench/tanh_%.d,$(TIERS))

@@ -68,6 +68,11 @@ void gatun__attention_run_task(void *call, const gatun__turn *turn);
  * changes is where its changes of scores are kept. */
 void gatun__attention_describe_head(const gatun__attention_call *call, int64_t batch, int64_t head,
     gatun__attention_task *task, gatun__score_changes *changes);
+/* The same with values and outputs; returns how many rows out has for this sequence, those past its query length included. */
+int64_t gatun__attention_describe_outputs(
+    const gatun__attention_call *call, int64_t batch, int64_t head, gatun__attention_task *task);
+/* out 0 and lse -inf for lanes begin .. end - 1 of one head, which lie past the query length. */
+void gatun__attention_fill_dead(const gatun__attention_task *task, int64_t begin, int64_t end, int64_t out_bytes);
 /* Queries, keys and values of 16 bits: queries of the task's lanes are made float now, in a thread's scratch slot, the others
  * where they are used. */
 void gatun__attention_widen(const gatun__attention_call *call, char *slot, gatun__attention_task *task);

@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* out 0 and lse -inf for lanes begin .. end - 1 of one head, which lie past the query length. */
-static void fill_dead_lanes(const gatun__attention_task *t, int64_t begin, int64_t end, int64_t out_bytes) {
+void gatun__attention_fill_dead(const gatun__attention_task *t, int64_t begin, int64_t end, int64_t out_bytes) {
     for (int64_t lane = begin; lane < end; lane++) {
         int64_t row = lane / t->group, head = lane % t->group;
         memset((char *)t->out + (row * t->out_row + head * t->out_head) * out_bytes, 0,
@@ -207,20 +206,43 @@ static int64_t locate(
     return end;
 }
 
-void gatun__attention_describe_head(const gatun__attention_call *c, int64_t batch, int64_t head,
+static void describe_head(const gatun__attention_call *c, const sequence_of_call *s, int64_t batch, int64_t head,
     gatun__attention_task *t, gatun__score_changes *changes) {
     const gatun_attention_desc *d = c->desc;
-    const sequence_of_call s = find_sequence(c, batch);
-    describe(c, &s, batch, head, 1, t, changes);
+    describe(c, s, batch, head, 1, t, changes);
     t->q_factor = c->q_factor;
     t->q_power = c->q_power;
-    if (s.rows > 0)
-        t->q = gatun__view_at(&c->q, batch, s.first_row, head);
-    if (s.keys > 0)
-        t->k = gatun__view_at(&c->k, batch, s.first_key, head / (d->heads / d->kv_heads));
+    if (s->rows > 0)
+        t->q = gatun__view_at(&c->q, batch, s->first_row, head);
+    if (s->keys > 0)
+        t->k = gatun__view_at(&c->k, batch, s->first_key, head / (d->heads / d->kv_heads));
+}
+
+void gatun__attention_describe_head(const gatun__attention_call *c, int64_t batch, int64_t head,
+    gatun__attention_task *t, gatun__score_changes *changes) {
+    const sequence_of_call s = find_sequence(c, batch);
+    describe_head(c, &s, batch, head, t, changes);
     /* No column of values is read: any address will do. */
     t->v = t->k;
     t->v_row = t->k_row;
+}
+
+int64_t gatun__attention_describe_outputs(
+    const gatun__attention_call *c, int64_t batch, int64_t head, gatun__attention_task *t) {
+    const gatun_attention_desc *d = c->desc;
+    const sequence_of_call s = find_sequence(c, batch);
+    describe_head(c, &s, batch, head, t, NULL);
+    if (s.keys > 0)
+        t->v = gatun__view_at(&c->v, batch, s.first_key, head / (d->heads / d->kv_heads));
+    t->v_row = d->v_stride[1];
+    t->head_dim_v = (int32_t)d->head_dim_v;
+    t->out = gatun__view_at(&c->out, batch, s.first_row, head);
+    t->out_row = d->out_stride[1];
+    t->out_head = d->out_stride[2];
+    t->lse = c->arguments->lse == NULL ? NULL : gatun__view_at(&c->lse, batch, s.first_row, head);
+    t->lse_row = d->lse_stride[1];
+    t->lse_head = d->lse_stride[2];
+    return c->arguments->cu_seqlens_q != NULL ? s.rows : d->seq_q;
 }
 
 static void copy_rows(const float *from, int64_t row, int64_t rows, int32_t dim, float *to) {
@@ -400,6 +422,6 @@ void gatun__attention_run_task(void *argument, const gatun__turn *turn) {
     }
     for (int64_t h = 0; task.lane_end < end && h < task.heads; h++) {
         const gatun__attention_task one = gatun__head_of(&task, h);
-        fill_dead_lanes(&one, one.lane_end, end, c->out.element_bytes);
+        gatun__attention_fill_dead(&one, one.lane_end, end, c->out.element_bytes);
     }
 }

@@ -293,6 +293,8 @@ void gatun__map_plan_to(gatun__map_plan *plan, const gatun_attention_desc *desc,
  * how long that is. */
 double gatun__cycles(int32_t tier, double fmas, double bytes);
 int64_t gatun__cycles_ns(double cycles);
+/* How many threads find work in so many cycles. */
+int32_t gatun__useful_threads(double cycles, int32_t most);
 
 /* ---- packed_linear.c ---- */
 

@@ -197,6 +197,12 @@ typedef struct gatun__attention_map_task {
         *scratch; /* 64-byte aligned, gatun__attention_map_scratch_bytes; between tasks that share a map row it stays */
 } gatun__attention_map_task;
 
+/* Additive attention of some rows of one query head; axes as in additive_f32.h. */
+typedef struct gatun__additive_task {
+    gatun__attention_task attention; /* lanes are rows; without biases and changes */
+    const float *energy;             /* [head_dim] */
+} gatun__additive_task;
+
 /* Where bin `bin` of `bins` begins among `size` rows or keys: no bin is empty, since there are at most as many. */
 static inline int64_t gatun__bin(int64_t bin, int64_t size, int64_t bins) {
     return bin * size / bins;
@@ -239,6 +245,16 @@ typedef struct gatun__rotary_task {
     int64_t x_row, x_head, out_row, out_head;
     int interleaved;
 } gatun__rotary_task;
+
+/* Rows begin .. end - 1 of one call of gatun_recurrent_cell. */
+typedef struct gatun__cell_task {
+    const float *x_gates, *h_gates, *h, *c;
+    const int32_t *places; /* NULL: the row's own number */
+    float *h_out, *c_out, *out;
+    int64_t begin, end, hidden, last_place;
+    int64_t x_row, gates_row, h_row, c_row, h_out_row, c_out_row, out_row;
+    int32_t cell;
+} gatun__cell_task;
 
 /* Where sequences lie: even ones of `seq` rows, or by offsets, which may reach `total` rows. */
 typedef struct gatun__sequences {
@@ -327,20 +343,89 @@ enum {
     GATUN__LINEAR_SCALES = GATUN__MOST_BLOCK_ROWS * (2 * (int)sizeof(float) + (int)sizeof(gatun__outliers))
 };
 
+/* What a task of gatun_linear_attention does. */
+enum {
+    GATUN__LINEAR_PROJECTION, /* packs rows begin .. end - 1 of the projection */
+    GATUN__LINEAR_KEYS,       /* not causal: sums of features begin .. end - 1 over all keys */
+    GATUN__LINEAR_ROWS,       /* not causal: rows begin .. end - 1, of sums that are there */
+    GATUN__LINEAR_CHUNKS,     /* causal: all rows, GATUN__LINEAR_CHUNK at a time */
+    GATUN__LINEAR_STEPS,      /* causal: all rows, one by one */
+    GATUN__LINEAR_PAIRS,      /* rows begin .. end - 1, at most GATUN__LINEAR_CHUNK of them, key by key */
+};
+
+enum {
+    GATUN__LINEAR_CHUNK = 64, /* rows of a chunk */
+    GATUN__LINEAR_TILE = 128, /* keys that are summed in registers */
+    GATUN__LINEAR_PANEL = 64, /* features of a panel of the packed projection, [head_dim][LINEAR_PANEL] */
+};
+
+/* One batch row or sequence, and one head: axes as in linear_attention_f32.h; row strides in elements. */
+typedef struct gatun__linear_attention_task {
+    int32_t phase;       /* GATUN__LINEAR_* */
+    int32_t feature_map; /* GATUN_FEATURES_* */
+    int causal, normalized;
+    int64_t head_dim, head_dim_v, features;
+    const float *q, *k, *v;
+    float *out;
+    int64_t q_row, k_row, v_row, out_row;
+    int64_t rows, keys;
+    int64_t begin, end;
+    const float *projection; /* packed, times exponent_factor; of LINEAR_PROJECTION as given */
+    float *packed;           /* what LINEAR_PROJECTION writes */
+    float exponent_factor;   /* sqrt(scale) * log2(e): exponents are those of powers of 2 */
+    float norm_factor;       /* scale * log2(e) / 2, of a squared norm */
+    const float *log_decay;  /* or NULL */
+    int64_t decay_row;
+    float *state;   /* [features][head_dim_v + 2], or NULL */
+    float *sums;    /* of the head, where it is not causal */
+    float *scratch; /* 64-byte aligned */
+} gatun__linear_attention_task;
+
+/* Rows of features, of values and of inputs in scratch have whole vectors of every tier. */
+static inline int64_t gatun__linear_padded(int64_t count) {
+    return (count + 15) & ~(int64_t)15;
+}
+
+/* Floats from one row of features to the next: not a multiple of what competes for a part of L1. */
+static inline int64_t gatun__linear_feature_row(int64_t features) {
+    return gatun__linear_padded(features) + 16;
+}
+
+/* Sums of a head: of values, what their floats lose, of weights, what those lose, stabilizers. */
+static inline int64_t gatun__linear_sums_floats(int64_t features, int64_t head_dim_v) {
+    return gatun__linear_padded(features) * (2 * gatun__linear_padded(head_dim_v) + 3);
+}
+
+static inline int64_t gatun__linear_projection_floats(int64_t features, int64_t head_dim) {
+    return (features + GATUN__LINEAR_PANEL - 1) / GATUN__LINEAR_PANEL * GATUN__LINEAR_PANEL * head_dim;
+}
+
+/* Scratch of one thread in floats; linear_attention_f32.h carves it up in the same order. */
+static inline int64_t gatun__linear_scratch_floats(int64_t features, int64_t head_dim, int64_t head_dim_v) {
+    const int64_t tile = GATUN__LINEAR_TILE, chunk = GATUN__LINEAR_CHUNK, f = gatun__linear_padded(features),
+                  row = gatun__linear_feature_row(features), d = gatun__linear_padded(head_dim),
+                  v = gatun__linear_padded(head_dim_v);
+    return tile * d + tile + tile * v + tile * row + 2 * chunk * row + f * chunk + chunk * chunk + 2 * chunk * v + f +
+           gatun__linear_sums_floats(features, head_dim_v);
+}
+
 /* What a kernel of each operation is. */
 typedef void gatun__attention_kernel(gatun__attention_task *task);
 typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
 typedef void gatun__attention_tiny_kernel(gatun__attention_task *task);
 typedef void gatun__attention_map_kernel(gatun__attention_map_task *task);
+typedef void gatun__additive_kernel(gatun__additive_task *task);
 typedef void gatun__norm_kernel(const gatun__rows_task *task);
 typedef void gatun__activation_kernel(const gatun__rows_task *task);
 typedef void gatun__embedding_kernel(const gatun__embedding_task *task);
 typedef void gatun__pool_kernel(const gatun__rows_task *task);
 typedef void gatun__softmax_kernel(const gatun__rows_task *task);
 typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
+typedef void gatun__cell_kernel(const gatun__cell_task *task);
 typedef void gatun__selective_scan_kernel(const gatun__scan_task *task);
 typedef void gatun__causal_convolution_kernel(const gatun__convolution_task *task);
 typedef void gatun__linear_kernel(const gatun__linear_task *task);
+typedef void gatun__linear_attention_kernel(const gatun__linear_attention_task *task);
 /* Runs `steps` rounds of independent multiply-adds of its dtype on io = {1, 0}; returns the operations of one round, two for each
  * product. */
 typedef double gatun__peak_kernel(int64_t steps, float io[2]);
@@ -377,6 +462,7 @@ typedef struct gatun__kernels {
     gatun__attention_decode_kernel *attention_decode_f32;
     gatun__attention_tiny_kernel *attention_tiny_f32; /* NULL but on avx512 */
     gatun__attention_map_kernel *attention_map_f32;
+    gatun__additive_kernel *additive_f32;
     gatun__attention_kernel *attention_bf16; /* NULL without GATUN_FEATURE_BF16 */
     gatun__norm_kernel *norm_f32;
     gatun__activation_kernel *activation_f32;
@@ -384,6 +470,8 @@ typedef struct gatun__kernels {
     gatun__softmax_kernel *softmax_f32;
     gatun__embedding_kernel *embedding_f32;
     gatun__rotary_kernel *rotary_f32;
+    gatun__linear_attention_kernel *linear_attention_f32;
+    gatun__cell_kernel *cell_f32;
     gatun__widen_kernel *widen_f32;
     gatun__selective_scan_kernel *selective_scan_f32;
     gatun__causal_convolution_kernel *causal_convolution_f32;
@@ -420,6 +508,9 @@ int64_t gatun__attention_scratch_bytes(int32_t block_lanes, int32_t blocks, int3
     int merged_splits, int64_t bias_group, int changes_keys, int64_t copy_element_bytes);
 /* What attention_map_f32 has beside that of attention_f32. */
 int64_t gatun__attention_map_scratch_bytes(int32_t block_lanes, int32_t blocks, int64_t columns);
+/* The same of additive_f32. */
+int64_t gatun__additive_scratch_bytes(
+    int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v, int merged_splits);
 /* The same of attention_bf16. */
 int64_t gatun__attention_bf16_scratch_bytes(int32_t block_lanes, int32_t blocks, int32_t head_dim, int32_t head_dim_v);
 

@@ -68,8 +68,7 @@ static double cycles_of(const gatun_attention_desc *desc, int32_t tier, double p
     return gatun__cycles(tier, fmas, bytes);
 }
 
-/* How many threads find work. */
-static int32_t useful_threads(double cycles, int32_t most) {
+int32_t gatun__useful_threads(double cycles, int32_t most) {
     return cycles >= most * THREAD_CYCLES ? most : cycles < THREAD_CYCLES ? 1 : (int32_t)(cycles / THREAD_CYCLES);
 }
 
@@ -111,7 +110,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
         plan->threads = desc->max_threads;
     const double keys = (double)desc->batch * (double)desc->seq_k;
     const double cycles = cycles_of(desc, tier, keys * (double)desc->seq_q, keys);
-    plan->threads = useful_threads(cycles, plan->threads);
+    plan->threads = gatun__useful_threads(cycles, plan->threads);
     plan->work_ns = gatun__cycles_ns(cycles);
     int64_t group = desc->heads == desc->kv_heads ? 1 : desc->heads / desc->kv_heads; /* division is slow */
     int64_t lanes = desc->seq_q * group;
@@ -203,7 +202,7 @@ void gatun__attention_plan_to(gatun__attention_plan *restrict plan, const gatun_
 void gatun__attention_plan_bound(gatun__attention_plan *plan, const gatun_attention_desc *desc, int32_t tier,
     int32_t block_lanes, int64_t longest, double pairs, double keys) {
     const double cycles = cycles_of(desc, tier, pairs, keys);
-    plan->threads = useful_threads(cycles, plan->threads);
+    plan->threads = gatun__useful_threads(cycles, plan->threads);
     plan->work_ns = gatun__cycles_ns(cycles);
     const int64_t row_blocks = gatun__divide_up(longest * (desc->heads / desc->kv_heads), block_lanes);
     plan->row_tasks = gatun__divide_up(row_blocks, plan->blocks);
@@ -225,7 +224,7 @@ void gatun__map_plan_to(gatun__map_plan *plan, const gatun_attention_desc *desc,
     const double cycles = gatun__cycles(tier, rows * keys * (double)desc->head_dim, rows * keys);
     if (desc->max_threads > 0 && desc->max_threads < threads)
         threads = desc->max_threads;
-    a->threads = useful_threads(cycles, threads);
+    a->threads = gatun__useful_threads(cycles, threads);
     a->work_ns = gatun__cycles_ns(cycles);
     const int64_t most_rows = map->map_rows == 0 ? 1 : gatun__divide_up(map->rows, map->map_rows);
     for (int32_t blocks = MAP_BLOCKS; blocks > 0; blocks--) {

@@ -9,9 +9,11 @@ int main(int argc, char **argv) {
         {"sgemm", sgemm_tests}, {"linear", linear_tests}, {"packed_weights", packed_weights_tests},
         {"packed_linear", packed_linear_tests}, {"row_steps", row_steps_tests}, {"rows", rows_tests},
         {"rows_refused", rows_refused_tests}, {"tables", tables_tests}, {"ragged", ragged_tests}, {"bias", bias_tests},
-        {"changes", changes_tests}, {"map", map_tests}, {"rotary", rotary_tests}, {"scan", scan_tests},
-        {"scan_refused", scan_refused_tests}, {"pool", pool_tests}, {"threads", threads_tests}, {"races", races_tests},
-        {"sizes", sizes_tests}, {"matrix", matrix_tests}, {"attention_bf16", attention_bf16_tests},
-        {"attention_halves", attention_halves_tests}, {"full", full_tests}, {NULL, NULL}};
+        {"changes", changes_tests}, {"map", map_tests}, {"additive", additive_tests}, {"rotary", rotary_tests},
+        {"scan", scan_tests}, {"scan_refused", scan_refused_tests}, {"cells", cells_tests},
+        {"linear_attention", linear_attention_tests}, {"pool", pool_tests}, {"threads", threads_tests},
+        {"races", races_tests}, {"sizes", sizes_tests}, {"matrix", matrix_tests},
+        {"attention_bf16", attention_bf16_tests}, {"attention_halves", attention_halves_tests}, {"full", full_tests},
+        {NULL, NULL}};
     return test_main(argc, argv, suites);
 }

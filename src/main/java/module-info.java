@@ -9,7 +9,10 @@ module dev.gatun {
   requires static com.fasterxml.jackson.jr.ob;
   requires static info.picocli;
   requires static java.desktop;
+  requires static java.xml;
   requires static jdk.management;
+  requires static org.apache.xmlgraphics.batik.svggen;
+  requires static org.jfree.jfreechart;
   requires jdk.jfr;
 
   exports dev.gatun;

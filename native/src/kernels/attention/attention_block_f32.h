@@ -73,31 +73,6 @@ static void take_merged(const gatun__attention_task *t, const block_state *b) {
         b->out[i] = (float)b->merged_out[i];
 }
 
-/* One more score for each lane, last of all, so that it does not matter which keys a block begins with. Returns whether a lane that
- * sees keys has lost all its scores, which cannot be seen afterwards; `own` receives the maxima of keys alone. */
-static int add_sinks(const gatun__attention_task *t, const block_state *b, float own[LANES]) {
-    float sinks[LANES];
-    int lost = 0;
-    place p = place_of(t, b->lane_begin);
-    for (int32_t i = 0; i < LANES; i++) {
-        sinks[i] = i < b->lanes ? sink_of(t, p.head) : sinks[b->lanes - 1];
-        step(t, &p);
-        own[i] = b->maximum[i];
-        lost |= i < b->lanes && b->sum[i] == 0 && b->limit[i] > 0;
-    }
-    for (int32_t x = 0; x < b->vectors; x++) {
-        const vec minus_inf = v_set1(-INFINITY), ours = v_load(b->maximum + x * VW), sink = v_load(sinks + x * VW);
-        const vec maximum = v_max(sink, ours), reference = v_select(v_equal(maximum, minus_inf), v_zero(), maximum);
-        const vec keep = v_select(v_equal(ours, minus_inf), v_zero(), v_exp2(v_sub(ours, reference)));
-        const vec take = v_select(v_equal(sink, minus_inf), v_zero(), v_exp2(v_sub(sink, reference)));
-        v_store(b->sum + x * VW, v_fma(v_load(b->sum + x * VW), keep, take));
-        v_store(b->maximum + x * VW, maximum);
-        for (int32_t c = 0; c < t->head_dim_v && !v_every(v_equal(keep, v_set1(1))); c++)
-            v_store(b->out + c * LANES + x * VW, v_mul(v_load(b->out + c * LANES + x * VW), keep));
-    }
-    return lost;
-}
-
 /* Whether a lane that sees keys has a sum of 0: all its scores are -inf. */
 INLINE int has_lost(vec sum, vmask sees) {
     const vec lost = v_select(v_equal(sum, v_zero()), v_set1(1.0f), v_zero());

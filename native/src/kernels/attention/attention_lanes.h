@@ -15,6 +15,17 @@
 #define LANES  (VW * QV)
 #define INLINE static inline __attribute__((always_inline))
 
+/* One copy of the code per number of vectors in use. */
+#if QV == 1
+#define EACH_VECTORS(code) code(1)
+#elif QV == 2
+#define EACH_VECTORS(code) code(1) code(2)
+#elif QV == 3
+#define EACH_VECTORS(code) code(1) code(2) code(3)
+#else
+#define EACH_VECTORS(code) code(1) code(2) code(3) code(4)
+#endif
+
 typedef struct block_state {
     float *q;       /* [head_dim][LANES] */
     float *out;     /* [head_dim_v][LANES] */

@@ -12,7 +12,7 @@
  *   v_int_above(a, b)           lanes of a greater than b
  *   v_byte_is_set(a, n)         lanes of a whose byte n, 0 the lowest, is not 0
  *   v_every(m)                  whether all lanes of a mask are set
- *   v_exp2(x)                   2^x for x <= 0, 0 for -inf, NaN for NaN
+ *   v_exp2(x)                   2^x for x <= 64, 0 for -inf, NaN for NaN
  *   v_keep(a)                   the compiler must have computed a here
  *   v_transpose(r)              r[i][j] <- r[j][i], VW x VW
  *   v_sums(r), v_maxima(r)      lane i: the sum, the maximum, of the lanes of r[i], each made in the same order

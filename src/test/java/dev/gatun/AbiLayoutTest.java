@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.internal.Native;
 import dev.gatun.internal.gatun.gatun_activation_desc;
+import dev.gatun.internal.gatun.gatun_additive_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_map_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
@@ -54,7 +55,8 @@ class AbiLayoutTest {
           gatun_packed_info.layout(),
           gatun_packed_linear_desc.layout(),
           gatun_row_step.layout(),
-          gatun_row_steps_desc.layout());
+          gatun_row_steps_desc.layout(),
+          gatun_additive_attention_desc.layout());
 
   @Test
   void membersLieWhereCPutsThem() {

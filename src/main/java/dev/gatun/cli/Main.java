@@ -33,6 +33,7 @@ import picocli.CommandLine.Spec;
       InspectCommand.class,
       AttendCommand.class,
       HeatmapCommand.class,
+      CompareCommand.class,
       ExplainCommand.class,
       EmbedCommand.class,
       SimilarCommand.class,

@@ -6,14 +6,17 @@ import dev.gatun.GatunException;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.Tier;
 import dev.gatun.internal.gatun.gatun_activation_desc;
+import dev.gatun.internal.gatun.gatun_additive_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_attention_desc;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
+import dev.gatun.internal.gatun.gatun_recurrent_cell_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_row_step;
 import dev.gatun.internal.gatun.gatun_row_steps_desc;
@@ -63,6 +66,7 @@ public final class Native {
 
     /** Largest head dimension. */
     public static final int MAX_HEAD_DIM = gatun_h.GATUN_MAX_HEAD_DIM();
+    public static final int MAX_FEATURES = gatun_h.GATUN_MAX_FEATURES();
 
     /** Largest span of a table of relative positions. */
     public static final int MAX_RELATIVE_SPAN = gatun_h.GATUN_MAX_RELATIVE_SPAN();
@@ -146,18 +150,25 @@ public final class Native {
    * made here, since the compiler would remember other arenas than the caller's: 3 ns a call.
    */
   private static void initialize() {
+    Functions.loadCalls();
     for (Class<?> type :
         List.of(
-            gatun_h.class,
             Native.class,
+            Functions.class,
             AttentionCall.class,
             RowOps.class,
             PackedOps.class,
             RowSteps.class,
+            CellOps.class,
+            AdditiveCall.class,
             ScanOps.class,
+            LinearAttentionCall.class,
+            LinearAttentionCall.Features.class,
+            LinearAttentionCall.Form.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
+            FlightEvents.class,
             Blas.class)) {
       FreshThread.initialize(type);
     }
@@ -180,8 +191,9 @@ public final class Native {
             gatun_rotary_desc.class,
             gatun_row_step.class,
             gatun_row_steps_desc.class,
-            AttentionEvent.class,
-            ModelEvent.class)) {
+            gatun_recurrent_cell_desc.class,
+            gatun_additive_attention_desc.class,
+            gatun_linear_attention_desc.class)) {
       FreshThread.initialize(type);
     }
   }
@@ -229,6 +241,7 @@ public final class Native {
    */
   public static String abiLayout() {
     load();
+    Functions.REPORTS.load();
     long length = gatun_h.gatun_abi_layout(MemorySegment.NULL, 0);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment text = arena.allocate(length + 1);
@@ -250,6 +263,7 @@ public final class Native {
   /** Whether this build has the tier and this CPU can run it. */
   public static boolean tierAvailable(Tier tier) {
     load();
+    Functions.REPORTS.load();
     return gatun_h.gatun_tier_available(code(tier)) == Abi.OK;
   }
 
@@ -351,7 +365,7 @@ public final class Native {
           gatun_info.cpu(info).getString(0),
           library.file().toString(),
           library.origin(),
-          System.getProperty("java.vendor") + " " + Runtime.version());
+          System.getProperty("java.vendor") + " " + System.getProperty("java.runtime.version"));
     }
   }
 
@@ -398,6 +412,7 @@ public final class Native {
 
   /** The roof of one core, measured for about so long: floating-point operations a second. */
   public static double peak(long context, long nanoseconds) {
+    Functions.REPORTS.load();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment rate = arena.allocate(ValueLayout.JAVA_DOUBLE);
       int status = gatun_h.gatun_peak_f32(MemorySegment.ofAddress(context), nanoseconds, rate);

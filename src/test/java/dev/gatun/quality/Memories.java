@@ -1,0 +1,172 @@
+package dev.gatun.quality;
+
+import dev.gatun.AttentionSpec;
+import dev.gatun.BlockMasks;
+import dev.gatun.GatunRuntime;
+import dev.gatun.Tensor;
+import dev.gatun.nn.BlockSparseAttention;
+import dev.gatun.nn.ExactAttention;
+import dev.gatun.nn.LinformerAttention;
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+import java.util.Random;
+
+/** The mechanisms of the table, each with the weights that make it remember as much as it can. */
+final class Memories {
+
+  static final int DIM = 64;
+  static final int BLOCK = 64;
+  static final long SEED = 4711;
+
+  /**
+   * q · k of a code with itself. Among 4096 random directions of 64 elements two have up to some
+   * 0.6 of it, and together all others are worth 4096 · exp(64² / 128): so the right key has nearly
+   * all the weight.
+   */
+  private static final double SHARP = 64;
+
+  private Memories() {}
+
+  /** Softmax of scaled products, with whatever the specification masks. */
+  record Exact(String name, AttentionSpec spec, Doubles.Sight sight) implements Memory {
+    @Override
+    public int dim() {
+      return DIM;
+    }
+
+    @Override
+    public float[] recall(GatunRuntime runtime, Task task) {
+      return Memory.attend(
+          runtime,
+          task,
+          SHARP * Math.sqrt(DIM),
+          1,
+          (on, arena, tokens) -> new ExactAttention(on, spec));
+    }
+
+    @Override
+    public double[] reference(GatunRuntime runtime, Task task) {
+      return Doubles.softmax(task, sharp(task), sight);
+    }
+  }
+
+  private static Doubles.Score sharp(Task task) {
+    return (row, key) -> SHARP * Doubles.dot(task.queries(), row, task.keys(), key, DIM);
+  }
+
+  static Memory exact() {
+    return new Exact("exact", AttentionSpec.standard(), (row, key) -> true);
+  }
+
+  /** So many tokens on each side, as in Longformer. */
+  static Memory window(int side) {
+    return new Exact(
+        "window of %d on each side".formatted(side),
+        AttentionSpec.builder().window(side, side).build(),
+        (row, key) -> Math.abs(row - key) <= side);
+  }
+
+  /** All of the table, in its order. */
+  static List<Memory> all() {
+    return List.of(
+        exact(),
+        window(128),
+        window(512),
+        new BigBird(),
+        new Linformer(256, false),
+        new Linformer(1024, false),
+        new Linformer(256, true));
+  }
+
+  /** BigBird with the sizes of the paper. */
+  record BigBird() implements Memory {
+    @Override
+    public String name() {
+      return "BigBird, blocks of %d".formatted(BLOCK);
+    }
+
+    @Override
+    public int dim() {
+      return DIM;
+    }
+
+    private static Tensor mask(Arena arena, int tokens) {
+      return BlockMasks.bigBird(Math.ceilDiv(tokens, BLOCK), SEED).build(arena);
+    }
+
+    /** Which keys a row sees. */
+    static Doubles.Sight sight(int tokens) {
+      try (Arena arena = Arena.ofConfined()) {
+        byte[] mask = mask(arena, tokens).segment().toArray(ValueLayout.JAVA_BYTE);
+        int blocks = Math.ceilDiv(tokens, BLOCK);
+        return (row, key) -> mask[row / BLOCK * blocks + key / BLOCK] != 0;
+      }
+    }
+
+    @Override
+    public float[] recall(GatunRuntime runtime, Task task) {
+      return Memory.attend(
+          runtime,
+          task,
+          SHARP * Math.sqrt(DIM),
+          1,
+          (on, arena, tokens) -> new BlockSparseAttention(on, mask(arena, tokens), BLOCK));
+    }
+
+    @Override
+    public double[] reference(GatunRuntime runtime, Task task) {
+      return Doubles.softmax(task, sharp(task), sight(task.tokens()));
+    }
+  }
+
+  /**
+   * Linformer with as many rows. What a trained projection would be is not known for symbols that
+   * may stand anywhere: sums of neighbors keep each token apart from most, a matrix of random
+   * numbers is that of the paper's proof.
+   */
+  record Linformer(int projected, boolean random) implements Memory {
+    @Override
+    public String name() {
+      return "Linformer, %d rows, %s".formatted(projected, random ? "random" : "sums of neighbors");
+    }
+
+    @Override
+    public int dim() {
+      return DIM;
+    }
+
+    private float[] projection(int tokens) {
+      float[] by = new float[projected * tokens];
+      Random generator = new Random(SEED);
+      for (int p = 0; p < projected; p++) {
+        for (int t = 0; t < tokens; t++) {
+          int place = tokens <= projected ? t : (int) ((long) t * projected / tokens);
+          by[p * tokens + t] =
+              random
+                  ? (float) (generator.nextGaussian() / Math.sqrt(projected))
+                  : place == p ? 1 : 0;
+        }
+      }
+      return by;
+    }
+
+    @Override
+    public float[] recall(GatunRuntime runtime, Task task) {
+      return Memory.attend(
+          runtime,
+          task,
+          SHARP * Math.sqrt(DIM),
+          1,
+          (on, arena, tokens) -> {
+            Tensor by = Tensor.copyOf(arena, projection(tokens), projected, tokens);
+            return new LinformerAttention(on, by, by);
+          });
+    }
+
+    @Override
+    public double[] reference(GatunRuntime runtime, Task task) {
+      return Doubles.projected(task, SHARP, projection(task.tokens()));
+    }
+  }
+}

@@ -117,8 +117,7 @@ public final class LinearAttentionCall implements AutoCloseable {
       long headDimV,
       long features) {
     forgetInputs(); // of a call that ended before its run
-    gatun_linear_attention_desc.flags(
-        desc, causal ? gatun_h.GATUN_LINEAR_ATTENTION_CAUSAL() : 0);
+    gatun_linear_attention_desc.flags(desc, causal ? gatun_h.GATUN_LINEAR_ATTENTION_CAUSAL() : 0);
     gatun_linear_attention_desc.feature_map(desc, code(map));
     gatun_linear_attention_desc.scale(desc, 0);
     gatun_linear_attention_desc.batch(desc, batch);

@@ -66,6 +66,7 @@ public final class Native {
 
     /** Largest head dimension. */
     public static final int MAX_HEAD_DIM = gatun_h.GATUN_MAX_HEAD_DIM();
+
     public static final int MAX_FEATURES = gatun_h.GATUN_MAX_FEATURES();
 
     /** Largest span of a table of relative positions. */

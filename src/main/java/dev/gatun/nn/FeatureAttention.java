@@ -68,8 +68,7 @@ abstract class FeatureAttention extends AttentionMechanism {
       Matrix context) {
     LinearAttentionCall attention = describe(call, heads, kvHeads, rows, q, keys, k, v, context);
     if (rows.offsets() != null || keys.offsets() != null) {
-      attention.ragged(
-          rows.offsets(call.scratch()), causal ? null : keys.offsets(call.scratch()));
+      attention.ragged(rows.offsets(call.scratch()), causal ? null : keys.offsets(call.scratch()));
     }
     complete(attention).run(q.segment(), k.segment(), v.segment(), context.segment());
   }
@@ -94,8 +93,7 @@ abstract class FeatureAttention extends AttentionMechanism {
     if (rows.offsets() != null) {
       attention.ragged(rows.offsets(), null);
     }
-    complete(attention.state(state))
-        .run(q.segment(), k.segment(), v.segment(), context.segment());
+    complete(attention.state(state)).run(q.segment(), k.segment(), v.segment(), context.segment());
   }
 
   private LinearAttentionCall describe(

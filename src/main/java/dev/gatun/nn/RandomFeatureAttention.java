@@ -23,8 +23,8 @@ import java.util.SplittableRandom;
  * of the number of features, and grows with exp(|q' + k'|²): features pay where queries and keys
  * are short, and where there are many more rows than features.
  *
- * <p>Exponents cannot overflow; gatun_relatives.h says how far, and how causal calls keep later keys
- * out of earlier rows. A causal mechanism has a state, as {@link LinearAttention} has.
+ * <p>Exponents cannot overflow; gatun_relatives.h says how far, and how causal calls keep later
+ * keys out of earlier rows. A causal mechanism has a state, as {@link LinearAttention} has.
  */
 public final class RandomFeatureAttention extends FeatureAttention {
 
@@ -59,8 +59,7 @@ public final class RandomFeatureAttention extends FeatureAttention {
    * @return the mechanism
    * @throws IllegalArgumentException naming projection if it does not fit
    */
-  public static RandomFeatureAttention of(
-      GatunRuntime runtime, Tensor projection, boolean causal) {
+  public static RandomFeatureAttention of(GatunRuntime runtime, Tensor projection, boolean causal) {
     return new RandomFeatureAttention(runtime, projection, causal);
   }
 

@@ -50,8 +50,7 @@ class LinearAttentionTest {
       for (long i = 0, piece = 1; i < n; i += piece) {
         piece = Math.min(i == 3 ? 70 : 1, n - i);
         try (LayerCall call = LayerCalls.begin(mechanism.runtime(), null)) {
-          SequenceRows some =
-              SequenceRows.strided(call.scratch(), q.size(0), piece, n, 1);
+          SequenceRows some = SequenceRows.strided(call.scratch(), q.size(0), piece, n, 1);
           Matrix[] m = new Matrix[4];
           for (int t = 0; t < 4; t++) {
             MemorySegment from = all[t].segment().asSlice(i * all[t].stride() * 4);
@@ -115,10 +114,8 @@ class LinearAttentionTest {
           mask[i] = causal && i % n > i / n ? 0 : 1;
         }
         Torch.Array weights =
-            torch.multiply(
-                torch.matmul(a, torch.transpose(b, 0, 1)), torch.array(mask, n, n));
-        double[] sums =
-            torch.matmul(weights, torch.array(v.toFloatArray(), n, 16)).toDoubles();
+            torch.multiply(torch.matmul(a, torch.transpose(b, 0, 1)), torch.array(mask, n, n));
+        double[] sums = torch.matmul(weights, torch.array(v.toFloatArray(), n, 16)).toDoubles();
         double[] totals = torch.mean(weights, 1).toDoubles();
         for (int i = 0; i < n * 16; i++) {
           double want = sums[i] / (n * totals[i / 16]);
@@ -144,7 +141,8 @@ class LinearAttentionTest {
     refused("q: expected 6 rows", () -> causal.forward(null, q, k, k, out));
     refused("out: ", () -> causal.forward(null, q, q, q, q));
     Tensor wide = parts.zeros(1, 5, 1, 513);
-    refused("head dimension", () -> causal.forward(null, wide, wide, wide, parts.zeros(1, 5, 1, 513)));
+    refused(
+        "head dimension", () -> causal.forward(null, wide, wide, wide, parts.zeros(1, 5, 1, 513)));
     assertEquals("linear", causal.name());
     assertEquals(2 * 8 * 10, causal.stateFloats(2, 2, 8, 8));
     assertEquals(0, new LinearAttention(parts.runtime, false).stateFloats(2, 2, 8, 8));

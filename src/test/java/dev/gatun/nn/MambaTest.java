@@ -279,8 +279,7 @@ class MambaTest {
     Tensor inside = Tensor.of(skip.segment(), DType.FLOAT32, 1, 2, DIM);
     assertThrows(IllegalArgumentException.class, () -> mamba.forward(null, x, null, inside));
     assertThrows(NullPointerException.class, () -> Mamba.builder(runtime, arena).build());
-    Linear active =
-        new Linear(runtime, zeros(DIM, 2 * CHANNELS), null, Activation.SILU);
+    Linear active = new Linear(runtime, zeros(DIM, 2 * CHANNELS), null, Activation.SILU);
     assertThrows(IllegalArgumentException.class, () -> builder().input(active));
   }
 }

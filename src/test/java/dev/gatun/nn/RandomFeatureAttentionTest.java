@@ -76,7 +76,9 @@ class RandomFeatureAttentionTest {
     return torch.array(exponents.tensor().exp());
   }
 
-  /** Rows of a block are orthogonal; squared norms are those of normal vectors, headDim on average. */
+  /**
+   * Rows of a block are orthogonal; squared norms are those of normal vectors, headDim on average.
+   */
   @Test
   void projectionsAreOrthogonal() {
     int dim = 32;

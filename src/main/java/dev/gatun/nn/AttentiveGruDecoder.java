@@ -409,8 +409,7 @@ public final class AttentiveGruDecoder extends SequenceDecoder {
       offsets.setAtIndex(ValueLayout.JAVA_INT, n, 0);
     }
     for (long n = 0; n < some; n++) {
-      offsets.setAtIndex(
-          ValueLayout.JAVA_INT, order.getAtIndex(ValueLayout.JAVA_INT, n) + 1L, 1);
+      offsets.setAtIndex(ValueLayout.JAVA_INT, order.getAtIndex(ValueLayout.JAVA_INT, n) + 1L, 1);
     }
     for (long n = 0; n < count; n++) {
       int before = offsets.getAtIndex(ValueLayout.JAVA_INT, n);
@@ -431,13 +430,12 @@ public final class AttentiveGruDecoder extends SequenceDecoder {
   }
 
   private static long row(MemorySegment offsets, MemorySegment order, long n) {
-    return offsets.getAtIndex(
-        ValueLayout.JAVA_INT, order.getAtIndex(ValueLayout.JAVA_INT, n));
+    return offsets.getAtIndex(ValueLayout.JAVA_INT, order.getAtIndex(ValueLayout.JAVA_INT, n));
   }
 
   /**
-   * The context of one sequence by products of matrices, of any width. Its keys are copied, which the tanh that follows reads
-   * from the cache.
+   * The context of one sequence by products of matrices, of any width. Its keys are copied, which
+   * the tanh that follows reads from the cache.
    */
   private void attend(
       LayerCall call,

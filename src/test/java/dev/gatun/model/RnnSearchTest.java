@@ -83,7 +83,8 @@ class RnnSearchTest extends PyTorchModels {
   private Array unit(String part, String end, Array x, Array s) {
     Array u = weight(part + "weight_hh" + end);
     Array bias = weight(part + "bias_hh" + end);
-    Array inputs = torch.linear(x, weight(part + "weight_ih" + end), weight(part + "bias_ih" + end));
+    Array inputs =
+        torch.linear(x, weight(part + "weight_ih" + end), weight(part + "bias_ih" + end));
     Array[] gate = new Array[2];
     for (int n = 0; n < 2; n++) {
       Array input = torch.slice(inputs, 1, n * STATE, (n + 1) * STATE);
@@ -141,8 +142,7 @@ class RnnSearchTest extends PyTorchModels {
           torch.reshape(product(torch.concat(1, s, y, context), "readout"), READOUT, 2); // A.2.2
       Array odd = torch.select(pairs, 1, 0);
       Array even = torch.select(pairs, 1, 1);
-      Array maxima =
-          torch.add(torch.relu(torch.add(odd, torch.multiply(even, -1))), even);
+      Array maxima = torch.add(torch.relu(torch.add(odd, torch.multiply(even, -1))), even);
       s = unit("decoder.", "", torch.concat(1, y, context), s);
       return product(torch.reshape(maxima, 1, READOUT), "output").toFloats();
     }
@@ -162,7 +162,9 @@ class RnnSearchTest extends PyTorchModels {
 
   /**
    * Bounds are shares of the greatest logit: float32 on both sides, through some twenty steps; with
-   * BF16 weights that have 8 bits. Texts of different lengths, each word's logits, in one pass and word by word. */
+   * BF16 weights that have 8 bits. Texts of different lengths, each word's logits, in one pass and
+   * word by word.
+   */
   @ParameterizedTest
   @CsvSource({"VIEW, 27, 1e-5", "FP32, 27, 1e-5", "BF16, 27, 0.05", "FP32, 520, 1e-5"})
   void logits(WeightFormat format, int alignment, double bound) throws IOException {
@@ -179,8 +181,7 @@ class RnnSearchTest extends PyTorchModels {
       Reference reference = new Reference(Arrays.copyOfRange(source, from, at));
       for (int word = 0; word < words; word++) {
         int row = n * words + word;
-        System.arraycopy(
-            reference.next(target[row]), 0, want, row * TARGET_WORDS, TARGET_WORDS);
+        System.arraycopy(reference.next(target[row]), 0, want, row * TARGET_WORDS, TARGET_WORDS);
       }
     }
     AttentiveTranslator model = model().packed(arena, format);
@@ -266,7 +267,9 @@ class RnnSearchTest extends PyTorchModels {
         IllegalStateException.class, () -> model.next(null, state, ids, null, logits)); // no memory
     Tensor two = Tensor.allocate(arena, DType.FLOAT32, 3, 2 * STATE);
     Sequences empty = Sequences.ragged(Tensor.copyOf(arena, new int[] {0, 3, 3}, 3));
-    says("memory: expected 1 row or more of sequence 1", () -> model.remember(null, state, two, empty));
+    says(
+        "memory: expected 1 row or more of sequence 1",
+        () -> model.remember(null, state, two, empty));
     says(
         "annotations: expected",
         () -> model.encode(null, ids, null, Tensor.allocate(arena, DType.FLOAT32, 2, 1, STATE)));
@@ -277,7 +280,9 @@ class RnnSearchTest extends PyTorchModels {
       }
       long[] shape = kept.shape();
       shape[0]++;
-      if (!name.endsWith("embedding.weight") && !name.equals("output.weight") && !name.equals("readout.weight")
+      if (!name.endsWith("embedding.weight")
+          && !name.equals("output.weight")
+          && !name.equals("readout.weight")
           && !name.equals("attention.query.weight")) {
         made.put(name, Tensor.allocate(arena, DType.FLOAT32, shape));
         says(name.contains("_reverse") ? "" : name, () -> RnnSearch.of(runtime, Weights.of(made)));

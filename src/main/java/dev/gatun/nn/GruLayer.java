@@ -7,7 +7,7 @@ import java.lang.foreign.SegmentAllocator;
 import java.util.Objects;
 
 /**
- * A layer of gated recurrent units (Cho et al. 2014): for each row x of a sequence,
+ * A layer of gated recurrent units (Cho et al., 2014): for each row x of a sequence,
  *
  * <pre>
  *   r = σ(W_ir x + b_ir + W_hr h + b_hr)      z = σ(W_iz x + b_iz + W_hz h + b_hz)
@@ -26,7 +26,7 @@ public final class GruLayer extends RecurrentLayer {
      */
     AFTER_PRODUCT,
     /**
-     * As the papers have it, here in the form of Bahdanau et al. 2015, appendix A.1.1: {@code n =
+     * As the papers have it, here in the form of Bahdanau et al., 2015, appendix A.1.1: {@code n =
      * tanh(W_in x + b_in + W_hn (r ∘ h) + b_hn)}, {@code h' = (1 − z) ∘ h + z ∘ n}. A step has two
      * products that depend on each other. Cho et al. write 1 − z for z.
      */

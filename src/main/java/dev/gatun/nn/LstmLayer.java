@@ -7,7 +7,7 @@ import java.lang.foreign.SegmentAllocator;
 import java.util.Objects;
 
 /**
- * Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al.
+ * Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al.,
  * 2000), as PyTorch's {@code nn.LSTM} computes it: for each row x of a sequence,
  *
  * <pre>

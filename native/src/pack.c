@@ -75,6 +75,19 @@ enum { STEP = 16 };
 
 typedef float (*rows_of_panel)[PANEL];
 
+/* STEP inputs of PANEL columns that are contiguous, as Linear of PyTorch has them: the bulk of a model that is loaded. */
+static void transpose(const float *from, int64_t stride, rows_of_panel to) {
+    for (int c = 0; c < PANEL; c += 4) {
+        const float *a = from + c * stride, *b = a + stride, *d = b + stride, *e = d + stride;
+        for (int i = 0; i < STEP; i++) {
+            to[i][c] = a[i];
+            to[i][c + 1] = b[i];
+            to[i][c + 2] = d[i];
+            to[i][c + 3] = e[i];
+        }
+    }
+}
+
 /* Inputs k .. k + STEP - 1 of a panel's columns as floats, 0 past the end of either. */
 static void load(const packing *p, int64_t k, int64_t column, rows_of_panel to) {
     const gatun_pack_desc *d = p->desc;
@@ -88,6 +101,10 @@ static void load(const packing *p, int64_t k, int64_t column, rows_of_panel to) 
             memcpy(to[i], from + i * d->in_stride, (size_t)columns * sizeof(float));
         return;
     }
+    if (d->dtype == GATUN_DTYPE_F32 && d->in_stride == 1 && rows == STEP && columns == PANEL) {
+        transpose((const float *)(const void *)p->source + k + column * d->out_stride, d->out_stride, to);
+        return;
+    }
     for (int64_t c = 0; c < columns; c++)
         for (int64_t i = 0; i < rows; i++)
             to[i][c] = element(p, k + i, column + c);
@@ -97,8 +114,12 @@ static void pack_floats(const packing *p, int64_t column, char *panel) {
     const int32_t format = p->desc->format;
     for (int64_t k = 0; k < p->desc->in_features; k += STEP) {
         float part[STEP][PANEL];
-        load(p, k, column, part);
         const int64_t rows = p->desc->in_features - k < STEP ? p->desc->in_features - k : STEP;
+        if (format == GATUN_WEIGHTS_F32 && rows == STEP) {
+            load(p, k, column, (rows_of_panel)(void *)(panel + k * PANEL * 4));
+            continue;
+        }
+        load(p, k, column, part);
         if (format == GATUN_WEIGHTS_F32) {
             memcpy(panel + k * PANEL * 4, part, (size_t)(rows * PANEL) * sizeof(float));
             continue;

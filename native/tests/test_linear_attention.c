@@ -320,5 +320,138 @@ static void large(void) {
             }
 }
 
+/* ---- refused ---- */
+
+/* A status, and nothing written. */
+static void check_refused(linear_case *c, int32_t wanted, const char *what) {
+    memset(c->out, 0xa5, (size_t)c->out_memory.bytes);
+    const int32_t status = linear_run(c, shared_context(GATUN_TIER_PORTABLE));
+    CHECK(status == wanted, "%s: expected \"%s\", got \"%s\"", what, gatun_status_string(wanted),
+        gatun_status_string(status));
+    for (int64_t i = 0; i < c->out_memory.bytes; i++)
+        REQUIRE(((const uint8_t *)c->out)[i] == 0xa5, "%s: out was written", what);
+}
+
+static linear_case valid_case(uint32_t flags) {
+    linear_shape s = plain(GATUN_FEATURES_POSITIVE_RANDOM, 6, 6, 8, 8, 10);
+    s.batch = 2;
+    s.heads = s.query_heads = s.key_heads = s.value_heads = 4;
+    s.flags = flags;
+    return linear_create(&s, shared_context(GATUN_TIER_PORTABLE), 29);
+}
+
+/* Every member of the descriptor, and the message names it. */
+static void refused_members(void) {
+    linear_case c = valid_case(CAUSAL | SCALE);
+    const gatun_linear_attention_desc valid = c.desc;
+    gatun_linear_attention_desc *d = &c.desc;
+#define REFUSED(member, value, status)                                                                                 \
+    do {                                                                                                               \
+        d->member = value;                                                                                             \
+        check_refused(&c, status, #member " = " #value);                                                               \
+        char message[256] = "", name[] = #member;                                                                      \
+        name[strcspn(name, "[")] = '\0';                                                                               \
+        CHECK_STATUS(gatun_linear_attention_check(NULL, d, message, sizeof message), status);                          \
+        CHECK(strstr(message, name) != NULL, "%s is not in the message: %s", name, message);                           \
+        c.desc = valid;                                                                                                \
+    } while (0)
+    REFUSED(struct_size, 8, GATUN_E_VERSION);
+    REFUSED(flags, 16, GATUN_E_INVALID);
+    REFUSED(feature_map, -1, GATUN_E_INVALID);
+    REFUSED(feature_map, 3, GATUN_E_INVALID);
+    REFUSED(form, -1, GATUN_E_INVALID);
+    REFUSED(form, 4, GATUN_E_INVALID);
+    REFUSED(max_threads, -1, GATUN_E_INVALID);
+    REFUSED(scale, 0, GATUN_E_INVALID);
+    REFUSED(scale, -1, GATUN_E_INVALID);
+    REFUSED(scale, NAN, GATUN_E_INVALID);
+    REFUSED(batch, -1, GATUN_E_INVALID);
+    REFUSED(heads, 0, GATUN_E_INVALID);
+    REFUSED(query_heads, 3, GATUN_E_INVALID);
+    REFUSED(key_heads, 0, GATUN_E_INVALID);
+    REFUSED(value_heads, 8, GATUN_E_INVALID);
+    REFUSED(seq_q, -1, GATUN_E_INVALID);
+    REFUSED(seq_k, 5, GATUN_E_INVALID);
+    REFUSED(head_dim, 0, GATUN_E_INVALID);
+    REFUSED(head_dim, GATUN_MAX_HEAD_DIM + 1, GATUN_E_INVALID);
+    REFUSED(head_dim_v, 0, GATUN_E_INVALID);
+    REFUSED(features, 0, GATUN_E_INVALID);
+    REFUSED(features, GATUN_MAX_FEATURES + 1, GATUN_E_INVALID);
+    REFUSED(q_stride[1], -1, GATUN_E_INVALID);
+    REFUSED(k_stride[0], (int64_t)1 << 60, GATUN_E_INVALID);
+    REFUSED(v_stride[2], -1, GATUN_E_INVALID);
+    REFUSED(decay_stride[0], -1, GATUN_E_INVALID);
+    REFUSED(out_stride[2], 4, GATUN_E_OVERLAP);
+    REFUSED(reserved[7], 1, GATUN_E_VERSION);
+    d->flags = CAUSAL;
+    check_refused(&c, GATUN_E_INVALID, "scale without its flag");
+    c.desc = valid;
+    d->flags = SCALE;
+    d->form = GATUN_LINEAR_FORM_RECURRENT;
+    check_refused(&c, GATUN_E_INVALID, "recurrent without causality");
+    c.desc = valid;
+    d->flags |= RAGGED;
+    check_refused(&c, GATUN_E_INVALID, "batch strides of ragged sequences");
+#undef REFUSED
+    linear_destroy(&c);
+}
+
+/* Arguments that are missing, too many, off their alignment, too small, or shared. */
+static void refused_arguments(void) {
+    linear_case c = valid_case(CAUSAL);
+    gatun_context *context = shared_context(GATUN_TIER_PORTABLE);
+    float decay[2 * 6 * 4] = {0}, state[1] = {0};
+    const int32_t offsets[3] = {0, 3, 6};
+    char *workspace = c.workspace;
+#define RUN(size, q, k, v, projection, decays, sums, cu_q, cu_k, lengths, out)                                         \
+    gatun_linear_attention(                                                                                            \
+        context, &c.desc, workspace, size, q, k, v, projection, decays, sums, cu_q, cu_k, lengths, out)
+    const int64_t size = c.workspace_bytes;
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_OK);
+    CHECK_STATUS(RUN(size - 1, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_WORKSPACE);
+    CHECK_STATUS(RUN(size, NULL, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_NULL);
+    CHECK_STATUS(RUN(size, c.q, NULL, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_NULL);
+    CHECK_STATUS(RUN(size, c.q, c.k, NULL, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_NULL);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, NULL, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_NULL);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, NULL), GATUN_E_NULL);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, offsets, NULL, NULL, c.out), GATUN_E_INVALID);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, offsets, NULL, c.out), GATUN_E_INVALID);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, offsets, c.out), GATUN_E_INVALID);
+    CHECK_STATUS(
+        RUN(size, (float *)(void *)((char *)c.q + 2), c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out),
+        GATUN_E_ALIGNMENT);
+    workspace++;
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_ALIGNMENT);
+    workspace--;
+    decay[47] = 0.001f; /* the last one */
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, decay, NULL, NULL, NULL, NULL, c.out), GATUN_E_INVALID);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.q), GATUN_E_OVERLAP);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.k), GATUN_E_OVERLAP);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.v), GATUN_E_OVERLAP);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, c.out, NULL, NULL, NULL, c.out), GATUN_E_OVERLAP);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, c.projection, NULL, NULL, NULL, c.out), GATUN_E_OVERLAP);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.out, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_OVERLAP);
+    c.desc.form = GATUN_LINEAR_FORM_PARALLEL;
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, state, NULL, NULL, NULL, c.out), GATUN_E_INVALID);
+    c.desc.form = GATUN_LINEAR_FORM_AUTO;
+    c.desc.flags = 0;
+    c.desc.max_threads = 1; /* needs less */
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, state, NULL, NULL, NULL, c.out), GATUN_E_INVALID);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, decay, NULL, NULL, NULL, NULL, c.out), GATUN_E_INVALID);
+    const int32_t lengths[2] = {6, 7};
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, lengths, c.out), GATUN_E_LENGTH);
+    c.desc.flags = CAUSAL | RAGGED;
+    c.desc.q_stride[0] = c.desc.k_stride[0] = c.desc.v_stride[0] = c.desc.out_stride[0] = c.desc.decay_stride[0] = 0;
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, NULL, NULL, NULL, c.out), GATUN_E_NULL);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, offsets, NULL, NULL, c.out), GATUN_OK);
+    const int32_t falling[3] = {0, 3, 2}, negative[3] = {-1, 3, 6}, far[3] = {0, 7, 7};
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, falling, NULL, NULL, c.out), GATUN_E_INDEX);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, negative, NULL, NULL, c.out), GATUN_E_INDEX);
+    CHECK_STATUS(RUN(size, c.q, c.k, c.v, c.projection, NULL, NULL, far, NULL, NULL, c.out), GATUN_E_LENGTH);
+#undef RUN
+    linear_destroy(&c);
+}
+
 const test_case linear_attention_tests[] = {{"shapes", shapes}, {"models", models}, {"forms", forms}, {"steps", steps},
-    {"later", later}, {"padding", padding}, {"long_sums", long_sums}, {"large", large}, {NULL, NULL}};
+    {"later", later}, {"padding", padding}, {"long_sums", long_sums}, {"large", large},
+    {"refused_members", refused_members}, {"refused_arguments", refused_arguments}, {NULL, NULL}};

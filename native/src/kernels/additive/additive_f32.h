@@ -18,6 +18,7 @@
  *   Pass 3  score_keys: scores[key][lane] = power (base + sum over groups), base = sum_d energy_d. Sums begin with base, which keeps
  *           every partial sum below sum |energy_d|. Energies are in units of a power of two, times log2(e), so that scores are
  *           base-2 logits and no product leaves the range of float.
+ *           Of a task that has fewer rows than half a vector (a step of decoding) lanes are keys here, one row after the other.
  *   Pass 4  the online softmax and the products with values are those of attention_f32.h (attention_values_f32.h), keys that not
  *           all lanes of a chain see multiplied in by selection: NaN and Inf in masked places reach nobody.
  *   Pass 5  merge_split, write_rows as there (attention_block_f32.h).
@@ -66,6 +67,7 @@ typedef struct additive_scratch {
     float base;     /* sum of energy log2(e) / power */
     float power;    /* NaN where scores are */
     int32_t dim, depth;
+    int across; /* few rows: lanes of pass 3 are keys */
 } additive_scratch;
 
 typedef struct additive_block {
@@ -88,7 +90,7 @@ INLINE vec exp_twice(vec x) {
     return v_mul(v_exp2(v_mul(r, v_set1(0x1.715476p+1f))), v_exp2(n));
 }
 
-/* Pass 2. */
+/* Pass 2 for many rows. */
 static void take_keys(const gatun__attention_task *t, int32_t first_key, int32_t keys, const additive_scratch *s) {
     for (int32_t j = 0; j < keys; j++) {
         const float *k = t->k + (first_key + j) * t->k_row;
@@ -140,6 +142,14 @@ INLINE void direct_scores(const int vectors, const additive_scratch *s, const fl
     }
 }
 
+/* sum of w / x over a group. */
+INLINE vec group_of(const vec x0, const vec x1, const vec x2, const vec x3, const float *w) {
+    const vec n = v_fma(v_set1(w[0]), x1, v_mul(v_set1(w[1]), x0)),
+              m = v_fma(v_set1(w[2]), x3, v_mul(v_set1(w[3]), x2));
+    const vec p = v_mul(x0, x1), r = v_mul(x2, x3);
+    return v_div(v_fma(n, r, v_mul(m, p)), v_mul(p, r));
+}
+
 INLINE void shared_scores(const int vectors, const additive_scratch *s, const float *q, const float *k, vec *score) {
     const vec one = v_set1(1);
     const float *w = s->weights;
@@ -153,10 +163,7 @@ INLINE void shared_scores(const int vectors, const additive_scratch *s, const fl
             const vec x0 = v_fma(v_set1(k[0]), v_load(from), one), x1 = v_fma(v_set1(k[1]), v_load(from + LANES), one),
                       x2 = v_fma(v_set1(k[2]), v_load(from + 2 * LANES), one),
                       x3 = v_fma(v_set1(k[3]), v_load(from + 3 * LANES), one);
-            const vec n = v_fma(v_set1(w[0]), x1, v_mul(v_set1(w[1]), x0)),
-                      m = v_fma(v_set1(w[2]), x3, v_mul(v_set1(w[3]), x2));
-            const vec p = v_mul(x0, x1), r = v_mul(x2, x3);
-            score[x] = v_add(score[x], v_div(v_fma(n, r, v_mul(m, p)), v_mul(p, r)));
+            score[x] = v_add(score[x], group_of(x0, x1, x2, x3, w));
         }
     }
 }
@@ -208,6 +215,72 @@ EACH_VECTORS(SCORE)
 static score_function *const score_functions[QV] = {EACH_VECTORS(SCORE)};
 #undef SCORE
 
+/* ---- few rows ---- */
+
+/* Pass 2 for few rows: exps [depth][TILE_KEYS]. */
+static void take_keys_across(
+    const gatun__attention_task *t, int32_t first_key, int32_t keys, const additive_scratch *s) {
+    for (int32_t j = 0; j < keys; j += VW) {
+        const float *k = t->k + (first_key + j) * t->k_row;
+        const int32_t count = keys - j < VW ? keys - j : VW;
+        vec usual = v_set1(1);
+        for (int32_t d = 0; d < s->dim; d += VW) {
+            vec r[VW];
+            for (int32_t i = 0; i < VW; i++)
+                r[i] = i >= count         ? v_zero()
+                       : s->dim - d >= VW ? v_load(k + i * t->k_row + d)
+                                          : v_load_some(k + i * t->k_row + d, s->dim - d);
+            v_transpose(r);
+            for (int32_t i = 0; i < VW && d + i < s->depth; i++) {
+                const vec kept = bounded(r[i]);
+                usual = v_select(v_equal(r[i], kept), usual, v_zero());
+                v_store(s->exps + (d + i) * GATUN__TILE_KEYS + j, exp_twice(kept));
+            }
+        }
+        float flags[VW];
+        v_store(flags, usual);
+        for (int32_t i = 0; i < count; i++)
+            s->usual[j + i] = flags[i] == 1;
+    }
+}
+
+/* Pass 3 for few rows: lanes are keys, one row after the other. The same operations on the same numbers, hence the same bits. */
+static void score_across(const gatun__attention_task *t, const additive_block *a, const additive_scratch *s,
+    int32_t first_key, int32_t keys, float *maximum) {
+    const vec one = v_set1(1), power = v_set1(s->power), minus_inf = v_set1(-INFINITY);
+    for (int32_t j = 0; j < keys; j++)
+        v_store(s->scores + j * LANES, v_zero());
+    for (int32_t lane = 0; lane < a->b.lanes; lane++)
+        for (int32_t j = 0; j < keys; j += VW) {
+            const float *q = a->exps + lane, *k = s->exps + j;
+            vec score = v_set1(s->base);
+            for (int32_t d = 0; d < s->depth; d += GROUP, q += GROUP * LANES, k += GROUP * GATUN__TILE_KEYS) {
+                const vec x0 = v_fma(v_load(k), v_set1(q[0]), one),
+                          x1 = v_fma(v_load(k + GATUN__TILE_KEYS), v_set1(q[LANES]), one),
+                          x2 = v_fma(v_load(k + 2 * GATUN__TILE_KEYS), v_set1(q[2 * LANES]), one),
+                          x3 = v_fma(v_load(k + 3 * GATUN__TILE_KEYS), v_set1(q[3 * LANES]), one);
+                score = v_add(score, group_of(x0, x1, x2, x3, s->weights + d));
+            }
+            float scores[VW];
+            v_store(scores, v_mul(score, power));
+            for (int32_t i = 0; i < VW && j + i < keys; i++)
+                s->scores[(j + i) * LANES + lane] = scores[i];
+        }
+    vec most = v_load(maximum);
+    for (int32_t j = 0; j < keys; j++) {
+        float *at = s->scores + j * LANES;
+        if (a->unusual || !s->usual[j]) {
+            const vec usual = v_load(a->usual);
+            vec direct[QV];
+            direct_scores(1, s, a->b.q, t->k + (first_key + j) * t->k_row, direct);
+            direct[0] = v_mul(direct[0], power);
+            v_store(at, s->usual[j] ? v_select(v_equal(usual, one), v_load(at), direct[0]) : direct[0]);
+        }
+        most = v_max(most, v_select(v_int_above(v_load_int(a->b.limit), first_key + j), v_load(at), minus_inf));
+    }
+    v_store(maximum, most);
+}
+
 /* ---- the task ---- */
 
 /* Passes 3 and 4 of a tile whose first keys some lane sees. */
@@ -226,7 +299,9 @@ static void run_tile(const gatun__attention_task *t, const additive_block *a, co
     for (int32_t x = 0, begin = 0; x < vectors; x++) {
         const int32_t most = b->limit[(x + 1) * VW - 1] - first_key;
         seen[x] = most < 0 ? 0 : most > keys ? keys : most;
-        if (begin < seen[x])
+        if (s->across)
+            score_across(t, a, s, first_key, seen[x], maximum);
+        else if (begin < seen[x])
             score_functions[vectors - x - 1](t, a, s, x, first_key, begin, seen[x], maximum);
         begin = seen[x] > begin ? seen[x] : begin;
     }
@@ -311,7 +386,8 @@ static int32_t begin_task(
         .live = carve(&scratch, GATUN__TILE_KEYS * LANES * sizeof(float)),
         .alpha = carve_floats(&scratch, LANES),
         .dim = t->head_dim,
-        .depth = (int32_t)depth};
+        .depth = (int32_t)depth,
+        .across = 2 * (t->lane_end - t->lane_begin) <= VW};
     s->exps = carve_floats(&scratch, GATUN__TILE_KEYS * depth);
     s->usual = carve(&scratch, GATUN__TILE_KEYS * sizeof(int32_t));
     s->weights = carve_floats(&scratch, depth);
@@ -353,7 +429,10 @@ void KERNEL(additive_f32)(gatun__additive_task *task) {
         const int32_t end = most - split < GATUN__SPLIT_KEYS ? most : split + GATUN__SPLIT_KEYS;
         for (int32_t key = split; key < end; key += GATUN__TILE_KEYS) {
             const int32_t keys = end - key < GATUN__TILE_KEYS ? end - key : GATUN__TILE_KEYS;
-            take_keys(t, key, keys, &s);
+            if (s.across)
+                take_keys_across(t, key, keys, &s);
+            else
+                take_keys(t, key, keys, &s);
             for (int32_t i = 0; i < count; i++)
                 if (blocks[i].b.limit_most > key)
                     run_tile(t, &blocks[i], &s, key, keys);

@@ -590,6 +590,15 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_LINEAR_FORM_RECURRENT() {
         return GATUN_LINEAR_FORM_RECURRENT;
     }
+    private static final int GATUN_MAX_FEATURES = (int)4096L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_MAX_FEATURES 4096
+     * }
+     */
+    public static int GATUN_MAX_FEATURES() {
+        return GATUN_MAX_FEATURES;
+    }
     private static final int GATUN_CELL_LSTM = (int)1L;
     /**
      * {@snippet lang=c :

@@ -155,8 +155,7 @@ public final class BlockMasks {
       for (long row = 0; row < (long) heads * blocks; row++) {
         see((int) (row % blocks), sees, others, generator);
         for (int key = 0; key < blocks; key++) {
-          mask.segment()
-              .set(ValueLayout.JAVA_BYTE, row * blocks + key, (byte) (sees[key] ? 1 : 0));
+          mask.segment().set(ValueLayout.JAVA_BYTE, row * blocks + key, (byte) (sees[key] ? 1 : 0));
         }
       }
       return mask;

@@ -73,7 +73,7 @@ public final class GatunRuntime implements AutoCloseable {
     this.closeable = closeable;
     this.lendable = new AtomicReferenceArray<>(builder.workspaces);
     this.threadsSource = builder.threadsSource();
-    this.context = Native.createContext(builder.threads(), builder.tier);
+    this.context = Native.createContext(builder.threads(threadsSource), builder.tier);
     RuntimeInfo info = Native.info(context, threadsSource);
     this.tier = info.tier();
     this.threads = info.threads();
@@ -526,8 +526,8 @@ public final class GatunRuntime implements AutoCloseable {
     private Builder() {}
 
     /** What to ask the library for. */
-    private int threads() {
-      return threadsSource() == RuntimeInfo.ThreadsSource.JVM
+    private int threads(RuntimeInfo.ThreadsSource source) {
+      return source == RuntimeInfo.ThreadsSource.JVM
           ? Runtime.getRuntime().availableProcessors()
           : threads;
     }

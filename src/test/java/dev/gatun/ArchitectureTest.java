@@ -123,9 +123,10 @@ class ArchitectureTest {
   void fewClassesTouchEachHeader() {
     assertEquals(
         "[dev/gatun/internal/AdditiveCall, dev/gatun/internal/AttentionCall,"
-            + " dev/gatun/internal/AttentionMapCall,"
+            + " dev/gatun/internal/AttentionMapCall, dev/gatun/internal/CellOps,"
+            + " dev/gatun/internal/Functions, dev/gatun/internal/LinearAttentionCall,"
             + " dev/gatun/internal/Native, dev/gatun/internal/PackedOps, dev/gatun/internal/RowOps,"
-            + " dev/gatun/internal/RowSteps]",
+            + " dev/gatun/internal/RowSteps, dev/gatun/internal/ScanOps]",
         usersOf("dev/gatun/internal/gatun/").toString());
     assertEquals("[dev/gatun/internal/Blas]", usersOf("dev/gatun/internal/cblas/").toString());
   }

@@ -37,7 +37,8 @@ class BlockMasksTest {
   }
 
   /** Each row has its window, the global blocks and as many others as were asked for. */
-  private void check(BlockMasks.Builder builder, int blocks, int heads, int w, int[] global, int r) {
+  private void check(
+      BlockMasks.Builder builder, int blocks, int heads, int w, int[] global, int r) {
     Tensor mask = builder.build(arena);
     assertArrayEquals(new long[] {1, heads, blocks, blocks}, mask.shape());
     for (byte b : bytes(mask)) {
@@ -132,20 +133,23 @@ class BlockMasksTest {
     int[] count = new int[64];
     for (int seed = 0; seed < 1000; seed++) {
       for (int key :
-          seen(BlockMasks.builder(64).window(1, 1).global(0).global(63).random(3, seed).build(arena), 0, 30)) {
+          seen(
+              BlockMasks.builder(64).window(1, 1).global(0).global(63).random(3, seed).build(arena),
+              0,
+              30)) {
         count[key]++;
       }
     }
     for (int key = 0; key < 64; key++) {
       boolean fixed = key == 0 || key == 63 || Math.abs(key - 30) <= 1;
       // 51 of a binomial distribution with a deviation of 7: six of them.
-      assertTrue(fixed ? count[key] == 1000 : Math.abs(count[key] - 51) < 42, key + ": " + count[key]);
+      assertTrue(
+          fixed ? count[key] == 1000 : Math.abs(count[key] - 51) < 42, key + ": " + count[key]);
     }
   }
 
   private static void refused(String message, Runnable call) {
-    assertEquals(
-        message, assertThrows(IllegalArgumentException.class, call::run).getMessage());
+    assertEquals(message, assertThrows(IllegalArgumentException.class, call::run).getMessage());
   }
 
   @Test

@@ -14,8 +14,8 @@ final class ClassifierOptions {
       paramLabel = "DIR",
       required = true,
       description =
-          "A folder with config.json, tokenizer.json and safetensors of a BERT, DistilBERT,"
-              + " RoBERTa, XLM-RoBERTa or CamemBERT for sequence classification.")
+          "A folder with config.json, tokenizer.json and safetensors of BERT, RoBERTa or"
+              + " another of the families in docs/families.md, for sequence classification.")
   private Path model;
 
   @Option(

@@ -216,8 +216,7 @@ final class CompareCommand implements Callable<Integer> {
     Streams streams = main.streams();
     try (Progress progress = new Progress(streams, !quiet, "comparing");
         GatunRuntime runtime = threads.open()) {
-      Setting setting =
-          new Setting(lengths.getLast(), heads, headDim, features, window);
+      Setting setting = new Setting(lengths.getLast(), heads, headDim, features, window);
       Limits limits = new Limits(mostMemory * 0x1p20, mostSeconds);
       var rows =
           new Comparison(runtime, systems, limits, !noMemory, progress::set).run(lengths, setting);

@@ -37,12 +37,13 @@ class ModelChoice {
       names = "--model",
       paramLabel = "MODEL",
       description =
-          "minilm, bge-small or e5-small, or what they are called on the Hub (all-MiniLM-L6-v2,"
-              + " BAAI/bge-small-en-v1.5, intfloat/e5-small-v2), or a folder with tokenizer.json"
-              + " and model.safetensors (whole or in shards, with config.json) or model.onnx, which"
-              + " gatun inspect looks at; minilm without this option. With -q behind a name"
-              + " (minilm-q) it is the model with weights of 8 bits. The jars of all but minilm are"
-              + " not built in: --class-path says where they are.")
+          "minilm, bge-small, e5-small or bge-small-zh, or what they are called on the Hub"
+              + " (all-MiniLM-L6-v2, BAAI/bge-small-en-v1.5, intfloat/e5-small-v2,"
+              + " BAAI/bge-small-zh-v1.5), or a folder with tokenizer.json and model.safetensors"
+              + " (whole or in shards, with config.json) or model.onnx, which gatun inspect looks"
+              + " at; minilm without this option. With -q behind one of the first three (minilm-q)"
+              + " it is the model with weights of 8 bits. The jars of all but minilm are not built"
+              + " in: --class-path says where they are.")
   String model;
 
   @Option(

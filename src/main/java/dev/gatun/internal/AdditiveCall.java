@@ -164,11 +164,7 @@ public final class AdditiveCall implements AutoCloseable {
    *     not fit; nothing was written
    */
   public void run(
-      MemorySegment energy,
-      MemorySegment q,
-      MemorySegment k,
-      MemorySegment v,
-      MemorySegment out) {
+      MemorySegment energy, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out) {
     try {
       int status = prepare();
       if (status == Native.Abi.OK) {
@@ -217,8 +213,7 @@ public final class AdditiveCall implements AutoCloseable {
   private String message() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment text = arena.allocate(MESSAGE_BYTES);
-      int status =
-          gatun_h.gatun_additive_attention_check(context, desc, text, MESSAGE_BYTES);
+      int status = gatun_h.gatun_additive_attention_check(context, desc, text, MESSAGE_BYTES);
       return status == Native.Abi.OK ? null : text.getString(0);
     }
   }

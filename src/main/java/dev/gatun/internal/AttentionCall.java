@@ -16,10 +16,10 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
-import java.util.ArrayList;
-import java.util.List;
+import java.lang.invoke.MethodType;
 import java.util.OptionalDouble;
 import java.util.function.ToIntFunction;
 
@@ -40,39 +40,28 @@ public final class AttentionCall implements AutoCloseable {
   private static final long SIZE_BYTES = 64;
   private static final String[][] KERNELS = kernelNames();
 
-  private static final class Forward {
-    /**
-     * {@code gatun_attention_forward} with context, descriptor and scratch as plain addresses. In
-     * the C calling conventions of x86-64 and AArch64 a pointer and an int64 are passed alike. With
-     * segments there, a call with tensors in a shared arena would take 70 ns instead of 34: the
-     * linker compares the scope of an argument with the first two only, before it acquires it.
-     */
-    static final MethodHandle HANDLE =
-        handle(
-            gatun_h.gatun_attention_forward$address(),
-            gatun_h.gatun_attention_forward$descriptor(),
-            3);
-  }
-
   private static final class ForwardExtended {
-    /** {@code gatun_attention_forward_extended}, in the same way. */
-    static final MethodHandle HANDLE =
-        handle(
-            gatun_h.gatun_attention_forward_extended$address(),
-            gatun_h.gatun_attention_forward_extended$descriptor(),
-            3);
+    /** {@code gatun_attention_forward_extended}, called as {@link PlainAttention} says. */
+    static final MethodHandle HANDLE = handle("gatun_attention_forward_extended", 4, 22);
   }
 
-  /** Of a function whose first pointers are plain addresses. */
-  static MethodHandle handle(MemorySegment address, FunctionDescriptor function, int addresses) {
-    List<MemoryLayout> layouts = new ArrayList<>(function.argumentLayouts());
-    for (int argument = 0; argument < addresses; argument++) {
-      layouts.set(argument, ValueLayout.JAVA_LONG);
+  static MethodType extendedType() {
+    return ForwardExtended.HANDLE.type();
+  }
+
+  /** Of a function with so many numbers, which its first pointers are here, then pointers. */
+  static MethodHandle handle(String name, int numbers, int pointers) {
+    return Linker.nativeLinker()
+        .downcallHandle(
+            SymbolLookup.loaderLookup().findOrThrow(name), descriptor(numbers, pointers));
+  }
+
+  static FunctionDescriptor descriptor(int numbers, int pointers) {
+    MemoryLayout[] arguments = new MemoryLayout[numbers + pointers];
+    for (int n = 0; n < arguments.length; n++) {
+      arguments[n] = n < numbers ? ValueLayout.JAVA_LONG : ValueLayout.ADDRESS;
     }
-    FunctionDescriptor plain =
-        FunctionDescriptor.of(
-            function.returnLayout().orElseThrow(), layouts.toArray(MemoryLayout[]::new));
-    return Linker.nativeLinker().downcallHandle(address, plain);
+    return FunctionDescriptor.of(ValueLayout.JAVA_INT, arguments);
   }
 
   private final long context;
@@ -451,7 +440,10 @@ public final class AttentionCall implements AutoCloseable {
    */
   public int run(
       MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse) {
-    AttentionEvent event = AttentionEvent.start();
+    if (!extended) {
+      Functions.PLAIN_ATTENTION.load();
+    }
+    AttentionEvent.Recorded event = AttentionEvent.start();
     int status;
     try {
       status = extended ? forwardExtended(q, k, v, out, lse) : forward(q, k, v, out, lse);
@@ -472,7 +464,7 @@ public final class AttentionCall implements AutoCloseable {
       MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment out, MemorySegment lse)
       throws Throwable {
     return (int)
-        Forward.HANDLE.invokeExact(
+        PlainAttention.FORWARD.invokeExact(
             context,
             descAddress,
             scratchAddress,
@@ -546,12 +538,14 @@ public final class AttentionCall implements AutoCloseable {
 
   /** {@link #prepare} for a map. */
   public int prepareMap() {
+    Functions.MAPS.load();
     return grow(
         gatun_h.gatun_attention_map_workspace_size(contextSegment, desc, map.desc(), memory));
   }
 
   /** {@link #check} for a map. */
   public String checkMap() {
+    Functions.MAPS.load();
     return message(
         text ->
             gatun_h.gatun_attention_map_check(
@@ -615,7 +609,7 @@ public final class AttentionCall implements AutoCloseable {
     }
   }
 
-  private void finish(AttentionEvent event) {
+  private void finish(AttentionEvent.Recorded event) {
     event.end();
     if (!event.shouldCommit()) {
       return;

@@ -8,60 +8,64 @@ import jdk.jfr.Name;
 import jdk.jfr.StackTrace;
 
 /**
- * A JFR event: one attention call that went well. Its duration is that of the native code.
+ * One attention call that went well, for JFR. Its duration is that of the native code.
  *
  * <p>Without a recording {@link #start} costs a test of a static field. No object is made, not even
  * by the interpreter.
  */
-@Name("dev.gatun.Attention")
-@Label("Attention")
-@Category("Gatun")
-@Description("A call of an attention kernel")
-@StackTrace(false)
-public final class AttentionEvent extends Event {
+public final class AttentionEvent {
 
-  /** Tells whether a recording wants events of this type. */
-  private static final AttentionEvent PROBE = new AttentionEvent();
+  /** What JFR sees, apart so that without JFR it is not even loaded. */
+  @Name("dev.gatun.Attention")
+  @Label("Attention")
+  @Category("Gatun")
+  @Description("A call of an attention kernel")
+  @StackTrace(false)
+  static final class Recorded extends Event {
 
-  @Label("Batch")
-  @Description("Sequences")
-  long batch;
+    /** Tells whether a recording wants events of this type. */
+    static final Recorded PROBE = new Recorded();
 
-  @Label("Query Heads")
-  long heads;
+    @Label("Batch")
+    @Description("Sequences")
+    long batch;
 
-  @Label("Key/Value Heads")
-  long kvHeads;
+    @Label("Query Heads")
+    long heads;
 
-  @Label("Query Rows")
-  @Description("Of one sequence; of ragged sequences: of the longest")
-  long seqQ;
+    @Label("Key/Value Heads")
+    long kvHeads;
 
-  @Label("Keys")
-  @Description("Of one sequence; of ragged sequences: of the longest")
-  long seqK;
+    @Label("Query Rows")
+    @Description("Of one sequence; of ragged sequences: of the longest")
+    long seqQ;
 
-  @Label("Head Dimension")
-  @Description("Of queries and keys")
-  int headDim;
+    @Label("Keys")
+    @Description("Of one sequence; of ragged sequences: of the longest")
+    long seqK;
 
-  @Label("Head Dimension of Values")
-  int headDimV;
+    @Label("Head Dimension")
+    @Description("Of queries and keys")
+    int headDim;
 
-  @Label("Causal")
-  @Description("The mask: NONE, BOTTOM_RIGHT or TOP_LEFT")
-  String causal;
+    @Label("Head Dimension of Values")
+    int headDimV;
 
-  @Label("Ragged")
-  @Description("Sequences of different lengths lie one after the other")
-  boolean ragged;
+    @Label("Causal")
+    @Description("The mask: NONE, BOTTOM_RIGHT or TOP_LEFT")
+    String causal;
 
-  @Label("Kernel")
-  String kernel;
+    @Label("Ragged")
+    @Description("Sequences of different lengths lie one after the other")
+    boolean ragged;
 
-  @Label("Threads")
-  @Description("That may work on the call, the caller's included")
-  int threads;
+    @Label("Kernel")
+    String kernel;
+
+    @Label("Threads")
+    @Description("That may work on the call, the caller's included")
+    int threads;
+  }
 
   private AttentionEvent() {}
 
@@ -70,11 +74,11 @@ public final class AttentionEvent extends Event {
    *
    * @return null if nobody does
    */
-  public static AttentionEvent start() {
-    if (!PROBE.isEnabled()) {
+  public static Recorded start() {
+    if (!FlightEvents.possible() || !Recorded.PROBE.isEnabled()) {
       return null;
     }
-    AttentionEvent event = new AttentionEvent();
+    Recorded event = new Recorded();
     event.begin();
     return event;
   }

@@ -12,9 +12,7 @@ final class AttentionMapCall {
 
   private static final class Map {
     /** {@code gatun_attention_map}, with the descriptors, context and scratch as addresses. */
-    static final MethodHandle HANDLE =
-        AttentionCall.handle(
-            gatun_h.gatun_attention_map$address(), gatun_h.gatun_attention_map$descriptor(), 4);
+    static final MethodHandle HANDLE = AttentionCall.handle("gatun_attention_map", 5, 15);
   }
 
   private final MemorySegment desc;

@@ -96,6 +96,7 @@ public final class Blas {
         }
       }
       FreshThread.initialize(cblas_h.class);
+      Functions.PRODUCTS.load();
       takeBuffer =
           function(
               "blas_memory_alloc",

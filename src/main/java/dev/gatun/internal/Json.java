@@ -2,7 +2,6 @@ package dev.gatun.internal;
 
 import dev.gatun.GatunException;
 import java.io.IOException;
-import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -12,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -33,6 +33,9 @@ public final class Json {
 
   private static final int MAX_SHOWN = 40;
 
+  /** What a decoder puts in the place of bytes that are no UTF-8. */
+  private static final char REPLACEMENT = '\ufffd';
+
   /** Whether jackson-core has read a first document. */
   private static volatile boolean loaded;
 
@@ -46,13 +49,26 @@ public final class Json {
   /** The name or the index in it; only spelled out where a message needs it. */
   private final Object key;
 
-  /** A Map, List, String, BigInteger, BigDecimal, Boolean or null. */
+  /** What {@link JsonText#read} makes: a Map, List, String, Number, Boolean or null. */
   private final Object value;
+
+  /** Of a document: its text, and where in it the members are; else null. */
+  private final Source source;
+
+  private record Source(String text, Map<String, JsonText.Place> places) {}
 
   private Json(Json holder, Object key, Object value) {
     this.holder = holder;
     this.key = key;
     this.value = value;
+    this.source = null;
+  }
+
+  private Json(Object document, Source source) {
+    this.holder = null;
+    this.key = null;
+    this.value = document;
+    this.source = source;
   }
 
   /** Lets this module use jackson-core where it lies on the class path. */
@@ -64,6 +80,10 @@ public final class Json {
 
   /** Reads a document in UTF-8. Throws IllegalArgumentException where it is no JSON, and why. */
   public static Json parse(byte[] utf8) {
+    String text = new String(utf8, StandardCharsets.UTF_8);
+    if (text.indexOf(REPLACEMENT) < 0) { // nothing was replaced, and surrogates are pairs
+      return parse(text, text.contains("\\u"));
+    }
     try {
       return parse(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString());
     } catch (CharacterCodingException e) {
@@ -73,9 +93,14 @@ public final class Json {
 
   /** The same; throws GatunException as well, if jackson-core is missing. */
   public static Json parse(String text) {
+    return parse(text, true);
+  }
+
+  private static Json parse(String text, boolean halves) {
     load("JSON");
     try {
-      return new Json(null, null, JsonText.read(text));
+      Map<String, JsonText.Place> places = new LinkedHashMap<>();
+      return new Json(JsonText.read(text, halves, places), new Source(text, places));
     } catch (LinkageError e) {
       throw missing("JSON", e);
     }
@@ -92,7 +117,7 @@ public final class Json {
     @Override
     public Boolean get() {
       try {
-        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}");
+        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}", true, null);
         return true;
       } catch (LinkageError e) {
         throw missing(subject, e);
@@ -246,12 +271,10 @@ public final class Json {
 
   /** {@return a whole number within these bounds, both of which are allowed} */
   public long integer(long least, long most) {
-    if (!(value instanceof BigInteger number)
-        || number.compareTo(BigInteger.valueOf(least)) < 0
-        || number.compareTo(BigInteger.valueOf(most)) > 0) {
+    if (!(value instanceof Long number) || number < least || number > most) {
       throw expected("a whole number from %d to %d".formatted(least, most));
     }
-    return number.longValue();
+    return number;
   }
 
   /** {@return the double nearest to a number, which is finite} */
@@ -302,10 +325,25 @@ public final class Json {
     return "\"" + Messages.shortened(text, MAX_SHOWN) + "\"";
   }
 
-  /** {@return a copy of an object without the members of these names} */
-  public Json without(String... names) {
-    Map<String, Object> members = new LinkedHashMap<>(members());
-    members.keySet().removeAll(Set.of(names));
+  /**
+   * {@return the text of a document that is an object, without the members of these names; the
+   * others as they were written}
+   */
+  public String textWithout(String... names) {
+    Set<String> left = new LinkedHashSet<>(members().keySet());
+    left.removeAll(Set.of(names));
+    StringBuilder text = new StringBuilder(source.text.length()).append('{');
+    for (String name : left) {
+      JsonText.Place place = source.places.get(name);
+      text.append(text.length() == 1 ? "" : ",").append(source.text, place.begin(), place.end());
+    }
+    return text.append('}').toString();
+  }
+
+  /** {@return a copy of an object with the members of another one that it does not have} */
+  public Json or(Json others) {
+    Map<String, Object> members = new LinkedHashMap<>(others.members());
+    members.putAll(members());
     return new Json(holder, key, members);
   }
 

@@ -29,15 +29,68 @@ public final class JsonText {
           .disable(JsonFactory.Feature.USE_THREAD_LOCAL_FOR_BUFFER_RECYCLING)
           .build();
 
+  /** Of a Decimal: longer ones are read as BigDecimals, and may be refused. */
+  private static final int MOST_DIGITS = 40;
+
+  private static final int MOST_EXPONENT = 6;
+
   private JsonText() {}
 
-  /** Reads a document into Maps, Lists, Strings, BigIntegers, BigDecimals, Booleans and nulls. */
-  static Object read(String text) {
+  /**
+   * A number with a fraction or an exponent, as it is written. A BigDecimal costs more than half a
+   * model's description: its class makes a table of large powers of 5.
+   */
+  static final class Decimal extends Number {
+    private static final long serialVersionUID = 1;
+
+    private final String text;
+
+    private Decimal(String text) {
+      this.text = text;
+    }
+
+    @Override
+    public double doubleValue() {
+      return Double.parseDouble(text);
+    }
+
+    @Override
+    public float floatValue() {
+      return Float.parseFloat(text);
+    }
+
+    @Override
+    public long longValue() {
+      return (long) doubleValue();
+    }
+
+    @Override
+    public int intValue() {
+      return (int) doubleValue();
+    }
+
+    @Override
+    public String toString() {
+      return text;
+    }
+  }
+
+  /**
+   * Reads a document into Maps, Lists, Strings, Longs, BigIntegers where those are too short,
+   * Decimals, BigDecimals where those might hide what is no number, Booleans and nulls.
+   *
+   * @param halves whether a text could have half a surrogate pair, which is refused
+   * @param places gets where in the text the members of a document that is an object begin and end
+   */
+  static Object read(String text, boolean halves, Map<String, Place> places) {
     try (JsonParser parser = FACTORY.createParser(text)) {
       if (parser.nextToken() == null) {
         throw new IllegalArgumentException("expected JSON, got nothing");
       }
-      Object value = read(parser);
+      Object value =
+          parser.currentToken() == JsonToken.START_OBJECT
+              ? readMembers(parser, halves, places)
+              : read(parser, halves);
       if (parser.nextToken() != null) {
         throw new IllegalArgumentException(
             "expected the end of the JSON at character %d, got more"
@@ -62,33 +115,52 @@ public final class JsonText {
     return String.valueOf(e.getOriginalMessage()).replaceAll("[\\p{Cntrl}\\s]+", " ");
   }
 
-  private static Object read(JsonParser parser) throws IOException {
-    return switch (parser.currentToken()) {
-      case START_OBJECT -> {
-        Map<String, Object> members = new LinkedHashMap<>();
-        while (parser.nextToken() != JsonToken.END_OBJECT) {
-          String name = unicode(parser, parser.currentName());
-          if (members.containsKey(name)) {
-            throw new IllegalArgumentException(
-                "expected the key %s once, got it again at character %d"
-                    .formatted(Json.quoted(name), parser.currentTokenLocation().getCharOffset()));
-          }
-          parser.nextToken();
-          members.put(name, read(parser));
-        }
-        yield members;
+  /** A member of an object: the characters from its name to the end of its value. */
+  record Place(int begin, int end) {}
+
+  private static Map<String, Object> readMembers(
+      JsonParser parser, boolean halves, Map<String, Place> places) throws IOException {
+    Map<String, Object> members = new LinkedHashMap<>();
+    while (parser.nextToken() != JsonToken.END_OBJECT) {
+      String name = parser.currentName();
+      if (halves) {
+        requireUnicode(parser, name);
       }
+      if (members.containsKey(name)) {
+        throw new IllegalArgumentException(
+            "expected the key %s once, got it again at character %d"
+                .formatted(Json.quoted(name), parser.currentTokenLocation().getCharOffset()));
+      }
+      long begin = places == null ? 0 : parser.currentTokenLocation().getCharOffset();
+      parser.nextToken();
+      members.put(name, read(parser, halves));
+      if (places != null) {
+        places.put(name, new Place((int) begin, (int) parser.currentLocation().getCharOffset()));
+      }
+    }
+    return members;
+  }
+
+  private static Object read(JsonParser parser, boolean halves) throws IOException {
+    return switch (parser.currentToken()) {
+      case START_OBJECT -> readMembers(parser, halves, null);
       case START_ARRAY -> {
         ArrayList<Object> elements = new ArrayList<>();
         while (parser.nextToken() != JsonToken.END_ARRAY) {
-          elements.add(read(parser));
+          elements.add(read(parser, halves));
         }
         elements.trimToSize();
         yield elements;
       }
-      case VALUE_STRING -> unicode(parser, parser.getText());
-      case VALUE_NUMBER_INT -> parser.getBigIntegerValue();
-      case VALUE_NUMBER_FLOAT -> parser.getDecimalValue();
+      case VALUE_STRING -> {
+        String text = parser.getText();
+        if (halves) {
+          requireUnicode(parser, text);
+        }
+        yield text;
+      }
+      case VALUE_NUMBER_INT -> whole(parser);
+      case VALUE_NUMBER_FLOAT -> decimal(parser);
       case VALUE_TRUE -> true;
       case VALUE_FALSE -> false;
       case VALUE_NULL -> null;
@@ -96,7 +168,24 @@ public final class JsonText {
     };
   }
 
-  private static String unicode(JsonParser parser, String text) {
+  private static Object whole(JsonParser parser) throws IOException {
+    if (parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER) {
+      return parser.getBigIntegerValue();
+    }
+    return parser.getLongValue();
+  }
+
+  /** With few characters behind its e, a number of JSON is one of Java. */
+  private static Object decimal(JsonParser parser) throws IOException {
+    String text = parser.getText();
+    int exponent = Math.max(text.indexOf('e'), text.indexOf('E'));
+    if (text.length() > MOST_DIGITS || exponent >= 0 && text.length() - exponent > MOST_EXPONENT) {
+      return parser.getDecimalValue();
+    }
+    return new Decimal(text);
+  }
+
+  private static void requireUnicode(JsonParser parser, String text) {
     for (int i = 0; i < text.length(); i++) {
       if (Character.isSurrogate(text.charAt(i))) {
         boolean pair =
@@ -109,7 +198,6 @@ public final class JsonText {
         i++;
       }
     }
-    return text;
   }
 
   /** Writes what {@link #read} returned, without blanks. */
@@ -142,6 +230,8 @@ public final class JsonText {
         json.writeEndArray();
       }
       case String string -> json.writeString(string);
+      case Long number -> json.writeNumber(number);
+      case Decimal number -> json.writeNumber(number.text);
       case BigInteger number -> json.writeNumber(number);
       case BigDecimal number -> json.writeNumber(number);
       case Boolean bool -> json.writeBoolean(bool);

@@ -60,7 +60,12 @@ public final class Messages {
    */
   public static String line(String text) {
     String given = String.valueOf(text);
-    if (given.codePoints().noneMatch(Messages::isUnseen)) {
+    boolean seen = true;
+    for (int i = 0, c; seen && i < given.length(); i += Character.charCount(c)) {
+      c = given.codePointAt(i);
+      seen = !isUnseen(c);
+    }
+    if (seen) {
       return given;
     }
     StringBuilder line = new StringBuilder(given.length() + 16);

@@ -8,7 +8,7 @@ import jdk.jfr.Name;
 import jdk.jfr.StackTrace;
 
 /**
- * A JFR event: one call of a model that went well. Costs without a recording what {@link
+ * One call of a model that went well, for JFR. Costs without a recording what {@link
  * AttentionEvent} costs.
  *
  * <pre>{@code
@@ -17,36 +17,44 @@ import jdk.jfr.StackTrace;
  * ModelEvent.finish(event, name, sequences, tokens);
  * }</pre>
  */
-@Name("dev.gatun.Model")
-@Label("Model")
-@Category("Gatun")
-@Description("A call of a model, from token ids to its result")
-@StackTrace(false)
-public final class ModelEvent extends Event {
+public final class ModelEvent {
 
-  /** Tells whether a recording wants events of this type. */
-  private static final ModelEvent PROBE = new ModelEvent();
-
+  /** What JFR sees, apart so that without JFR it is not even loaded. */
+  @Name("dev.gatun.Model")
   @Label("Model")
-  String model;
+  @Category("Gatun")
+  @Description("A call of a model, from token ids to its result")
+  @StackTrace(false)
+  static final class Recorded extends Event {
 
-  @Label("Sequences")
-  int sequences;
+    /** Tells whether a recording wants events of this type. */
+    static final Recorded PROBE = new Recorded();
 
-  @Label("Tokens")
-  @Description("Of all sequences")
-  long tokens;
+    @Label("Model")
+    String model;
 
-  private ModelEvent() {}
+    @Label("Sequences")
+    int sequences;
+
+    @Label("Tokens")
+    @Description("Of all sequences")
+    long tokens;
+  }
+
+  private final Recorded recorded;
+
+  private ModelEvent(Recorded recorded) {
+    this.recorded = recorded;
+  }
 
   /** Starts the clock; null if nobody records. */
   public static ModelEvent start() {
-    if (!PROBE.isEnabled()) {
+    if (!FlightEvents.possible() || !Recorded.PROBE.isEnabled()) {
       return null;
     }
-    ModelEvent event = new ModelEvent();
-    event.begin();
-    return event;
+    Recorded recorded = new Recorded();
+    recorded.begin();
+    return new ModelEvent(recorded);
   }
 
   /**
@@ -61,12 +69,13 @@ public final class ModelEvent extends Event {
     if (event == null) {
       return;
     }
-    event.end();
-    if (event.shouldCommit()) {
-      event.model = model;
-      event.sequences = sequences;
-      event.tokens = tokens;
-      event.commit();
+    Recorded recorded = event.recorded;
+    recorded.end();
+    if (recorded.shouldCommit()) {
+      recorded.model = model;
+      recorded.sequences = sequences;
+      recorded.tokens = tokens;
+      recorded.commit();
     }
   }
 }

@@ -13,6 +13,7 @@ import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_attention_desc;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
 import dev.gatun.internal.gatun.gatun_recurrent_cell_desc;
@@ -65,6 +66,8 @@ public final class Native {
 
     /** Largest head dimension. */
     public static final int MAX_HEAD_DIM = gatun_h.GATUN_MAX_HEAD_DIM();
+
+    public static final int MAX_FEATURES = gatun_h.GATUN_MAX_FEATURES();
 
     /** Largest span of a table of relative positions. */
     public static final int MAX_RELATIVE_SPAN = gatun_h.GATUN_MAX_RELATIVE_SPAN();
@@ -148,10 +151,11 @@ public final class Native {
    * made here, since the compiler would remember other arenas than the caller's: 3 ns a call.
    */
   private static void initialize() {
+    Functions.loadCalls();
     for (Class<?> type :
         List.of(
-            gatun_h.class,
             Native.class,
+            Functions.class,
             AttentionCall.class,
             RowOps.class,
             PackedOps.class,
@@ -159,9 +163,13 @@ public final class Native {
             CellOps.class,
             AdditiveCall.class,
             ScanOps.class,
+            LinearAttentionCall.class,
+            LinearAttentionCall.Features.class,
+            LinearAttentionCall.Form.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
+            FlightEvents.class,
             Blas.class)) {
       FreshThread.initialize(type);
     }
@@ -186,8 +194,7 @@ public final class Native {
             gatun_row_steps_desc.class,
             gatun_recurrent_cell_desc.class,
             gatun_additive_attention_desc.class,
-            AttentionEvent.class,
-            ModelEvent.class)) {
+            gatun_linear_attention_desc.class)) {
       FreshThread.initialize(type);
     }
   }
@@ -235,6 +242,7 @@ public final class Native {
    */
   public static String abiLayout() {
     load();
+    Functions.REPORTS.load();
     long length = gatun_h.gatun_abi_layout(MemorySegment.NULL, 0);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment text = arena.allocate(length + 1);
@@ -256,6 +264,7 @@ public final class Native {
   /** Whether this build has the tier and this CPU can run it. */
   public static boolean tierAvailable(Tier tier) {
     load();
+    Functions.REPORTS.load();
     return gatun_h.gatun_tier_available(code(tier)) == Abi.OK;
   }
 
@@ -357,7 +366,7 @@ public final class Native {
           gatun_info.cpu(info).getString(0),
           library.file().toString(),
           library.origin(),
-          System.getProperty("java.vendor") + " " + Runtime.version());
+          System.getProperty("java.vendor") + " " + System.getProperty("java.runtime.version"));
     }
   }
 
@@ -404,6 +413,7 @@ public final class Native {
 
   /** The roof of one core, measured for about so long: floating-point operations a second. */
   public static double peak(long context, long nanoseconds) {
+    Functions.REPORTS.load();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment rate = arena.allocate(ValueLayout.JAVA_DOUBLE);
       int status = gatun_h.gatun_peak_f32(MemorySegment.ofAddress(context), nanoseconds, rate);

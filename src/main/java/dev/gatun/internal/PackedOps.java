@@ -110,6 +110,7 @@ public final class PackedOps {
 
   /** Checks the header of a packed weight, whose bytes may come from anywhere. */
   public static Header read(MemorySegment packed) {
+    Functions.PACKED_FILES.load();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment info = gatun_packed_info.allocate(arena);
       gatun_packed_info.struct_size(info, (int) gatun_packed_info.sizeof());

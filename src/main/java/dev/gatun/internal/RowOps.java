@@ -38,6 +38,7 @@ public final class RowOps implements AutoCloseable {
   private final CellOps cells;
   private final AdditiveCall additive;
   private final ScanOps scan;
+  private final LinearAttentionCall linearAttention;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -78,6 +79,7 @@ public final class RowOps implements AutoCloseable {
     steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
     additive = new AdditiveCall(this.context);
     scan = new ScanOps(this.context);
+    linearAttention = new LinearAttentionCall(this.context);
   }
 
   /** As {@link Native#load} says. */
@@ -86,6 +88,7 @@ public final class RowOps implements AutoCloseable {
     RowSteps.initialize();
     CellOps.initialize();
     AdditiveCall.initialize();
+    LinearAttentionCall.initialize();
   }
 
   private static long align(long bytes) {
@@ -97,12 +100,13 @@ public final class RowOps implements AutoCloseable {
     steps.close();
     additive.close();
     scan.close();
+    linearAttention.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes() + additive.bytes() + scan.bytes();
+    return steps.bytes() + additive.bytes() + scan.bytes() + linearAttention.bytes();
   }
 
   /** Layers that wait. */
@@ -123,6 +127,11 @@ public final class RowOps implements AutoCloseable {
   /** The selective scan, and the convolution before it. */
   public ScanOps scan() {
     return scan;
+  }
+
+  /** Linear attention, in all its feature maps and forms. */
+  public LinearAttentionCall linearAttention() {
+    return linearAttention;
   }
 
   /** Where they run. */
@@ -295,6 +304,7 @@ public final class RowOps implements AutoCloseable {
 
   private void activation(
       Activation activation, float softcap, Matrix x, MemorySegment bias, Matrix gate, Matrix out) {
+    Functions.ACTIVATION.load();
     MemorySegment desc = this.activation;
     gatun_activation_desc.rows(desc, x.rows());
     gatun_activation_desc.dim(desc, x.columns());
@@ -353,12 +363,14 @@ public final class RowOps implements AutoCloseable {
     gatun_embedding_desc.out_row(embedding, out.stride());
     gatun_embedding_desc.scale(embedding, factor);
     int dtype = scale0 == 0 ? gatun_h.GATUN_DTYPE_F32() : gatun_h.GATUN_DTYPE_U8();
-    gatun_embedding_desc.table_dtype(embedding, 0, dtype);
-    gatun_embedding_desc.table_scale(embedding, 0, scale0);
-    gatun_embedding_desc.table_zero(embedding, 0, zeroPoint0);
-    gatun_embedding_desc.table_rows(embedding, 0, table0.rows());
-    gatun_embedding_desc.table_rows(embedding, 1, table1 == null ? 0 : table1.rows());
-    gatun_embedding_desc.table_rows(embedding, 2, table2 == null ? 0 : table2.rows());
+    // Not by the setters of elements, whose VarHandles would be linked here: 3 ms each.
+    embedding.set(ValueLayout.JAVA_INT, gatun_embedding_desc.table_dtype$offset(), dtype);
+    embedding.set(ValueLayout.JAVA_FLOAT, gatun_embedding_desc.table_scale$offset(), scale0);
+    embedding.set(ValueLayout.JAVA_INT, gatun_embedding_desc.table_zero$offset(), zeroPoint0);
+    long rows = gatun_embedding_desc.table_rows$offset();
+    embedding.set(ValueLayout.JAVA_LONG, rows, table0.rows());
+    embedding.set(ValueLayout.JAVA_LONG, rows + 8, table1 == null ? 0 : table1.rows());
+    embedding.set(ValueLayout.JAVA_LONG, rows + 16, table2 == null ? 0 : table2.rows());
     check(
         gatun_h.gatun_embedding(
             context,
@@ -402,6 +414,7 @@ public final class RowOps implements AutoCloseable {
    * @param out receives {@code [rows, dim]}; may be x
    */
   public void softmax(boolean log, Matrix x, Matrix out) {
+    Functions.SOFTMAX.load();
     gatun_softmax_desc.flags(softmax, log ? gatun_h.GATUN_SOFTMAX_LOG() : 0);
     gatun_softmax_desc.rows(softmax, x.rows());
     gatun_softmax_desc.dim(softmax, x.columns());
@@ -422,6 +435,7 @@ public final class RowOps implements AutoCloseable {
    */
   public void rotary(
       boolean adjacent, Matrix x, long headDim, MemorySegment positionIds, Matrix cos, Matrix sin) {
+    Functions.ROTARY.load();
     gatun_rotary_desc.flags(rotary, adjacent ? gatun_h.GATUN_ROTARY_INTERLEAVED() : 0);
     gatun_rotary_desc.rows(rotary, x.rows());
     gatun_rotary_desc.heads(rotary, x.columns() / headDim);

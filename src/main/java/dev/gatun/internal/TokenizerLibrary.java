@@ -175,7 +175,7 @@ public final class TokenizerLibrary {
    */
   private static LibraryLoader.SystemLoad systemLoad(Class<?> jni) {
     if (jni.getClassLoader() == TokenizerLibrary.class.getClassLoader()) {
-      return System::load;
+      return new LibraryLoader.OwnLoad();
     }
     try {
       TokenizerLibrary.class.getModule().addReads(jni.getModule());
@@ -227,8 +227,9 @@ public final class TokenizerLibrary {
   private static Path extractLibrary(Class<?> jni) {
     String arch = System.getProperty("os.arch").toLowerCase(Locale.ROOT);
     String resource =
-        "native/lib/linux-%s/cpu/libtokenizers.so"
-            .formatted(arch.equals("aarch64") || arch.equals("arm64") ? "aarch64" : "x86_64");
+        "native/lib/linux-"
+            + (arch.equals("aarch64") || arch.equals("arm64") ? "aarch64" : "x86_64")
+            + "/cpu/libtokenizers.so";
     ClassLoader loader = jni.getClassLoader(); // its jar's, if there are two
     URL url = loader == null ? null : loader.getResource(resource);
     if (url == null) {

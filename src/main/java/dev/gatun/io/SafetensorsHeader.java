@@ -6,11 +6,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /**
  * What stands before the data of a safetensors file, as far as it is no question of JSON: the types
@@ -60,8 +59,13 @@ final class SafetensorsHeader {
     I64(64, DType.INT64),
     U64(64);
 
-    private static final Map<String, Type> BY_NAME =
-        Stream.of(values()).collect(Collectors.toMap(Type::name, type -> type));
+    private static final Map<String, Type> BY_NAME = new HashMap<>();
+
+    static {
+      for (Type type : values()) {
+        BY_NAME.put(type.name(), type);
+      }
+    }
 
     /** Of one element. */
     final int bits;
@@ -124,6 +128,14 @@ final class SafetensorsHeader {
     }
   }
 
+  private static final class ByOffset implements Comparator<Entry> {
+    @Override
+    public int compare(Entry one, Entry other) {
+      int begins = Long.compare(one.begin, other.begin);
+      return begins == 0 ? Long.compare(one.end, other.end) : begins;
+    }
+  }
+
   /** In the order of the file. */
   final Map<String, Entry> entries = new LinkedHashMap<>();
 
@@ -138,7 +150,7 @@ final class SafetensorsHeader {
       checkSize(file, entry);
     }
     List<Entry> byOffset = new ArrayList<>(entries.values());
-    byOffset.sort(Comparator.comparingLong(Entry::begin).thenComparingLong(Entry::end));
+    byOffset.sort(new ByOffset());
     Entry previous = null;
     long expected = 0;
     for (Entry entry : byOffset) {
@@ -203,6 +215,11 @@ final class SafetensorsHeader {
 
   /** False for a string with half a surrogate pair, which UTF-8 cannot hold. */
   static boolean isUnicode(String text) {
-    return StandardCharsets.UTF_8.newEncoder().canEncode(text);
+    for (int i = 0; i < text.length(); i++) {
+      if (Character.isSurrogate(text.charAt(i))) {
+        return StandardCharsets.UTF_8.newEncoder().canEncode(text);
+      }
+    }
+    return true;
   }
 }

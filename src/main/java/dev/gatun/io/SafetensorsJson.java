@@ -129,11 +129,13 @@ final class SafetensorsJson {
     if (parser.currentToken() == JsonToken.VALUE_NULL) {
       return; // The format's own library takes it for none.
     }
-    expect(JsonToken.START_OBJECT, "an object as '%s'".formatted(SafetensorsHeader.METADATA));
+    expect(JsonToken.START_OBJECT, "an object as '" + SafetensorsHeader.METADATA + "'");
     while (parser.nextToken() != JsonToken.END_OBJECT) {
       String key = name();
       parser.nextToken();
-      expect(JsonToken.VALUE_STRING, "a string as metadata %s".formatted(Messages.quoted(key)));
+      if (parser.currentToken() != JsonToken.VALUE_STRING) {
+        throw unexpected("a string as metadata " + Messages.quoted(key));
+      }
       if (header.metadata.putIfAbsent(key, unicode(parser.getText())) != null) {
         throw twice(key);
       }
@@ -141,8 +143,9 @@ final class SafetensorsJson {
   }
 
   private void readEntry(String name) throws IOException {
-    String tensor = "tensor " + Messages.quoted(name);
-    expect(JsonToken.START_OBJECT, "an object as " + tensor);
+    if (parser.currentToken() != JsonToken.START_OBJECT) {
+      throw unexpected("an object as " + tensor(name));
+    }
     Type type = null;
     long[] shape = null;
     long[] offsets = null;
@@ -151,16 +154,16 @@ final class SafetensorsJson {
       parser.nextToken();
       switch (key) {
         case "dtype" -> {
-          refuseSecond(type, key, tensor);
-          type = type(tensor);
+          refuseSecond(type, key, name);
+          type = type(name);
         }
         case "shape" -> {
-          refuseSecond(shape, key, tensor);
-          shape = numbers(tensor, key, SafetensorsHeader.MAX_RANK);
+          refuseSecond(shape, key, name);
+          shape = numbers(name, key, SafetensorsHeader.MAX_RANK);
         }
         case "data_offsets" -> {
-          refuseSecond(offsets, key, tensor);
-          offsets = numbers(tensor, key, 2);
+          refuseSecond(offsets, key, name);
+          offsets = numbers(name, key, 2);
         }
         default -> parser.skipChildren(); // as the format's own library does
       }
@@ -169,7 +172,7 @@ final class SafetensorsJson {
       String missing =
           type == null ? "a 'dtype'" : shape == null ? "a 'shape'" : "two 'data_offsets'";
       throw new SafetensorsException(
-          file, "%s: expected %s, found none".formatted(tensor, missing));
+          file, "%s: expected %s, found none".formatted(tensor(name), missing));
     }
     Entry entry = new Entry(name, type, shape, offsets[0], offsets[1]);
     if (header.entries.putIfAbsent(name, entry) != null) {
@@ -177,38 +180,50 @@ final class SafetensorsJson {
     }
   }
 
-  private Type type(String tensor) throws IOException {
-    expect(JsonToken.VALUE_STRING, "a string as 'dtype' of " + tensor);
+  /** Only for messages, which hardly a file needs. */
+  private static String tensor(String name) {
+    return "tensor " + Messages.quoted(name);
+  }
+
+  private Type type(String name) throws IOException {
+    if (parser.currentToken() != JsonToken.VALUE_STRING) {
+      throw unexpected("a string as 'dtype' of " + tensor(name));
+    }
     Type type = Type.of(parser.getText());
     if (type == null) {
       throw new SafetensorsException(
           file,
           "%s: expected one of the types %s, got %s"
               .formatted(
-                  tensor, Arrays.toString(Type.values()), Messages.quoted(parser.getText())));
+                  tensor(name), Arrays.toString(Type.values()), Messages.quoted(parser.getText())));
     }
     return type;
   }
 
-  private long[] numbers(String tensor, String key, int most) throws IOException {
-    expect(JsonToken.START_ARRAY, "a list as '%s' of %s".formatted(key, tensor));
+  private long[] numbers(String name, String key, int most) throws IOException {
+    if (parser.currentToken() != JsonToken.START_ARRAY) {
+      throw unexpected("a list as '%s' of %s".formatted(key, tensor(name)));
+    }
     long[] numbers = new long[4];
     int size = 0;
     while (parser.nextToken() != JsonToken.END_ARRAY) {
-      expect(JsonToken.VALUE_NUMBER_INT, "whole numbers as '%s' of %s".formatted(key, tensor));
+      if (parser.currentToken() != JsonToken.VALUE_NUMBER_INT) {
+        throw unexpected("whole numbers as '%s' of %s".formatted(key, tensor(name)));
+      }
       if (size == most) {
         throw new SafetensorsException(
-            file, "%s: expected at most %d numbers as '%s', got more".formatted(tensor, most, key));
+            file,
+            "%s: expected at most %d numbers as '%s', got more".formatted(tensor(name), most, key));
       }
       if (size == numbers.length) {
         numbers = Arrays.copyOf(numbers, most);
       }
-      numbers[size++] = number(tensor, key);
+      numbers[size++] = number(name, key);
     }
     return Arrays.copyOf(numbers, size);
   }
 
-  private long number(String tensor, String key) throws IOException {
+  private long number(String name, String key) throws IOException {
     String digits = parser.getText();
     try {
       if (!digits.startsWith("-")) {
@@ -220,7 +235,7 @@ final class SafetensorsJson {
     throw new SafetensorsException(
         file,
         "%s: expected numbers of 0 … 2^63 - 1 as '%s', got %s"
-            .formatted(tensor, key, Messages.quoted(digits)));
+            .formatted(tensor(name), key, Messages.quoted(digits)));
   }
 
   /** The name of a tensor, or the key of a piece of metadata. */
@@ -244,10 +259,10 @@ final class SafetensorsJson {
     return text;
   }
 
-  private void refuseSecond(Object value, String key, String tensor) throws SafetensorsException {
+  private void refuseSecond(Object value, String key, String name) throws SafetensorsException {
     if (value != null) {
       throw new SafetensorsException(
-          file, "%s: expected the key '%s' once, got it twice".formatted(tensor, key));
+          file, "%s: expected the key '%s' once, got it twice".formatted(tensor(name), key));
     }
   }
 

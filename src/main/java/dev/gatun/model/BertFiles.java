@@ -7,6 +7,7 @@ import dev.gatun.nn.TextEncoder;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 
 /**
  * BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT as Hugging Face's files have them: the sizes
@@ -31,8 +32,8 @@ final class BertFiles {
   private static final int PADDING_OF_ROBERTA = 1;
 
   /** Of pretraining, and of tasks: what a hidden state does without. */
-  private static final String HEADS =
-      "(cls|lm_head|classifier|pre_classifier|qa_outputs|vocab_\\w+)\\..*";
+  private static final Pattern HEADS =
+      Pattern.compile("(cls|lm_head|classifier|pre_classifier|qa_outputs|vocab_\\w+)\\..*");
 
   private BertFiles() {}
 
@@ -131,15 +132,16 @@ final class BertFiles {
             "layer_norm_eps", BEHIND_PADDING.containsKey(type) ? EPSILON_OF_ROBERTA : EPSILON);
   }
 
-  /** The encoder's names without the prefix that they have beside a head, whose names stay. */
-  static Checkpoint withHeads(Checkpoint checkpoint) {
+  /** What the encoder's names begin with beside a head. */
+  static String scope(Checkpoint checkpoint) {
     String type = checkpoint.config().text("model_type", "");
-    return checkpoint.scoped(
-        type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert."));
+    return type.equals(DISTILBERT) ? "distilbert." : BEHIND_PADDING.getOrDefault(type, "bert.");
   }
 
   private static Checkpoint withoutHeads(Checkpoint checkpoint) {
-    return withHeads(checkpoint).renamed(name -> name.matches(HEADS) ? null : name);
+    return checkpoint
+        .scoped(scope(checkpoint))
+        .renamed(name -> HEADS.matcher(name).matches() ? null : name);
   }
 
   private static void requireRows(Checkpoint checkpoint, String name, String key, long rows) {

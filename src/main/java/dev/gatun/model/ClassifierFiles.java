@@ -26,23 +26,34 @@ final class ClassifierFiles {
 
   /** The pooler, whose activation is the hyperbolic tangent, then one layer. */
   static SequenceClassifier bert(Checkpoint checkpoint) {
-    return load(checkpoint, "pooler.dense", true, CLASSIFIER);
+    return load(checkpoint, "pooler.dense", Activation.NONE, true, CLASSIFIER);
   }
 
   /** A dense layer of its own in the pooler's place, which such a file may have in vain. */
   static SequenceClassifier roberta(Checkpoint checkpoint) {
-    return load(checkpoint, "classifier.dense", true, "classifier.out_proj");
+    return load(checkpoint, "classifier.dense", Activation.NONE, true, "classifier.out_proj");
+  }
+
+  /** The same with GELU in the place of the hyperbolic tangent, whatever its layers have. */
+  static SequenceClassifier electra(Checkpoint checkpoint) {
+    return load(checkpoint, "classifier.dense", Activation.GELU, false, "classifier.out_proj");
+  }
+
+  /** BERT's under another name. */
+  static SequenceClassifier albert(Checkpoint checkpoint) {
+    return load(checkpoint, "pooler", Activation.NONE, true, CLASSIFIER);
   }
 
   /** A dense layer with ReLU. */
   static SequenceClassifier distilbert(Checkpoint checkpoint) {
-    return load(checkpoint, "pre_classifier", false, CLASSIFIER);
+    return load(checkpoint, "pre_classifier", Activation.RELU, false, CLASSIFIER);
   }
 
-  /** One layer behind each token's state, in all families. */
+  /** One layer behind each token's state, in all families but ModernBERT. */
   static TokenScorer tokens(Checkpoint checkpoint) {
     requireArchitecture(checkpoint.config(), OF_TOKENS);
-    Weights weights = BertFiles.withHeads(checkpoint).packed();
+    HeadBase base = HeadBase.of(checkpoint);
+    Weights weights = base.withHeads(checkpoint).packed();
     // Before the encoder, which takes longer: most folders that are refused have no head.
     LayerLoader.requireMatrix(weights, CLASSIFIER + ".weight");
     UnreadWeights.refuse(
@@ -50,44 +61,61 @@ final class ClassifierFiles {
         ClassifierFiles::isOfHead,
         Set.of(CLASSIFIER + ".weight", CLASSIFIER + ".bias"),
         List.of());
-    TextEncoder encoder = BertFiles.load(checkpoint);
+    TextEncoder encoder = base.load(checkpoint);
     Linear output = linear(checkpoint, weights, CLASSIFIER, encoder.dim(), Activation.NONE);
     return new TokenScorer(encoder, null, null, output);
   }
 
   private static SequenceClassifier load(
-      Checkpoint checkpoint, String dense, boolean tanh, String output) {
+      Checkpoint checkpoint, String dense, Activation activation, boolean tanh, String output) {
+    HeadBase base = HeadBase.of(checkpoint);
     requireArchitecture(checkpoint.config(), OF_SEQUENCES);
-    TextEncoder encoder = BertFiles.load(checkpoint);
-    // One row a text: nothing would be gained by fewer bits.
-    WeightFormat format =
-        checkpoint.format() == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
-    Weights weights = BertFiles.withHeads(checkpoint).weights().packed(checkpoint.arena(), format);
+    TextEncoder encoder = base.load(checkpoint);
+    Weights weights = ofSequences(base, checkpoint);
     UnreadWeights.refuse(
         weights,
         ClassifierFiles::isOfHead,
         Set.of(dense + ".weight", dense + ".bias", output + ".weight", output + ".bias"),
         List.of());
-    Linear first =
-        linear(checkpoint, weights, dense, encoder.dim(), tanh ? Activation.NONE : Activation.RELU);
-    if (first.out() != encoder.dim()) {
-      throw new IllegalArgumentException(
-          "%s.weight: expected [%d, %d], got %d rows"
-              .formatted(dense, encoder.dim(), encoder.dim(), first.out()));
-    }
+    Linear first = linear(checkpoint, weights, dense, encoder.dim(), activation);
+    requireRows(dense, first, encoder.dim());
     Linear last = linear(checkpoint, weights, output, first.out(), Activation.NONE);
     return new SequenceClassifier(encoder, first, tanh, last);
+  }
+
+  /** One row a text: nothing would be gained by fewer bits. */
+  static Weights ofSequences(HeadBase base, Checkpoint checkpoint) {
+    WeightFormat format =
+        checkpoint.format() == WeightFormat.VIEW ? WeightFormat.VIEW : WeightFormat.AUTO;
+    return base.withHeads(checkpoint).weights().packed(checkpoint.arena(), format);
+  }
+
+  /** Refuses a layer of another size than a family has it. */
+  static void requireRows(String name, Linear layer, long rows) {
+    if (layer.out() != rows) {
+      throw new IllegalArgumentException(
+          "%s.weight: expected [%d, %d], got %d rows"
+              .formatted(name, rows, layer.in(), layer.out()));
+    }
   }
 
   private static boolean isOfHead(String name) {
     return name.matches("(classifier|pre_classifier)\\..*");
   }
 
-  private static Linear linear(
+  static Linear linear(
       Checkpoint checkpoint, Weights weights, String name, long in, Activation activation) {
     LayerLoader.require(weights, name + ".bias");
     return LayerLoader.linear(
         checkpoint.runtime(), weights, name + ".weight", name + ".bias", in, activation);
+  }
+
+  static void requireSequences(FamilyConfig config) {
+    requireArchitecture(config, OF_SEQUENCES);
+  }
+
+  static void requireTokens(FamilyConfig config) {
+    requireArchitecture(config, OF_TOKENS);
   }
 
   /** Heads of other tasks may have the same names, and mean something else. */
@@ -103,7 +131,10 @@ final class ClassifierFiles {
    * tokenizers of the others do not return them}
    */
   static boolean readsTypes(FamilyConfig config) {
-    return config.text("model_type", "").equals("bert");
+    return switch (config.text("model_type", "")) {
+      case "albert", "bert", "electra", "megatron-bert" -> true;
+      default -> false;
+    };
   }
 
   /** {@return the names of the scores: those of id2label, or LABEL_0, LABEL_1, …} */

@@ -26,11 +26,11 @@ import java.util.Optional;
  * }
  * }
  *
- * <p>Read from a folder in Hugging Face's layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa and
- * CamemBERT with the head of sequence classification, of one label. Scores are as
- * sentence-transformers has them: those of the last layer where config.json names the activation
- * Identity, otherwise between 0 and 1, by 1 / (1 + e⁻ˣ). A pair of more than {@link #maxTokens} is
- * cut, the longer text first.
+ * <p>Read from a folder in Hugging Face's layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa,
+ * CamemBERT, ALBERT, ELECTRA, Megatron-BERT, MPNet and ModernBERT with the head of sequence
+ * classification, of one label. Scores are as sentence-transformers has them: those of the last
+ * layer where config.json names the activation Identity, otherwise between 0 and 1, by 1 / (1 +
+ * e⁻ˣ). A pair of more than {@link #maxTokens} is cut, the longer text first.
  *
  * <p>Any number of threads may share it. Bits of a score do not depend on the number of threads
  * and, unless the weights' format is {@link WeightFormat#VIEW}, not on the other passages. The

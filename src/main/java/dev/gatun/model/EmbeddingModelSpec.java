@@ -19,7 +19,6 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
-import java.util.stream.Stream;
 
 /**
  * An embedding model: where its files are, and what its authors do with the encoder's output.
@@ -41,6 +40,10 @@ public final class EmbeddingModelSpec {
   /** e5-small-v2: 12 layers, 384 wide; texts need a prefix. */
   public static final EmbeddingModelSpec E5_SMALL =
       inJar("e5-small", "e5-small-v2", "e5-small-v2:0.36.2", Pooling.MEAN, "query: ", "passage: ");
+
+  /** bge-small-zh-v1.5, for Chinese: 4 layers, 512 wide. */
+  public static final EmbeddingModelSpec BGE_SMALL_ZH =
+      inJar("bge-small-zh", "bge-small-zh-v1.5", "bge-small-zh-v15:0.36.2", Pooling.CLS, "", "");
 
   /** {@link #MINILM} with weights of 8 bits, by ONNX Runtime's dynamic quantization: 23 MB. */
   public static final EmbeddingModelSpec MINILM_Q =
@@ -67,7 +70,7 @@ public final class EmbeddingModelSpec {
           "passage: ");
 
   private static final List<EmbeddingModelSpec> NAMED =
-      List.of(MINILM, BGE_SMALL, E5_SMALL, MINILM_Q, BGE_SMALL_Q, E5_SMALL_Q);
+      List.of(MINILM, BGE_SMALL, E5_SMALL, BGE_SMALL_ZH, MINILM_Q, BGE_SMALL_Q, E5_SMALL_Q);
 
   private static final String MODEL = "model.onnx";
   private static final String TOKENIZER = "tokenizer.json";
@@ -193,10 +196,13 @@ public final class EmbeddingModelSpec {
 
   /** The file with the weights: the first that is there, or model.onnx if none is. */
   private static String modelFile(Path folder) {
-    return Stream.of(PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, MODEL, "onnx/" + MODEL)
-        .filter(file -> Files.exists(folder.resolve(file)))
-        .findFirst()
-        .orElse(MODEL);
+    for (String file :
+        List.of(PackedFile.NAME, Checkpoint.WEIGHTS, Checkpoint.INDEX, MODEL, "onnx/" + MODEL)) {
+      if (Files.exists(folder.resolve(file))) {
+        return file;
+      }
+    }
+    return MODEL;
   }
 
   /**
@@ -204,8 +210,8 @@ public final class EmbeddingModelSpec {
    * without who has put it there ({@code sentence-transformers/all-MiniLM-L6-v2}, {@code
    * bge-small-en-v1.5}), where no folder is called so; those that are quantized have none.
    *
-   * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, the same with {@code
-   *     -q}, or a folder
+   * @param nameOrFolder {@code minilm}, {@code bge-small}, {@code e5-small}, each also with {@code
+   *     -q}, {@code bge-small-zh}, or a folder
    * @return its description
    * @throws IOException as of {@link #folder}, or if it is neither
    */
@@ -242,6 +248,7 @@ public final class EmbeddingModelSpec {
     return switch (name) {
       case "minilm" -> "sentence-transformers/all-MiniLM-L6-v2";
       case "bge-small" -> "BAAI/bge-small-en-v1.5";
+      case "bge-small-zh" -> "BAAI/bge-small-zh-v1.5";
       case "e5-small" -> "intfloat/e5-small-v2";
       default -> null;
     };

@@ -21,7 +21,7 @@ import java.util.stream.IntStream;
  * family says what it is by its {@link WeightNames}, and by the few keys of its own.
  */
 final class EncoderFiles {
-  private static final double EPSILON = 1e-12; // of transformers, where config.json does not say
+  static final double EPSILON = 1e-12; // of transformers, where config.json does not say
 
   private final Checkpoint checkpoint;
   private final FamilyConfig config;

@@ -45,6 +45,7 @@ final class Families {
           Map.ofEntries(
               Map.entry("gemma", c -> Gemma.files(c).decoder()),
               Map.entry("gemma2", c -> Gemma2.files(c).decoder()),
+              Map.entry("gemma3", c -> Gemma3.textOf(c).decoder()),
               Map.entry("gemma3_text", c -> Gemma3.files(c).decoder()),
               Map.entry("gpt2", Gpt2::load),
               Map.entry("llama", c -> Llama.files(c).decoder()),
@@ -59,9 +60,14 @@ final class Families {
   private static final Map<String, Maker<TokenScorer>> MASKED =
       new TreeMap<>(
           Map.of(
+              "albert", MaskedHeads::albert,
               "bert", MaskedHeads::bert,
               "camembert", MaskedHeads::roberta,
               "distilbert", MaskedHeads::distilBert,
+              "electra", MaskedHeads::electra,
+              "megatron-bert", MaskedHeads::bert,
+              "modernbert", ModernBertHeads::masked,
+              "mpnet", MaskedHeads::roberta,
               "roberta", MaskedHeads::roberta,
               "xlm-roberta", MaskedHeads::roberta));
 
@@ -69,9 +75,14 @@ final class Families {
   private static final Map<String, Maker<SequenceClassifier>> CLASSIFIERS =
       new TreeMap<>(
           Map.of(
+              "albert", ClassifierFiles::albert,
               "bert", ClassifierFiles::bert,
               "camembert", ClassifierFiles::roberta,
               "distilbert", ClassifierFiles::distilbert,
+              "electra", ClassifierFiles::electra,
+              "megatron-bert", ClassifierFiles::bert,
+              "modernbert", ModernBertHeads::texts,
+              "mpnet", ClassifierFiles::roberta,
               "roberta", ClassifierFiles::roberta,
               "xlm-roberta", ClassifierFiles::roberta));
 
@@ -79,9 +90,14 @@ final class Families {
   private static final Map<String, Maker<TokenScorer>> TOKEN_CLASSIFIERS =
       new TreeMap<>(
           Map.of(
+              "albert", ClassifierFiles::tokens,
               "bert", ClassifierFiles::tokens,
               "camembert", ClassifierFiles::tokens,
               "distilbert", ClassifierFiles::tokens,
+              "electra", ClassifierFiles::tokens,
+              "megatron-bert", ClassifierFiles::tokens,
+              "modernbert", ModernBertHeads::tokens,
+              "mpnet", ClassifierFiles::tokens,
               "roberta", ClassifierFiles::tokens,
               "xlm-roberta", ClassifierFiles::tokens));
 

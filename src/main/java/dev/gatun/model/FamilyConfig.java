@@ -78,6 +78,11 @@ final class FamilyConfig {
     return new FamilyConfig(file, has(key) ? json.find(key) : NOTHING, mostPositions);
   }
 
+  /** {@return the same where keys that say nothing have these values} */
+  FamilyConfig or(Json defaults) {
+    return new FamilyConfig(file, json.or(defaults), mostPositions);
+  }
+
   private static final Json NOTHING = Json.parse("{}");
 
   /** {@return whether there is such a key, and its value is not null} */

@@ -2,9 +2,9 @@ package dev.gatun.model;
 
 import dev.gatun.internal.Json;
 import java.io.IOException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -16,19 +16,65 @@ import java.util.Set;
 record HeadDescription(String activation) {
 
   private static final String FILE = "config_sentence_transformers.json";
-  private static final String MODULES = "modules.json";
+  private static final String SPLADE = "SpladePooling";
 
   static HeadDescription read(Path folder) throws IOException {
-    if (Files.exists(folder.resolve(MODULES))) {
-      throw new FileSystemException(
-          folder.resolve(MODULES).toString(),
-          null,
-          "expected none beside a model with a head, which no module follows");
+    Path modules = folder.resolve(ModelFolder.MODULES);
+    if (Files.exists(modules)) {
+      Descriptions.read(
+          modules,
+          json -> {
+            requireAlone(folder, json);
+            return null;
+          });
     }
     Path file = folder.resolve(FILE);
     return Files.exists(file)
         ? Descriptions.read(file, HeadDescription::read)
         : new HeadDescription("");
+  }
+
+  /** As sentence-transformers has written it since version 5.4: the model itself, and no more. */
+  private static void requireAlone(Path folder, Json modules) {
+    List<Json> all = modules.elements();
+    if (all.size() != 1
+        || !ModelFolder.kind(all.getFirst().get("type").string()).equals("Transformer")) {
+      throw modules.expected("one Transformer: no module follows a model with a head");
+    }
+    Json path = all.getFirst().get("path");
+    ModelFolder.requireRoot(folder, ModelFolder.path(folder, path), all.getFirst());
+  }
+
+  /**
+   * Refuses a folder whose modules make other weights of a masked language model's scores than
+   * {@link MaskedLanguageModel#splade} does.
+   */
+  static void requireSplade(Path folder) throws IOException {
+    Path modules = folder.resolve(ModelFolder.MODULES);
+    if (Files.exists(modules)) {
+      for (Path file : Descriptions.read(modules, json -> pooling(folder, json))) {
+        Descriptions.read(
+            file,
+            json -> {
+              requireText(json.find("pooling_strategy"), "max");
+              requireText(json.find("activation_function"), "relu");
+              return null;
+            });
+      }
+    }
+  }
+
+  private static List<Path> pooling(Path folder, Json modules) {
+    return modules.elements().stream()
+        .filter(module -> module.get("type").string().endsWith("." + SPLADE))
+        .map(module -> ModelFolder.path(folder, module.get("path")).resolve("config.json"))
+        .toList();
+  }
+
+  private static void requireText(Json said, String expected) {
+    if (!said.isNull() && !said.string().equals(expected)) {
+      throw said.expected('"' + expected + '"');
+    }
   }
 
   private static HeadDescription read(Json json) {

@@ -133,7 +133,7 @@ public final class LayerLoader {
     Norm last = norm(Part.FEED_FORWARD_NORM, n);
     Norm lastOutput = optionalNorm(Part.FEED_FORWARD_OUTPUT_NORM, n);
     return named(
-        "layers[%d]".formatted(n),
+        "layers[" + n + "]",
         () ->
             new TransformerLayer(
                 self, selfNorm, selfOutputNorm, cross, crossNorm, feedForward, last, lastOutput));
@@ -489,6 +489,12 @@ public final class LayerLoader {
         vector(weights, name + ".weight", dim),
         vector(weights, name + ".bias", dim),
         epsilon);
+  }
+
+  /** The same without a bias. */
+  static LayerNorm layerNormWithoutBias(
+      GatunRuntime runtime, Weights weights, String name, long dim, float epsilon) {
+    return layerNorm(runtime, name, vector(weights, name + ".weight", dim), null, epsilon);
   }
 
   LayerNorm layerNorm(String name, long dim) {

@@ -258,7 +258,7 @@ final class LayerShapes {
         order,
         in,
         out,
-        heads == 0 ? "" : " (%d heads of %d)".formatted(heads, headDim));
+        heads == 0 ? "" : " (" + heads + " heads of " + headDim + ")");
     Tensor bias = weights.find(names.name(part, layer, "bias"));
     if (bias != null) {
       checkVector(names.name(part, layer, "bias"), bias, out);

@@ -30,6 +30,17 @@ final class MaskedHeads {
   private static final Names DISTILBERT =
       new Names("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias");
 
+  private static final Names ELECTRA =
+      new Names(
+          "generator_predictions.dense",
+          "generator_predictions.LayerNorm",
+          "generator_lm_head",
+          "generator_lm_head.bias");
+
+  private static final Names ALBERT =
+      new Names(
+          "predictions.dense", "predictions.LayerNorm", "predictions.decoder", "predictions.bias");
+
   private MaskedHeads() {}
 
   static TokenScorer bert(Checkpoint checkpoint) {
@@ -45,20 +56,31 @@ final class MaskedHeads {
     return load(checkpoint, DISTILBERT, activation(checkpoint));
   }
 
+  /** Of a generator, whose head narrows states to the width of the words; it calls gelu as well. */
+  static TokenScorer electra(Checkpoint checkpoint) {
+    return load(checkpoint, ELECTRA, Activation.GELU);
+  }
+
+  /** Narrows states to the width of the words. */
+  static TokenScorer albert(Checkpoint checkpoint) {
+    return load(checkpoint, ALBERT, checkpoint.config().activation("hidden_act", "gelu_new"));
+  }
+
   private static Activation activation(Checkpoint checkpoint) {
     return checkpoint.config().activation(BertFiles.activationKey(checkpoint), "gelu");
   }
 
   private static TokenScorer load(Checkpoint checkpoint, Names names, Activation activation) {
     GatunRuntime runtime = checkpoint.runtime();
-    Checkpoint scoped = BertFiles.withHeads(checkpoint);
+    HeadBase base = HeadBase.of(checkpoint);
+    Checkpoint scoped = base.withHeads(checkpoint);
     Weights weights = scoped.packed();
     // Before the encoder, which takes longer: most folders that are refused have no head.
     LayerLoader.requireMatrix(weights, names.dense + ".weight");
     LayerLoader.require(weights, names.dense + ".bias");
-    String table = table(scoped, names);
+    String table = table(scoped, base.words(), names.output + ".weight");
     String bias = bias(scoped, names);
-    TextEncoder encoder = BertFiles.load(checkpoint);
+    TextEncoder encoder = base.load(checkpoint);
     Linear dense =
         LayerLoader.linear(
             runtime,
@@ -67,28 +89,32 @@ final class MaskedHeads {
             names.dense + ".bias",
             encoder.dim(),
             activation);
+    ClassifierFiles.requireRows(
+        names.dense, dense, LayerLoader.requireMatrix(weights, table).size(1));
     LayerNorm norm =
-        LayerLoader.layerNorm(
-            runtime, weights, names.norm, dense.out(), BertFiles.epsilon(checkpoint.config()));
+        LayerLoader.layerNorm(runtime, weights, names.norm, dense.out(), base.epsilon());
     Linear output = LayerLoader.linear(runtime, weights, table, bias, norm.dim());
+    requireWords(table, output, encoder);
+    return new TokenScorer(encoder, dense, norm, output);
+  }
+
+  static void requireWords(String table, Linear output, TextEncoder encoder) {
     if (output.out() != encoder.embedding().vocabulary()) {
       throw new IllegalArgumentException(
           "%s: expected %d rows, one for each token, got %d"
               .formatted(table, encoder.embedding().vocabulary(), output.out()));
     }
-    return new TokenScorer(encoder, dense, norm, output);
   }
 
   /** The words' own table, or one of the output where config.json says that they are two. */
-  private static String table(Checkpoint checkpoint, Names names) {
-    String own = names.output + ".weight";
+  static String table(Checkpoint checkpoint, String words, String own) {
     if (!checkpoint.config().flag("tie_word_embeddings", true)) {
       return own;
     }
     if (checkpoint.has(own)) {
-      requireSame(checkpoint, Bert.WORDS, own);
+      requireSame(checkpoint, words, own);
     }
-    return Bert.WORDS;
+    return words;
   }
 
   private static String bias(Checkpoint checkpoint, Names names) {

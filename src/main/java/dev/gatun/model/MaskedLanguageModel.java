@@ -27,8 +27,9 @@ import java.util.stream.IntStream;
 
 /**
  * From a text with masks to the tokens that may stand there (Devlin et al., 2019): BERT, RoBERTa,
- * XLM-RoBERTa, CamemBERT and DistilBERT with the heads that they were trained with. {@link
- * TokenScorer} is the part from ids to scores.
+ * XLM-RoBERTa, CamemBERT, DistilBERT, ALBERT, ELECTRA's generators, Megatron-BERT, MPNet and
+ * ModernBERT with the heads that they were trained with. {@link TokenScorer} is the part from ids
+ * to scores.
  *
  * {@snippet :
  * try (GatunRuntime runtime = GatunRuntime.create();
@@ -70,6 +71,7 @@ public final class MaskedLanguageModel implements AutoCloseable {
     this.arena = arena;
     this.gate = new Gate("the model " + path);
     this.scorer = Families.masked(Checkpoint.open(path, runtime, arena, format));
+    HeadDescription.requireSplade(path);
     ModelTokenizer found = ModelTokenizer.load(path, scorer.textEncoder());
     this.tokenizer = found.tokenizer();
     this.maxTokens = found.maxTokens();

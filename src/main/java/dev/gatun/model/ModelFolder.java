@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -43,9 +44,11 @@ record ModelFolder(
   /** Layer normalization, whose files are in a folder of its own. */
   record LayerNorm(Path folder, int dimension) implements Step {}
 
-  private static final String MODULES = "modules.json";
+  static final String MODULES = "modules.json";
   private static final String POOLING = "1_Pooling";
   private static final String CONFIG = "config.json";
+
+  private static final Pattern FOLDER = Pattern.compile("[\\w.-]*");
 
   private static final String TYPES = "sentence_transformers.models.";
 
@@ -107,14 +110,11 @@ record ModelFolder(
       module.only(Set.of("idx", "name", "path", "type"));
       if (!module.find("idx").isNull()
           && module.find("idx").integer(Integer.MIN_VALUE, Integer.MAX_VALUE) != i) {
-        throw module.find("idx").expected("%d, its place".formatted(i));
+        throw module.find("idx").expected(i + ", its place");
       }
       String type = module.get("type").string();
       Path path = path(folder, module.get("path"));
-      String kind =
-          type.startsWith(TYPES)
-              ? type.substring(TYPES.length())
-              : NEWER_TYPES.getOrDefault(type, type);
+      String kind = kind(type);
       if (i == 0 && kind.equals("Transformer")) {
         requireRoot(folder, path, module);
       } else if (i == 1 && kind.equals("Pooling")) {
@@ -141,21 +141,28 @@ record ModelFolder(
     return new ModelFolder(config, tokenizer, pooling, steps, folders, use);
   }
 
+  /** The class that modules.json names, without its package; all of an unknown one. */
+  static String kind(String type) {
+    return type.startsWith(TYPES)
+        ? type.substring(TYPES.length())
+        : NEWER_TYPES.getOrDefault(type, type);
+  }
+
   /** What a LayerNorm module says: the size of what it normalizes. */
   private static int dimension(Json json) {
     json.only(Set.of("dimension"));
     return (int) json.get("dimension").integer(1, Integer.MAX_VALUE);
   }
 
-  private static Path path(Path folder, Json path) {
+  static Path path(Path folder, Json path) {
     String text = path.string();
-    if (!text.matches("[\\w.-]*") || text.startsWith(".")) {
+    if (!FOLDER.matcher(text).matches() || text.startsWith(".")) {
       throw path.expected("the name of a folder beside it");
     }
     return folder.resolve(text);
   }
 
-  private static void requireRoot(Path folder, Path path, Json module) {
+  static void requireRoot(Path folder, Path path, Json module) {
     if (!path.equals(folder.resolve(""))) {
       throw module.get("path").expected("\"\": the encoder's files beside modules.json");
     }

@@ -16,13 +16,13 @@ record ModelTokenizer(Tokenizer tokenizer, int maxTokens) {
   private static final String FILE = "tokenizer.json";
 
   /**
-   * Loads it.
+   * Loads that of a model with a head.
    *
    * @throws IOException naming the file and what does not fit
    */
   static ModelTokenizer load(Path folder, TextEncoder encoder) throws IOException {
     Path file = folder.resolve(FILE);
-    TokenizerConfig described = TokenizerConfig.read(folder);
+    TokenizerConfig described = TokenizerConfig.readWithHead(folder);
     Tokenizer tokenizer = Tokenizer.load(file, described);
     requireIds(tokenizer, file.toString(), encoder.embedding().vocabulary());
     return new ModelTokenizer(tokenizer, maxTokens(tokenizer, described, encoder.positions()));

@@ -31,8 +31,9 @@ import java.util.function.IntPredicate;
 public record ModernBert(
     int layers, int heads, int globalEvery, int localAttention, float epsilon) {
 
-  private static final String SCOPE = "model.";
-  private static final String TABLE = "embeddings.tok_embeddings.weight";
+  static final String SCOPE = "model.";
+  static final String TABLE = "embeddings.tok_embeddings.weight";
+  static final double EPSILON = 1e-5;
   private static final String NORM = "embeddings.norm";
   private static final String LOCAL_BASE = "local_rope_theta";
   private static final String TYPES = "layer_types";
@@ -77,7 +78,7 @@ public record ModernBert(
             heads,
             config.size("global_attn_every_n_layers", 3),
             config.size("local_attention", 128),
-            config.epsilon("norm_eps", 1e-5));
+            config.epsilon("norm_eps", EPSILON));
     // Of a folder with a task's head, which a hidden state does without.
     Checkpoint scoped =
         checkpoint.scoped(SCOPE).renamed(name -> name.startsWith("classifier.") ? null : name);

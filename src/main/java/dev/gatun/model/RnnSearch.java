@@ -95,15 +95,13 @@ public final class RnnSearch {
     RecurrentWeights unit = unit(weights, "decoder.", "", hidden);
     long dim = unit.weightIh().size(1) - 2 * hidden;
     if (dim < 1) {
-      throw misfit(
-          "decoder.weight_ih", "[3n, m + 2n], n = %d".formatted(hidden), unit.weightIh());
+      throw misfit("decoder.weight_ih", "[3n, m + 2n], n = %d".formatted(hidden), unit.weightIh());
     }
     Linear query = linear(runtime, weights, "attention.query", hidden, -1);
     Linear key = linear(runtime, weights, "attention.key", 2 * hidden, query.out());
     Tensor energy = weights.get("attention.energy.weight");
     if (energy.elements() != query.out() || !energy.isContiguous()) {
-      throw misfit(
-          "attention.energy.weight", "[1, %d], contiguous".formatted(query.out()), energy);
+      throw misfit("attention.energy.weight", "[1, %d], contiguous".formatted(query.out()), energy);
     }
     AttentiveGruDecoder decoder =
         new AttentiveGruDecoder(
@@ -124,8 +122,7 @@ public final class RnnSearch {
         linear(runtime, weights, "output", decoder.outDim(), -1));
   }
 
-  private static Embedding embedding(
-      GatunRuntime runtime, Weights weights, String name, long dim) {
+  private static Embedding embedding(GatunRuntime runtime, Weights weights, String name, long dim) {
     Tensor table = LayerLoader.table(weights, name, dim);
     return new Embedding(runtime, table, 1, PositionalEncoding.none());
   }
@@ -141,8 +138,7 @@ public final class RnnSearch {
     return LayerLoader.linear(runtime, weights, name + ".weight", name + ".bias", in);
   }
 
-  private static RecurrentWeights unit(
-      Weights weights, String part, String end, long hidden) {
+  private static RecurrentWeights unit(Weights weights, String part, String end, long hidden) {
     String ihName = part + "weight_ih" + end;
     String hhName = part + "weight_hh" + end;
     Tensor ih = weights.matrix(ihName);

@@ -22,12 +22,12 @@ import java.util.Objects;
  * }
  * }
  *
- * <p>Read from a folder in Hugging Face's layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa and
- * CamemBERT with the head of sequence classification. Labels are those of config.json's {@code
- * id2label}. Their probabilities are the softmax of the scores, so that they sum to 1; or, where
- * {@code problem_type} is {@code multi_label_classification} or there is only one label, each is 1
- * / (1 + e⁻ˣ). A regression is refused. A text of more than {@link #maxTokens} is cut; of a pair,
- * the longer one first.
+ * <p>Read from a folder in Hugging Face's layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa,
+ * CamemBERT, ALBERT, ELECTRA, Megatron-BERT, MPNet and ModernBERT with the head of sequence
+ * classification. Labels are those of config.json's {@code id2label}. Their probabilities are the
+ * softmax of the scores, so that they sum to 1; or, where {@code problem_type} is {@code
+ * multi_label_classification} or there is only one label, each is 1 / (1 + e⁻ˣ). A regression is
+ * refused. A text of more than {@link #maxTokens} is cut; of a pair, the longer one first.
  *
  * <p>Any number of threads may share it. Bits do not depend on the number of threads and, unless
  * the weights' format is {@link WeightFormat#VIEW}, not on the other texts. The weights live in an

@@ -27,12 +27,12 @@ import java.util.Objects;
  * }
  * }
  *
- * <p>Read from a folder in Hugging Face's layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa and
- * CamemBERT with the head of token classification. Labels are those of config.json's {@code
- * id2label}; {@code O} means none. A label that begins with {@code B-} begins an entity, and one
- * with {@code I-}, or with neither, goes on with one of the same name: what transformers' pipeline
- * calls the simple strategy. A text of more than {@link #maxTokens} is cut, and has no entities
- * where it was.
+ * <p>Read from a folder in Hugging Face's layout: BERT, DistilBERT, RoBERTa, XLM-RoBERTa,
+ * CamemBERT, ALBERT, ELECTRA, Megatron-BERT, MPNet and ModernBERT with the head of token
+ * classification. Labels are those of config.json's {@code id2label}; {@code O} means none. A label
+ * that begins with {@code B-} begins an entity, and one with {@code I-}, or with neither, goes on
+ * with one of the same name: what transformers' pipeline calls the simple strategy. A text of more
+ * than {@link #maxTokens} is cut, and has no entities where it was.
  *
  * <p>Any number of threads may share it. Bits do not depend on the number of threads and, unless
  * the weights' format is {@link WeightFormat#VIEW}, not on the other texts. The weights live in an

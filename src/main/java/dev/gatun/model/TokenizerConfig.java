@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
-import java.util.stream.Stream;
+import java.util.stream.Collectors;
 
 /**
  * What the files beside a tokenizer.json say about texts: how long they may be, and what is done
@@ -26,9 +26,14 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
 
   /** In the order in which sentence-transformers looks for them; the first one counts. */
   private static final List<String> SENTENCE_CONFIGS =
-      Stream.of("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-          .map("sentence_%s_config.json"::formatted)
-          .toList();
+      List.of(
+          "sentence_bert_config.json",
+          "sentence_roberta_config.json",
+          "sentence_distilbert_config.json",
+          "sentence_camembert_config.json",
+          "sentence_albert_config.json",
+          "sentence_xlm-roberta_config.json",
+          "sentence_xlnet_config.json");
 
   /**
    * What one file says.
@@ -39,17 +44,48 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
 
   /** Sentence-transformers' own word, if there is one. */
   static Optional<Path> sentenceConfig(Path folder) {
-    return SENTENCE_CONFIGS.stream().map(folder::resolve).filter(Files::exists).findFirst();
+    for (String name : SENTENCE_CONFIGS) {
+      Path file = folder.resolve(name);
+      if (Files.exists(file)) {
+        return Optional.of(file);
+      }
+    }
+    return Optional.empty();
+  }
+
+  /**
+   * What sentence-transformers loads a model for, since version 5.4.
+   *
+   * @param name in transformers' words
+   * @param result what the module is to give
+   * @param output of the model, which is that
+   */
+  private record Task(String name, String result, String output) {}
+
+  private static final Task STATES =
+      new Task("feature-extraction", "token_embeddings", "last_hidden_state");
+
+  private static final Task SCORES = new Task("sequence-classification", "scores", "logits");
+  private static final Task WORDS = new Task("fill-mask", "token_embeddings", "logits");
+
+  /** Reads the folder of an encoder. */
+  static TokenizerConfig read(Path folder) throws IOException {
+    return read(folder, List.of(STATES));
+  }
+
+  /** Reads the folder of a model with a head, which some use the encoder of. */
+  static TokenizerConfig readWithHead(Path folder) throws IOException {
+    return read(folder, List.of(STATES, SCORES, WORDS));
   }
 
   /** Reads a folder: sentence-transformers' own word first, then that of the tokenizer's class. */
-  static TokenizerConfig read(Path folder) throws IOException {
+  private static TokenizerConfig read(Path folder, List<Task> tasks) throws IOException {
     int maxTokens = -1;
     List<Claim> claims = new ArrayList<>();
     Path own = sentenceConfig(folder).orElse(null);
     if (own != null) {
       Json sentence = Json.read(own);
-      maxTokens = Descriptions.make(own, sentence, TokenizerConfig::sentenceTokens);
+      maxTokens = Descriptions.make(own, sentence, json -> sentenceTokens(json, tasks));
       claims.add(new Claim(own, tokenizer -> lowers(sentence.find("do_lower_case"), tokenizer)));
     }
     Path file = folder.resolve("tokenizer_config.json");
@@ -80,7 +116,7 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
 
   // ---- how long texts may be -----------------------------------------------------------------
 
-  private static int sentenceTokens(Json json) {
+  private static int sentenceTokens(Json json, List<Task> tasks) {
     json.only(
         Set.of(
             "max_seq_length",
@@ -90,28 +126,38 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
             "module_output_name",
             "processing_kwargs",
             "unpad_inputs"));
-    requireStates(json);
+    requireTask(json, tasks);
     json.find("do_lower_case").boolOr(false); // see lowers
     Json length = json.find("max_seq_length");
     return length.isNull() ? -1 : (int) length.integer(1, Integer.MAX_VALUE);
   }
 
-  /** What version 6 says of the encoder: texts in, all last states out, and nothing more. */
-  private static void requireStates(Json json) {
-    requireText(json, "transformer_task", "feature-extraction");
-    requireText(json, "module_output_name", "token_embeddings");
+  /** What version 5.4 and later say: texts in, all last states or scores out, and nothing more. */
+  private static void requireTask(Json json, List<Task> tasks) {
+    Json name = json.find("transformer_task");
+    String said = name.isNull() ? STATES.name : name.string();
+    Task task =
+        tasks.stream()
+            .filter(each -> each.name.equals(said))
+            .findFirst()
+            .orElseThrow(() -> name.expected(names(tasks)));
+    requireText(json, "module_output_name", task.result);
     Json modalities = json.find("modality_config");
     if (!modalities.isNull()) {
       modalities.only(Set.of("text"));
       Json text = modalities.get("text");
       text.only(Set.of("method", "method_output_name"));
       requireText(text, "method", "forward");
-      requireText(text, "method_output_name", "last_hidden_state");
+      requireText(text, "method_output_name", task.output);
     }
     if (!json.find("processing_kwargs").isNull()) {
       json.find("processing_kwargs").only(Set.of());
     }
     json.find("unpad_inputs").boolOr(false); // how it computes; the states are the same
+  }
+
+  private static String names(List<Task> tasks) {
+    return tasks.stream().map(task -> '"' + task.name + '"').collect(Collectors.joining(" or "));
   }
 
   private static void requireText(Json json, String key, String expected) {
@@ -146,7 +192,8 @@ record TokenizerConfig(int maxTokens, List<Claim> claims) {
     if (name.isNull()) {
       return;
     }
-    String family = name.string().replaceAll("(Fast)?$", "");
+    String said = name.string();
+    String family = said.endsWith("Fast") ? said.substring(0, said.length() - 4) : said;
     if (family.equals("BertTokenizer") || family.equals("DistilBertTokenizer")) {
       bert(config, tokenizer.find("normalizer"));
     } else if (family.equals("RobertaTokenizer")) {

@@ -94,7 +94,7 @@ record TokenizerFile(
 
   /** Returns what is left for the library: what makes tokens of a text and a text of tokens. */
   String json() {
-    return document.without("truncation", "padding", "post_processor").toString();
+    return document.textWithout("truncation", "padding", "post_processor");
   }
 
   private static boolean isBert(Json normalizer, Json splits) {

@@ -2,8 +2,10 @@ package dev.gatun.model;
 
 import dev.gatun.Tensor;
 import dev.gatun.internal.Messages;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -28,14 +30,17 @@ final class UnreadWeights {
    */
   static void refuse(
       Weights weights, Predicate<String> scope, Set<String> read, Collection<String> beside) {
-    List<Pattern> known = beside.stream().map(UnreadWeights::pattern).toList();
-    List<String> unread =
-        weights.names().stream()
-            .filter(scope)
-            .filter(name -> !read.contains(name))
-            .filter(name -> known.stream().noneMatch(p -> p.matcher(name).matches()))
-            .sorted()
-            .toList();
+    List<String> unread = new ArrayList<>();
+    for (String name : weights.names()) {
+      if (!read.contains(name) && scope.test(name)) {
+        unread.add(name);
+      }
+    }
+    if (!unread.isEmpty()) { // of most files nothing is: no pattern is needed
+      List<Pattern> known = beside.stream().map(UnreadWeights::pattern).toList();
+      unread.removeIf(name -> known.stream().anyMatch(p -> p.matcher(name).matches()));
+      Collections.sort(unread);
+    }
     if (!unread.isEmpty()) {
       Tensor first = weights.find(unread.getFirst());
       throw new IllegalArgumentException(

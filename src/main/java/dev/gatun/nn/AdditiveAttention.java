@@ -133,8 +133,7 @@ public final class AdditiveAttention extends AttentionMechanism {
     long headDim = energy.size(1);
     return call.rows()
         .additive()
-        .describe(
-            causal, rows.count(), heads, kvHeads, rows.longest(), seqK, headDim, headDimV)
+        .describe(causal, rows.count(), heads, kvHeads, rows.longest(), seqK, headDim, headDimV)
         .strideQ(rows.sequenceStep() * q.stride(), rows.rowStep() * q.stride(), headDim)
         .strideOut(
             rows.sequenceStep() * context.stride(), rows.rowStep() * context.stride(), headDimV)

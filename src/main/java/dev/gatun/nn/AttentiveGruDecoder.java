@@ -1,6 +1,7 @@
 package dev.gatun.nn;
 
 import dev.gatun.Activation;
+import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
@@ -9,6 +10,7 @@ import dev.gatun.internal.CellOps.Cell;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
+import dev.gatun.internal.Native;
 import dev.gatun.internal.PoolRule;
 import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
@@ -33,7 +35,8 @@ import java.util.Objects;
  * is t. U_a h_j is computed once for a source, by {@link #remember}.
  *
  * <p>Each row waits for the one before, in a pass of many rows as well. Sequences of a call take
- * their steps together; attention runs one sequence after the other.
+ * their steps together. Attention is {@link AdditiveAttention}; annotations and alignment models
+ * wider than its heads can be (512) are multiplied as matrices, one sequence after the other.
  */
 public final class AttentiveGruDecoder extends SequenceDecoder {
 
@@ -42,6 +45,10 @@ public final class AttentiveGruDecoder extends SequenceDecoder {
   private final Linear key;
   private final Tensor energyTensor;
   private final Matrix energy;
+
+  /** Null where its heads are not wide enough. */
+  private final AdditiveAttention additive;
+
   private final RecurrentPass unit;
   private final Linear readout;
   private final long hidden;
@@ -118,6 +125,10 @@ public final class AttentiveGruDecoder extends SequenceDecoder {
     this.energyTensor = energy;
     this.energy =
         Matrix.of(Rows.vector("energy", energy, query.out()), 1, query.out(), query.out());
+    this.additive =
+        Math.max(query.out(), annotation) <= Native.Abi.MAX_HEAD_DIM
+            ? new AdditiveAttention(runtime, energy.reshape(1, query.out()), Causal.NONE)
+            : null;
     this.parameters =
         new Parameters.Builder()
             .add("initial", initial.parameters())
@@ -287,7 +298,10 @@ public final class AttentiveGruDecoder extends SequenceDecoder {
           call,
           RecurrentPass.first(scratch, all.part(0), some),
           RecurrentPass.first(scratch, queries, some));
-      for (long n = 0; n < some; n++) {
+      if (additive != null) {
+        attend(call, some, order, source, queries, keys, values, all.part(2));
+      }
+      for (long n = 0; n < some && additive == null; n++) {
         long sequence = order.getAtIndex(ValueLayout.JAVA_INT, n);
         attend(call, source, sequence, queries, n, keys, values, all.part(2));
       }
@@ -375,8 +389,53 @@ public final class AttentiveGruDecoder extends SequenceDecoder {
   }
 
   /**
-   * The context of one sequence (A.1.2). Its keys are copied, which the tanh that follows reads
-   * from the cache.
+   * The contexts of the first ones (A.1.2), in the order that the source has, where each is a
+   * sequence of one query or none.
+   */
+  private void attend(
+      LayerCall call,
+      long some,
+      MemorySegment order,
+      SequenceRows source,
+      Matrix queries,
+      Matrix keys,
+      Matrix values,
+      Matrix contexts) {
+    Scratch scratch = call.scratch();
+    long mark = scratch.mark();
+    long count = queries.rows();
+    MemorySegment offsets = scratch.ints(count + 1);
+    for (long n = 0; n <= count; n++) {
+      offsets.setAtIndex(ValueLayout.JAVA_INT, n, 0);
+    }
+    for (long n = 0; n < some; n++) {
+      offsets.setAtIndex(ValueLayout.JAVA_INT, order.getAtIndex(ValueLayout.JAVA_INT, n) + 1L, 1);
+    }
+    for (long n = 0; n < count; n++) {
+      int before = offsets.getAtIndex(ValueLayout.JAVA_INT, n);
+      int own = offsets.getAtIndex(ValueLayout.JAVA_INT, n + 1);
+      offsets.setAtIndex(ValueLayout.JAVA_INT, n + 1, before + own);
+    }
+    Matrix q = scratch.matrix(some, query.out());
+    Matrix context = scratch.matrix(some, annotation);
+    for (long n = 0; n < some; n++) {
+      queries.copyRows(n, q, row(offsets, order, n), 1);
+    }
+    SequenceRows rows = SequenceRows.ragged(scratch, offsets, count);
+    additive.attend(call, 1, 1, rows, q, source, keys, values, context);
+    for (long n = 0; n < some; n++) {
+      context.copyRows(row(offsets, order, n), contexts, n, 1);
+    }
+    scratch.release(mark);
+  }
+
+  private static long row(MemorySegment offsets, MemorySegment order, long n) {
+    return offsets.getAtIndex(ValueLayout.JAVA_INT, order.getAtIndex(ValueLayout.JAVA_INT, n));
+  }
+
+  /**
+   * The context of one sequence by products of matrices, of any width. Its keys are copied, which
+   * the tanh that follows reads from the cache.
    */
   private void attend(
       LayerCall call,

@@ -15,13 +15,14 @@ import java.util.Objects;
 
 /**
  * Tokens in, scores of the next token out: the embedding, the decoder and the projection to the
- * vocabulary that {@link DecoderOnlyModel}, {@link Transformer} and {@link AttentiveTranslator} have in common, and what {@link
- * Generator} runs.
+ * vocabulary that {@link DecoderOnlyModel}, {@link Transformer} and {@link AttentiveTranslator}
+ * have in common, and what {@link Generator} runs.
  *
  * <p>Immutable; any number of threads may share it, each with a state of its own: two calls with
  * one state at a time are refused. Warm calls allocate nothing.
  */
-public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer, AttentiveTranslator {
+public abstract sealed class DecoderModel
+    permits DecoderOnlyModel, Transformer, AttentiveTranslator {
 
   private final String name;
   private final GatunRuntime runtime;

@@ -14,7 +14,6 @@ import dev.gatun.internal.SequenceRows;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -126,7 +125,7 @@ public final class Embedding {
     this.types = types;
     if (types != null) {
       long dim = table.size(1);
-      Rows.checkTable("types", types, "[types, %d]".formatted(dim), dim);
+      Rows.checkTable("types", types, "[types, " + dim + "]", dim);
     }
     this.norm = norm;
     if (norm != null) {
@@ -286,11 +285,18 @@ public final class Embedding {
           "typeIds: expected null, as the embedding has no types, got %s"
               .formatted(Messages.sizes(typeIds.shape())));
     }
-    if (typeIds.dtype() != DType.INT32
-        || !Arrays.equals(typeIds.shape(), ids.shape())
-        || !typeIds.isContiguous()) {
+    if (typeIds.dtype() != DType.INT32 || !isLike(typeIds, ids) || !typeIds.isContiguous()) {
       throw Rows.bad("typeIds", Messages.sizes(ids.shape()) + " int32, contiguous", typeIds);
     }
+  }
+
+  /** Arrays of sizes would be garbage. */
+  private static boolean isLike(Tensor one, Tensor other) {
+    boolean same = one.rank() == other.rank();
+    for (int n = 0; same && n < one.rank(); n++) {
+      same = one.size(n) == other.size(n);
+    }
+    return same;
   }
 
   static void checkShape(String name, Tensor ids) {

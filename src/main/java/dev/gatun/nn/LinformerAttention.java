@@ -84,8 +84,7 @@ public final class LinformerAttention extends AttentionMechanism {
     Matrix[] all = new Matrix[by.rank() == 2 ? 1 : Math.toIntExact(by.size(0))];
     for (int head = 0; head < all.length; head++) {
       Tensor one = by.rank() == 2 ? by : by.select(0, head);
-      all[head] =
-          Matrix.of(one.segment(), one.size(0), one.size(1), Rows.stride(name, one));
+      all[head] = Matrix.of(one.segment(), one.size(0), one.size(1), Rows.stride(name, one));
     }
     return all;
   }

@@ -4,6 +4,7 @@ import dev.gatun.Tensor;
 import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 
@@ -25,6 +26,13 @@ final class Parameters {
     }
   }
 
+  private static final class ByBegin implements Comparator<Entry> {
+    @Override
+    public int compare(Entry one, Entry other) {
+      return Long.compare(one.begin(), other.begin());
+    }
+  }
+
   private final Entry[] entries;
   private final long[] begins;
 
@@ -32,7 +40,8 @@ final class Parameters {
   private final long[] ends;
 
   private Parameters(List<Entry> list) {
-    entries = list.stream().sorted(Comparator.comparingLong(Entry::begin)).toArray(Entry[]::new);
+    entries = list.toArray(new Entry[0]);
+    Arrays.sort(entries, new ByBegin());
     begins = new long[entries.length];
     ends = new long[entries.length];
     for (int n = 0; n < entries.length; n++) {

@@ -172,8 +172,7 @@ public abstract sealed class RecurrentLayer extends SequenceMixer permits LstmLa
       Matrix computed = Sequences.target(call, rows, to);
       Matrix all = call.scratch().matrix(rows.rows(), projected());
       Matrix context = call.scratch().matrix(rows.rows(), contextColumns());
-      append(
-          call, rows, compact, all, context, state(call, rows, first, last), computed, false);
+      append(call, rows, compact, all, context, state(call, rows, first, last), computed, false);
       call.steps().run();
       Sequences.scatter(rows, computed, to);
     }
@@ -221,8 +220,7 @@ public abstract sealed class RecurrentLayer extends SequenceMixer permits LstmLa
     }
   }
 
-  private void checkMemory(
-      Tensor x, Sequences sequences, Tensor first, Tensor last, Tensor out) {
+  private void checkMemory(Tensor x, Sequences sequences, Tensor first, Tensor last, Tensor out) {
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     Sequences.refuseShared("out", out, sequences);
     parameters.refuse("out", out);

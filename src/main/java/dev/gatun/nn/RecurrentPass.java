@@ -48,7 +48,8 @@ final class RecurrentPass {
   }
 
   /** Of weights whose names in messages have a prefix. */
-  static RecurrentPass of(GatunRuntime runtime, String prefix, Cell cell, RecurrentWeights weights) {
+  static RecurrentPass of(
+      GatunRuntime runtime, String prefix, Cell cell, RecurrentWeights weights) {
     Tensor ih = matrix(prefix + "weightIh", weights.weightIh());
     Tensor hh = matrix(prefix + "weightHh", weights.weightHh());
     long hidden = hh.size(1);

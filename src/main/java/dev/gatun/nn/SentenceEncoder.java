@@ -100,12 +100,12 @@ public final class SentenceEncoder {
     long size = pooledSize();
     for (int n = 0; n < this.steps.length; n++) {
       if (this.steps[n] instanceof Dense dense) {
-        Rows.same("steps[%d].in".formatted(n), size, dense.linear.in());
+        Rows.same("steps[" + n + "].in", size, dense.linear.in());
         size = dense.linear.out();
-        all.add("steps[%d]".formatted(n), dense.linear.parameters());
+        all.add("steps[" + n + "]", dense.linear.parameters());
       } else if (this.steps[n] instanceof Normalization layer) {
-        Rows.same("steps[%d].dim".formatted(n), size, layer.norm.dim());
-        all.add("steps[%d]".formatted(n), layer.norm.parameters());
+        Rows.same("steps[" + n + "].dim", size, layer.norm.dim());
+        all.add("steps[" + n + "]", layer.norm.parameters());
       }
     }
     this.dimension = Math.toIntExact(size);

@@ -15,7 +15,8 @@ import java.util.Objects;
 
 /**
  * From token ids to the scores of each text, as BERT classifies texts and pairs of them (Devlin et
- * al., 2019): an encoder, a dense layer on the first token of each text, and a linear layer.
+ * al., 2019): an encoder, a dense layer on the first token of each text, and a linear layer; or, as
+ * ModernBERT does it (Warner et al., 2024), with another pooling and a norm in between.
  *
  * <p>Immutable; any number of threads may share it. Warm calls allocate nothing on either side.
  * Bits do not depend on the number of threads and, with packed weights, on other texts.
@@ -23,8 +24,10 @@ import java.util.Objects;
 public final class SequenceClassifier {
 
   private final TextEncoder encoder;
+  private final Pooling pooling;
   private final Linear dense;
   private final boolean tanh;
+  private final Norm norm;
   private final Linear output;
   private final Parameters parameters;
 
@@ -38,17 +41,39 @@ public final class SequenceClassifier {
    * @throws IllegalArgumentException naming the layer that does not fit the one before
    */
   public SequenceClassifier(TextEncoder encoder, Linear dense, boolean tanh, Linear output) {
+    this(encoder, Pooling.CLS, dense, tanh, null, output);
+  }
+
+  /**
+   * Puts a classifier together that pools in another way, or normalizes.
+   *
+   * @param encoder makes the last hidden state
+   * @param pooling how its rows become one for each text
+   * @param dense applied to that, its activation included; or null
+   * @param tanh whether the hyperbolic tangent follows
+   * @param norm applied then, or null
+   * @param output to scores
+   * @throws IllegalArgumentException naming the layer that does not fit the one before
+   */
+  public SequenceClassifier(
+      TextEncoder encoder, Pooling pooling, Linear dense, boolean tanh, Norm norm, Linear output) {
     this.encoder = Objects.requireNonNull(encoder, "encoder");
+    this.pooling = Objects.requireNonNull(pooling, "pooling");
     this.dense = dense;
     this.tanh = tanh;
+    this.norm = norm;
     this.output = Objects.requireNonNull(output, "output");
     Parameters.Builder all = new Parameters.Builder().addAll(encoder.parameters());
     if (dense != null) {
       Rows.same("dense.in", encoder.dim(), dense.in());
       all.add("dense", dense.parameters());
     }
-    Rows.same("output.in", dense == null ? encoder.dim() : dense.out(), output.in());
-    this.parameters = all.add("output", output.parameters()).build();
+    long width = dense == null ? encoder.dim() : dense.out();
+    if (norm != null) {
+      Rows.same("norm", width, norm.dim());
+    }
+    Rows.same("output.in", width, output.in());
+    this.parameters = all.add("norm", norm).add("output", output.parameters()).build();
   }
 
   /** {@return the part from ids to the last hidden state} */
@@ -100,14 +125,8 @@ public final class SequenceClassifier {
     Matrix hidden = scratch.matrix(rows.rows(), encoder.dim());
     encoder.run(call, rows, ids, typeIds, hidden);
     Matrix first = scratch.matrix(rows.count(), encoder.dim());
-    for (long n = 0; n < rows.count(); n++) {
-      if (rows.length(n) > 0) {
-        hidden.copyRows(rows.start(n), first, n, 1);
-      } else {
-        first.clearRows(n, 1);
-      }
-    }
     if (rows.count() > 0) {
+      pool(call, rows, hidden, first);
       Matrix x = first;
       if (dense != null) {
         x = scratch.matrix(rows.count(), dense.out());
@@ -116,9 +135,29 @@ public final class SequenceClassifier {
       if (tanh) {
         tanh(x);
       }
+      if (norm != null) {
+        Matrix y = scratch.matrix(rows.count(), norm.dim());
+        norm.run(call, x, null, null, y);
+        x = y;
+      }
       output.run(call, x, out);
     }
     ModelEvent.finish(event, encoder.name(), (int) rows.count(), rows.rows());
+  }
+
+  /** Zeros of a text without tokens. */
+  private void pool(LayerCall call, SequenceRows rows, Matrix hidden, Matrix to) {
+    if (pooling != Pooling.CLS) {
+      call.rows().pool(pooling.rule, 0, false, hidden, rows.offsets(call.scratch()), to);
+      return;
+    }
+    for (long n = 0; n < rows.count(); n++) {
+      if (rows.length(n) > 0) {
+        hidden.copyRows(rows.start(n), to, n, 1);
+      } else {
+        to.clearRows(n, 1);
+      }
+    }
   }
 
   /** Rows are few here: one for each text. */

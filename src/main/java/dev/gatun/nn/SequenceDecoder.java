@@ -94,9 +94,9 @@ public abstract class SequenceDecoder {
    * @param state of this decoder
    * @param x {@code [sequences, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
    * @param sequences how the rows are divided, or null: all of one length
-   * @param out receives {@code [sequences, seq, outDim]} or {@code [tokens, outDim]}, evenly spaced;
-   *     may be x itself, but no other part of its memory, and shares none with sequences, weights
-   *     and the state
+   * @param out receives {@code [sequences, seq, outDim]} or {@code [tokens, outDim]}, evenly
+   *     spaced; may be x itself, but no other part of its memory, and shares none with sequences,
+   *     weights and the state
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
    * @throws IllegalStateException if the state is in use by another call, or wants a memory
    */

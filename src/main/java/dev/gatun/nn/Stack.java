@@ -110,7 +110,7 @@ final class Stack {
     Parameters.Builder all = new Parameters.Builder();
     for (int n = 0; n < layers.length; n++) {
       TransformerLayer layer = layers[n];
-      String name = "layers[%d].".formatted(n);
+      String name = "layers[" + n + "].";
       all.add(name + "selfAttention", layer.selfAttention().parameters())
           .add(name + "selfNorm", layer.selfNorm())
           .add(name + "selfOutputNorm", layer.selfOutputNorm())

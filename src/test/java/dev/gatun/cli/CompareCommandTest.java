@@ -42,8 +42,7 @@ class CompareCommandTest {
 
   private static Map<String, Object> json(String... arguments) throws IOException {
     return JSON.std.mapFrom(
-        run(Stream.concat(Stream.of("--json"), Stream.of(arguments)).toArray(String[]::new))
-            .out());
+        run(Stream.concat(Stream.of("--json"), Stream.of(arguments)).toArray(String[]::new)).out());
   }
 
   @SuppressWarnings("unchecked")
@@ -155,14 +154,25 @@ class CompareCommandTest {
   @Test
   void whatIsOverALimitIsARowThatSaysSo() throws IOException {
     Map<String, Object> json =
-        json("--lengths", "64,4096", "--systems", "exact,naive", "--most-memory", "17",
+        json(
+            "--lengths",
+            "64,4096",
+            "--systems",
+            "exact,naive",
+            "--most-memory",
+            "17",
             "--no-memory");
-    assertEquals(
-        "over 17 MiB: its shapes take 64 MiB", row(json, "naive", 4096).get("missing"));
+    assertEquals("over 17 MiB: its shapes take 64 MiB", row(json, "naive", 4096).get("missing"));
     assertNull(row(json, "naive", 4096).get("medianNanos"));
     assertNull(row(json, "exact", 4096).get("missing"));
     json =
-        json("--lengths", "64,16384", "--systems", "exact", "--most-seconds", "0.002",
+        json(
+            "--lengths",
+            "64,16384",
+            "--systems",
+            "exact",
+            "--most-seconds",
+            "0.002",
             "--no-memory");
     String why = (String) row(json, "exact", 16384).get("missing");
     assertTrue(why.matches("over 2 ms: about .*, by the length before"), why);

@@ -50,6 +50,8 @@ class ModelNamesTest {
     "bge-small-en-v1.5,bge-small",
     "BAAI/bge-small-en-v1.5,bge-small",
     "baai/BGE-small-en-v1.5,bge-small",
+    "bge-small-zh-v1.5,bge-small-zh",
+    "BAAI/bge-small-zh-v1.5,bge-small-zh",
     "e5-small-v2,e5-small",
     "intfloat/e5-small-v2,e5-small"
   })

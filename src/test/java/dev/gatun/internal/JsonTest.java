@@ -107,7 +107,40 @@ class JsonTest {
   void aDocumentIsWrittenAsItWasRead() {
     String text = "{\"a\":[1,-0.1234567890123456789,\"\\\"\\n😀\",true,null,{}],\"b\":1E-7}";
     assertEquals(text, Json.parse(text).toString());
-    assertEquals("{\"b\":1E-7}", Json.parse(text).without("a", "x").toString());
+    assertEquals("{\"b\":1E-7}", Json.parse(text).textWithout("a", "x"));
+  }
+
+  /** Also where Jackson reads on in the midst of a member, every 4000 characters. */
+  @Test
+  void membersAreLeftOutOfATextOfAnyLength() {
+    for (int length = 0; length < 9000; length = length < 40 ? length + 1 : length + 97) {
+      String long1 = "\"é\\n😀" + "y".repeat(length) + "\"";
+      String kept = "\"a\\u0062\" :\n { \"n\": [ 1.50, 2 ] }";
+      String number = "\"c\": -1.250e+3";
+      String text = " { \"x\" : " + long1 + " , " + kept + " ,\r\n\"y\":7 , " + number + "\t} ";
+      assertEquals("{" + kept + "," + number + "}", Json.parse(text).textWithout("x", "y"));
+      assertEquals("{" + number + "}", Json.parse(text).textWithout("x", "y", "ab"));
+      assertEquals("{}", Json.parse(text).textWithout("x", "y", "ab", "c"));
+    }
+  }
+
+  @Test
+  void numbersAreThoseThatAreWritten() {
+    Json json =
+        Json.parse(
+            "{\"a\": 1e-12, \"b\": 0.1, \"c\": 1E300, \"d\": -0.0, \"e\": 9223372036854775807,"
+                + " \"f\": 9223372036854775808, \"g\": 1.0, \"h\": 1e999999}");
+    assertEquals(1e-12, json.get("a").number());
+    assertEquals(0.1, json.get("b").number());
+    assertEquals(1e300, json.get("c").number());
+    assertEquals(-0.0, json.get("d").number());
+    assertEquals(Long.MAX_VALUE, json.get("e").integer(0, Long.MAX_VALUE));
+    assertEquals(0x1p63, json.get("f").number());
+    for (String key : new String[] {"f", "g"}) {
+      assertThrows(IllegalArgumentException.class, () -> json.get(key).integer(0, Long.MAX_VALUE));
+    }
+    assertThrows(IllegalArgumentException.class, () -> json.get("h").number());
+    assertThrows(IllegalArgumentException.class, () -> Json.parse("1e99999999999"));
   }
 
   @Test

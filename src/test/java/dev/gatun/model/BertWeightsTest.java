@@ -50,16 +50,19 @@ class BertWeightsTest {
 
   @ParameterizedTest
   @CsvSource({
-    "minilm, all-minilm-l6-v2.onnx, 6, 90261504",
-    "bge-small, bge-small-en-v1.5.onnx, 12, 132848640",
-    "e5-small, e5-small-v2.onnx, 12, 132848640"
+    "minilm, all-minilm-l6-v2.onnx, 6, 384, 12, 30522, 90261504",
+    "bge-small, bge-small-en-v1.5.onnx, 12, 384, 12, 30522, 132848640",
+    "bge-small-zh, bge-small-zh-v1.5.onnx, 4, 512, 8, 21128, 94765056",
+    "e5-small, e5-small-v2.onnx, 12, 384, 12, 30522, 132848640"
   })
-  void realModelComputesWhatOnnxRuntimeDoes(String name, String resource, int layers, long bytes)
+  void realModelComputesWhatOnnxRuntimeDoes(
+      String name, String resource, int layers, int dim, int heads, int words, long bytes)
       throws IOException, OrtException {
     EmbeddingModelSpec spec = EmbeddingModelSpec.of(name);
     BertWeights weights = BertWeights.from(spec.openModel(arena), arena);
     assertEquals(
-        new BertConfig(layers, 384, 12, 32, 1536, 30522, 512, 2, 1e-12f), weights.config());
+        new BertConfig(layers, dim, heads, dim / heads, 4 * dim, words, 512, 2, 1e-12f),
+        weights.config());
     assertEquals(bytes, tensors(weights).stream().mapToLong(t -> t.segment().byteSize()).sum());
 
     int[] ids = spec.loadTokenizer().encode("A café in Zürich, 9 a.m.: 20 °C!").ids();

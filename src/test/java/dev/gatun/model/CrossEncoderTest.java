@@ -133,6 +133,56 @@ class CrossEncoderTest extends PyTorchModels {
     }
   }
 
+  /** What sentence-transformers writes since version 5.4. */
+  @Test
+  void newerFolders() throws IOException {
+    torch("bert", new Tokenized(new int[] {2, 3}, 2), 1);
+    Path path = write("bert", "\"num_labels\": 1");
+    float before;
+    try (CrossEncoder model = CrossEncoder.load(runtime, path)) {
+      before = model.score(QUERY, "a cat.");
+    }
+    String transformer =
+        "[{\"idx\": 0, \"name\": \"0\", \"path\": \"\", \"type\":"
+            + " \"sentence_transformers.base.modules.transformer.Transformer\"}%s]";
+    Files.writeString(path.resolve("modules.json"), transformer.formatted(""));
+    String task =
+        "{\"transformer_task\": \"%s\", \"modality_config\": {\"text\": {\"method\":"
+            + " \"forward\", \"method_output_name\": \"%s\"}}, \"module_output_name\": \"%s\"}";
+    Path own = path.resolve("sentence_bert_config.json");
+    Files.writeString(own, task.formatted("sequence-classification", "logits", "scores"));
+    Files.writeString(
+        path.resolve("config_sentence_transformers.json"),
+        "{\"model_type\": \"CrossEncoder\", \"prompts\": {}, \"activation_fn\":"
+            + " \"torch.nn.modules.activation.Sigmoid\"}");
+    try (CrossEncoder model = CrossEncoder.load(runtime, path)) {
+      assertEquals(before, model.score(QUERY, "a cat."));
+    }
+    for (String[] bad :
+        new String[][] {
+          {"text-generation", "logits", "causal_logits", "transformer_task: expected \"feature"},
+          {
+            "sequence-classification", "last_hidden_state", "scores", "method_output_name: expected"
+          },
+          {"sequence-classification", "logits", "token_embeddings", "module_output_name: expected"}
+        }) {
+      Files.writeString(own, task.formatted(bad[0], bad[1], bad[2]));
+      String message =
+          assertThrows(IOException.class, () -> CrossEncoder.load(runtime, path)).getMessage();
+      assertTrue(
+          message.contains("sentence_bert_config.json") && message.contains(bad[3]), message);
+    }
+    Files.delete(own);
+    Files.writeString(
+        path.resolve("modules.json"),
+        transformer.formatted(
+            ", {\"idx\": 1, \"name\": \"1\", \"path\": \"1_LogitScore\", \"type\":"
+                + " \"sentence_transformers.cross_encoder.modules.logit_score.LogitScore\"}"));
+    String message =
+        assertThrows(IOException.class, () -> CrossEncoder.load(runtime, path)).getMessage();
+    assertTrue(message.contains("modules.json: the document: expected one Transformer"), message);
+  }
+
   @Test
   void rerankPage() throws IOException {
     torch("bert", new Tokenized(new int[] {2, 3}, 2), 1);
@@ -214,7 +264,8 @@ class CrossEncoderTest extends PyTorchModels {
     assertTrue(
         assertThrows(IOException.class, () -> CrossEncoder.load(runtime, path))
             .getMessage()
-            .contains("one of bert, camembert, distilbert, roberta, xlm-roberta"));
+            .contains(
+                "one of albert, bert, camembert, distilbert, electra, megatron-bert, modernbert,"));
   }
 
   private void refused(String keys, String reason) throws IOException {

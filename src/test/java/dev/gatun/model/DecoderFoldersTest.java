@@ -281,6 +281,51 @@ class DecoderFoldersTest extends PyTorchModels {
                         + " \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}")));
   }
 
+  /** The text part of a model that sees images, whose config.json leaves out what is usual. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void gemma3OfTextAndImages(boolean newer) throws IOException {
+    gemma3(false);
+    int[] tokens = ids(BATCH * SEQ, torchDecoder.vocabulary);
+    Array want = torchDecoder.logits(tokens, BATCH);
+    String text =
+        torchDecoder
+            .config(
+                "gemma3_text",
+                "\"sliding_window\": 5, \"query_pre_attn_scalar\": 9, \"sliding_window_pattern\":"
+                    + " 2, \"rope_local_base_freq\": 20000, \"rope_scaling\": {\"rope_type\":"
+                    + " \"linear\", \"factor\": 8}")
+            .replace("\"max_position_embeddings\": 64", "\"use_cache\": true");
+    String config =
+        "{\"model_type\": \"gemma3\", \"vision_config\": {}, \"text_config\": %s}".formatted(text);
+    ModelFolders files =
+        ModelFolders.of(config, made)
+            .named(
+                name ->
+                    newer
+                        ? name.replaceFirst("^model\\.", "model.language_model.")
+                        : "language_model." + name)
+            .with((newer ? "model." : "") + "vision_tower.vision_model.x", normal(1, 3))
+            .with((newer ? "model." : "") + "multi_modal_projector.y", normal(1, 3));
+    Path path = files.write(folder.resolve("images"));
+    close(
+        "Gemma 3 of texts and images",
+        want.toFloats(),
+        logits(decoder(path, WeightFormat.FP32), tokens, BATCH),
+        FAMILY_BOUND);
+    files.with("language_model.model.layers.0.mlp.x", normal(1, 3)).write(path);
+    String message =
+        assertThrows(FileSystemException.class, () -> decoder(path, WeightFormat.FP32))
+            .getMessage();
+    assertTrue(message.contains("model.layers.0.mlp.x"), message);
+    refused(config.replace("gemma3_text", "gemma2"), "text_config.model_type");
+    refused("{\"model_type\": \"gemma3\"}", "text_config: expected an object");
+    refused(config.replaceFirst("\\{", "{\"tie_word_embeddings\": false, "), "tie_word_embeddings");
+    // As in the files of 4B: the defaults are those of transformers.
+    refused(config.replaceAll("\"num_attention_heads\": \\d+, ", ""), "heads");
+    refused(config.replaceAll("\"vocab_size\": \\d+, ", ""), "vocab_size");
+  }
+
   // ---- Phi -------------------------------------------------------------------------------------
 
   @ParameterizedTest
@@ -319,7 +364,7 @@ class DecoderFoldersTest extends PyTorchModels {
         "qwen2 | \"rope_theta\": 0.5 | q_proj.bias",
         "qwen3 | \"layer_types\": [\"full_attention\"] | layer_types",
         "gemma | \"rope_theta\": 1 | rope_theta",
-        "gemma3 | \"text_config\": {} | model_type",
+        "gemma3_text | \"model_type\": \"gemma4_text\" | model_type",
       })
   void keysAreFollowedOrRefused(String type, String more, String text) throws IOException {
     torchDecoder.logits(ids(4, 59), 2);

@@ -26,7 +26,7 @@ class EmbeddingModelSpecTest {
   @Test
   void namedModels() throws IOException {
     assertEquals(
-        "[minilm, bge-small, e5-small, minilm-q, bge-small-q, e5-small-q]",
+        "[minilm, bge-small, e5-small, bge-small-zh, minilm-q, bge-small-q, e5-small-q]",
         EmbeddingModelSpec.named().toString());
     for (EmbeddingModelSpec spec : EmbeddingModelSpec.named()) {
       assertSame(spec, EmbeddingModelSpec.of(spec.name()));
@@ -37,6 +37,7 @@ class EmbeddingModelSpecTest {
     assertEquals("query: ", EmbeddingModelSpec.E5_SMALL.queryPrefix());
     assertEquals("passage: ", EmbeddingModelSpec.E5_SMALL.passagePrefix());
     assertEquals("", EmbeddingModelSpec.BGE_SMALL.queryPrefix());
+    assertEquals(List.of(Pooling.CLS), EmbeddingModelSpec.BGE_SMALL_ZH.poolings());
     assertEquals(List.of(Pooling.MEAN), EmbeddingModelSpec.MINILM_Q.poolings());
     assertEquals(List.of(Pooling.CLS), EmbeddingModelSpec.BGE_SMALL_Q.poolings());
     assertEquals("passage: ", EmbeddingModelSpec.E5_SMALL_Q.passagePrefix());

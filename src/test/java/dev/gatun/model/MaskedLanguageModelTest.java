@@ -12,6 +12,7 @@ import dev.gatun.support.MaskedFolder;
 import dev.gatun.support.ModelFolders;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
@@ -261,6 +262,34 @@ class MaskedLanguageModelTest extends PyTorchModels {
     assertThrows(IllegalStateException.class, () -> closed.fill("[MASK]", 1));
   }
 
+  /** A sparse encoder of sentence-transformers: its modules say how weights are made of scores. */
+  @Test
+  void sparseEncoders() throws IOException {
+    Path path = MaskedFolder.write(folder.resolve("sparse"));
+    Files.writeString(
+        path.resolve("modules.json"),
+        "[{\"path\": \"\", \"type\":"
+            + " \"sentence_transformers.sparse_encoder.models.MLMTransformer\"}, {\"path\":"
+            + " \"1_SpladePooling\", \"type\":"
+            + " \"sentence_transformers.sparse_encoder.models.SpladePooling\"}]");
+    Files.writeString(
+        path.resolve("sentence_bert_config.json"), "{\"transformer_task\": \"fill-mask\"}");
+    Path config = Files.createDirectory(path.resolve("1_SpladePooling")).resolve("config.json");
+    Files.writeString(
+        config,
+        "{\"pooling_strategy\": \"max\", \"activation_function\": \"relu\","
+            + " \"word_embedding_dimension\": 50}");
+    MaskedLanguageModel.load(runtime, path).close();
+    for (String key : List.of("pooling_strategy", "activation_function")) {
+      Files.writeString(config, "{\"%s\": \"sum\"}".formatted(key));
+      String message =
+          assertThrows(IOException.class, () -> MaskedLanguageModel.load(runtime, path))
+              .getMessage();
+      assertTrue(
+          message.contains("1_SpladePooling") && message.contains(key + ": expected"), message);
+    }
+  }
+
   private static void refused(String message, Runnable call) {
     String said = assertThrows(IllegalArgumentException.class, call::run).getMessage();
     assertTrue(said.contains(message), said);
@@ -283,9 +312,9 @@ class MaskedLanguageModelTest extends PyTorchModels {
       refused(BERT, fewer, "expected cls.predictions." + part + ", got none");
     }
     refused(
-        BERT.replace("\"bert\"", "\"electra\""),
+        BERT.replace("\"bert\"", "\"t5\""),
         made,
-        "model_type: expected one of bert, camembert, distilbert, roberta, xlm-roberta");
+        "model_type: expected one of albert, bert, camembert, distilbert, electra, megatron-bert");
     String own = "cls.predictions.decoder.weight";
     String untied = BERT.replace("{", "{\"tie_word_embeddings\": false, ");
     refused(untied, made, own);

@@ -32,6 +32,7 @@ final class OnnxBert implements AutoCloseable {
       Map.of(
           "minilm", "all-minilm-l6-v2.onnx",
           "bge-small", "bge-small-en-v1.5.onnx",
+          "bge-small-zh", "bge-small-zh-v1.5.onnx",
           "e5-small", "e5-small-v2.onnx",
           "minilm-q", "all-minilm-l6-v2-q.onnx");
 

@@ -144,7 +144,7 @@ class TokenClassifierTest extends PyTorchModels {
     assertTrue(
         assertThrows(IOException.class, () -> TokenClassifier.load(runtime, path))
             .getMessage()
-            .contains("modules.json: expected none beside a model with a head"));
+            .contains("modules.json: the document: expected one Transformer"));
     Files.delete(path.resolve("modules.json"));
     Path config = path.resolve("config_sentence_transformers.json");
     Files.writeString(config, "{\"default_prompt_name\": \"query\"}");

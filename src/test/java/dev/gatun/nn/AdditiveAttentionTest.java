@@ -47,8 +47,7 @@ class AdditiveAttentionTest {
   }
 
   private Tensor energy(int heads, int dim) {
-    return Tensor.copyOf(
-        arena, Layers.draw(random, heads * dim, 1 / Math.sqrt(dim)), heads, dim);
+    return Tensor.copyOf(arena, Layers.draw(random, heads * dim, 1 / Math.sqrt(dim)), heads, dim);
   }
 
   private Tensor empty(Tensor q, Tensor v) {
@@ -160,8 +159,7 @@ class AdditiveAttentionTest {
               torch.reshape(uh, batch, 1, words, hidden));
       Array scores =
           torch.reshape(
-              torch.matmul(
-                  torch.tanh(sum), torch.array(energy.toFloatArray(), (long) hidden, 1L)),
+              torch.matmul(torch.tanh(sum), torch.array(energy.toFloatArray(), (long) hidden, 1L)),
               batch,
               states,
               words);
@@ -194,10 +192,8 @@ class AdditiveAttentionTest {
       Tensor one = q.slice(0, n, n + 1).slice(1, 0, lengths[n]);
       Tensor k = keys.slice(0, n, n + 1).slice(1, 0, lengths[n]);
       want[n] = empty(one, values);
-      mechanism.forward(
-          null, one, k, values.slice(0, n, n + 1).slice(1, 0, lengths[n]), want[n]);
-      last.slice(0, n, n + 1)
-          .copyFrom(one.slice(1, lengths[n] - rows, lengths[n]).toFloatArray());
+      mechanism.forward(null, one, k, values.slice(0, n, n + 1).slice(1, 0, lengths[n]), want[n]);
+      last.slice(0, n, n + 1).copyFrom(one.slice(1, lengths[n] - rows, lengths[n]).toFloatArray());
     }
     try (LayerCall call = LayerCalls.begin(runtime, null)) {
       mechanism.attendCached(

@@ -30,8 +30,7 @@ public final class AdditiveCalls implements Runnable {
   public AdditiveCalls(Arena arena) {
     Random random = new Random(1);
     mechanism =
-        new AdditiveAttention(
-            runtime, Layers.normal(arena, random, 2, 8), Causal.BOTTOM_RIGHT);
+        new AdditiveAttention(runtime, Layers.normal(arena, random, 2, 8), Causal.BOTTOM_RIGHT);
     q = Layers.normal(arena, random, 2, 3, 2, 8);
     k = Layers.normal(arena, random, 2, 9, 2, 8);
     out = Tensor.allocate(arena, DType.FLOAT32, 2, 3, 2, 8);

@@ -269,7 +269,9 @@ class LinformerAttentionTest {
     refused(
         "e: expected evenly spaced rows", () -> new LinformerAttention(runtime, square, square));
     LinformerAttention mechanism = new LinformerAttention(runtime, e, e);
-    assertEquals("linformer 8 40", mechanism.name() + " " + mechanism.projected() + " " + mechanism.length());
+    assertEquals(
+        "linformer 8 40",
+        mechanism.name() + " " + mechanism.projected() + " " + mechanism.length());
     Tensor q = Layers.normal(arena, random, 1, 41, 2, 8);
     Tensor out = empty(q, q);
     out.fill(7);

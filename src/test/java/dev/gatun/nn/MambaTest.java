@@ -213,6 +213,27 @@ class MambaTest {
     }
   }
 
+  @Test
+  void example() {
+    Tensor x = Layers.normal(arena, random, 1, 12, DIM);
+    double[] want = expected(x, false);
+    // example: mamba
+    Mamba mamba =
+        Mamba.builder(runtime, arena)
+            .input(weights.get("in_proj.weight"), null)
+            .convolution(weights.get("conv1d.weight"), weights.get("conv1d.bias"))
+            .projection(weights.get("x_proj.weight"))
+            .step(weights.get("dt_proj.weight"), weights.get("dt_proj.bias"))
+            .decay(weights.get("A_log"))
+            .skip(weights.get("D"))
+            .output(weights.get("out_proj.weight"), null)
+            .build();
+    Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, 12, DIM); // batch, seq, dim
+    mamba.forward(null, x, null, out);
+    // end
+    near("Mamba, the page's", want, out.toFloatArray(), BOUND);
+  }
+
   private void refused(String name, UnaryOperator<Mamba.Builder> change) {
     Mamba.Builder builder = change.apply(builder());
     IllegalArgumentException e =
@@ -258,8 +279,7 @@ class MambaTest {
     Tensor inside = Tensor.of(skip.segment(), DType.FLOAT32, 1, 2, DIM);
     assertThrows(IllegalArgumentException.class, () -> mamba.forward(null, x, null, inside));
     assertThrows(NullPointerException.class, () -> Mamba.builder(runtime, arena).build());
-    Linear active =
-        new Linear(runtime, zeros(DIM, 2 * CHANNELS), null, Activation.SILU);
+    Linear active = new Linear(runtime, zeros(DIM, 2 * CHANNELS), null, Activation.SILU);
     assertThrows(IllegalArgumentException.class, () -> builder().input(active));
   }
 }

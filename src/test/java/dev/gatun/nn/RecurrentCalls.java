@@ -78,15 +78,13 @@ public final class RecurrentCalls implements Runnable {
   }
 
   private static Linear linear(GatunRuntime runtime, Arena arena, Random random, int in, int out) {
-    return new Linear(
-        runtime, Layers.weight(arena, random, in, out), null, Activation.NONE);
+    return new Linear(runtime, Layers.weight(arena, random, in, out), null, Activation.NONE);
   }
 
   private static AttentiveTranslator translator(
       GatunRuntime runtime, Arena arena, Random random, GruLayer encoder) {
     Embedding table =
-        new Embedding(
-            runtime, Layers.normal(arena, random, 11, DIM), 1, PositionalEncoding.none());
+        new Embedding(runtime, Layers.normal(arena, random, 11, DIM), 1, PositionalEncoding.none());
     AttentiveGruDecoder decoder =
         new AttentiveGruDecoder(
             runtime,
@@ -97,7 +95,12 @@ public final class RecurrentCalls implements Runnable {
             weights(arena, random, 3, 3 * DIM),
             linear(runtime, arena, random, 4 * DIM, 2 * 10));
     return new AttentiveTranslator(
-        "translator", runtime, table, encoder, table, decoder,
+        "translator",
+        runtime,
+        table,
+        encoder,
+        table,
+        decoder,
         linear(runtime, arena, random, 10, 11));
   }
 

@@ -190,8 +190,7 @@ class RecurrentLayersTest {
       int in = n == 0 ? IN : directions * HIDDEN;
       RecurrentWeights[] w = {weights(kind, in, HIDDEN), weights(kind, in, HIDDEN)};
       for (int d = 0; d < directions; d++) {
-        parameters.addAll(
-            List.of(w[d].weightIh(), w[d].weightHh(), w[d].biasIh(), w[d].biasHh()));
+        parameters.addAll(List.of(w[d].weightIh(), w[d].weightHh(), w[d].biasIh(), w[d].biasHh()));
       }
       layers.add(layer(kind, direction, w));
     }
@@ -204,11 +203,17 @@ class RecurrentLayersTest {
       TensorVector states = vector(torch, List.of(zeros, zeros));
       org.bytedeco.pytorch.Tensor out =
           kind == Kind.LSTM
-              ? org.bytedeco.pytorch.global.torch.lstm(
-                      in, states, all, true, 2, 0, false, both, true)
+              ? org.bytedeco
+                  .pytorch
+                  .global
+                  .torch
+                  .lstm(in, states, all, true, 2, 0, false, both, true)
                   .get0()
-              : org.bytedeco.pytorch.global.torch.gru(
-                      in, states.get(0), all, true, 2, 0, false, both, true)
+              : org.bytedeco
+                  .pytorch
+                  .global
+                  .torch
+                  .gru(in, states.get(0), all, true, 2, 0, false, both, true)
                   .get0();
       want = torch.array(out).toFloats();
     }
@@ -360,11 +365,17 @@ class RecurrentLayersTest {
     refused(
         "last: expected [2, 74]",
         () -> layer.forward(null, x, null, null, drawn(1, 2, HIDDEN), out));
-    refused("out: ", () -> layer.forward(null, x, null, out.reshape(1, 222).slice(1, 0, 148).reshape(2, 74), null, out));
+    refused(
+        "out: ",
+        () ->
+            layer.forward(
+                null, x, null, out.reshape(1, 222).slice(1, 0, 148).reshape(2, 74), null, out));
     refused(
         "out: ",
         () -> layer.forward(null, x, null, w.biasIh().slice(0, 0, 111).reshape(1, 3, HIDDEN)));
-    refused("state: expected [2, 74]", () -> layer.step(null, x.select(1, 0), drawn(1, 1, 74), out.select(1, 0)));
+    refused(
+        "state: expected [2, 74]",
+        () -> layer.step(null, x.select(1, 0), drawn(1, 1, 74), out.select(1, 0)));
     assertThrows(
         IllegalStateException.class,
         () -> backward.step(null, x.select(1, 0), state, out.select(1, 0)));

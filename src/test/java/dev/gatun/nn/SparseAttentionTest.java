@@ -146,8 +146,7 @@ class SparseAttentionTest {
       Tensor some = x.slice(1, part[0], part[1]);
       Tensor alone = Tensor.allocate(arena, DType.FLOAT32, 1, part[1] - part[0], 2, 16);
       mechanism.forward(null, some, some, some, alone);
-      assertArrayEquals(
-          alone.toFloatArray(), out.slice(1, part[0], part[1]).toFloatArray());
+      assertArrayEquals(alone.toFloatArray(), out.slice(1, part[0], part[1]).toFloatArray());
     }
   }
 

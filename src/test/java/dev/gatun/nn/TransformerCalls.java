@@ -37,8 +37,8 @@ public final class TransformerCalls implements Runnable {
   private final DecoderState translation;
   private final int[] second = {1, 1};
 
-  private final DecoderOnlyModel[] models = new DecoderOnlyModel[5];
-  private final DecoderState[] states = new DecoderState[5];
+  private final DecoderOnlyModel[] models = new DecoderOnlyModel[6];
+  private final DecoderState[] states = new DecoderState[6];
   private final Tensor prompt;
   private final Tensor prompts;
   private final Tensor token;
@@ -102,6 +102,7 @@ public final class TransformerCalls implements Runnable {
             PositionalEncoding.learned(parts.normal(64, DIM)));
     models[3] = sandwich(WeightFormat.VIEW);
     models[4] = sandwich(WeightFormat.FP32);
+    models[5] = mamba();
     for (int n = 0; n < models.length; n++) {
       states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);
     }
@@ -232,6 +233,33 @@ public final class TransformerCalls implements Runnable {
             norm());
     Embedding embedding = embedding(PositionalEncoding.none());
     return new DecoderOnlyModel("model", runtime, embedding, decoder, embedding.output(), 30);
+  }
+
+  /** Layers of nothing but a selective scan, one of packed weights. */
+  private DecoderOnlyModel mamba() {
+    TransformerDecoder decoder =
+        new TransformerDecoder(
+            runtime,
+            List.of(mamba(WeightFormat.VIEW), mamba(WeightFormat.FP32)),
+            NormOrder.PRE,
+            norm());
+    return model(decoder, PositionalEncoding.none());
+  }
+
+  private TransformerLayer mamba(WeightFormat format) {
+    int channels = 2 * DIM;
+    int states = 4;
+    Mamba mixer =
+        Mamba.builder(runtime, arena)
+            .input(linear(DIM, 2 * channels, Activation.NONE, format))
+            .convolution(parts.normal(channels, 1, 4), parts.normal(channels))
+            .projection(linear(channels, 2 + 2 * states, Activation.NONE, format))
+            .step(linear(2, channels, Activation.NONE, format), null)
+            .decay(parts.normal(channels, states))
+            .skip(parts.normal(channels))
+            .output(linear(channels, DIM, Activation.NONE, format))
+            .build();
+    return new TransformerLayer(mixer, norm());
   }
 
   /**

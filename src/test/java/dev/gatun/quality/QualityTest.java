@@ -104,8 +104,7 @@ class QualityTest {
   void thePageSaysWhatIsMeasured() throws IOException {
     for (boolean copying : new boolean[] {false, true}) {
       Map<String, List<String>> page = QualityTable.read(copying);
-      assertEquals(
-          Memories.all().stream().map(Memory::name).toList(), List.copyOf(page.keySet()));
+      assertEquals(Memories.all().stream().map(Memory::name).toList(), List.copyOf(page.keySet()));
       for (Memory memory : Memories.all()) {
         for (int n = 0; n < 3; n++) {
           double got = QualityTable.measure(runtime, memory, copying, QualityTable.LENGTHS[n]);

@@ -13,6 +13,7 @@ import dev.gatun.RuntimeInfo;
 import dev.gatun.Tensor;
 import dev.gatun.Workspace;
 import dev.gatun.io.Safetensors;
+import dev.gatun.model.HeadCalls;
 import dev.gatun.nn.AdditiveCalls;
 import dev.gatun.nn.LayersCalls;
 import dev.gatun.nn.RaceCalls;
@@ -47,11 +48,13 @@ public final class ChildMain {
       case "layers-garbage" -> garbage(LayersCalls::new, 8_000, 2_500);
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
       case "recurrent-garbage" -> garbage(RecurrentCalls::new, 600, 300);
-      case "additive-garbage" -> garbage(AdditiveCalls::new, 8_000, 2_500);
       case "sparse-garbage" -> garbage(SparseCalls::new, 4_000, 1_500);
       case "sparse-malloc" -> malloc(arguments[1], SparseCalls::new, 2_000);
+      case "additive-garbage" -> garbage(AdditiveCalls::new, 8_000, 2_500);
       case "transformer-garbage" -> garbage(TransformerCalls::new, 6_000, 1_000);
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);
+      case "heads-garbage" -> garbage(HeadCalls::new, 1_500, 400);
+      case "heads-malloc" -> malloc(arguments[1], HeadCalls::new, 500);
       case "generator-garbage" -> garbage(arena -> new TransformerCalls(arena)::generate, 600, 300);
       case "batch-generator-garbage" ->
           garbage(arena -> new TransformerCalls(arena)::generateTogether, 600, 300);

@@ -71,22 +71,32 @@ public final class TorchMamba {
     Array a =
         torch.multiply(
             torch.exp(
-                torch.reshape(from.weight("A_log", 0.7, 0.5, channels, states), 1, channels, states)),
+                torch.reshape(
+                    from.weight("A_log", 0.7, 0.5, channels, states), 1, channels, states)),
             -1);
-    Array h = torch.array(new float[Math.toIntExact(batch * channels * states)], batch, channels, states);
+    Array h =
+        torch.array(new float[Math.toIntExact(batch * channels * states)], batch, channels, states);
     Array[] rows = new Array[Math.toIntExact(seq)];
     for (int t = 0; t < seq; t++) {
       Array step = torch.reshape(torch.select(delta, 1, t), batch, channels, 1);
       Array in = torch.reshape(torch.select(u, 1, t), batch, channels, 1);
-      Array b = torch.reshape(torch.slice(torch.select(projected, 1, t), 1, rank, rank + states), batch, 1, states);
-      Array c = torch.reshape(torch.slice(torch.select(projected, 1, t), 1, rank + states, columns), batch, states, 1);
+      Array b =
+          torch.reshape(
+              torch.slice(torch.select(projected, 1, t), 1, rank, rank + states), batch, 1, states);
+      Array c =
+          torch.reshape(
+              torch.slice(torch.select(projected, 1, t), 1, rank + states, columns),
+              batch,
+              states,
+              1);
       h =
           torch.add(
               torch.multiply(torch.exp(torch.multiply(step, a)), h),
               torch.multiply(torch.multiply(step, b), in));
       rows[t] = torch.reshape(torch.matmul(h, c), batch, 1, channels);
     }
-    Array y = torch.add(torch.concat(1, rows), torch.multiply(u, from.weight("D", 0.3, 1, channels)));
+    Array y =
+        torch.add(torch.concat(1, rows), torch.multiply(u, from.weight("D", 0.3, 1, channels)));
     return torch.linear(
         torch.multiply(y, torch.silu(gate)),
         from.weight("out_proj.weight", 1 / Math.sqrt(channels), 0, dim, channels),

@@ -11,9 +11,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * BERT's uncased tokenization, written down from its description and not from any library: clean,
- * set CJK characters apart, take accents off, lower-case, split at spaces and punctuation, then the
- * longest pieces of the vocabulary from the left.
+ * BERT's tokenization, written down from its description and not from any library: clean, set CJK
+ * characters apart, take accents off and lower-case unless the file says otherwise, split at spaces
+ * and punctuation, then the longest pieces of the vocabulary from the left.
  */
 public final class WordPiece {
   private static final int UNKNOWN = 100;
@@ -26,12 +26,16 @@ public final class WordPiece {
 
   private static final Pattern ENTRY = Pattern.compile("\"((?:[^\"\\\\]|\\\\.)*)\"\\s*:\\s*(\\d+)");
 
+  private static final Pattern CASED = Pattern.compile("\"lowercase\"\\s*:\\s*false");
+
   private final Map<String, Integer> vocabulary = new HashMap<>();
+  private final boolean cased;
 
   /** Reads the vocabulary of a tokenizer.json. */
   public WordPiece(byte[] json) {
     String text = new String(json, StandardCharsets.UTF_8);
     Matcher entries = ENTRY.matcher(text);
+    cased = CASED.matcher(text).find();
     entries.region(text.indexOf("\"vocab\""), text.length());
     while (entries.find()) {
       vocabulary.put(unescape(entries.group(1)), Integer.parseInt(entries.group(2)));
@@ -85,7 +89,7 @@ public final class WordPiece {
     addPieces(word.toString(), ids);
   }
 
-  private static String normalize(String text) {
+  private String normalize(String text) {
     StringBuilder clean = new StringBuilder();
     for (int c : text.codePoints().toArray()) {
       if (c == '\t' || c == '\n' || c == '\r' || Character.isSpaceChar(c)) {
@@ -95,6 +99,9 @@ public final class WordPiece {
       } else if (c != 0xfffd && !isControl(c)) {
         clean.appendCodePoint(c);
       }
+    }
+    if (cased) {
+      return clean.toString();
     }
     StringBuilder result = new StringBuilder();
     for (int c : Normalizer.normalize(clean, Normalizer.Form.NFD).codePoints().toArray()) {

@@ -106,8 +106,7 @@ public final class Comparison {
     for (Contestant contestant : contestants) {
       progress.accept("memory of %s at %d".formatted(contestant.system.word(), setting.length()));
       Row row =
-          contestant.row(
-              memory == null ? Double.NaN : memory.resident(contestant.system, setting));
+          contestant.row(memory == null ? Double.NaN : memory.resident(contestant.system, setting));
       rows.set(rows.indexOf(null), row);
       before.put(contestant.system, row);
     }
@@ -179,9 +178,7 @@ public final class Comparison {
       call = system.prepare(runtime, inputs, arena);
       firstNanos = nanos(call, 1);
       error =
-          exact == null || !hasError(system)
-              ? Double.NaN
-              : Inputs.relativeError(inputs.out, exact);
+          exact == null || !hasError(system) ? Double.NaN : Inputs.relativeError(inputs.out, exact);
       double again = firstNanos < LEAST_NANOS ? nanos(call, 1) : firstNanos; // the first is cold
       calls = (int) Math.ceil(Math.max(1, LEAST_NANOS / Math.max(1, again)));
     }

@@ -21,8 +21,7 @@ enum ExactSystem implements CompareSystem {
   },
 
   /** Longformer's: Beltagy et al., 2020, section 3.1. */
-  WINDOW(
-      "window", Kin.APPROXIMATION, "keys near a row, and global tokens, by a mask: Longformer") {
+  WINDOW("window", Kin.APPROXIMATION, "keys near a row, and global tokens, by a mask: Longformer") {
     @Override
     AttentionSpec spec(Setting setting) {
       return AttentionSpec.builder()

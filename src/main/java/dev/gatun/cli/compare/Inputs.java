@@ -49,8 +49,7 @@ public final class Inputs {
   static Tensor fill(Tensor tensor, RandomGenerator random, double deviation) {
     MemorySegment segment = tensor.segment();
     for (long n = 0; n < tensor.elements(); n++) {
-      segment.setAtIndex(
-          ValueLayout.JAVA_FLOAT, n, (float) (deviation * random.nextGaussian()));
+      segment.setAtIndex(ValueLayout.JAVA_FLOAT, n, (float) (deviation * random.nextGaussian()));
     }
     return tensor;
   }

@@ -29,8 +29,7 @@ public final class Markdown {
   }
 
   private void line(String format, Object... arguments) {
-    text.append(
-            arguments.length == 0 ? format : String.format(Locale.ROOT, format, arguments))
+    text.append(arguments.length == 0 ? format : String.format(Locale.ROOT, format, arguments))
         .append('\n');
   }
 
@@ -50,8 +49,7 @@ public final class Markdown {
         report.command);
     line("");
     if (pictures) {
-      line(
-          "![Time, memory and error against length](%s.svg)", Report.COMPARISON);
+      line("![Time, memory and error against length](%s.svg)", Report.COMPARISON);
       line("");
     }
     systems();
@@ -105,7 +103,8 @@ public final class Markdown {
   }
 
   private String pays(CompareSystem system) {
-    if (!Report.mayPay(system) || report.row(ExactSystem.EXACT, report.lengths().getLast()) == null) {
+    if (!Report.mayPay(system)
+        || report.row(ExactSystem.EXACT, report.lengths().getLast()) == null) {
       return "–";
     }
     OptionalLong from = report.paysFrom(system);

@@ -50,7 +50,8 @@ enum MechanismSystem implements CompareSystem {
     }
 
     @Override
-    public double flops(Setting setting) { // a sum, a product and an addition, and one of each for V
+    public double flops(
+        Setting setting) { // a sum, a product and an addition, and one of each for V
       return 5.0 * setting.floats() * setting.length();
     }
 

@@ -49,8 +49,7 @@ public final class MemoryChild {
             Integer.parseInt(args[3]),
             Integer.parseInt(args[4]),
             Integer.parseInt(args[5]));
-    try (GatunRuntime runtime =
-        GatunRuntime.builder().threads(Integer.parseInt(args[6])).build()) {
+    try (GatunRuntime runtime = GatunRuntime.builder().threads(Integer.parseInt(args[6])).build()) {
       try (Arena arena = Arena.ofConfined()) {
         Setting small = setting.withLength(Math.min(SHORT, setting.length()));
         system.prepare(runtime, new Inputs(small, arena), arena).run();

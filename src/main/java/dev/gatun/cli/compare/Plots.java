@@ -161,8 +161,7 @@ public final class Plots {
     LogAxis gradient = logAxis("gradient norm, median", "0.######");
     CombinedDomainXYPlot plot = new CombinedDomainXYPlot(dim);
     plot.setGap(16);
-    plot.add(
-        pair(entropy, Saturation::entropy, Saturation::unscaledEntropy, true), 1);
+    plot.add(pair(entropy, Saturation::entropy, Saturation::unscaledEntropy, true), 1);
     plot.add(pair(gradient, Saturation::gradient, Saturation::unscaledGradient, false), 1);
     save(Report.SATURATION, "The softmax with and without the scale 1/√d", plot, LOWER);
   }

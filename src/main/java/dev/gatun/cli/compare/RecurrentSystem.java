@@ -16,7 +16,8 @@ import java.util.random.RandomGenerator;
  * as wide as all heads; the times have their products, which those of attention do not.
  */
 enum RecurrentSystem implements CompareSystem {
-  LSTM("lstm", 4, "a recurrence with gates (Hochreiter and Schmidhuber), its projections included") {
+  LSTM(
+      "lstm", 4, "a recurrence with gates (Hochreiter and Schmidhuber), its projections included") {
     @Override
     RecurrentLayer layer(GatunRuntime runtime, RecurrentWeights weights) {
       return new LstmLayer(runtime, RecurrentLayer.Direction.FORWARD, weights);

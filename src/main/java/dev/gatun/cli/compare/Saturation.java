@@ -50,7 +50,8 @@ public record Saturation(
       for (int d = 0; d < headDim; d++) {
         squares += Math.pow(random.nextGaussian(), 2);
       }
-      // q · k for a given q and k ~ N(0, 1) is N(0, |q|²): no key has to be drawn element by element.
+      // q · k for a given q and k ~ N(0, 1) is N(0, |q|²): no key has to be drawn element by
+      // element.
       double size = Math.sqrt(squares);
       Arrays.setAll(row, j -> size * random.nextGaussian());
     }

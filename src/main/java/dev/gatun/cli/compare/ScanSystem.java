@@ -56,8 +56,7 @@ final class ScanSystem implements CompareSystem {
             + channels * (rank(width) + 2 * STATES)
             + rank(width) * channels
             + channels * width;
-    return setting.length()
-        * (2 * products + 2 * channels * ROWS + OF_A_STATE * channels * STATES);
+    return setting.length() * (2 * products + 2 * channels * ROWS + OF_A_STATE * channels * STATES);
   }
 
   @Override
@@ -98,7 +97,6 @@ final class ScanSystem implements CompareSystem {
   }
 
   private static Tensor weight(Arena arena, RandomGenerator random, long out, long in) {
-    return Inputs.fill(
-        Tensor.allocate(arena, DType.FLOAT32, out, in), random, 1 / Math.sqrt(in));
+    return Inputs.fill(Tensor.allocate(arena, DType.FLOAT32, out, in), random, 1 / Math.sqrt(in));
   }
 }

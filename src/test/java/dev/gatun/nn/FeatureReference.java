@@ -49,8 +49,9 @@ final class FeatureReference {
     return x;
   }
 
-  /** Every element of out, within a share of the largest. */
+  /** Every element of out, within a share of the largest; prints what it is off by. */
   static void check(
+      String what,
       Function<double[], double[]> map,
       boolean causal,
       Tensor q,
@@ -92,6 +93,7 @@ final class FeatureReference {
         }
       }
     }
+    System.out.printf("%s: off by %.1e of max|expected|%n", what, error / largest);
     assertTrue(error <= bound * largest, "off by %g of %g".formatted(error, largest));
   }
 }

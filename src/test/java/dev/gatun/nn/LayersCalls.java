@@ -28,6 +28,9 @@ public final class LayersCalls implements Runnable {
   private final Tensor context;
   private final Tensor longContext;
   private final Sequences lengths;
+  private final AttentionMechanism[] mechanisms = new AttentionMechanism[4];
+  private final Tensor heads;
+  private final Tensor headsOut;
 
   /** Makes a post-norm block of either kind of weights, and sequences of two lengths. */
   public LayersCalls(Arena arena) {
@@ -71,11 +74,20 @@ public final class LayersCalls implements Runnable {
     longX = Layers.normal(arena, random, 2, 9, DIM);
     context = Tensor.allocate(arena, DType.FLOAT32, 1, 5, DIM);
     longContext = Tensor.allocate(arena, DType.FLOAT32, 2, 9, DIM);
+    Tensor projection = RandomFeatureAttention.orthogonalProjection(arena, 20, 8, 1);
+    for (int n = 0; n < 4; n++) {
+      mechanisms[n] =
+          n < 2
+              ? new LinearAttention(runtime, n % 2 == 1)
+              : RandomFeatureAttention.of(runtime, projection, n % 2 == 1);
+    }
+    heads = Layers.normal(arena, random, 2, 70, 4, 8);
+    headsOut = Tensor.allocate(arena, DType.FLOAT32, 2, 70, 4, 8);
     lengths = Sequences.padded(Tensor.copyOf(arena, new int[] {9, 4}, 2));
   }
 
   /**
-   * Four blocks, and packed layers: short and long sequences, a workspace lent and one of its own.
+   * Four blocks, packed layers, and relatives of attention: short and long sequences, a workspace lent and one of its own.
    */
   @Override
   public void run() {
@@ -85,6 +97,9 @@ public final class LayersCalls implements Runnable {
     block(workspace, separate, x, null, context);
     packed.forward(workspace, longX, lengths, longContext);
     packedNetwork.forward(null, longContext, longX);
+    for (AttentionMechanism mechanism : mechanisms) {
+      mechanism.forward(workspace, heads, heads, heads, headsOut);
+    }
   }
 
   private Linear linear(Arena arena, Random random, int in, int out, Activation activation) {

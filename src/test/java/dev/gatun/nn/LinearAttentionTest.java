@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.internal.LayerCall;
 import dev.gatun.internal.LayerCalls;
@@ -71,13 +72,27 @@ class LinearAttentionTest {
       Tensor out = parts.zeros(2, 90, 4, 24);
       LinearAttention mechanism = new LinearAttention(parts.runtime, causal);
       mechanism.forward(null, q, k, v, out);
-      FeatureReference.check(FeatureReference::elu, causal, q, k, v, out, BOUND);
+      FeatureReference.check("linear", FeatureReference::elu, causal, q, k, v, out, BOUND);
       if (causal) {
         Tensor stepped = parts.zeros(2, 90, 4, 24);
         step(mechanism, q, k, v, stepped);
-        FeatureReference.check(FeatureReference::elu, true, q, k, v, stepped, BOUND);
+        FeatureReference.check("linear by steps", FeatureReference::elu, true, q, k, v, stepped, BOUND);
       }
     }
+  }
+
+  @Test
+  void example() {
+    GatunRuntime runtime = parts.runtime;
+    Tensor q = parts.normal(1, 300, 4, 64);
+    Tensor k = parts.normal(1, 300, 4, 64);
+    Tensor v = parts.normal(1, 300, 4, 64);
+    Tensor out = parts.zeros(1, 300, 4, 64);
+    // example: linear
+    AttentionMechanism linear = new LinearAttention(runtime, true); // causal
+    linear.forward(null, q, k, v, out); // [batch, seq, heads, headDim]
+    // end
+    FeatureReference.check("page", FeatureReference::elu, true, q, k, v, out, BOUND);
   }
 
   @Test
@@ -93,7 +108,7 @@ class LinearAttentionTest {
     }
     Tensor out = parts.zeros(1, 70, 2, 5);
     LinearAttention.featuresAsGiven(parts.runtime, true).forward(null, q, k, v, out);
-    FeatureReference.check(UnaryOperator.identity(), true, q, k, v, out, BOUND);
+    FeatureReference.check("features", UnaryOperator.identity(), true, q, k, v, out, BOUND);
   }
 
   /** φ(Q) (φ(K)ᵀ V) / (φ(Q) φ(K)ᵀ 1), and the same with a mask of pairs. */

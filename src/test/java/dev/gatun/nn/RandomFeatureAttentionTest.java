@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.support.Torch;
 import java.lang.foreign.Arena;
@@ -37,13 +38,32 @@ class RandomFeatureAttentionTest {
       RandomFeatureAttention mechanism =
           RandomFeatureAttention.of(parts.runtime, projection, causal);
       mechanism.forward(null, q, k, v, out);
-      FeatureReference.check(FeatureReference.random(projection), causal, q, k, v, out, BOUND);
+      FeatureReference.check(
+          "performer", FeatureReference.random(projection), causal, q, k, v, out, BOUND);
       if (causal) {
         Tensor stepped = parts.zeros(2, 80, 4, 24);
         LinearAttentionTest.step(mechanism, q, k, v, stepped);
-        FeatureReference.check(FeatureReference.random(projection), true, q, k, v, stepped, BOUND);
+        FeatureReference.check(
+            "performer by steps", FeatureReference.random(projection), true, q, k, v, stepped, BOUND);
       }
     }
+  }
+
+  @Test
+  void example() {
+    GatunRuntime runtime = parts.runtime;
+    Tensor q = parts.normal(1, 300, 2, 64);
+    Tensor k = parts.normal(1, 300, 2, 64);
+    Tensor v = parts.normal(1, 300, 2, 64);
+    Tensor out = parts.zeros(1, 300, 2, 64);
+    // example: performer
+    Tensor projection =
+        RandomFeatureAttention.orthogonalProjection(arena, 256, 64, 1); // features, headDim, seed
+    AttentionMechanism performer = RandomFeatureAttention.of(runtime, projection, false);
+    performer.forward(null, q, k, v, out); // [batch, seq, heads, headDim]
+    // end
+    FeatureReference.check(
+        "page", FeatureReference.random(projection), false, q, k, v, out, BOUND);
   }
 
   /** softmax over features and keys at once: the same ratio, in other functions. */
@@ -139,6 +159,9 @@ class RandomFeatureAttentionTest {
       spread += x * x;
     }
     slope /= spread;
+    System.out.printf(
+        "performer: slope %.3f, errors %.3f to %.3f%n",
+        slope, Math.sqrt(squares[0] / sum), Math.sqrt(squares[features.length - 1] / sum));
     assertTrue(Math.abs(slope + 0.5) <= 0.1, "slope " + slope);
   }
 

@@ -82,13 +82,20 @@ INLINE void step_sizes(const gatun__scan_task *t, const scan_block *s, int64_t r
     }
 }
 
-/* What the next rows will need, while there is much to compute. */
-INLINE void fetch(const gatun__scan_task *t, int64_t row, int64_t i) {
-    __builtin_prefetch(t->x + row * t->x_row + i);
-    __builtin_prefetch(t->delta + row * t->delta_row + i);
-    if (t->z != NULL)
-        __builtin_prefetch(t->z + row * t->z_row + i);
-    __builtin_prefetch(t->y + row * t->y_row + i, 1);
+/* Of a row that the next chunk will need, while there is much to compute: some of it with the first states of a vector, some with the
+ * last, since the core has few lines on their way at a time. */
+enum { FETCH_INPUTS = 1, FETCH_GATE = 2 };
+
+INLINE void fetch(int what, const gatun__scan_task *t, int64_t row, int64_t i) {
+    if ((what & FETCH_INPUTS) != 0) {
+        __builtin_prefetch(t->x + row * t->x_row + i);
+        __builtin_prefetch(t->delta + row * t->delta_row + i);
+    }
+    if ((what & FETCH_GATE) != 0) {
+        if (t->z != NULL)
+            __builtin_prefetch(t->z + row * t->z_row + i);
+        __builtin_prefetch(t->y + row * t->y_row + i, 1);
+    }
 }
 
 /* exp(delta' a). decays: no exponent is above 0. */
@@ -101,18 +108,21 @@ INLINE vec decay_of(const int decays, vec step, vec a) {
 
 /* Some states, the first of which is n, of the vector of channels at o of the block, over rows of one chunk: adds what they give to y. */
 INLINE void scan_states(const int decays, const int count, const gatun__scan_task *t, const scan_block *s, int64_t n,
-    int64_t o, int64_t row, int64_t rows) {
+    int64_t o, int64_t row, int64_t rows, int64_t end) {
     vec a[SCAN_STATES], h[SCAN_STATES];
 #pragma GCC unroll 8
     for (int p = 0; p < count; p++) {
         a[p] = v_load(s->a + (n + p) * s->width + o);
         h[p] = v_load(s->h + (n + p) * s->width + o);
     }
+    const int what = (n == 0 ? FETCH_INPUTS : 0) | (n + count == t->states ? FETCH_GATE : 0);
     const float *b = t->b + row * t->b_row + n, *c = t->c + row * t->c_row + n;
     for (int64_t r = 0; r < rows; r++, b += t->b_row, c += t->c_row) {
         const int64_t at = r * s->width + o;
         const vec step = v_load(s->delta + at), input = v_load(s->input + at);
         vec part[2] = {v_load(s->y + at), v_zero()};
+        if (what != 0 && row + r + GATUN__SCAN_ROWS < end)
+            fetch(what, t, row + r + GATUN__SCAN_ROWS, t->channel_begin + o);
 #pragma GCC unroll 8
         for (int p = 0; p < count; p++) {
             h[p] = v_fma(decay_of(decays, step, a[p]), h[p], v_mul(v_set1(b[p]), input));
@@ -131,13 +141,11 @@ INLINE void scan_rows(
         const int64_t count = t->channel_end - i;
         int64_t n = 0;
         for (; n + SCAN_STATES <= t->states; n += SCAN_STATES)
-            scan_states(decays, SCAN_STATES, t, s, n, o, row, rows);
+            scan_states(decays, SCAN_STATES, t, s, n, o, row, rows, end);
         for (; n < t->states; n++)
-            scan_states(decays, 1, t, s, n, o, row, rows);
+            scan_states(decays, 1, t, s, n, o, row, rows, end);
         for (int64_t r = row; r < row + rows; r++) {
             vec y = v_load(s->y + (r - row) * s->width + o);
-            if (r + GATUN__SCAN_ROWS < end)
-                fetch(t, r + GATUN__SCAN_ROWS, i);
             if (t->d != NULL)
                 y = v_fma(load_up_to(t->d + i, count), load_up_to(t->x + r * t->x_row + i, count), y);
             if (t->z != NULL) {

@@ -13,6 +13,7 @@ import dev.gatun.cli.compare.Saturation;
 import dev.gatun.cli.compare.Setting;
 import dev.gatun.cli.compare.Systems;
 import dev.gatun.internal.Messages;
+import dev.gatun.internal.Native;
 import dev.gatun.io.FileOutput;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -84,27 +85,42 @@ final class CompareCommand implements Callable<Integer> {
     }
   }
 
-  /** A number of elements or keys. */
-  static final class Size implements ITypeConverter<Integer> {
+  /** A whole number from 1 on. */
+  private static class Range implements ITypeConverter<Integer> {
+    private final int most;
+
+    Range(int most) {
+      this.most = most;
+    }
+
     @Override
     public Integer convert(String text) {
-      int size = text.matches("[0-9]{1,6}") ? Integer.parseInt(text) : 0;
-      if (size < 1) {
-        throw new TypeConversionException("expected 1 .. 999999, got '" + text + "'");
+      int number = text.matches("[0-9]{1,6}") ? Integer.parseInt(text) : 0;
+      if (number < 1 || number > most) {
+        throw new TypeConversionException("expected 1 .. %d, got '%s'".formatted(most, text));
       }
-      return size;
+      return number;
     }
   }
 
-  /** The same of a head: what kernels take. */
-  static final class HeadDim implements ITypeConverter<Integer> {
-    @Override
-    public Integer convert(String text) {
-      int size = text.matches("[0-9]{1,3}") ? Integer.parseInt(text) : 0;
-      if (size < 1 || size > 512) {
-        throw new TypeConversionException("expected 1 .. 512, got '" + text + "'");
-      }
-      return size;
+  /** Heads, keys, MiB. */
+  static final class Size extends Range {
+    Size() {
+      super(999_999);
+    }
+  }
+
+  /** What kernels take. */
+  static final class HeadDim extends Range {
+    HeadDim() {
+      super(Native.Abi.MAX_HEAD_DIM);
+    }
+  }
+
+  /** What kernels take. */
+  static final class Features extends Range {
+    Features() {
+      super(Native.Abi.MAX_FEATURES);
     }
   }
 
@@ -142,10 +158,10 @@ final class CompareCommand implements Callable<Integer> {
   @Option(
       names = "--features",
       paramLabel = "M",
-      converter = Size.class,
+      converter = Features.class,
       defaultValue = "256",
       description =
-          "Random features of Performer, and rows that Linformer makes of the keys;"
+          "Random features of Performer, and rows that Linformer makes of the keys, 1 .. 4096;"
               + " ${DEFAULT-VALUE} without this option.")
   private int features;
 

@@ -253,6 +253,7 @@ class CompareCommandTest {
         "--head-dim; 513; expected 1 .. 512, got '513'",
         "--heads; 0; expected 1 .. 999999, got '0'",
         "--features; -1; --features",
+        "--features; 4097; expected 1 .. 4096, got '4097'",
         "--window; 0; --window",
         "--most-memory; 0; --most-memory",
         "--most-seconds; -1; --most-seconds",

@@ -6,7 +6,9 @@ import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.nn.AdditiveAttention;
 import dev.gatun.nn.AttentionMechanism;
+import dev.gatun.nn.LinearAttention;
 import dev.gatun.nn.LinformerAttention;
+import dev.gatun.nn.RandomFeatureAttention;
 import java.lang.foreign.Arena;
 
 /** Other things to do with queries, keys and values: mechanisms of dev.gatun.nn. */
@@ -37,6 +39,49 @@ enum MechanismSystem implements CompareSystem {
     }
   },
 
+  /** Choromanski et al., 2021: FAVOR+, positive orthogonal features. */
+  PERFORMER(
+      "performer",
+      Kin.APPROXIMATION,
+      "random features whose products are exp(q·k/√d) in expectation") {
+    @Override
+    AttentionMechanism mechanism(GatunRuntime runtime, Setting setting, Arena arena) {
+      return RandomFeatureAttention.of(
+          runtime,
+          RandomFeatureAttention.orthogonalProjection(
+              arena, setting.features(), setting.headDim(), Inputs.SEED),
+          false);
+    }
+
+    @Override
+    public double flops(Setting setting) { // features of q and k, φ(K)ᵀV, φ(Q)(φ(K)ᵀV)
+      return 8.0 * setting.floats() * setting.features();
+    }
+
+    @Override
+    public double bytes(Setting setting) { // the projection, and sums of each thread
+      return 16 << 20;
+    }
+  },
+
+  /** Katharopoulos et al., 2020. */
+  LINEAR("linear", Kin.APPROXIMATION, "φ(Q)(φ(K)ᵀV), φ = elu + 1, in place of exp: models are trained so") {
+    @Override
+    AttentionMechanism mechanism(GatunRuntime runtime, Setting setting, Arena arena) {
+      return new LinearAttention(runtime, false);
+    }
+
+    @Override
+    public double flops(Setting setting) {
+      return 4.0 * setting.floats() * setting.headDim();
+    }
+
+    @Override
+    public double bytes(Setting setting) {
+      return 16 << 20;
+    }
+  },
+
   /** Bahdanau et al., 2015, in heads. */
   ADDITIVE("additive", Kin.OTHER, "softmax(vᵀtanh(q + k))V: Bahdanau's, with W and U in q and k") {
     @Override
@@ -50,8 +95,8 @@ enum MechanismSystem implements CompareSystem {
     }
 
     @Override
-    public double flops(
-        Setting setting) { // a sum, a product and an addition, and one of each for V
+    public double flops(Setting setting) {
+      // a sum, a product and an addition for a score, and one of each for V
       return 5.0 * setting.floats() * setting.length();
     }
 

@@ -13,8 +13,11 @@ public final class Systems {
           ExactSystem.WINDOW,
           ExactSystem.BLOCK_SPARSE,
           MechanismSystem.LINFORMER,
+          MechanismSystem.PERFORMER,
+          MechanismSystem.LINEAR,
           MechanismSystem.ADDITIVE,
           new ScanSystem(),
+          new ScalarScanSystem(),
           RecurrentSystem.LSTM,
           RecurrentSystem.GRU);
 

@@ -246,6 +246,67 @@ typedef struct gatun__rotary_task {
     int interleaved;
 } gatun__rotary_task;
 
+/* Rows begin .. end - 1 of one call of gatun_recurrent_cell. */
+typedef struct gatun__cell_task {
+    const float *x_gates, *h_gates, *h, *c;
+    const int32_t *places; /* NULL: the row's own number */
+    float *h_out, *c_out, *out;
+    int64_t begin, end, hidden, last_place;
+    int64_t x_row, gates_row, h_row, c_row, h_out_row, c_out_row, out_row;
+    int32_t cell;
+} gatun__cell_task;
+
+/* Where sequences lie: even ones of `seq` rows, or by offsets, which may reach `total` rows. */
+typedef struct gatun__sequences {
+    const int32_t *offsets; /* or NULL */
+    int64_t seq, total;
+} gatun__sequences;
+
+static inline int64_t gatun__sequence_at(const gatun__sequences *s, int64_t sequence, int64_t *end) {
+    if (s->offsets == NULL) {
+        *end = (sequence + 1) * s->seq;
+        return sequence * s->seq;
+    }
+    const int64_t begin = gatun__load_within(&s->offsets[sequence], 0, s->total);
+    *end = gatun__load_within(&s->offsets[sequence + 1], begin, s->total);
+    return begin;
+}
+
+/* Sequences begin .. end - 1 and channels channel_begin .. channel_end - 1 of one call of gatun_selective_scan. */
+typedef struct gatun__scan_task {
+    const float *x, *delta, *a, *b, *c, *d, *delta_bias, *z;
+    float *state, *y;
+    gatun__sequences sequences;
+    int64_t begin, end, channel_begin, channel_end, channels, states;
+    int64_t x_row, delta_row, b_row, c_row, z_row, y_row, state_row;
+    int softplus;
+    float *scratch; /* of this thread, 64-byte aligned, gatun__scan_scratch_floats */
+} gatun__scan_task;
+
+/* Rows of which step sizes are made at a time; channels of a task are at most as many as gatun__scan_width says. */
+enum { GATUN__SCAN_ROWS = 16, GATUN__SCAN_LEAST_WIDTH = 16 };
+
+/* So that a task's a and h stay in L1: at most 16 KiB each. */
+static inline int64_t gatun__scan_width(int64_t states) {
+    return states <= 32 ? 64 : states <= 128 ? 32 : GATUN__SCAN_LEAST_WIDTH;
+}
+
+static inline int64_t gatun__scan_scratch_floats(int64_t states, int64_t width) {
+    return (2 * states + 3 * GATUN__SCAN_ROWS) * width;
+}
+
+/* The same of gatun_causal_convolution. */
+typedef struct gatun__convolution_task {
+    const float *x, *weight, *bias;
+    float *state, *out;
+    gatun__sequences sequences;
+    int64_t begin, end, channel_begin, channel_end, channels, width;
+    int64_t x_row, out_row, state_row;
+    int32_t activation;
+} gatun__convolution_task;
+
+enum { GATUN__CONVOLUTION_CHANNELS = 32, GATUN__CONVOLUTION_MOST_WIDTH = 16 };
+
 /* Rows row_begin .. row_end - 1 (at most GATUN__MOST_BLOCK_ROWS) and panels panel_begin .. panel_end - 1 of one product with
  * packed weights; axes as in packed.h. */
 typedef struct gatun__linear_task {
@@ -282,6 +343,72 @@ enum {
     GATUN__LINEAR_SCALES = GATUN__MOST_BLOCK_ROWS * (2 * (int)sizeof(float) + (int)sizeof(gatun__outliers))
 };
 
+/* What a task of gatun_linear_attention does. */
+enum {
+    GATUN__LINEAR_PROJECTION, /* packs rows begin .. end - 1 of the projection */
+    GATUN__LINEAR_KEYS,       /* not causal: sums of features begin .. end - 1 over all keys */
+    GATUN__LINEAR_ROWS,       /* not causal: rows begin .. end - 1, of sums that are there */
+    GATUN__LINEAR_CHUNKS,     /* causal: all rows, GATUN__LINEAR_CHUNK at a time */
+    GATUN__LINEAR_STEPS,      /* causal: all rows, one by one */
+    GATUN__LINEAR_PAIRS,      /* rows begin .. end - 1, at most GATUN__LINEAR_CHUNK of them, key by key */
+};
+
+enum {
+    GATUN__LINEAR_CHUNK = 64, /* rows of a chunk */
+    GATUN__LINEAR_TILE = 128, /* keys that are summed in registers */
+    GATUN__LINEAR_PANEL = 64, /* features of a panel of the packed projection, [head_dim][LINEAR_PANEL] */
+};
+
+/* One batch row or sequence, and one head: axes as in linear_attention_f32.h; row strides in elements. */
+typedef struct gatun__linear_attention_task {
+    int32_t phase;       /* GATUN__LINEAR_* */
+    int32_t feature_map; /* GATUN_FEATURES_* */
+    int causal, normalized;
+    int64_t head_dim, head_dim_v, features;
+    const float *q, *k, *v;
+    float *out;
+    int64_t q_row, k_row, v_row, out_row;
+    int64_t rows, keys;
+    int64_t begin, end;
+    const float *projection; /* packed, times exponent_factor; of LINEAR_PROJECTION as given */
+    float *packed;           /* what LINEAR_PROJECTION writes */
+    float exponent_factor;   /* sqrt(scale) * log2(e): exponents are those of powers of 2 */
+    float norm_factor;       /* scale * log2(e) / 2, of a squared norm */
+    const float *log_decay;  /* or NULL */
+    int64_t decay_row;
+    float *state;   /* [features][head_dim_v + 2], or NULL */
+    float *sums;    /* of the head, where it is not causal */
+    float *scratch; /* 64-byte aligned */
+} gatun__linear_attention_task;
+
+/* Rows of features, of values and of inputs in scratch have whole vectors of every tier. */
+static inline int64_t gatun__linear_padded(int64_t count) {
+    return (count + 15) & ~(int64_t)15;
+}
+
+/* Floats from one row of features to the next: not a multiple of what competes for a part of L1. */
+static inline int64_t gatun__linear_feature_row(int64_t features) {
+    return gatun__linear_padded(features) + 16;
+}
+
+/* Sums of a head: of values, what their floats lose, of weights, what those lose, stabilizers. */
+static inline int64_t gatun__linear_sums_floats(int64_t features, int64_t head_dim_v) {
+    return gatun__linear_padded(features) * (2 * gatun__linear_padded(head_dim_v) + 3);
+}
+
+static inline int64_t gatun__linear_projection_floats(int64_t features, int64_t head_dim) {
+    return (features + GATUN__LINEAR_PANEL - 1) / GATUN__LINEAR_PANEL * GATUN__LINEAR_PANEL * head_dim;
+}
+
+/* Scratch of one thread in floats; linear_attention_f32.h carves it up in the same order. */
+static inline int64_t gatun__linear_scratch_floats(int64_t features, int64_t head_dim, int64_t head_dim_v) {
+    const int64_t tile = GATUN__LINEAR_TILE, chunk = GATUN__LINEAR_CHUNK, f = gatun__linear_padded(features),
+                  row = gatun__linear_feature_row(features), d = gatun__linear_padded(head_dim),
+                  v = gatun__linear_padded(head_dim_v);
+    return tile * d + tile + tile * v + tile * row + 2 * chunk * row + f * chunk + chunk * chunk + 2 * chunk * v + f +
+           gatun__linear_sums_floats(features, head_dim_v);
+}
+
 /* What a kernel of each operation is. */
 typedef void gatun__attention_kernel(gatun__attention_task *task);
 typedef void gatun__attention_decode_kernel(gatun__attention_task *task);
@@ -294,7 +421,11 @@ typedef void gatun__embedding_kernel(const gatun__embedding_task *task);
 typedef void gatun__pool_kernel(const gatun__rows_task *task);
 typedef void gatun__softmax_kernel(const gatun__rows_task *task);
 typedef void gatun__rotary_kernel(const gatun__rotary_task *task);
+typedef void gatun__cell_kernel(const gatun__cell_task *task);
+typedef void gatun__selective_scan_kernel(const gatun__scan_task *task);
+typedef void gatun__causal_convolution_kernel(const gatun__convolution_task *task);
 typedef void gatun__linear_kernel(const gatun__linear_task *task);
+typedef void gatun__linear_attention_kernel(const gatun__linear_attention_task *task);
 /* Runs `steps` rounds of independent multiply-adds of its dtype on io = {1, 0}; returns the operations of one round, two for each
  * product. */
 typedef double gatun__peak_kernel(int64_t steps, float io[2]);
@@ -339,7 +470,11 @@ typedef struct gatun__kernels {
     gatun__softmax_kernel *softmax_f32;
     gatun__embedding_kernel *embedding_f32;
     gatun__rotary_kernel *rotary_f32;
+    gatun__linear_attention_kernel *linear_attention_f32;
+    gatun__cell_kernel *cell_f32;
     gatun__widen_kernel *widen_f32;
+    gatun__selective_scan_kernel *selective_scan_f32;
+    gatun__causal_convolution_kernel *causal_convolution_f32;
     gatun__peak_kernel *peak_f32;
     gatun__peak_kernel *peak_bf16; /* NULL without GATUN_FEATURE_BF16: products of bf16 are those of floats */
     gatun__peak_kernel *peak_i8;

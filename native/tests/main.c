@@ -10,8 +10,10 @@ int main(int argc, char **argv) {
         {"packed_linear", packed_linear_tests}, {"row_steps", row_steps_tests}, {"rows", rows_tests},
         {"rows_refused", rows_refused_tests}, {"tables", tables_tests}, {"ragged", ragged_tests}, {"bias", bias_tests},
         {"changes", changes_tests}, {"map", map_tests}, {"additive", additive_tests}, {"rotary", rotary_tests},
-        {"pool", pool_tests}, {"threads", threads_tests}, {"races", races_tests}, {"sizes", sizes_tests},
-        {"matrix", matrix_tests}, {"attention_bf16", attention_bf16_tests},
-        {"attention_halves", attention_halves_tests}, {"full", full_tests}, {NULL, NULL}};
+        {"scan", scan_tests}, {"scan_refused", scan_refused_tests}, {"cells", cells_tests},
+        {"linear_attention", linear_attention_tests}, {"pool", pool_tests}, {"threads", threads_tests},
+        {"races", races_tests}, {"sizes", sizes_tests}, {"matrix", matrix_tests},
+        {"attention_bf16", attention_bf16_tests}, {"attention_halves", attention_halves_tests}, {"full", full_tests},
+        {NULL, NULL}};
     return test_main(argc, argv, suites);
 }

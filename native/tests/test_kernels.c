@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../src/internal.h"
+#include "linear_case.h"
 #include "placement.h"
 #include "rows.h"
 #include "suites.h"
@@ -233,6 +234,15 @@ static void test_embedding_f32(gatun_context *context) {
     free_rows(&c);
 }
 
+static void test_linear_attention_f32(gatun_context *context) {
+    const linear_shape s = {
+        1, 1, 1, 1, 1, 70, 70, 12, 20, 40, GATUN_FEATURES_POSITIVE_RANDOM, .flags = GATUN_LINEAR_ATTENTION_CAUSAL};
+    linear_case c = linear_create(&s, context, 1);
+    CHECK_STATUS(linear_run(&c, context), GATUN_OK);
+    linear_check(&c, 1e-5, "a kernel");
+    linear_destroy(&c);
+}
+
 static void test_rotary_f32(gatun_context *context) {
     enum { HALF = DIM / 2 };
     rows_case c = new_rows();
@@ -265,167 +275,247 @@ static void test_rotary_f32(gatun_context *context) {
     free_rows(&c);
 }
 
-/* Of queries; attention with 16-bit tensors is tested in test_attention_halves.c. */
-static void test_widen_f32(gatun_context *context) {
-    enum { N = 37 };
-    for (int32_t dtype = GATUN_DTYPE_BF16; dtype <= GATUN_DTYPE_F16; dtype++) {
-        uint16_t from[3 * N];
-        float to[2 * N + 1], keep = 123;
-        for (int i = 0; i < 3 * N; i++) {
-            from[i] = (uint16_t)(dtype == GATUN_DTYPE_BF16 ? 0x3f80 + i : 0x3c00 + 8 * i); /* 1 + i / 128 */
-        }
-        to[2 * N] = keep;
-        context->kernels->widen_f32(from, 2 * N, 2, N, dtype, to);
-        for (int i = 0; i < 2 * N; i++) {
-            const float want = 1 + (float)(i < N ? i : i + N) / 128;
-            CHECK(
-                to[i] == want, "dtype %d, element %d: expected %g, got %g", (int)dtype, i, (double)want, (double)to[i]);
-        }
-        CHECK(to[2 * N] == keep, "something is written behind the last row");
-    }
-}
-
-/* out = silu(x W + bias) * gate + residual; rows for more than one tile, and for a part of one. allowed: error of x W for terms
- * of N(0, 1), whose squares are added up. */
-static void check_linear(gatun_context *context, int32_t format, double allowed) {
-    enum { IN = 70, OUT = 53, LINEAR_ROWS = 11 };
-    rng random = rng_make(test_seed(), 3);
-    matrix weights = matrix_random("weights", IN, OUT, 0, GUARD_AFTER, 0, &random);
-    matrix x = matrix_random("x", LINEAR_ROWS, IN, 3, GUARD_AFTER, 0, &random);
-    matrix gate = matrix_random("gate", LINEAR_ROWS, OUT, 0, GUARD_AFTER, 0, &random);
-    matrix out = matrix_create("out", LINEAR_ROWS, OUT, 1, GUARD_AFTER);
-    float bias[OUT];
-    for (int o = 0; o < OUT; o++) {
-        bias[o] = rng_normal(&random);
-    }
-    const gatun_pack_desc pack = {.struct_size = sizeof pack,
-        .format = format,
-        .dtype = GATUN_DTYPE_F32,
-        .in_features = IN,
-        .out_features = OUT,
-        .in_stride = weights.row,
-        .out_stride = 1};
-    const gatun_packed_linear_desc desc = {.struct_size = sizeof desc,
-        .format = format,
-        .activation = GATUN_ACTIVATION_SILU,
-        .rows = LINEAR_ROWS,
-        .in_features = IN,
-        .out_features = OUT,
-        .x_row = x.row,
-        .out_row = out.row,
-        .gate_row = gate.row,
-        .residual_row = gate.row};
-    int64_t bytes = 0, workspace_bytes = 0;
-    CHECK_STATUS(gatun_pack_size(&pack, &bytes, NULL, 0), GATUN_OK);
-    CHECK_STATUS(gatun_packed_linear_workspace_size(context, &desc, &workspace_bytes), GATUN_OK);
-    guarded packed, workspace;
-    guarded_create(&packed, "packed weights", bytes, 0, GUARD_AFTER);
-    guarded_create(&workspace, "workspace", workspace_bytes, 0, GUARD_AFTER);
-    CHECK_STATUS(gatun_pack(context, &pack, weights.data, NULL, packed.data, bytes, NULL, 0), GATUN_OK);
-    CHECK_STATUS(gatun_packed_linear(context, &desc, workspace.data, workspace_bytes, packed.data, bytes, x.data, bias,
-                     gate.data, gate.data, out.data),
+/* A GRU from a state of x; test_cells.c has the rest. */
+static void test_cell_f32(gatun_context *context) {
+    rows_case c = new_rows();
+    rng random = rng_make(test_seed(), 4);
+    matrix gates = matrix_random("x_gates", ROWS, 3 * DIM, 1, GUARD_AFTER, 0, &random);
+    matrix others = matrix_random("h_gates", ROWS, 3 * DIM, 0, GUARD_AFTER, 0, &random);
+    const gatun_recurrent_cell_desc desc = {.struct_size = sizeof desc,
+        .cell = GATUN_CELL_GRU,
+        .rows = ROWS,
+        .hidden = DIM,
+        .x_row = gates.row,
+        .gates_row = others.row,
+        .h_row = c.x.row,
+        .h_out_row = c.out.row};
+    CHECK_STATUS(
+        gatun_recurrent_cell(context, &desc, gates.data, others.data, c.x.data, NULL, NULL, c.out.data, NULL, NULL),
         GATUN_OK);
-    for (int64_t r = 0; r < LINEAR_ROWS; r++) {
-        for (int64_t o = 0; o < OUT; o++) {
-            double sum = (double)bias[o], square = 0;
-            for (int64_t k = 0; k < IN; k++) {
-                const double term = (double)*at(&x, r, k) * (double)*at(&weights, k, o);
-                sum += term;
-                square += term * term;
-            }
-            const double other = (double)*at(&gate, r, o);
-            /* No activation rises faster than 1.1; errors of the terms add up as their squares do. */
-            check_element(&out, r, o, activation_exact(GATUN_ACTIVATION_SILU, sum) * other + other,
-                1e-6 + 1.1 * fabs(other) * allowed * sqrt(square));
+    for (int64_t r = 0; r < ROWS; r++) {
+        for (int64_t i = 0; i < DIM; i++) {
+            const double reset = 1 / (1 + exp(-(double)*at(&gates, r, i) - (double)*at(&others, r, i)));
+            const double update = 1 / (1 + exp(-(double)*at(&gates, r, DIM + i) - (double)*at(&others, r, DIM + i)));
+            const double u = (double)*at(&others, r, 2 * DIM + i), h = (double)*at(&c.x, r, i);
+            const double n = tanh((double)*at(&gates, r, 2 * DIM + i) + reset * u);
+            check_element(&c.out, r, i, (1 - update) * n + update * h, 1e-6 * (1 + fabs(u) + fabs(h)));
         }
     }
-    guarded_destroy(&packed);
-    guarded_destroy(&workspace);
-    guarded_destroy(&weights.memory);
-    guarded_destroy(&x.memory);
-    guarded_destroy(&gate.memory);
-    guarded_destroy(&out.memory);
-}
+    guarded_destroy(&gates.memory);
+    guarded_destroy(&others.memory);
+    /* One state, which halves and takes up x: test_scan.c has the rest. */
+    static void test_selective_scan_f32(gatun_context * context) {
+        float ones[ROWS * DIM], a[DIM];
+        for (int i = 0; i < ROWS * DIM; i++) {
+            ones[i] = 1;
+            a[i % DIM] = -0.69314718f;
+            const gatun_selective_scan_desc desc = {.struct_size = sizeof desc,
+                .batch = 1,
+                .seq = ROWS,
+                .channels = DIM,
+                .states = 1,
+                .x_row = c.x.row,
+                .delta_row = DIM,
+                .b_row = 1,
+                .c_row = 1,
+                .y_row = c.out.row};
+            int64_t bytes = 0;
+            CHECK_STATUS(gatun_selective_scan_workspace_size(context, &desc, &bytes), GATUN_OK);
+            void *workspace = aligned_alloc(64, (size_t)bytes);
+    CHECK_STATUS(gatun_selective_scan(context, &desc, workspace, bytes, c.x.data, ones, a, ones, ones, NULL, NULL, NULL,
+                     NULL, NULL, c.out.data),
+    free(workspace);
+    for (int64_t i = 0; i < DIM; i++) {
+                double h = 0;
+                for (int64_t r = 0; r < ROWS; r++) {
+                    h = h / 2 + (double)*at(&c.x, r, i);
+                    check_element(&c.out, r, i, h, 2e-6);
+                    free_rows(&c);
+                }
+                static void test_causal_convolution_f32(gatun_context * context) {
+                    float weight[DIM][2];
+                    for (int i = 0; i < DIM; i++) {
+                        weight[i][0] = 2;
+                        weight[i][1] = (float)i;
+                        const gatun_causal_convolution_desc desc = {.struct_size = sizeof desc,
+                            .batch = 1,
+                            .seq = ROWS,
+                            .channels = DIM,
+                            .width = 2,
+                            .x_row = c.x.row,
+                            .out_row = c.out.row};
+        gatun_causal_convolution(context, &desc, c.x.data, &weight[0][0], NULL, NULL, NULL, c.out.data), GATUN_OK);
+        const double before = r == 0 ? 0 : (double)*at(&c.x, r - 1, i);
+        check_element(&c.out, r, i, 2 * before + (double)i * (double)*at(&c.x, r, i), 1e-4);
+        free_rows(&c);
+                    }
 
-static void test_linear_f32(gatun_context *context) {
-    check_linear(context, GATUN_WEIGHTS_F32, 1e-5);
-}
+                    /* Of queries; attention with 16-bit tensors is tested in test_attention_halves.c. */
+                    static void test_widen_f32(gatun_context * context) {
+                        enum { N = 37 };
+                        for (int32_t dtype = GATUN_DTYPE_BF16; dtype <= GATUN_DTYPE_F16; dtype++) {
+                            uint16_t from[3 * N];
+                            float to[2 * N + 1], keep = 123;
+                            for (int i = 0; i < 3 * N; i++) {
+                                from[i] = (uint16_t)(dtype == GATUN_DTYPE_BF16 ? 0x3f80 + i
+                                                                               : 0x3c00 + 8 * i); /* 1 + i / 128 */
+                            }
+                            to[2 * N] = keep;
+                            context->kernels->widen_f32(from, 2 * N, 2, N, dtype, to);
+                            for (int i = 0; i < 2 * N; i++) {
+                                const float want = 1 + (float)(i < N ? i : i + N) / 128;
+                                CHECK(to[i] == want, "dtype %d, element %d: expected %g, got %g", (int)dtype, i,
+                                    (double)want, (double)to[i]);
+                            }
+                            CHECK(to[2 * N] == keep, "something is written behind the last row");
+                        }
+                    }
 
-static void test_linear_bf16(gatun_context *context) {
-    check_linear(context, GATUN_WEIGHTS_BF16, 0.01);
-}
+                    /* out = silu(x W + bias) * gate + residual; rows for more than one tile, and for a part of one. allowed: error of x W for terms
+ * of N(0, 1), whose squares are added up. */
+                    static void check_linear(gatun_context * context, int32_t format, double allowed) {
+                        enum { IN = 70, OUT = 53, LINEAR_ROWS = 11 };
+                        rng random = rng_make(test_seed(), 3);
+                        matrix weights = matrix_random("weights", IN, OUT, 0, GUARD_AFTER, 0, &random);
+                        matrix x = matrix_random("x", LINEAR_ROWS, IN, 3, GUARD_AFTER, 0, &random);
+                        matrix gate = matrix_random("gate", LINEAR_ROWS, OUT, 0, GUARD_AFTER, 0, &random);
+                        matrix out = matrix_create("out", LINEAR_ROWS, OUT, 1, GUARD_AFTER);
+                        float bias[OUT];
+                        for (int o = 0; o < OUT; o++) {
+                            bias[o] = rng_normal(&random);
+                        }
+                        const gatun_pack_desc pack = {.struct_size = sizeof pack,
+                            .format = format,
+                            .dtype = GATUN_DTYPE_F32,
+                            .in_features = IN,
+                            .out_features = OUT,
+                            .in_stride = weights.row,
+                            .out_stride = 1};
+                        const gatun_packed_linear_desc desc = {.struct_size = sizeof desc,
+                            .format = format,
+                            .activation = GATUN_ACTIVATION_SILU,
+                            .rows = LINEAR_ROWS,
+                            .in_features = IN,
+                            .out_features = OUT,
+                            .x_row = x.row,
+                            .out_row = out.row,
+                            .gate_row = gate.row,
+                            .residual_row = gate.row};
+                        int64_t bytes = 0, workspace_bytes = 0;
+                        CHECK_STATUS(gatun_pack_size(&pack, &bytes, NULL, 0), GATUN_OK);
+                        CHECK_STATUS(gatun_packed_linear_workspace_size(context, &desc, &workspace_bytes), GATUN_OK);
+                        guarded packed, workspace;
+                        guarded_create(&packed, "packed weights", bytes, 0, GUARD_AFTER);
+                        guarded_create(&workspace, "workspace", workspace_bytes, 0, GUARD_AFTER);
+                        CHECK_STATUS(
+                            gatun_pack(context, &pack, weights.data, NULL, packed.data, bytes, NULL, 0), GATUN_OK);
+                        CHECK_STATUS(gatun_packed_linear(context, &desc, workspace.data, workspace_bytes, packed.data,
+                                         bytes, x.data, bias, gate.data, gate.data, out.data),
+                            GATUN_OK);
+                        for (int64_t r = 0; r < LINEAR_ROWS; r++) {
+                            for (int64_t o = 0; o < OUT; o++) {
+                                double sum = (double)bias[o], square = 0;
+                                for (int64_t k = 0; k < IN; k++) {
+                                    const double term = (double)*at(&x, r, k) * (double)*at(&weights, k, o);
+                                    sum += term;
+                                    square += term * term;
+                                }
+                                const double other = (double)*at(&gate, r, o);
+                                /* No activation rises faster than 1.1; errors of the terms add up as their squares do. */
+                                check_element(&out, r, o, activation_exact(GATUN_ACTIVATION_SILU, sum) * other + other,
+                                    1e-6 + 1.1 * fabs(other) * allowed * sqrt(square));
+                            }
+                        }
+                        guarded_destroy(&packed);
+                        guarded_destroy(&workspace);
+                        guarded_destroy(&weights.memory);
+                        guarded_destroy(&x.memory);
+                        guarded_destroy(&gate.memory);
+                        guarded_destroy(&out.memory);
+                    }
 
-static void test_linear_f16(gatun_context *context) {
-    check_linear(context, GATUN_WEIGHTS_F16, 1e-3);
-}
+                    static void test_linear_f32(gatun_context * context) {
+                        check_linear(context, GATUN_WEIGHTS_F32, 1e-5);
+                    }
 
-static void test_linear_i8(gatun_context *context) {
-    check_linear(context, GATUN_WEIGHTS_I8, 0.04);
-}
+                    static void test_linear_bf16(gatun_context * context) {
+                        check_linear(context, GATUN_WEIGHTS_BF16, 0.01);
+                    }
 
-static void test_linear_q8_0(gatun_context *context) {
-    check_linear(context, GATUN_WEIGHTS_Q8_0, 0.04);
-}
+                    static void test_linear_f16(gatun_context * context) {
+                        check_linear(context, GATUN_WEIGHTS_F16, 1e-3);
+                    }
 
-static void test_linear_q4_0(gatun_context *context) {
-    check_linear(context, GATUN_WEIGHTS_Q4_0, 0.45);
-}
+                    static void test_linear_i8(gatun_context * context) {
+                        check_linear(context, GATUN_WEIGHTS_I8, 0.04);
+                    }
 
-static void check_peak(gatun_context *context, int32_t format) {
-    double rate = 0;
-    CHECK_STATUS(gatun_packed_linear_peak(context, format, 10000, &rate), GATUN_OK);
-    CHECK(rate > 1e6, "%g operations a second", rate);
-}
+                    static void test_linear_q8_0(gatun_context * context) {
+                        check_linear(context, GATUN_WEIGHTS_Q8_0, 0.04);
+                    }
 
-MAYBE_UNLISTED static void test_peak_bf16(gatun_context *context) {
-    check_peak(context, GATUN_WEIGHTS_BF16);
-}
+                    static void test_linear_q4_0(gatun_context * context) {
+                        check_linear(context, GATUN_WEIGHTS_Q4_0, 0.45);
+                    }
 
-static void test_peak_i8(gatun_context *context) {
-    check_peak(context, GATUN_WEIGHTS_I8);
-}
+                    static void check_peak(gatun_context * context, int32_t format) {
+                        double rate = 0;
+                        CHECK_STATUS(gatun_packed_linear_peak(context, format, 10000, &rate), GATUN_OK);
+                        CHECK(rate > 1e6, "%g operations a second", rate);
+                    }
 
-static void test_peak_f32(gatun_context *context) {
-    double flops = 0;
-    CHECK_STATUS(gatun_peak_f32(context, 10000, &flops), GATUN_OK);
-    CHECK(flops > 1e6, "%g floating-point operations a second", flops);
-}
+                    MAYBE_UNLISTED static void test_peak_bf16(gatun_context * context) {
+                        check_peak(context, GATUN_WEIGHTS_BF16);
+                    }
 
-/* ---- the rows of the list ---- */
+                    static void test_peak_i8(gatun_context * context) {
+                        check_peak(context, GATUN_WEIGHTS_I8);
+                    }
 
-/* A context of the tier, with these GATUN_FEATURE_* or without any, whose kernels are a copy, of which one is counted; NULL where
+                    static void test_peak_f32(gatun_context * context) {
+                        double flops = 0;
+                        CHECK_STATUS(gatun_peak_f32(context, 10000, &flops), GATUN_OK);
+                        CHECK(flops > 1e6, "%g floating-point operations a second", flops);
+                    }
+
+                    /* ---- the rows of the list ---- */
+
+                    /* A context of the tier, with these GATUN_FEATURE_* or without any, whose kernels are a copy, of which one is counted; NULL where
  * the tier is not to be tested, or the CPU has no such feature. */
-static gatun_context *counted_context(int32_t tier, uint64_t features, gatun__kernels *copy) {
-    int32_t tiers[MAX_TIERS];
-    const int count = test_tiers(tiers);
-    bool wanted = false;
-    for (int t = 0; t < count; t++) {
-        wanted |= tiers[t] == tier;
-    }
-    if (!wanted) {
-        return NULL;
-    }
-    const gatun_config config = {
-        .struct_size = sizeof config, .threads = 1, .tier = tier, .flags = features == 0 ? GATUN_CONFIG_TIER_ALONE : 0};
-    gatun_context *context = NULL;
-    CHECK_STATUS(gatun_context_create(&config, &context, NULL, 0), GATUN_OK);
-    if (context != NULL && (context->features & features) != features) {
-        CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
-        return NULL;
-    }
-    if (context != NULL) {
-        CHECK(features != 0 || context->features == 0, "features %llu", (unsigned long long)context->features);
-        *copy = *context->kernels;
-        context->kernels = copy;
-        calls = 0;
-    }
-    return context;
-}
+                    static gatun_context *counted_context(int32_t tier, uint64_t features, gatun__kernels * copy) {
+                        int32_t tiers[MAX_TIERS];
+                        const int count = test_tiers(tiers);
+                        bool wanted = false;
+                        for (int t = 0; t < count; t++) {
+                            wanted |= tiers[t] == tier;
+                        }
+                        if (!wanted) {
+                            return NULL;
+                        }
+                        const gatun_config config = {.struct_size = sizeof config,
+                            .threads = 1,
+                            .tier = tier,
+                            .flags = features == 0 ? GATUN_CONFIG_TIER_ALONE : 0};
+                        gatun_context *context = NULL;
+                        CHECK_STATUS(gatun_context_create(&config, &context, NULL, 0), GATUN_OK);
+                        if (context != NULL && (context->features & features) != features) {
+                            CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
+                            return NULL;
+                        }
+                        if (context != NULL) {
+                            CHECK(features != 0 || context->features == 0, "features %llu",
+                                (unsigned long long)context->features);
+                            *copy = *context->kernels;
+                            context->kernels = copy;
+                            calls = 0;
+                        }
+                        return context;
+                    }
 
-static void finish(gatun_context *context, const char *name) {
-    CHECK(calls > 0, "%s: its test has not called it", name);
-    CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
-}
+                    static void finish(gatun_context * context, const char *name) {
+                        CHECK(calls > 0, "%s: its test has not called it", name);
+                        CHECK_STATUS(gatun_context_destroy(context), GATUN_OK);
+                    }
 
 /* Stands in for a kernel of the operation. */
 #define TASK_OF(operation, task_type)                                                                                  \
@@ -434,28 +524,33 @@ static void finish(gatun_context *context, const char *name) {
         calls++;                                                                                                       \
         real_##operation(task);                                                                                        \
     }
-TASK_OF(attention, gatun__attention_task)
-TASK_OF(attention_decode, gatun__attention_task)
-TASK_OF(attention_tiny, gatun__attention_task)
-TASK_OF(attention_map, gatun__attention_map_task)
-TASK_OF(additive, gatun__additive_task)
-TASK_OF(norm, const gatun__rows_task)
-TASK_OF(activation, const gatun__rows_task)
-TASK_OF(pool, const gatun__rows_task)
-TASK_OF(softmax, const gatun__rows_task)
-TASK_OF(embedding, const gatun__embedding_task)
-TASK_OF(rotary, const gatun__rotary_task)
-TASK_OF(linear, const gatun__linear_task)
-static gatun__widen_kernel *real_widen;
-static void counted_widen(const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to) {
-    calls++;
-    real_widen(from, row, rows, dim, dtype, to);
-}
-static gatun__peak_kernel *real_peak;
-static double counted_peak(int64_t steps, float io[2]) {
-    calls++;
-    return real_peak(steps, io);
-}
+                    TASK_OF(attention, gatun__attention_task)
+                    TASK_OF(attention_decode, gatun__attention_task)
+                    TASK_OF(attention_tiny, gatun__attention_task)
+                    TASK_OF(attention_map, gatun__attention_map_task)
+                    TASK_OF(additive, gatun__additive_task)
+                    TASK_OF(norm, const gatun__rows_task)
+                    TASK_OF(activation, const gatun__rows_task)
+                    TASK_OF(pool, const gatun__rows_task)
+                    TASK_OF(softmax, const gatun__rows_task)
+                    TASK_OF(embedding, const gatun__embedding_task)
+                    TASK_OF(rotary, const gatun__rotary_task)
+                    TASK_OF(linear_attention, const gatun__linear_attention_task)
+                    TASK_OF(cell, const gatun__cell_task)
+                    TASK_OF(selective_scan, const gatun__scan_task)
+                    TASK_OF(causal_convolution, const gatun__convolution_task)
+                    TASK_OF(linear, const gatun__linear_task)
+                    static gatun__widen_kernel *real_widen;
+                    static void counted_widen(
+                        const void *from, int64_t row, int64_t rows, int64_t dim, int32_t dtype, float *to) {
+                        calls++;
+                        real_widen(from, row, rows, dim, dtype, to);
+                    }
+                    static gatun__peak_kernel *real_peak;
+                    static double counted_peak(int64_t steps, float io[2]) {
+                        calls++;
+                        return real_peak(steps, io);
+                    }
 
 /* The row's kernel is the one that is counted, and the tier's own not that of the row of a feature. */
 #define RUN(operation, dtype, TIER, tier, features)                                                                    \
@@ -481,96 +576,102 @@ static double counted_peak(int64_t steps, float io[2]) {
     RUN(operation, dtype, TIER, extension, GATUN_FEATURE_##FEATURE)
 #include "../src/kernels.inc"
 
-/* ---- the list itself ---- */
+                    /* ---- the list itself ---- */
 
-/* Every tier has every kernel but those of bf16 and the tiny one, which the plan chooses where it is. */
-static void complete(void) {
-    int32_t tiers[MAX_TIERS];
-    const int count = test_tiers(tiers);
-    for (int t = 0; t < count; t++) {
-        const gatun__kernels *k = shared_context(tiers[t])->kernels;
-        CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 && k->activation_f32 &&
-                  k->pool_f32 && k->softmax_f32 && k->embedding_f32 && k->rotary_f32 && k->widen_f32 && k->peak_f32 &&
-                  k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 && k->linear_q8_0 &&
-                  k->linear_q4_0,
-            "%s lacks a kernel", gatun_tier_name(tiers[t]));
-        problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
-        const gatun_attention_desc desc = default_desc(&p);
-        gatun_attention_plan_info plan = {.struct_size = sizeof plan};
-        CHECK_STATUS(gatun_attention_plan(shared_context(tiers[t]), &desc, &plan), GATUN_OK);
-        CHECK((plan.kernel == GATUN_KERNEL_TINY) == (k->attention_tiny_f32 != NULL),
-            "%s: the plan's kernel of a tiny call is %d", gatun_tier_name(tiers[t]), (int)plan.kernel);
-        problem_free(&p);
-    }
-}
+                    /* Every tier has every kernel but those of bf16 and the tiny one, which the plan chooses where it is. */
+                    static void complete(void) {
+                        int32_t tiers[MAX_TIERS];
+                        const int count = test_tiers(tiers);
+                        for (int t = 0; t < count; t++) {
+                            const gatun__kernels *k = shared_context(tiers[t])->kernels;
+                            CHECK(k->tier == tiers[t] && k->attention_f32 && k->attention_decode_f32 && k->norm_f32 &&
+                                      k->activation_f32 && k->pool_f32 && k->softmax_f32 && k->embedding_f32 &&
+                                      k->rotary_f32 && k->linear_attention_f32 && k->widen_f32 && k->peak_f32 &&
+                                      k->peak_i8 && k->linear_f32 && k->linear_bf16 && k->linear_f16 && k->linear_i8 &&
+                                      k->linear_q8_0 && k->cell_f32 && k->selective_scan_f32 &&
+                                      k->causal_convolution_f32 && k->linear_q4_0,
+                                "%s lacks a kernel", gatun_tier_name(tiers[t]));
+                            problem p = new_problem(1, 1, 1, 16, 16, 32, GATUN_CAUSAL_NONE);
+                            const gatun_attention_desc desc = default_desc(&p);
+                            gatun_attention_plan_info plan = {.struct_size = sizeof plan};
+                            CHECK_STATUS(gatun_attention_plan(shared_context(tiers[t]), &desc, &plan), GATUN_OK);
+                            CHECK((plan.kernel == GATUN_KERNEL_TINY) == (k->attention_tiny_f32 != NULL),
+                                "%s: the plan's kernel of a tiny call is %d", gatun_tier_name(tiers[t]),
+                                (int)plan.kernel);
+                            problem_free(&p);
+                        }
+                    }
 
-/* GATUN_TEST_FEATURES, a number: these GATUN_FEATURE_* are there, without which a row of the list tests nothing. */
-static void features(void) {
-    const char *set = getenv("GATUN_TEST_FEATURES");
-    const uint64_t want = set != NULL ? strtoull(set, NULL, 10) : 0;
-    uint64_t found = 0;
-    int32_t tiers[MAX_TIERS];
-    const int count = test_tiers(tiers);
-    for (int t = 0; t < count; t++) {
-        found |= shared_context(tiers[t])->features;
-    }
-    CHECK((found & want) == want, "expected features %llu, got %llu", (unsigned long long)want,
-        (unsigned long long)found);
-}
+                    /* GATUN_TEST_FEATURES, a number: these GATUN_FEATURE_* are there, without which a row of the list tests nothing. */
+                    static void features(void) {
+                        const char *set = getenv("GATUN_TEST_FEATURES");
+                        const uint64_t want = set != NULL ? strtoull(set, NULL, 10) : 0;
+                        uint64_t found = 0;
+                        int32_t tiers[MAX_TIERS];
+                        const int count = test_tiers(tiers);
+                        for (int t = 0; t < count; t++) {
+                            found |= shared_context(tiers[t])->features;
+                        }
+                        CHECK((found & want) == want, "expected features %llu, got %llu", (unsigned long long)want,
+                            (unsigned long long)found);
+                    }
 
-static bool is_tier_or_extension(const char *text) {
-    for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++) {
-        if (strcmp(text, gatun_tier_name(tier)) == 0) {
-            return true;
-        }
-    }
-    /* Of the Makefile, of all architectures. */
-    static const char *const extensions[] = {"avx512vnni", "avx512bf16", "avxvnni", "dotprod", "i8mm"};
-    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
-        if (strcmp(text, extensions[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
+                    static bool is_tier_or_extension(const char *text) {
+                        for (int32_t tier = GATUN_TIER_PORTABLE; gatun_tier_name(tier) != NULL; tier++) {
+                            if (strcmp(text, gatun_tier_name(tier)) == 0) {
+                                return true;
+                            }
+                        }
+                        /* Of the Makefile, of all architectures. */
+                        static const char *const extensions[] = {
+                            "avx512vnni", "avx512bf16", "avxvnni", "dotprod", "i8mm"};
+                        for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
+                            if (strcmp(text, extensions[i]) == 0) {
+                                return true;
+                            }
+                        }
+                        return false;
+                    }
 
-/* A file of src/kernels/ that no name of a tier or an extension ends would never be compiled. */
-static void files(void) {
-    const char *set = getenv("GATUN_KERNELS"), *root = set != NULL && *set != '\0' ? set : "src/kernels";
-    DIR *folders = opendir(root);
-    REQUIRE(folders != NULL, "%s cannot be read; run in native/, or set GATUN_KERNELS", root);
-    int sources = 0;
-    for (struct dirent *folder; (folder = readdir(folders)) != NULL;) {
-        char path[512];
-        snprintf(path, sizeof path, "%s/%s", root, folder->d_name);
-        const size_t length = strlen(folder->d_name);
-        CHECK(length < 2 || folder->d_name[length - 2] != '.' || folder->d_name[0] == '.',
-            "%s: expected in the folder of its operation", path);
-        DIR *files = folder->d_name[0] == '.' ? NULL : opendir(path);
-        for (struct dirent *file; files != NULL && (file = readdir(files)) != NULL;) {
-            char name[256];
-            snprintf(name, sizeof name, "%s", file->d_name);
-            char *end = strrchr(name, '.');
-            if (end == NULL || strcmp(end, ".c") != 0) {
-                continue;
-            }
-            *end = '\0';
-            const char *last = strrchr(name, '_');
-            CHECK(last != NULL && is_tier_or_extension(last + 1),
-                "%s/%s: expected a name that ends in _<tier>.c or _<extension>.c", path, file->d_name);
-            sources++;
-        }
-        if (files != NULL) {
-            closedir(files);
-        }
-    }
-    closedir(folders);
-    CHECK(sources > 0, "no kernel found in %s", root);
-}
+                    /* A file of src/kernels/ that no name of a tier or an extension ends would never be compiled. */
+                    static void files(void) {
+                        const char *set = getenv("GATUN_KERNELS"),
+                                   *root = set != NULL && *set != '\0' ? set : "src/kernels";
+                        DIR *folders = opendir(root);
+                        REQUIRE(folders != NULL, "%s cannot be read; run in native/, or set GATUN_KERNELS", root);
+                        int sources = 0;
+                        for (struct dirent *folder; (folder = readdir(folders)) != NULL;) {
+                            char path[512];
+                            snprintf(path, sizeof path, "%s/%s", root, folder->d_name);
+                            const size_t length = strlen(folder->d_name);
+                            CHECK(length < 2 || folder->d_name[length - 2] != '.' || folder->d_name[0] == '.',
+                                "%s: expected in the folder of its operation", path);
+                            DIR *files = folder->d_name[0] == '.' ? NULL : opendir(path);
+                            for (struct dirent *file; files != NULL && (file = readdir(files)) != NULL;) {
+                                char name[256];
+                                snprintf(name, sizeof name, "%s", file->d_name);
+                                char *end = strrchr(name, '.');
+                                if (end == NULL || strcmp(end, ".c") != 0) {
+                                    continue;
+                                }
+                                *end = '\0';
+                                const char *last = strrchr(name, '_');
+                                CHECK(last != NULL && is_tier_or_extension(last + 1),
+                                    "%s/%s: expected a name that ends in _<tier>.c or _<extension>.c", path,
+                                    file->d_name);
+                                sources++;
+                            }
+                            if (files != NULL) {
+                                closedir(files);
+                            }
+                        }
+                        closedir(folders);
+                        CHECK(sources > 0, "no kernel found in %s", root);
+                    }
 
-const test_case kernels_tests[] = {{"complete", complete}, {"features", features}, {"files", files},
+                    const test_case kernels_tests[] = {{"complete", complete}, {"features", features}, {"files", files},
 #define GATUN_KERNEL(operation, dtype, TIER, tier)                                                                     \
     {#operation "_" #dtype "_" #tier, run_##operation##_##dtype##_##tier},
 #define GATUN_FEATURE_KERNEL(operation, dtype, TIER, FEATURE, extension) GATUN_KERNEL(operation, dtype, TIER, extension)
 #include "../src/kernels.inc"
-    {NULL, NULL}};
+                        {NULL, NULL}};

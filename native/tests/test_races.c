@@ -35,6 +35,7 @@ typedef struct race {
     gatun_embedding_desc embedding;
     gatun_pool_desc pool;
     gatun_rotary_desc rotary;
+    gatun_recurrent_cell_desc cell;
     const int32_t *key_lengths, *query_lengths, *cu_seqlens_q, *cu_seqlens_k;
     void *workspace;
     int64_t workspace_bytes;
@@ -370,6 +371,34 @@ static void rotary_positions(void) {
     run_and_destroy(r);
 }
 
+static int32_t run_cell(gatun_context *context, const race *r) {
+    return gatun_recurrent_cell(
+        context, &r->cell, r->data[0], r->data[1], r->data[2], NULL, numbers_of(r), r->data[4], NULL, r->data[3]);
+}
+
+static void cell_places(void) {
+    enum { ROWS = MOST_NUMBERS, HIDDEN = 16, PLACES = 12 };
+    race *r = new_race(run_cell);
+    r->cell = (gatun_recurrent_cell_desc){.struct_size = sizeof r->cell,
+        .cell = GATUN_CELL_GRU,
+        .rows = ROWS,
+        .hidden = HIDDEN,
+        .places = PLACES,
+        .x_row = 3 * HIDDEN,
+        .gates_row = 3 * HIDDEN,
+        .h_row = HIDDEN,
+        .h_out_row = HIDDEN,
+        .out_row = HIDDEN,
+        .max_threads = 1};
+    add_tensor(r, "x_gates", PLACES * 3 * HIDDEN);
+    add_tensor(r, "h_gates", ROWS * 3 * HIDDEN);
+    add_tensor(r, "h", ROWS * HIDDEN);
+    add_tensor(r, "out", PLACES * HIDDEN); /* what lies at other places stays */
+    add_tensor(r, "h_out", ROWS * HIDDEN);
+    set_numbers(r, ROWS, PLACES - 1, 0);
+    run_and_destroy(r);
+}
+
 const test_case races_tests[] = {
     {"key_lengths", key_lengths},
     {"query_lengths", query_lengths},
@@ -382,5 +411,6 @@ const test_case races_tests[] = {
     {"embedding_ids", embedding_ids},
     {"pool_offsets", pool_offsets},
     {"rotary_positions", rotary_positions},
+    {"cell_places", cell_places},
     {NULL, NULL},
 };

@@ -18,7 +18,7 @@ endif
 # The library is found beside the folder of the program, wherever both lie.
 TEST_LINK := $(CFLAGS) $(SANITIZE) $(LDFLAGS) -L$(dir $(LIB)) -Wl,-rpath,'$$ORIGIN/..'
 
-TEST_SUPPORT := harness guarded reference problem placement changed pairwise rows packed_layer
+TEST_SUPPORT := harness guarded reference problem placement changed pairwise rows packed_layer linear_case
 TEST_PROGRAM := main $(filter-out test_memory,$(patsubst tests/%.c,%,$(wildcard tests/test_*.c)))
 test_objects = $(patsubst %,$(TEST_OUT)/%.o,$(1))
 

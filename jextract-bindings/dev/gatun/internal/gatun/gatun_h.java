@@ -527,6 +527,105 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_ABI() {
         return GATUN_ABI;
     }
+    private static final int GATUN_FEATURES_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURES_NONE 0
+     * }
+     */
+    public static int GATUN_FEATURES_NONE() {
+        return GATUN_FEATURES_NONE;
+    }
+    private static final int GATUN_FEATURES_ELU = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURES_ELU 1
+     * }
+     */
+    public static int GATUN_FEATURES_ELU() {
+        return GATUN_FEATURES_ELU;
+    }
+    private static final int GATUN_FEATURES_POSITIVE_RANDOM = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURES_POSITIVE_RANDOM 2
+     * }
+     */
+    public static int GATUN_FEATURES_POSITIVE_RANDOM() {
+        return GATUN_FEATURES_POSITIVE_RANDOM;
+    }
+    private static final int GATUN_LINEAR_FORM_AUTO = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_FORM_AUTO 0
+     * }
+     */
+    public static int GATUN_LINEAR_FORM_AUTO() {
+        return GATUN_LINEAR_FORM_AUTO;
+    }
+    private static final int GATUN_LINEAR_FORM_PARALLEL = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_FORM_PARALLEL 1
+     * }
+     */
+    public static int GATUN_LINEAR_FORM_PARALLEL() {
+        return GATUN_LINEAR_FORM_PARALLEL;
+    }
+    private static final int GATUN_LINEAR_FORM_CHUNKED = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_FORM_CHUNKED 2
+     * }
+     */
+    public static int GATUN_LINEAR_FORM_CHUNKED() {
+        return GATUN_LINEAR_FORM_CHUNKED;
+    }
+    private static final int GATUN_LINEAR_FORM_RECURRENT = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_FORM_RECURRENT 3
+     * }
+     */
+    public static int GATUN_LINEAR_FORM_RECURRENT() {
+        return GATUN_LINEAR_FORM_RECURRENT;
+    }
+    private static final int GATUN_CELL_LSTM = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_LSTM 1
+     * }
+     */
+    public static int GATUN_CELL_LSTM() {
+        return GATUN_CELL_LSTM;
+    }
+    private static final int GATUN_CELL_GRU = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_GRU 2
+     * }
+     */
+    public static int GATUN_CELL_GRU() {
+        return GATUN_CELL_GRU;
+    }
+    private static final int GATUN_CELL_GRU_RESET = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_GRU_RESET 3
+     * }
+     */
+    public static int GATUN_CELL_GRU_RESET() {
+        return GATUN_CELL_GRU_RESET;
+    }
+    private static final int GATUN_CELL_GRU_UPDATE = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_CELL_GRU_UPDATE 4
+     * }
+     */
+    public static int GATUN_CELL_GRU_UPDATE() {
+        return GATUN_CELL_GRU_UPDATE;
+    }
 
     private static class gatun_status_string {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
@@ -3132,6 +3231,476 @@ public class gatun_h extends gatun_h$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class gatun_linear_attention_check {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_linear_attention_check");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_check(const gatun_context *context, const gatun_linear_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static FunctionDescriptor gatun_linear_attention_check$descriptor() {
+        return gatun_linear_attention_check.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_check(const gatun_context *context, const gatun_linear_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MethodHandle gatun_linear_attention_check$handle() {
+        return gatun_linear_attention_check.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_check(const gatun_context *context, const gatun_linear_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static MemorySegment gatun_linear_attention_check$address() {
+        return gatun_linear_attention_check.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_check(const gatun_context *context, const gatun_linear_attention_desc *desc, char *message, int64_t message_size)
+     * }
+     */
+    public static int gatun_linear_attention_check(MemorySegment context, MemorySegment desc, MemorySegment message, long message_size) {
+        var mh$ = gatun_linear_attention_check.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_linear_attention_check", context, desc, message, message_size);
+            }
+            return (int)mh$.invokeExact(context, desc, message, message_size);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_linear_attention_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_linear_attention_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_workspace_size(const gatun_context *context, const gatun_linear_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_linear_attention_workspace_size$descriptor() {
+        return gatun_linear_attention_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_workspace_size(const gatun_context *context, const gatun_linear_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_linear_attention_workspace_size$handle() {
+        return gatun_linear_attention_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_workspace_size(const gatun_context *context, const gatun_linear_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_linear_attention_workspace_size$address() {
+        return gatun_linear_attention_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention_workspace_size(const gatun_context *context, const gatun_linear_attention_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_linear_attention_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+        var mh$ = gatun_linear_attention_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_linear_attention_workspace_size", context, desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_linear_attention {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_linear_attention");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention(gatun_context *context, const gatun_linear_attention_desc *desc, void *workspace, int64_t workspace_size, const float *q, const float *k, const float *v, const float *projection, const float *log_decay, float *state, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const int32_t *key_lengths, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_linear_attention$descriptor() {
+        return gatun_linear_attention.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention(gatun_context *context, const gatun_linear_attention_desc *desc, void *workspace, int64_t workspace_size, const float *q, const float *k, const float *v, const float *projection, const float *log_decay, float *state, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const int32_t *key_lengths, float *out)
+     * }
+     */
+    public static MethodHandle gatun_linear_attention$handle() {
+        return gatun_linear_attention.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention(gatun_context *context, const gatun_linear_attention_desc *desc, void *workspace, int64_t workspace_size, const float *q, const float *k, const float *v, const float *projection, const float *log_decay, float *state, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const int32_t *key_lengths, float *out)
+     * }
+     */
+    public static MemorySegment gatun_linear_attention$address() {
+        return gatun_linear_attention.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_linear_attention(gatun_context *context, const gatun_linear_attention_desc *desc, void *workspace, int64_t workspace_size, const float *q, const float *k, const float *v, const float *projection, const float *log_decay, float *state, const int32_t *cu_seqlens_q, const int32_t *cu_seqlens_k, const int32_t *key_lengths, float *out)
+     * }
+     */
+    public static int gatun_linear_attention(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment q, MemorySegment k, MemorySegment v, MemorySegment projection, MemorySegment log_decay, MemorySegment state, MemorySegment cu_seqlens_q, MemorySegment cu_seqlens_k, MemorySegment key_lengths, MemorySegment out) {
+        var mh$ = gatun_linear_attention.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_linear_attention", context, desc, workspace, workspace_size, q, k, v, projection, log_decay, state, cu_seqlens_q, cu_seqlens_k, key_lengths, out);
+            }
+            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, q, k, v, projection, log_decay, state, cu_seqlens_q, cu_seqlens_k, key_lengths, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_selective_scan_workspace_size {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_selective_scan_workspace_size");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static FunctionDescriptor gatun_selective_scan_workspace_size$descriptor() {
+        return gatun_selective_scan_workspace_size.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MethodHandle gatun_selective_scan_workspace_size$handle() {
+        return gatun_selective_scan_workspace_size.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static MemorySegment gatun_selective_scan_workspace_size$address() {
+        return gatun_selective_scan_workspace_size.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan_workspace_size(const gatun_context *context, const gatun_selective_scan_desc *desc, int64_t *bytes)
+     * }
+     */
+    public static int gatun_selective_scan_workspace_size(MemorySegment context, MemorySegment desc, MemorySegment bytes) {
+        var mh$ = gatun_selective_scan_workspace_size.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_selective_scan_workspace_size", context, desc, bytes);
+            }
+            return (int)mh$.invokeExact(context, desc, bytes);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_selective_scan {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_LONG,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_selective_scan");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static FunctionDescriptor gatun_selective_scan$descriptor() {
+        return gatun_selective_scan.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static MethodHandle gatun_selective_scan$handle() {
+        return gatun_selective_scan.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static MemorySegment gatun_selective_scan$address() {
+        return gatun_selective_scan.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_selective_scan(gatun_context *context, const gatun_selective_scan_desc *desc, void *workspace, int64_t workspace_size, const float *x, const float *delta, const float *a, const float *b, const float *c, const float *d, const float *delta_bias, const float *z, const int32_t *cu_seqlens, float *state, float *y)
+     * }
+     */
+    public static int gatun_selective_scan(MemorySegment context, MemorySegment desc, MemorySegment workspace, long workspace_size, MemorySegment x, MemorySegment delta, MemorySegment a, MemorySegment b, MemorySegment c, MemorySegment d, MemorySegment delta_bias, MemorySegment z, MemorySegment cu_seqlens, MemorySegment state, MemorySegment y) {
+        var mh$ = gatun_selective_scan.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_selective_scan", context, desc, workspace, workspace_size, x, delta, a, b, c, d, delta_bias, z, cu_seqlens, state, y);
+            }
+            return (int)mh$.invokeExact(context, desc, workspace, workspace_size, x, delta, a, b, c, d, delta_bias, z, cu_seqlens, state, y);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_causal_convolution {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_causal_convolution");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_causal_convolution$descriptor() {
+        return gatun_causal_convolution.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static MethodHandle gatun_causal_convolution$handle() {
+        return gatun_causal_convolution.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static MemorySegment gatun_causal_convolution$address() {
+        return gatun_causal_convolution.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_causal_convolution(gatun_context *context, const gatun_causal_convolution_desc *desc, const float *x, const float *weight, const float *bias, const int32_t *cu_seqlens, float *state, float *out)
+     * }
+     */
+    public static int gatun_causal_convolution(MemorySegment context, MemorySegment desc, MemorySegment x, MemorySegment weight, MemorySegment bias, MemorySegment cu_seqlens, MemorySegment state, MemorySegment out) {
+        var mh$ = gatun_causal_convolution.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_causal_convolution", context, desc, x, weight, bias, cu_seqlens, state, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x, weight, bias, cu_seqlens, state, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class gatun_recurrent_cell {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            gatun_h.C_INT,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER,
+            gatun_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("gatun_recurrent_cell");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static FunctionDescriptor gatun_recurrent_cell$descriptor() {
+        return gatun_recurrent_cell.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static MethodHandle gatun_recurrent_cell$handle() {
+        return gatun_recurrent_cell.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static MemorySegment gatun_recurrent_cell$address() {
+        return gatun_recurrent_cell.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t gatun_recurrent_cell(gatun_context *context, const gatun_recurrent_cell_desc *desc, const float *x_gates, const float *h_gates, const float *h, const float *c, const int32_t *places, float *h_out, float *c_out, float *out)
+     * }
+     */
+    public static int gatun_recurrent_cell(MemorySegment context, MemorySegment desc, MemorySegment x_gates, MemorySegment h_gates, MemorySegment h, MemorySegment c, MemorySegment places, MemorySegment h_out, MemorySegment c_out, MemorySegment out) {
+        var mh$ = gatun_recurrent_cell.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("gatun_recurrent_cell", context, desc, x_gates, h_gates, h, c, places, h_out, c_out, out);
+            }
+            return (int)mh$.invokeExact(context, desc, x_gates, h_gates, h, c, places, h_out, c_out, out);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final int GATUN_E_INVALID = (int)-1L;
     /**
      * {@snippet lang=c :
@@ -3464,6 +4033,51 @@ public class gatun_h extends gatun_h$shared {
      */
     public static int GATUN_ADDITIVE_RAGGED_K() {
         return GATUN_ADDITIVE_RAGGED_K;
+    }
+    private static final int GATUN_LINEAR_ATTENTION_CAUSAL = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_ATTENTION_CAUSAL 1
+     * }
+     */
+    public static int GATUN_LINEAR_ATTENTION_CAUSAL() {
+        return GATUN_LINEAR_ATTENTION_CAUSAL;
+    }
+    private static final int GATUN_LINEAR_ATTENTION_UNNORMALIZED = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_ATTENTION_UNNORMALIZED 2
+     * }
+     */
+    public static int GATUN_LINEAR_ATTENTION_UNNORMALIZED() {
+        return GATUN_LINEAR_ATTENTION_UNNORMALIZED;
+    }
+    private static final int GATUN_LINEAR_ATTENTION_RAGGED = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_ATTENTION_RAGGED 4
+     * }
+     */
+    public static int GATUN_LINEAR_ATTENTION_RAGGED() {
+        return GATUN_LINEAR_ATTENTION_RAGGED;
+    }
+    private static final int GATUN_LINEAR_ATTENTION_SCALE = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_LINEAR_ATTENTION_SCALE 8
+     * }
+     */
+    public static int GATUN_LINEAR_ATTENTION_SCALE() {
+        return GATUN_LINEAR_ATTENTION_SCALE;
+    }
+    private static final int GATUN_SCAN_SOFTPLUS = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_SCAN_SOFTPLUS 1
+     * }
+     */
+    public static int GATUN_SCAN_SOFTPLUS() {
+        return GATUN_SCAN_SOFTPLUS;
     }
 }
 

@@ -15,6 +15,7 @@ import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
+import dev.gatun.internal.gatun.gatun_recurrent_cell_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_row_step;
 import dev.gatun.internal.gatun.gatun_row_steps_desc;
@@ -155,7 +156,9 @@ public final class Native {
             RowOps.class,
             PackedOps.class,
             RowSteps.class,
+            CellOps.class,
             AdditiveCall.class,
+            ScanOps.class,
             Scratch.class,
             LayerCall.class,
             LayerCalls.class,
@@ -181,6 +184,7 @@ public final class Native {
             gatun_rotary_desc.class,
             gatun_row_step.class,
             gatun_row_steps_desc.class,
+            gatun_recurrent_cell_desc.class,
             gatun_additive_attention_desc.class,
             AttentionEvent.class,
             ModelEvent.class)) {

@@ -35,7 +35,9 @@ public final class RowOps implements AutoCloseable {
 
   private final Blas.User products;
   private final RowSteps steps;
+  private final CellOps cells;
   private final AdditiveCall additive;
+  private final ScanOps scan;
 
   /**
    * Takes memory for the descriptors of operations on a context, whose products are made with this
@@ -57,7 +59,7 @@ public final class RowOps implements AutoCloseable {
     for (long size : sizes) {
       bytes += align(size);
     }
-    memory = Native.allocate(bytes + RowSteps.memoryBytes());
+    memory = Native.allocate(bytes + CellOps.memoryBytes() + RowSteps.memoryBytes());
     MemorySegment[] slices = new MemorySegment[sizes.length];
     long offset = 0;
     for (int i = 0; i < sizes.length; i++) {
@@ -72,14 +74,17 @@ public final class RowOps implements AutoCloseable {
     pool = slices[4];
     softmax = slices[5];
     rotary = slices[6];
-    steps = new RowSteps(this.context, memory.asSlice(bytes));
+    cells = new CellOps(this.context, memory.asSlice(bytes));
+    steps = new RowSteps(this.context, memory.asSlice(bytes + CellOps.memoryBytes()));
     additive = new AdditiveCall(this.context);
+    scan = new ScanOps(this.context);
   }
 
   /** As {@link Native#load} says. */
   static void initialize() {
     code(Activation.NONE);
     RowSteps.initialize();
+    CellOps.initialize();
     AdditiveCall.initialize();
   }
 
@@ -91,12 +96,13 @@ public final class RowOps implements AutoCloseable {
   public void close() {
     steps.close();
     additive.close();
+    scan.close();
     Native.free(memory);
   }
 
   /** Of scratch that grows. */
   public long bytes() {
-    return steps.bytes() + additive.bytes();
+    return steps.bytes() + additive.bytes() + scan.bytes();
   }
 
   /** Layers that wait. */
@@ -104,9 +110,19 @@ public final class RowOps implements AutoCloseable {
     return steps;
   }
 
+  /** Steps of recurrent layers. */
+  public CellOps cells() {
+    return cells;
+  }
+
   /** Additive attention. */
   public AdditiveCall additive() {
     return additive;
+  }
+
+  /** The selective scan, and the convolution before it. */
+  public ScanOps scan() {
+    return scan;
   }
 
   /** Where they run. */
@@ -264,6 +280,17 @@ public final class RowOps implements AutoCloseable {
    */
   public void softcap(float cap, Matrix x, Matrix out) {
     activation(Activation.NONE, cap, x, NONE, null, out);
+  }
+
+  /**
+   * {@code out = tanh(x + bias)}.
+   *
+   * @param x {@code [rows, dim]}
+   * @param bias {@code [dim]}
+   * @param out receives {@code [rows, dim]}; may be x
+   */
+  public void biasedTanh(Matrix x, MemorySegment bias, Matrix out) {
+    activation(Activation.NONE, 1, x, bias, null, out);
   }
 
   private void activation(

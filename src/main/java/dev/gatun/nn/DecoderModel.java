@@ -15,13 +15,13 @@ import java.util.Objects;
 
 /**
  * Tokens in, scores of the next token out: the embedding, the decoder and the projection to the
- * vocabulary that {@link DecoderOnlyModel} and {@link Transformer} have in common, and what {@link
+ * vocabulary that {@link DecoderOnlyModel}, {@link Transformer} and {@link AttentiveTranslator} have in common, and what {@link
  * Generator} runs.
  *
  * <p>Immutable; any number of threads may share it, each with a state of its own: two calls with
  * one state at a time are refused. Warm calls allocate nothing.
  */
-public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer {
+public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer, AttentiveTranslator {
 
   private final String name;
   private final GatunRuntime runtime;
@@ -56,9 +56,9 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
           "%s: expected rows of %d, got %d"
               .formatted(embeddingName, decoder.dim(), embedding.dim()));
     }
-    if (output.in() != decoder.dim()) {
+    if (output.in() != decoder.outDim()) {
       throw new IllegalArgumentException(
-          "output: expected rows of %d, got %d".formatted(decoder.dim(), output.in()));
+          "output: expected rows of %d, got %d".formatted(decoder.outDim(), output.in()));
     }
     this.parameters =
         new Parameters.Builder()
@@ -293,7 +293,9 @@ public abstract sealed class DecoderModel permits DecoderOnlyModel, Transformer 
     MemorySegment copy = embedding.copyIds(call, idsName, ids, rows, state.lengths());
     Matrix hidden = call.scratch().matrix(rows.rows(), decoder.dim());
     embedding.run(call, rows, copy, hidden);
-    decoder.run(call, state, rows, hidden, hidden);
-    return hidden;
+    boolean inPlace = decoder.outDim() == decoder.dim();
+    Matrix to = inPlace ? hidden : call.scratch().matrix(rows.rows(), decoder.outDim());
+    decoder.run(call, state, rows, hidden, to);
+    return to;
   }
 }

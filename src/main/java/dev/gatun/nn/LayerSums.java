@@ -4,6 +4,7 @@ import dev.gatun.DType;
 import dev.gatun.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /**
  * What the layers of a decoder keep of each sequence in place of keys and values: sums whose size
@@ -73,11 +74,9 @@ final class LayerSums {
   /** Forgets a sequence. */
   void clear(int sequence) {
     for (int n = 0; n < floats.length; n++) {
-      if (floats[n] > 0) {
-        now[n]
-            .segment()
-            .asSlice(sequence * floats[n] * Float.BYTES, floats[n] * Float.BYTES)
-            .fill((byte) 0);
+      // Not fill, which would need a slice: garbage.
+      for (long i = 0; i < floats[n]; i++) {
+        now[n].segment().setAtIndex(ValueLayout.JAVA_FLOAT, sequence * floats[n] + i, 0);
       }
     }
   }

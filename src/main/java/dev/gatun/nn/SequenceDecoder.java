@@ -28,8 +28,13 @@ public abstract class SequenceDecoder {
     this.runtime = Objects.requireNonNull(runtime, "runtime");
   }
 
-  /** {@return the size of a row, columns} */
+  /** {@return the size of a row of x, columns} */
   public abstract long dim();
+
+  /** {@return the size of a row of out, columns} */
+  public long outDim() {
+    return dim();
+  }
 
   /**
    * {@return whether it attends to an encoder's output, so that {@link #remember} comes before
@@ -89,7 +94,7 @@ public abstract class SequenceDecoder {
    * @param state of this decoder
    * @param x {@code [sequences, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced
    * @param sequences how the rows are divided, or null: all of one length
-   * @param out receives {@code [sequences, seq, dim]} or {@code [tokens, dim]}, rows evenly spaced;
+   * @param out receives {@code [sequences, seq, outDim]} or {@code [tokens, outDim]}, evenly spaced;
    *     may be x itself, but no other part of its memory, and shares none with sequences, weights
    *     and the state
    * @throws IllegalArgumentException naming the argument that does not fit; nothing was written
@@ -109,7 +114,7 @@ public abstract class SequenceDecoder {
   private void decode(
       Workspace workspace, DecoderState state, Tensor x, Sequences sequences, Tensor out) {
     Rows.checkTokens("x", x, dim());
-    Rows.checkLike("out", out, x, dim());
+    Rows.checkLike("out", out, x, outDim());
     SharedMemory.refuseUnlessSame("out", out, "x", x);
     Sequences.refuseShared("out", out, sequences);
     parameters().refuse("out", out);

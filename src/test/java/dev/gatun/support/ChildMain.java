@@ -17,6 +17,7 @@ import dev.gatun.nn.AdditiveCalls;
 import dev.gatun.nn.LayersCalls;
 import dev.gatun.nn.RaceCalls;
 import dev.gatun.nn.SparseCalls;
+import dev.gatun.nn.RecurrentCalls;
 import dev.gatun.nn.TransformerCalls;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -47,6 +48,7 @@ public final class ChildMain {
       case "layers-malloc" -> malloc(arguments[1], LayersCalls::new, 4_000);
       case "sparse-garbage" -> garbage(SparseCalls::new, 4_000, 1_500);
       case "sparse-malloc" -> malloc(arguments[1], SparseCalls::new, 2_000);
+      case "recurrent-garbage" -> garbage(RecurrentCalls::new, 600, 300);
       case "additive-garbage" -> garbage(AdditiveCalls::new, 8_000, 2_500);
       case "transformer-garbage" -> garbage(TransformerCalls::new, 6_000, 1_000);
       case "transformer-malloc" -> malloc(arguments[1], TransformerCalls::new, 3_000);

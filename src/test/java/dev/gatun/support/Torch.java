@@ -323,6 +323,16 @@ public final class Torch implements AutoCloseable {
     return new Array(torch.silu(x.tensor));
   }
 
+  /** log(1 + eˣ). */
+  public Array softplus(Array x) {
+    return new Array(torch.softplus(x.tensor));
+  }
+
+  /** eˣ. */
+  public Array exp(Array x) {
+    return new Array(x.tensor.exp());
+  }
+
   /** The hyperbolic tangent. */
   public Array tanh(Array x) {
     return new Array(x.tensor.tanh());
@@ -384,6 +394,27 @@ public final class Torch implements AutoCloseable {
             new long[] {padding, padding},
             new long[] {1, 1},
             1));
+  }
+
+  /**
+   * Convolution over one dimension, each channel by itself.
+   *
+   * @param x [batch, channels, length]
+   * @param weight [channels, 1, kernel]
+   * @param bias [channels], or null
+   * @param padding with zeros, on both sides
+   * @return [batch, channels, length + 2 padding - kernel + 1]
+   */
+  public Array depthwise(Array x, Array weight, Array bias, int padding) {
+    return new Array(
+        torch.conv1d(
+            x.tensor,
+            weight.tensor,
+            optional(bias),
+            new long[] {1},
+            new long[] {padding},
+            new long[] {1},
+            x.tensor.size(1)));
   }
 
   /** The mean over one dimension, which is no more. */

@@ -1,0 +1,3 @@
+#include "../src/kernels/vectors/vectors_neon.h"
+#define BOUND scan_bound_neon
+#include "scan_bound.h"

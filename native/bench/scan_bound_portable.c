@@ -1,0 +1,3 @@
+#include "../src/kernels/vectors/vectors_portable.h"
+#define BOUND scan_bound_portable
+#include "scan_bound.h"

@@ -1,0 +1,8 @@
+/* AVX-512. Register block of 6 rows x 4 zmm: of 32 registers 24 accumulators, 4 of B and 1 element of A. */
+#include "../vectors/vectors_avx512.h"
+
+#define TIER          avx512
+#define BLOCK_ROWS    6
+#define BLOCK_VECTORS 4
+
+#include "linear_attention_f32.h"

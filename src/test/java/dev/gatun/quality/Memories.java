@@ -147,7 +147,12 @@ final class Memories {
         new BigBird(),
         new Linformer(256, false),
         new Linformer(1024, false),
-        new Linformer(256, true));
+        new Linformer(256, true),
+        new StateMemories.Scan(16),
+        new StateMemories.Scan(64),
+        new StateMemories.Scan(256),
+        new StateMemories.Delay(true, 129),
+        new StateMemories.Delay(false, 129));
   }
 
   /** BigBird with the sizes of the paper. */

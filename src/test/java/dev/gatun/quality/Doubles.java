@@ -90,4 +90,46 @@ final class Doubles {
     }
     return out;
   }
+
+  /** Features of a row of codes. */
+  interface Features {
+    double[] of(float[] codes, int row);
+  }
+
+  /**
+   * Weighted means of value codes, weights as products of features: sums over all keys first.
+   *
+   * @param normalized whether they are means, otherwise they are sums
+   * @param causal whether a row sees no later keys
+   */
+  static double[] features(
+      Task task, Features ofQueries, Features ofKeys, boolean normalized, boolean causal) {
+    int n = task.tokens();
+    int count = ofKeys.of(task.keys(), 0).length;
+    double[] sums = new double[count * Task.VALUES];
+    double[] weights = new double[count];
+    double[] out = new double[n * Task.VALUES];
+    int seen = 0;
+    for (int t = 0; t < n; t++) {
+      for (; seen < (causal ? t + 1 : n); seen++) {
+        double[] key = ofKeys.of(task.keys(), seen);
+        for (int f = 0; f < count; f++) {
+          sums[f * Task.VALUES + task.values()[seen]] += key[f];
+          weights[f] += key[f];
+        }
+      }
+      double[] query = ofQueries.of(task.queries(), t);
+      double sum = 0;
+      for (int f = 0; f < count; f++) {
+        sum += query[f] * weights[f];
+        for (int v = 0; v < Task.VALUES; v++) {
+          out[t * Task.VALUES + v] += query[f] * sums[f * Task.VALUES + v];
+        }
+      }
+      for (int v = 0; normalized && v < Task.VALUES; v++) {
+        out[t * Task.VALUES + v] /= sum;
+      }
+    }
+    return out;
+  }
 }

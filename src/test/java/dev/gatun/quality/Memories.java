@@ -2,13 +2,16 @@ package dev.gatun.quality;
 
 import dev.gatun.AttentionSpec;
 import dev.gatun.BlockMasks;
+import dev.gatun.Causal;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.nn.AdditiveAttention;
 import dev.gatun.nn.BlockSparseAttention;
 import dev.gatun.nn.ExactAttention;
 import dev.gatun.nn.LinformerAttention;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 
@@ -67,16 +70,89 @@ final class Memories {
         (row, key) -> Math.abs(row - key) <= side);
   }
 
+  /**
+   * Bahdanau's attention, by a bump of two hyperbolic tangents for each element of a code: tanh(u +
+   * 1) − tanh(u − 1) is greatest where u, the scaled difference of query and key, is 0. So a code
+   * has half as many elements as the head.
+   */
+  record Additive() implements Memory {
+    private static final float SCALE = 8;
+    private static final float ENERGY = 2;
+
+    @Override
+    public String name() {
+      return "additive";
+    }
+
+    @Override
+    public int dim() {
+      return DIM / 2;
+    }
+
+    /** The code twice, scaled, with what is added to each half. */
+    private static float[] twice(float[] codes, float scale, float shift) {
+      int dim = DIM / 2;
+      float[] both = new float[2 * codes.length];
+      for (int i = 0; i < codes.length; i++) {
+        int at = i / dim * DIM + i % dim;
+        both[at] = scale * codes[i] + shift;
+        both[at + dim] = scale * codes[i] - shift;
+      }
+      return both;
+    }
+
+    private static float[] energy() {
+      float[] energy = new float[DIM];
+      Arrays.fill(energy, 0, DIM / 2, ENERGY);
+      Arrays.fill(energy, DIM / 2, DIM, -ENERGY);
+      return energy;
+    }
+
+    @Override
+    public float[] recall(GatunRuntime runtime, Task task) {
+      return Memory.attend(
+          runtime,
+          task,
+          twice(task.queries(), SCALE, 1),
+          twice(task.keys(), -SCALE, 0),
+          (on, arena, tokens) ->
+              new AdditiveAttention(on, Tensor.copyOf(arena, energy(), 1, DIM), Causal.NONE));
+    }
+
+    @Override
+    public double[] reference(GatunRuntime runtime, Task task) {
+      float[] q = twice(task.queries(), SCALE, 1);
+      float[] k = twice(task.keys(), -SCALE, 0);
+      float[] energy = energy();
+      return Doubles.softmax(
+          task,
+          (row, key) -> {
+            double score = 0;
+            for (int i = 0; i < DIM; i++) {
+              score += energy[i] * Math.tanh((double) q[row * DIM + i] + k[key * DIM + i]);
+            }
+            return score;
+          },
+          (row, key) -> true);
+    }
+  }
+
   /** All of the table, in its order. */
   static List<Memory> all() {
     return List.of(
         exact(),
+        new Additive(),
         window(128),
         window(512),
         new BigBird(),
         new Linformer(256, false),
         new Linformer(1024, false),
-        new Linformer(256, true));
+        new Linformer(256, true),
+        new StateMemories.Scan(16),
+        new StateMemories.Scan(64),
+        new StateMemories.Scan(256),
+        new StateMemories.Delay(true, 129),
+        new StateMemories.Delay(false, 129));
   }
 
   /** BigBird with the sizes of the paper. */

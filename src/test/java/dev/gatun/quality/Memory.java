@@ -34,13 +34,25 @@ interface Memory {
     AttentionMechanism make(GatunRuntime runtime, Arena arena, int tokens);
   }
 
-  /** One head of an attention mechanism, of queries and keys with factors. */
+  /** One head of an attention mechanism, of codes with factors. */
   static float[] attend(
       GatunRuntime runtime, Task task, double queryFactor, double keyFactor, Maker maker) {
+    return attend(
+        runtime,
+        task,
+        scaled(task.queries(), queryFactor),
+        scaled(task.keys(), keyFactor),
+        maker);
+  }
+
+  /** The same of queries and keys {@code [n][headDim]} that were made of codes. */
+  static float[] attend(
+      GatunRuntime runtime, Task task, float[] queries, float[] keys, Maker maker) {
     try (Arena arena = Arena.ofShared()) {
       int n = task.tokens();
-      Tensor q = Tensor.copyOf(arena, scaled(task.queries(), queryFactor), 1, n, 1, task.dim());
-      Tensor k = Tensor.copyOf(arena, scaled(task.keys(), keyFactor), 1, n, 1, task.dim());
+      int headDim = queries.length / n;
+      Tensor q = Tensor.copyOf(arena, queries, 1, n, 1, headDim);
+      Tensor k = Tensor.copyOf(arena, keys, 1, n, 1, headDim);
       Tensor v = Tensor.copyOf(arena, task.valueCodes(), 1, n, 1, Task.VALUES);
       Tensor out = Tensor.allocate(arena, DType.FLOAT32, 1, n, 1, Task.VALUES);
       maker.make(runtime, arena, n).forward(null, q, k, v, out);

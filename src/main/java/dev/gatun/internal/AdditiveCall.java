@@ -197,6 +197,7 @@ public final class AdditiveCall implements AutoCloseable {
 
   /** Makes the scratch as large as the call needs. Returns a status. */
   private int prepare() {
+    Functions.ADDITIVE.load();
     int status = gatun_h.gatun_additive_attention_workspace_size(context, desc, memory);
     long needed = status == Native.Abi.OK ? memory.get(ValueLayout.JAVA_LONG, 0) : 0;
     if (needed > scratch.byteSize()) {

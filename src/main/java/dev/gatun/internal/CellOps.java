@@ -76,6 +76,7 @@ public final class CellOps {
       Matrix c,
       Matrix next,
       Matrix out) {
+    Functions.CELLS.load();
     gatun_recurrent_cell_desc.cell(desc, code(cell));
     gatun_recurrent_cell_desc.rows(desc, h.rows());
     gatun_recurrent_cell_desc.hidden(desc, h.columns());

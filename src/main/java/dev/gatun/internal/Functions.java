@@ -30,6 +30,24 @@ enum Functions {
   /** Weights that were packed before. */
   PACKED_FILES("gatun_packed_check"),
 
+  /** What came before exact attention. */
+  ADDITIVE(
+      "gatun_additive_attention",
+      "gatun_additive_attention_check",
+      "gatun_additive_attention_workspace_size"),
+
+  /** Linear attention, with random features and decays as well. */
+  LINEAR_ATTENTION(
+      "gatun_linear_attention",
+      "gatun_linear_attention_check",
+      "gatun_linear_attention_workspace_size"),
+
+  /** State-space models. */
+  SCAN("gatun_selective_scan", "gatun_selective_scan_workspace_size", "gatun_causal_convolution"),
+
+  /** Recurrent layers. */
+  CELLS("gatun_recurrent_cell"),
+
   /** Maps of probabilities. */
   MAPS("gatun_attention_map", "gatun_attention_map_check", "gatun_attention_map_workspace_size"),
 

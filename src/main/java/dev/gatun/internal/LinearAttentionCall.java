@@ -275,6 +275,7 @@ public final class LinearAttentionCall implements AutoCloseable {
 
   /** Makes the scratch as large as the call needs. Returns a status. */
   private int prepare() {
+    Functions.LINEAR_ATTENTION.load();
     int status = gatun_h.gatun_linear_attention_workspace_size(context, desc, memory);
     long needed = status == Native.Abi.OK ? memory.get(ValueLayout.JAVA_LONG, 0) : 0;
     if (needed > scratch.byteSize()) {

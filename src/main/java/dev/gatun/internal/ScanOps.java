@@ -98,6 +98,7 @@ public final class ScanOps implements AutoCloseable {
       MemorySegment state,
       long stateRow,
       Matrix out) {
+    Functions.SCAN.load();
     MemorySegment desc = convolution;
     gatun_causal_convolution_desc.batch(desc, rows.count());
     gatun_causal_convolution_desc.seq(desc, seq(rows));
@@ -144,6 +145,7 @@ public final class ScanOps implements AutoCloseable {
       MemorySegment state,
       long stateRow,
       Matrix y) {
+    Functions.SCAN.load();
     MemorySegment desc = scan;
     gatun_selective_scan_desc.flags(desc, gatun_h.GATUN_SCAN_SOFTPLUS());
     gatun_selective_scan_desc.batch(desc, rows.count());

@@ -87,7 +87,8 @@ public final class LayersCalls implements Runnable {
   }
 
   /**
-   * Four blocks, packed layers, and relatives of attention: short and long sequences, a workspace lent and one of its own.
+   * Four blocks, packed layers, and relatives of attention: short and long sequences, a workspace
+   * lent and one of its own.
    */
   @Override
   public void run() {

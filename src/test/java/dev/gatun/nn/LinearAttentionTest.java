@@ -76,7 +76,8 @@ class LinearAttentionTest {
       if (causal) {
         Tensor stepped = parts.zeros(2, 90, 4, 24);
         step(mechanism, q, k, v, stepped);
-        FeatureReference.check("linear by steps", FeatureReference::elu, true, q, k, v, stepped, BOUND);
+        FeatureReference.check(
+            "linear by steps", FeatureReference::elu, true, q, k, v, stepped, BOUND);
       }
     }
   }

@@ -44,7 +44,14 @@ class RandomFeatureAttentionTest {
         Tensor stepped = parts.zeros(2, 80, 4, 24);
         LinearAttentionTest.step(mechanism, q, k, v, stepped);
         FeatureReference.check(
-            "performer by steps", FeatureReference.random(projection), true, q, k, v, stepped, BOUND);
+            "performer by steps",
+            FeatureReference.random(projection),
+            true,
+            q,
+            k,
+            v,
+            stepped,
+            BOUND);
       }
     }
   }
@@ -62,8 +69,7 @@ class RandomFeatureAttentionTest {
     AttentionMechanism performer = RandomFeatureAttention.of(runtime, projection, false);
     performer.forward(null, q, k, v, out); // [batch, seq, heads, headDim]
     // end
-    FeatureReference.check(
-        "page", FeatureReference.random(projection), false, q, k, v, out, BOUND);
+    FeatureReference.check("page", FeatureReference.random(projection), false, q, k, v, out, BOUND);
   }
 
   /** softmax over features and keys at once: the same ratio, in other functions. */

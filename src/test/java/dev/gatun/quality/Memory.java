@@ -38,11 +38,7 @@ interface Memory {
   static float[] attend(
       GatunRuntime runtime, Task task, double queryFactor, double keyFactor, Maker maker) {
     return attend(
-        runtime,
-        task,
-        scaled(task.queries(), queryFactor),
-        scaled(task.keys(), keyFactor),
-        maker);
+        runtime, task, scaled(task.queries(), queryFactor), scaled(task.keys(), keyFactor), maker);
   }
 
   /** The same of queries and keys {@code [n][headDim]} that were made of codes. */

@@ -23,7 +23,9 @@ final class StateMemories {
   /** How far a sigmoid's argument makes it 0 or 1 to the last bit of a float. */
   private static final float CLOSED = 30;
 
-  /** By which a bit is multiplied before a tanh, so that it stays a bit whatever it went through. */
+  /**
+   * By which a bit is multiplied before a tanh, so that it stays a bit whatever it went through.
+   */
   private static final float SHARP = 4;
 
   /**
@@ -103,8 +105,7 @@ final class StateMemories {
         for (int i = 0; i < values.length; i++) {
           int t = i / Task.VALUES;
           for (int b = 0; b < BITS; b++) {
-            values[i] +=
-                bit(i % Task.VALUES, b) * states[t * hidden + place(task) * BITS + b];
+            values[i] += bit(i % Task.VALUES, b) * states[t * hidden + place(task) * BITS + b];
           }
         }
         return values;

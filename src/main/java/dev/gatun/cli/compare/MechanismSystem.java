@@ -65,7 +65,10 @@ enum MechanismSystem implements CompareSystem {
   },
 
   /** Katharopoulos et al., 2020. */
-  LINEAR("linear", Kin.APPROXIMATION, "φ(Q)(φ(K)ᵀV), φ = elu + 1, in place of exp: models are trained so") {
+  LINEAR(
+      "linear",
+      Kin.APPROXIMATION,
+      "φ(Q)(φ(K)ᵀV), φ = elu + 1, in place of exp: models are trained so") {
     @Override
     AttentionMechanism mechanism(GatunRuntime runtime, Setting setting, Arena arena) {
       return new LinearAttention(runtime, false);

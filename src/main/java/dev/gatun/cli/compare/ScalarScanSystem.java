@@ -77,11 +77,7 @@ final class ScalarScanSystem implements CompareSystem {
             .strideK(n * heads * dim, heads * dim, dim)
             .strideV(n * heads * dim, heads * dim, dim)
             .strideOut(n * heads * dim, heads * dim, dim)
-            .run(
-                inputs.q.segment(),
-                inputs.k.segment(),
-                inputs.v.segment(),
-                inputs.out.segment());
+            .run(inputs.q.segment(), inputs.k.segment(), inputs.v.segment(), inputs.out.segment());
       }
     };
   }

@@ -86,7 +86,7 @@ GATUN_API int32_t gatun_additive_attention_workspace_size(
  *   - Error, E = sum_d |energy[h][d]|: a score is off by (16 + head_dim / 4) * 2^-24 * E at most, an error that is absolute, since
  *     tanh is; so |out - exact| <= (2e-6 + 2 * (16 + head_dim / 4) * 2^-24 * E) * max|v|, and |lse - exact| <= 1e-5 + 1e-6 *
  *     |lse| + (16 + head_dim / 4) * 2^-24 * E. To both come what a float cannot hold below 2^-126.
- *   - Time depends on data in one way: rows and keys with an element beyond +-5.25 take a slower path, three to four times as long.
+ *   - Time depends on data in one way: rows and keys with an element beyond +-5.25 take a slower path, three to five times as long.
  *   - Bits of a row depend on its own query, its own keys and values in its own range, energy, head_dim, head_dim_v and the tier;
  *     not on threads, batch, heads, strides, or on what lies in masked places.
  */

@@ -66,6 +66,22 @@ class QualityTest {
     assertTrue(accuracy(new Memories.Linformer(128, true), false, 1024) < 0.1);
   }
 
+  @Test
+  void aPerformerRemembersMoreWithMoreFeatures() {
+    double few = accuracy(new FeatureMemories.Performer(64), false, 256);
+    double some = accuracy(new FeatureMemories.Performer(256), false, 256);
+    double many = accuracy(new FeatureMemories.Performer(1024), false, 256);
+    assertTrue(few < some - 0.05 && some < many - 0.05, few + ", " + some + ", " + many);
+  }
+
+  @Test
+  void linearAttentionForgetsWhatItsFeaturesCannotHold() {
+    Memory linear = new FeatureMemories.Linear();
+    double near = accuracy(linear, false, 64);
+    double far = accuracy(linear, false, 1024);
+    assertTrue(near > far + 0.2, near + ", " + far);
+  }
+
   /** The errors of the library's floats decide no more than ties. */
   @Test
   void doublesRememberTheSame() {
@@ -75,7 +91,9 @@ class QualityTest {
                 Memories.window(64),
                 new Memories.BigBird(),
                 new Memories.Linformer(64, false),
-                new Memories.Linformer(64, true))
+                new Memories.Linformer(64, true),
+                new FeatureMemories.Linear(),
+                new FeatureMemories.Performer(256))
             .toList();
     for (Memory memory : memories) {
       for (boolean copying : new boolean[] {false, true}) {

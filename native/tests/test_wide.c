@@ -146,7 +146,9 @@ static void sinks(void) {
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (size_t e = 0; e < sizeof extremes / sizeof *extremes; e++) {
             for (size_t n = 0; n < sizeof values / sizeof *values; n++) {
-                check_extreme(&extremes[e], shapes[s][0], shapes[s][1], shapes[s][2], NULL, false, &values[n]);
+                if (!test_light() || (s + e + n) % 7 == 0) {
+                    check_extreme(&extremes[e], shapes[s][0], shapes[s][1], shapes[s][2], NULL, false, &values[n]);
+                }
             }
         }
     }

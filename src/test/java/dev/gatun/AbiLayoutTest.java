@@ -10,19 +10,23 @@ import dev.gatun.internal.gatun.gatun_additive_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_desc;
 import dev.gatun.internal.gatun.gatun_attention_map_desc;
 import dev.gatun.internal.gatun.gatun_attention_plan_info;
+import dev.gatun.internal.gatun.gatun_causal_convolution_desc;
 import dev.gatun.internal.gatun.gatun_config;
 import dev.gatun.internal.gatun.gatun_embedding_desc;
 import dev.gatun.internal.gatun.gatun_h;
 import dev.gatun.internal.gatun.gatun_info;
+import dev.gatun.internal.gatun.gatun_linear_attention_desc;
 import dev.gatun.internal.gatun.gatun_linear_desc;
 import dev.gatun.internal.gatun.gatun_norm_desc;
 import dev.gatun.internal.gatun.gatun_pack_desc;
 import dev.gatun.internal.gatun.gatun_packed_info;
 import dev.gatun.internal.gatun.gatun_packed_linear_desc;
 import dev.gatun.internal.gatun.gatun_pool_desc;
+import dev.gatun.internal.gatun.gatun_recurrent_cell_desc;
 import dev.gatun.internal.gatun.gatun_rotary_desc;
 import dev.gatun.internal.gatun.gatun_row_step;
 import dev.gatun.internal.gatun.gatun_row_steps_desc;
+import dev.gatun.internal.gatun.gatun_selective_scan_desc;
 import dev.gatun.internal.gatun.gatun_sgemm_desc;
 import dev.gatun.internal.gatun.gatun_softmax_desc;
 import java.lang.foreign.AddressLayout;
@@ -56,7 +60,11 @@ class AbiLayoutTest {
           gatun_packed_linear_desc.layout(),
           gatun_row_step.layout(),
           gatun_row_steps_desc.layout(),
-          gatun_additive_attention_desc.layout());
+          gatun_additive_attention_desc.layout(),
+          gatun_linear_attention_desc.layout(),
+          gatun_selective_scan_desc.layout(),
+          gatun_causal_convolution_desc.layout(),
+          gatun_recurrent_cell_desc.layout());
 
   @Test
   void membersLieWhereCPutsThem() {

@@ -98,8 +98,8 @@ public record TransformerLayer(
         null,
         crossAttention,
         crossNorm,
-        feedForward,
-        feedForwardNorm,
+        Objects.requireNonNull(feedForward, "feedForward"),
+        Objects.requireNonNull(feedForwardNorm, "feedForwardNorm"),
         null);
   }
 
@@ -123,7 +123,15 @@ public record TransformerLayer(
    * @param selfNorm its norm
    */
   public TransformerLayer(SequenceMixer selfAttention, Norm selfNorm) {
-    this(selfAttention, selfNorm, null, null, null, null);
+    this(
+        selfAttention,
+        Objects.requireNonNull(selfNorm, "selfNorm"),
+        null,
+        null,
+        null,
+        null,
+        null,
+        null);
   }
 
   /** {@return the size of a row, columns} */

@@ -27,7 +27,11 @@ public final class Matrix {
   private final long[] firsts = new long[MOST_FIRSTS];
 
   private final MemorySegment[] begins = new MemorySegment[MOST_FIRSTS];
+
+  /** What they are parts of: states of several models take turns as well. */
+  private final MemorySegment[] whole = new MemorySegment[MOST_FIRSTS];
   private int known;
+  private int next;
 
   Matrix() {}
 
@@ -39,9 +43,6 @@ public final class Matrix {
   }
 
   void set(MemorySegment segment, long rows, long columns, long stride) {
-    if (this.segment != segment) {
-      known = 0;
-    }
     this.segment = segment;
     this.rows = rows;
     this.columns = columns;
@@ -67,14 +68,17 @@ public final class Matrix {
 
   private MemorySegment from(long first) {
     for (int n = 0; n < known; n++) {
-      if (firsts[n] == first) {
+      if (firsts[n] == first && whole[n] == segment) {
         return begins[n];
       }
     }
-    known %= MOST_FIRSTS;
-    firsts[known] = first;
-    begins[known] = segment.asSlice(first * Float.BYTES);
-    return begins[known++];
+    int n = next;
+    next = (next + 1) % MOST_FIRSTS;
+    known = Math.max(known, n + 1);
+    firsts[n] = first;
+    whole[n] = segment;
+    begins[n] = segment.asSlice(first * Float.BYTES);
+    return begins[n];
   }
 
   /** A part that was made. */

@@ -30,6 +30,7 @@ public final class Matrix {
 
   /** What they are parts of: states of several models take turns as well. */
   private final MemorySegment[] whole = new MemorySegment[MOST_FIRSTS];
+
   private int known;
   private int next;
 

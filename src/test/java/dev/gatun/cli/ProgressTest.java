@@ -44,6 +44,10 @@ class ProgressTest {
       int cleared = line.lastIndexOf(CLEAR);
       lines.add(cleared < 0 ? line : line.substring(cleared + CLEAR.length()));
     }
+    // Drawn behind the last line and cleared: nothing is left of it.
+    if (lines.getLast().isEmpty()) {
+      lines.removeLast();
+    }
     return lines;
   }
 

@@ -31,7 +31,6 @@ public final class Matrix {
   /** What they are parts of: states of several models take turns as well. */
   private final MemorySegment[] whole = new MemorySegment[MOST_FIRSTS];
 
-  private int known;
   private int next;
 
   Matrix() {}
@@ -68,14 +67,13 @@ public final class Matrix {
   }
 
   private MemorySegment from(long first) {
-    for (int n = 0; n < known; n++) {
+    for (int n = 0; n < MOST_FIRSTS; n++) {
       if (firsts[n] == first && whole[n] == segment) {
         return begins[n];
       }
     }
     int n = next;
     next = (next + 1) % MOST_FIRSTS;
-    known = Math.max(known, n + 1);
     firsts[n] = first;
     whole[n] = segment;
     begins[n] = segment.asSlice(first * Float.BYTES);

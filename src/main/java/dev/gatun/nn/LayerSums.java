@@ -8,8 +8,8 @@ import java.lang.foreign.ValueLayout;
 
 /**
  * What the layers of a decoder keep of each sequence in place of keys and values: sums whose size
- * does not depend on its length. A step writes a second copy, which becomes the first when the step
- * has succeeded. Both stay where they are: steps slice them, and remember the slices.
+ * does not depend on its length. A step writes a second copy, which replaces the first when the
+ * step has succeeded.
  */
 final class LayerSums {
 
@@ -17,9 +17,9 @@ final class LayerSums {
   private final long[] floats;
 
   /** {@code [sequences, floats]} of each layer, or null. */
-  private final Tensor[] now;
+  private Tensor[] now;
 
-  private final Tensor[] next;
+  private Tensor[] next;
   private final int sequences;
   private final boolean any;
 
@@ -66,11 +66,9 @@ final class LayerSums {
 
   /** The step has succeeded. */
   void commit() {
-    for (int n = 0; n < floats.length; n++) {
-      if (floats[n] > 0) {
-        copy(n, next[n], 0, now[n], 0, sequences);
-      }
-    }
+    Tensor[] old = now;
+    now = next;
+    next = old;
   }
 
   /** Forgets a sequence. */

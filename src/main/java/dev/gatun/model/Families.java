@@ -11,101 +11,118 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** The families that a folder may be of, a row for each {@code model_type} of config.json. */
+/**
+ * The families that a folder may be of, a row for each {@code model_type} of config.json. A class
+ * for each table, so that the JVM makes the rows of one only.
+ */
 final class Families {
 
   /** From tokens to hidden states. */
-  private static final Map<String, Maker<TextEncoder>> ENCODERS =
-      new TreeMap<>(
-          Map.ofEntries(
-              Map.entry("albert", Albert::load),
-              Map.entry(
-                  "bert",
-                  c -> JinaBert.describes(c.config()) ? JinaBert.load(c) : BertFiles.load(c)),
-              Map.entry("camembert", BertFiles::load),
-              Map.entry("distilbert", BertFiles::load),
-              Map.entry("electra", Electra::load),
-              Map.entry("gte", GteEncoder::load),
-              Map.entry("llama", c -> Llama.files(c).encoder()),
-              Map.entry("megatron-bert", MegatronBert::load),
-              Map.entry("mistral", c -> Mistral.files(c).encoder()),
-              Map.entry("modernbert", ModernBert::load),
-              Map.entry("mpnet", Mpnet::load),
-              Map.entry("new", GteEncoder::load),
-              Map.entry("nomic_bert", NomicBert::load),
-              Map.entry("qwen2", c -> Qwen2.files(c).encoder()),
-              Map.entry("qwen3", c -> Qwen3.files(c).encoder()),
-              Map.entry("roberta", BertFiles::load),
-              Map.entry("t5", T5::load),
-              Map.entry("xlm-roberta", BertFiles::load)));
+  private static final class Encoders {
+    static final Map<String, Maker<TextEncoder>> ROWS =
+        new TreeMap<>(
+            Map.ofEntries(
+                Map.entry("albert", Albert::load),
+                Map.entry(
+                    "bert",
+                    c -> JinaBert.describes(c.config()) ? JinaBert.load(c) : BertFiles.load(c)),
+                Map.entry("camembert", BertFiles::load),
+                Map.entry("distilbert", BertFiles::load),
+                Map.entry("electra", Electra::load),
+                Map.entry("gte", GteEncoder::load),
+                Map.entry("llama", c -> Llama.files(c).encoder()),
+                Map.entry("megatron-bert", MegatronBert::load),
+                Map.entry("mistral", c -> Mistral.files(c).encoder()),
+                Map.entry("modernbert", ModernBert::load),
+                Map.entry("mpnet", Mpnet::load),
+                Map.entry("new", GteEncoder::load),
+                Map.entry("nomic_bert", NomicBert::load),
+                Map.entry("qwen2", c -> Qwen2.files(c).encoder()),
+                Map.entry("qwen3", c -> Qwen3.files(c).encoder()),
+                Map.entry("roberta", BertFiles::load),
+                Map.entry("t5", T5::load),
+                Map.entry("xlm-roberta", BertFiles::load)));
+  }
 
   /** From tokens to scores of the next one. */
-  private static final Map<String, Maker<DecoderOnlyModel>> DECODERS =
-      new TreeMap<>(
-          Map.ofEntries(
-              Map.entry("gemma", c -> Gemma.files(c).decoder()),
-              Map.entry("gemma2", c -> Gemma2.files(c).decoder()),
-              Map.entry("gemma3", c -> Gemma3.textOf(c).decoder()),
-              Map.entry("gemma3_text", c -> Gemma3.files(c).decoder()),
-              Map.entry("gpt2", Gpt2::load),
-              Map.entry("llama", c -> Llama.files(c).decoder()),
-              Map.entry("mamba", MambaFiles::load),
-              Map.entry("mistral", c -> Mistral.files(c).decoder()),
-              Map.entry("phi3", c -> Phi3.files(c).decoder()),
-              Map.entry("qwen2", c -> Qwen2.files(c).decoder()),
-              Map.entry("qwen3", c -> Qwen3.files(c).decoder()),
-              Map.entry("smollm3", c -> SmolLm3.files(c).decoder())));
+  private static final class Decoders {
+    static final Map<String, Maker<DecoderOnlyModel>> ROWS =
+        new TreeMap<>(
+            Map.ofEntries(
+                Map.entry("gemma", c -> Gemma.files(c).decoder()),
+                Map.entry("gemma2", c -> Gemma2.files(c).decoder()),
+                Map.entry("gemma3", c -> Gemma3.textOf(c).decoder()),
+                Map.entry("gemma3_text", c -> Gemma3.files(c).decoder()),
+                Map.entry("gpt2", Gpt2::load),
+                Map.entry("llama", c -> Llama.files(c).decoder()),
+                Map.entry("mamba", MambaFiles::load),
+                Map.entry("mistral", c -> Mistral.files(c).decoder()),
+                Map.entry("phi3", c -> Phi3.files(c).decoder()),
+                Map.entry("qwen2", c -> Qwen2.files(c).decoder()),
+                Map.entry("qwen3", c -> Qwen3.files(c).decoder()),
+                Map.entry("smollm3", c -> SmolLm3.files(c).decoder())));
+  }
 
   /** From tokens to scores of what may stand in their places. */
-  private static final Map<String, Maker<TokenScorer>> MASKED =
-      new TreeMap<>(
-          Map.of(
-              "albert", MaskedHeads::albert,
-              "bert", MaskedHeads::bert,
-              "camembert", MaskedHeads::roberta,
-              "distilbert", MaskedHeads::distilBert,
-              "electra", MaskedHeads::electra,
-              "megatron-bert", MaskedHeads::bert,
-              "modernbert", ModernBertHeads::masked,
-              "mpnet", MaskedHeads::roberta,
-              "roberta", MaskedHeads::roberta,
-              "xlm-roberta", MaskedHeads::roberta));
+  private static final class Masked {
+    static final Map<String, Maker<TokenScorer>> ROWS =
+        new TreeMap<>(
+            Map.of(
+                "albert", MaskedHeads::albert,
+                "bert", MaskedHeads::bert,
+                "camembert", MaskedHeads::roberta,
+                "distilbert", MaskedHeads::distilBert,
+                "electra", MaskedHeads::electra,
+                "megatron-bert", MaskedHeads::bert,
+                "modernbert", ModernBertHeads::masked,
+                "mpnet", MaskedHeads::roberta,
+                "roberta", MaskedHeads::roberta,
+                "xlm-roberta", MaskedHeads::roberta));
+  }
 
   /** From tokens to the scores of a text, or of a pair. */
-  private static final Map<String, Maker<SequenceClassifier>> CLASSIFIERS =
-      new TreeMap<>(
-          Map.of(
-              "albert", ClassifierFiles::albert,
-              "bert", ClassifierFiles::bert,
-              "camembert", ClassifierFiles::roberta,
-              "distilbert", ClassifierFiles::distilbert,
-              "electra", ClassifierFiles::electra,
-              "megatron-bert", ClassifierFiles::bert,
-              "modernbert", ModernBertHeads::texts,
-              "mpnet", ClassifierFiles::roberta,
-              "roberta", ClassifierFiles::roberta,
-              "xlm-roberta", ClassifierFiles::roberta));
+  private static final class Classifiers {
+    static final Map<String, Maker<SequenceClassifier>> ROWS =
+        new TreeMap<>(
+            Map.of(
+                "albert", ClassifierFiles::albert,
+                "bert", ClassifierFiles::bert,
+                "camembert", ClassifierFiles::roberta,
+                "distilbert", ClassifierFiles::distilbert,
+                "electra", ClassifierFiles::electra,
+                "megatron-bert", ClassifierFiles::bert,
+                "modernbert", ModernBertHeads::texts,
+                "mpnet", ClassifierFiles::roberta,
+                "roberta", ClassifierFiles::roberta,
+                "xlm-roberta", ClassifierFiles::roberta));
+  }
 
   /** From tokens to the scores of each. */
-  private static final Map<String, Maker<TokenScorer>> TOKEN_CLASSIFIERS =
-      new TreeMap<>(
-          Map.of(
-              "albert", ClassifierFiles::tokens,
-              "bert", ClassifierFiles::tokens,
-              "camembert", ClassifierFiles::tokens,
-              "distilbert", ClassifierFiles::tokens,
-              "electra", ClassifierFiles::tokens,
-              "megatron-bert", ClassifierFiles::tokens,
-              "modernbert", ModernBertHeads::tokens,
-              "mpnet", ClassifierFiles::tokens,
-              "roberta", ClassifierFiles::tokens,
-              "xlm-roberta", ClassifierFiles::tokens));
+  private static final class TokenClassifiers {
+    static final Map<String, Maker<TokenScorer>> ROWS =
+        new TreeMap<>(
+            Map.of(
+                "albert", ClassifierFiles::tokens,
+                "bert", ClassifierFiles::tokens,
+                "camembert", ClassifierFiles::tokens,
+                "distilbert", ClassifierFiles::tokens,
+                "electra", ClassifierFiles::tokens,
+                "megatron-bert", ClassifierFiles::tokens,
+                "modernbert", ModernBertHeads::tokens,
+                "mpnet", ClassifierFiles::tokens,
+                "roberta", ClassifierFiles::tokens,
+                "xlm-roberta", ClassifierFiles::tokens));
+  }
 
   /** Classifiers of images. */
-  private static final Map<String, Maker<Vit>> IMAGES = Map.of("vit", Vit::load);
+  private static final class Images {
+    static final Map<String, Maker<Vit>> ROWS = Map.of("vit", Vit::load);
+  }
 
   /** Models that compare images and texts. */
-  private static final Map<String, Maker<Clip>> COMPARERS = Map.of("clip", Clip::load);
+  private static final class Comparers {
+    static final Map<String, Maker<Clip>> ROWS = Map.of("clip", Clip::load);
+  }
 
   private Families() {}
 
@@ -115,7 +132,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static TextEncoder encoder(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(ENCODERS, c).make(c));
+    return checkpoint.make(c -> row(Encoders.ROWS, c).make(c));
   }
 
   /**
@@ -124,7 +141,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static DecoderOnlyModel decoder(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(DECODERS, c).make(c));
+    return checkpoint.make(c -> row(Decoders.ROWS, c).make(c));
   }
 
   /**
@@ -133,7 +150,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static TokenScorer masked(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(MASKED, c).make(c));
+    return checkpoint.make(c -> row(Masked.ROWS, c).make(c));
   }
 
   /**
@@ -142,7 +159,7 @@ final class Families {
    * @throws IOException if the family is none of these
    */
   static void requireDecoder(Checkpoint checkpoint) throws IOException {
-    checkpoint.make(c -> row(DECODERS, c));
+    checkpoint.make(c -> row(Decoders.ROWS, c));
   }
 
   /**
@@ -151,7 +168,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static TokenScorer tokenClassifier(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(TOKEN_CLASSIFIERS, c).make(c));
+    return checkpoint.make(c -> row(TokenClassifiers.ROWS, c).make(c));
   }
 
   /**
@@ -160,7 +177,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static SequenceClassifier classifier(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(CLASSIFIERS, c).make(c));
+    return checkpoint.make(c -> row(Classifiers.ROWS, c).make(c));
   }
 
   /**
@@ -169,7 +186,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static Vit vit(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(IMAGES, c).make(c));
+    return checkpoint.make(c -> row(Images.ROWS, c).make(c));
   }
 
   /**
@@ -178,22 +195,22 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static Clip clip(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(COMPARERS, c).make(c));
+    return checkpoint.make(c -> row(Comparers.ROWS, c).make(c));
   }
 
   /** What a folder of a family may be loaded as; nothing of one that is not known. */
   static Set<FolderInspection.Kind> kinds(String family) {
     Set<FolderInspection.Kind> kinds = EnumSet.noneOf(FolderInspection.Kind.class);
-    if (ENCODERS.containsKey(family)) {
+    if (Encoders.ROWS.containsKey(family)) {
       kinds.add(FolderInspection.Kind.EMBEDDER);
     }
-    if (DECODERS.containsKey(family)) {
+    if (Decoders.ROWS.containsKey(family)) {
       kinds.add(FolderInspection.Kind.LANGUAGE_MODEL);
     }
-    if (IMAGES.containsKey(family)) {
+    if (Images.ROWS.containsKey(family)) {
       kinds.add(FolderInspection.Kind.IMAGE_CLASSIFIER);
     }
-    if (COMPARERS.containsKey(family)) {
+    if (Comparers.ROWS.containsKey(family)) {
       kinds.add(FolderInspection.Kind.IMAGES_AND_TEXTS);
     }
     return kinds;

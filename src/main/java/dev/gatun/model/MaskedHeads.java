@@ -7,6 +7,8 @@ import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.TextEncoder;
 import dev.gatun.nn.TokenScorer;
+import java.util.List;
+import java.util.Set;
 
 /**
  * Masked language models as Hugging Face's files have them: an encoder, a dense layer, a norm, and
@@ -14,24 +16,44 @@ import dev.gatun.nn.TokenScorer;
  */
 final class MaskedHeads {
 
-  /** Names of a head's parts; the biases of the output may be under either name. */
-  private record Names(String dense, String norm, String output, String bias) {}
+  /** What a head's names begin with, and those of its parts; the output's bias may have two. */
+  private record Names(String head, String dense, String norm, String output, String bias) {
+    Set<String> all() {
+      return Set.copyOf(
+          List.of(
+              dense + ".weight",
+              dense + ".bias",
+              norm + ".weight",
+              norm + ".bias",
+              output + ".weight",
+              output + ".bias",
+              bias));
+    }
+  }
 
   private static final Names BERT =
       new Names(
+          "cls.predictions.",
           "cls.predictions.transform.dense",
           "cls.predictions.transform.LayerNorm",
           "cls.predictions.decoder",
           "cls.predictions.bias");
 
   private static final Names ROBERTA =
-      new Names("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias");
+      new Names(
+          "lm_head.", "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias");
 
   private static final Names DISTILBERT =
-      new Names("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias");
+      new Names(
+          "vocab_",
+          "vocab_transform",
+          "vocab_layer_norm",
+          "vocab_projector",
+          "vocab_projector.bias");
 
   private static final Names ELECTRA =
       new Names(
+          "generator_",
           "generator_predictions.dense",
           "generator_predictions.LayerNorm",
           "generator_lm_head",
@@ -39,7 +61,11 @@ final class MaskedHeads {
 
   private static final Names ALBERT =
       new Names(
-          "predictions.dense", "predictions.LayerNorm", "predictions.decoder", "predictions.bias");
+          "predictions.",
+          "predictions.dense",
+          "predictions.LayerNorm",
+          "predictions.decoder",
+          "predictions.bias");
 
   private MaskedHeads() {}
 
@@ -75,6 +101,7 @@ final class MaskedHeads {
     HeadBase base = HeadBase.of(checkpoint);
     Checkpoint scoped = base.withHeads(checkpoint);
     Weights weights = scoped.packed();
+    UnreadWeights.refuse(weights, name -> name.startsWith(names.head), names.all(), List.of());
     // Before the encoder, which takes longer: most folders that are refused have no head.
     LayerLoader.requireMatrix(weights, names.dense + ".weight");
     LayerLoader.require(weights, names.dense + ".bias");

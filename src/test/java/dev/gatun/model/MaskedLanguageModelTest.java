@@ -325,6 +325,9 @@ class MaskedLanguageModelTest extends PyTorchModels {
     more.put(own, normal(1, WORDS, WIDTH));
     refused(BERT, more, own + ": expected the elements of embeddings.word_embeddings.weight");
     load(untied, more, "[MASK]").close();
+    more.put("cls.predictions.transform.scale", made.get("cls.predictions.bias"));
+    refused(
+        untied, more, "expected weights that the model reads, got cls.predictions.transform.scale");
     String message = assertThrows(IOException.class, () -> load(BERT, made, "[NONE]")).getMessage();
     assertTrue(message.contains("expected the mask [MASK] or <mask>"), message);
     assertFalse(message.contains("null"), message);

@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 
 class TokenizerMutationsTest {
   private static final long COUNT = Long.getLong("gatun.mutations", 200_000);
-  private static final long SECONDS = Long.getLong("gatun.mutations.seconds", 60);
+  private static final long SECONDS = Long.getLong("gatun.mutations.seconds", 30);
 
   @Test
   void seedsAreTokenizers() {

@@ -33,7 +33,7 @@ class ReaderMutationsTest {
             subject,
             Long.getLong("gatun.mutations.seed", System.nanoTime()),
             Long.getLong("gatun.mutations", 200_000),
-            Duration.ofSeconds(Long.getLong("gatun.mutations.seconds", 30)));
+            Duration.ofSeconds(Long.getLong("gatun.mutations.seconds", 15)));
     System.out.println(subject.getSimpleName() + ", " + outcome.out());
     outcome.expectNoProblem();
     assertTrue(outcome.out().endsWith(" 0 undocumented"), outcome.out());

@@ -254,6 +254,7 @@ GATUN_API int32_t gatun_tier_available(int32_t tier);
 #define GATUN_FEATURE_AVX_VNNI 4u  /* avx2, AVX_VNNI: as VNNI */
 #define GATUN_FEATURE_DOTPROD  8u  /* neon, DotProd, where I8MM is not there: int8 products with packed weights */
 #define GATUN_FEATURE_I8MM     16u /* neon, I8MM: as VNNI */
+#define GATUN_FEATURE_AMX_INT8 32u /* avx512, AMX_INT8 where the system lets this process use tiles: int8 products */
 
 #define GATUN_CONFIG_TIER_ALONE 1u /* flag: without GATUN_FEATURE_* that the CPU has beyond the tier */
 

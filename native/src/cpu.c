@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -40,15 +41,31 @@ int gatun__cpu_has(int32_t tier) {
     return 0;
 }
 
+/*
+ * Whether AMX's tiles are there, and Linux lets this process have them: it gives a process room for their state only if that asks
+ * for it, once and for all its threads. It says no where a thread has a signal stack that would be too small.
+ */
+static int may_use_tiles(uint32_t d7) {
+    const uint32_t amx_tile = 1u << 24;
+    const uint64_t tile_state = 0x60000;
+    const int arch_req_xcomp_perm = 0x1023, xfeature_xtiledata = 18;
+    return (d7 & amx_tile) != 0 && (xcr0() & tile_state) == tile_state &&
+           syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_xtiledata) == 0;
+}
+
 uint32_t gatun__cpu_features(int32_t tier) {
-    uint32_t most, a = 0, b, c7, c, d;
+    uint32_t most, a = 0, b, c7, c, d, unused;
     if (!__get_cpuid_count(7, 0, &most, &b, &c7, &d))
         return 0;
     if (most >= 1)
-        __get_cpuid_count(7, 1, &a, &b, &c, &d);
+        __get_cpuid_count(7, 1, &a, &b, &c, &unused);
     const uint32_t avx512_vnni = 1u << 11, avx512_bf16 = 1u << 5; /* the one of c7, the other of a */
-    if (tier == GATUN_TIER_AVX512)
-        return ((c7 & avx512_vnni) != 0 ? GATUN_FEATURE_VNNI : 0) | ((a & avx512_bf16) != 0 ? GATUN_FEATURE_BF16 : 0);
+    if (tier == GATUN_TIER_AVX512) {
+        const uint32_t amx_int8 = 1u << 25;
+        const int has_vnni = (c7 & avx512_vnni) != 0;
+        return (has_vnni ? GATUN_FEATURE_VNNI : 0) | ((a & avx512_bf16) != 0 ? GATUN_FEATURE_BF16 : 0) |
+               (has_vnni && (d & amx_int8) != 0 && may_use_tiles(d) ? GATUN_FEATURE_AMX_INT8 : 0);
+    }
 #ifdef GATUN_EVEX_VNNI
     const int has_vnni = gatun__cpu_has(GATUN_TIER_AVX512) && (c7 & avx512_vnni) != 0;
 #else

@@ -36,7 +36,10 @@ int32_t gatun_packed_linear_peak(
     if (format == GATUN_WEIGHTS_I8)
         peak = kernels->peak_i8;
     /* Not every feature with a kernel of int8 has one of blocks. */
-    if (format == GATUN_WEIGHTS_Q8_0 || format == GATUN_WEIGHTS_Q4_0)
-        peak = kernels->linear_q8_0 == tier->linear_q8_0 ? tier->peak_i8 : kernels->peak_i8;
+    if (format == GATUN_WEIGHTS_Q8_0 || format == GATUN_WEIGHTS_Q4_0) {
+        gatun__kernels blocks = *tier;
+        gatun__kernels_extend(&blocks, context->features & ~(uint32_t)GATUN_FEATURE_AMX_INT8);
+        peak = blocks.linear_q8_0 == tier->linear_q8_0 ? tier->peak_i8 : blocks.peak_i8;
+    }
     return measure(peak, nanoseconds, operations_per_second);
 }

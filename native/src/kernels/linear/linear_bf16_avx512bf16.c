@@ -3,7 +3,7 @@
  *
  * vdpbf16ps adds 2 products of bf16 to every float. Rows of x become bf16 first, rounded to nearest even. Tile of 8
  * rows x 3 zmm as in linear_avx512.c, chains of GATUN__CHAIN_DEPTH inputs, two by two. Assembly for the reason given in
- * linear_i8_avx512vnni.c.
+ * linear_i8_vnni.h.
  */
 #include "../vectors/vectors_avx512.h"
 /* after it */

@@ -22,6 +22,7 @@
  *                              their difference is not
  *   I8_VECTORS_OF(rows)        in place of I8_VECTORS, more of them for a tile of few rows: its chains are too few for the latency of
  *                              a product, and memory is read in order where a tile takes the whole panel
+ *   I8_OWN_KERNEL              the kernel and its peak are written there, of i8_convert_rows, i8_finish_rows and, for few rows, i8_linear
  */
 #include <math.h>
 #include <string.h>
@@ -35,7 +36,10 @@
 #define I8_VECTORS_OF(rows) I8_VECTORS
 #endif
 
-_Static_assert(TILE_ROWS == KERNEL(tile_rows_i8) && I8_BYTES == KERNEL(element_bytes_i8), "kernels.inc says otherwise");
+#ifndef I8_OWN_KERNEL
+_Static_assert(TILE_ROWS == KERNEL(tile_rows_i8), "kernels.inc says otherwise");
+#endif
+_Static_assert(I8_BYTES == KERNEL(element_bytes_i8), "kernels.inc says otherwise");
 
 /* So many fours of inputs between two requests for what comes next. */
 enum { I8_STEP = 8 };
@@ -304,17 +308,38 @@ static void i8_rows(int64_t rows, const char *x, int64_t x_row, const int8_t *w,
     }
 }
 
-void KERNEL(linear_i8)(const gatun__linear_task *t) {
+INLINE char *i8_convert_rows(const gatun__linear_task *t, int64_t x_row) {
+    char *x = converted_rows(t);
+    for (int64_t r = 0; r < t->row_end - t->row_begin && !t->converted; r++)
+        i8_convert(t->x + (t->row_begin + r) * t->x_row, t->depth, row_scales(t) + r, zero_points(t) + r,
+            row_outliers(t) + r, x + r * x_row);
+    return x;
+}
+
+/* Of the task's rows from r on, whose sums of the panel are complete but for outliers. */
+INLINE void i8_finish_rows(const gatun__linear_task *t, int64_t panel, float *sums, int64_t r, int64_t rows) {
+    const char *head = t->panels + panel * t->panel_bytes;
+    for (int64_t i = 0; i < rows; i++) {
+        const gatun__outliers *outliers = row_outliers(t) + r + i;
+        if (outliers->above + outliers->below > 0)
+            i8_add_outliers(outliers, (const int8_t *)head + GATUN__I8_PANEL_HEAD,
+                (int32_t *)(void *)(sums + i * GATUN__PANEL_COLUMNS));
+    }
+    const i8_scales scales = {.row_scale = row_scales(t) + r,
+        .zero_point = zero_points(t) + r,
+        .column_scale = (const float *)(const void *)head,
+        .column_sum = (const int32_t *)(const void *)head + GATUN__PANEL_COLUMNS};
+    finish_rows_from(&scales, t, sums, t->row_begin + r, rows, panel * GATUN__PANEL_COLUMNS);
+}
+
+static void i8_linear(const gatun__linear_task *t) {
     float *sums = (float *)(void *)t->scratch;
     const int64_t rows = t->row_end - t->row_begin, tiles = (rows + TILE_ROWS - 1) / TILE_ROWS,
                   fours = (t->depth + 3) / 4;
     const int64_t line = 64, step_lines = I8_STEP * GATUN__PANEL_COLUMNS * 4 / line;
     const int64_t ahead_bytes = tiles < AHEAD_TILES ? 0 : (step_lines + tiles - 1) / tiles * line;
-    char *x = converted_rows(t);
     const int64_t x_row = gatun__converted_row(t->depth, I8_BYTES);
-    for (int64_t r = 0; r < rows && !t->converted; r++)
-        i8_convert(t->x + (t->row_begin + r) * t->x_row, t->depth, row_scales(t) + r, zero_points(t) + r,
-            row_outliers(t) + r, x + r * x_row);
+    const char *x = i8_convert_rows(t, x_row);
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
         const char *head = t->panels + panel * t->panel_bytes, *ahead = head + t->panel_bytes;
         const int8_t *w = (const int8_t *)head + GATUN__I8_PANEL_HEAD;
@@ -322,18 +347,14 @@ void KERNEL(linear_i8)(const gatun__linear_task *t) {
             n = next_tile(rows - r, TILE_ROWS);
             i8_rows(n, x + r * x_row, x_row, w, fours, sums, ahead, ahead_bytes);
             ahead += (fours + I8_STEP - 1) / I8_STEP * ahead_bytes;
-            for (int64_t i = 0; i < n; i++) {
-                const gatun__outliers *outliers = row_outliers(t) + r + i;
-                if (outliers->above + outliers->below > 0)
-                    i8_add_outliers(outliers, w, (int32_t *)(void *)(sums + i * GATUN__PANEL_COLUMNS));
-            }
-            const i8_scales scales = {.row_scale = row_scales(t) + r,
-                .zero_point = zero_points(t) + r,
-                .column_scale = (const float *)(const void *)head,
-                .column_sum = (const int32_t *)(const void *)head + GATUN__PANEL_COLUMNS};
-            finish_rows_from(&scales, t, sums, t->row_begin + r, n, panel * GATUN__PANEL_COLUMNS);
+            i8_finish_rows(t, panel, sums, r, n);
         }
     }
+}
+
+#ifndef I8_OWN_KERNEL
+void KERNEL(linear_i8)(const gatun__linear_task *t) {
+    i8_linear(t);
 }
 
 /* The rate of the instructions by themselves: as gatun__kernels.peak_f32. */
@@ -362,3 +383,4 @@ double KERNEL(peak_i8)(int64_t steps, float io[2]) {
     io[0] = (float)lanes[0];
     return 2.0 * 4 * VW * PEAK_CHAINS;
 }
+#endif

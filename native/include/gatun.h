@@ -249,12 +249,15 @@ GATUN_API int32_t gatun_tier_available(int32_t tier);
 /* Instructions that a CPU of a tier may have or not: used where they are there. Sums of int8 products are the same integers with
  * them and without. */
 #define GATUN_FEATURE_VNNI 1u /* avx512, AVX512_VNNI: int8, Q8_0 and Q4_0 products with packed weights */
-#define GATUN_FEATURE_BF16                                                                                             \
-    2u /* avx512, AVX512_BF16: bf16 products with packed weights, and of attention with GATUN_ATTENTION_BF16 */
+/* avx512, AVX512_BF16 on a CPU without AMX_BF16: bf16 products with packed weights, and of attention with GATUN_ATTENTION_BF16. Where
+ * AMX_BF16 is, float32 makes more products. */
+#define GATUN_FEATURE_BF16     2u
 #define GATUN_FEATURE_AVX_VNNI 4u  /* avx2, AVX_VNNI: as VNNI */
 #define GATUN_FEATURE_DOTPROD  8u  /* neon, DotProd, where I8MM is not there: int8 products with packed weights */
 #define GATUN_FEATURE_I8MM     16u /* neon, I8MM: as VNNI */
-#define GATUN_FEATURE_AMX_INT8 32u /* avx512, AMX_INT8 where the system lets this process use tiles: int8 products */
+/* avx512, AMX where the system lets this process use tiles: int8 and bf16 products with packed weights. */
+#define GATUN_FEATURE_AMX_INT8 32u
+#define GATUN_FEATURE_AMX_BF16 64u
 
 #define GATUN_CONFIG_TIER_ALONE 1u /* flag: without GATUN_FEATURE_* that the CPU has beyond the tier */
 
@@ -900,8 +903,8 @@ GATUN_API int32_t gatun_packed_linear_workspace_size(
  *     most (min(in_features, 512) + in_features / 512 + 1) * 2^-24 * sum |x w|, a little more on the portable tier, which
  *     rounds products as well. NaN and Inf go where plain mathematics takes them.
  *   - GATUN_WEIGHTS_F16: the same with the weights as they were rounded.
- *   - GATUN_WEIGHTS_BF16: the same, and with GATUN_FEATURE_BF16 x is rounded to bfloat16 as well (2^-8 * sum |x w| more), two
- *     multiply-adds are one instruction, and what is below 2^-126 may be 0.
+ *   - GATUN_WEIGHTS_BF16: the same, and with GATUN_FEATURE_BF16 or GATUN_FEATURE_AMX_BF16 x is rounded to bfloat16 as well (2^-8 *
+ *     sum |x w| more), 2 or 32 multiply-adds are one instruction, and what is below 2^-126 may be 0.
  *   - GATUN_WEIGHTS_I8: each row of x is (q - zero) * scale with scale = (max(x, 0) - min(x, 0)) / 255 and q 0 .. 255, off by at most
  *     one scale (half of one but for the ends); sums of (q - zero) * w are exact integers, and sum * (scale * scale of the output) is
  *     rounded once and once again. x W has the same bits on every tier. A row with NaN or Inf in it is NaN throughout; a

@@ -61,10 +61,14 @@ uint32_t gatun__cpu_features(int32_t tier) {
         __get_cpuid_count(7, 1, &a, &b, &c, &unused);
     const uint32_t avx512_vnni = 1u << 11, avx512_bf16 = 1u << 5; /* the one of c7, the other of a */
     if (tier == GATUN_TIER_AVX512) {
-        const uint32_t amx_int8 = 1u << 25;
-        const int has_vnni = (c7 & avx512_vnni) != 0;
-        return (has_vnni ? GATUN_FEATURE_VNNI : 0) | ((a & avx512_bf16) != 0 ? GATUN_FEATURE_BF16 : 0) |
-               (has_vnni && (d & amx_int8) != 0 && may_use_tiles(d) ? GATUN_FEATURE_AMX_INT8 : 0);
+        const uint32_t amx_bf16 = 1u << 22, amx_int8 = 1u << 25;
+        const int has_vnni = (c7 & avx512_vnni) != 0, has_bf16 = (a & avx512_bf16) != 0;
+        const int slow_bf16 =
+            (d & amx_bf16) != 0; /* these CPUs make half as many products with vdpbf16ps as with FMA */
+        const int tiles = (d & (amx_bf16 | amx_int8)) != 0 && may_use_tiles(d);
+        return (has_vnni ? GATUN_FEATURE_VNNI : 0) | (has_bf16 && !slow_bf16 ? GATUN_FEATURE_BF16 : 0) |
+               (tiles && has_vnni && (d & amx_int8) != 0 ? GATUN_FEATURE_AMX_INT8 : 0) |
+               (tiles && has_bf16 && (d & amx_bf16) != 0 ? GATUN_FEATURE_AMX_BF16 : 0);
     }
 #ifdef GATUN_EVEX_VNNI
     const int has_vnni = gatun__cpu_has(GATUN_TIER_AVX512) && (c7 & avx512_vnni) != 0;

@@ -240,7 +240,7 @@ static expected_sum float_sum(const layer *l, const double *column, int64_t r) {
     double bound = (2 * chain + (double)l->shape.in / 512 + 1) * 0x1p-24 * magnitude;
     gatun_info info = {.struct_size = sizeof info};
     gatun_context_info(l->context, &info);
-    if (l->shape.format == GATUN_WEIGHTS_BF16 && (info.features & GATUN_FEATURE_BF16) != 0) {
+    if (l->shape.format == GATUN_WEIGHTS_BF16 && (info.features & (GATUN_FEATURE_BF16 | GATUN_FEATURE_AMX_BF16)) != 0) {
         bound += 0x1p-8 * magnitude;
     }
     return (expected_sum){sum, bound};

@@ -631,7 +631,8 @@ static bool is_tier_or_extension(const char *text) {
         }
     }
     /* Of the Makefile, of all architectures. */
-    static const char *const extensions[] = {"avx512vnni", "avx512bf16", "avx512amx", "avxvnni", "dotprod", "i8mm"};
+    static const char *const extensions[] = {
+        "avx512vnni", "avx512bf16", "avx512amx", "avx512amxbf16", "avxvnni", "dotprod", "i8mm"};
     for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
         if (strcmp(text, extensions[i]) == 0) {
             return true;

@@ -17,20 +17,13 @@
 #define LINEAR_GELU  gelu_by_table
 
 #include "linear_rows.h"
+/* after it */
+#include "bf16_rows_avx512.h"
 
 _Static_assert(TILE_ROWS == KERNEL(tile_rows_bf16) && KERNEL(element_bytes_bf16) == 2, "kernels.inc says otherwise");
 
 /* So many pairs of inputs between two requests for what comes next. */
 enum { STEP = 16 };
-
-static void convert(const float *x, int64_t depth, char *to) {
-    for (int64_t i = 0; i < depth; i += VW, to += 2 * VW) {
-        const vec a = load_up_to(x + i, depth - i);
-        __m256i half;
-        __asm__("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(a));
-        _mm256_storeu_si256((__m256i *)(void *)to, half);
-    }
-}
 
 INLINE vec bf16_dot(vec sum, vec w, vec x) {
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
@@ -93,7 +86,7 @@ void KERNEL(linear_bf16)(const gatun__linear_task *t) {
     char *x = converted_rows(t);
     const int64_t x_row = gatun__converted_row(t->depth, 2);
     for (int64_t r = 0; r < rows && !t->converted; r++)
-        convert(t->x + (t->row_begin + r) * t->x_row, t->depth, x + r * x_row);
+        convert_row(t->x + (t->row_begin + r) * t->x_row, t->depth, VW, x + r * x_row);
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
         const char *w = t->panels + panel * t->panel_bytes;
         for (int64_t k = 0; k < all_pairs; k += chain) {

@@ -3944,6 +3944,24 @@ public class gatun_h extends gatun_h$shared {
     public static int GATUN_FEATURE_I8MM() {
         return GATUN_FEATURE_I8MM;
     }
+    private static final int GATUN_FEATURE_AMX_INT8 = (int)32L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_AMX_INT8 32
+     * }
+     */
+    public static int GATUN_FEATURE_AMX_INT8() {
+        return GATUN_FEATURE_AMX_INT8;
+    }
+    private static final int GATUN_FEATURE_AMX_BF16 = (int)64L;
+    /**
+     * {@snippet lang=c :
+     * #define GATUN_FEATURE_AMX_BF16 64
+     * }
+     */
+    public static int GATUN_FEATURE_AMX_BF16() {
+        return GATUN_FEATURE_AMX_BF16;
+    }
     private static final int GATUN_CONFIG_TIER_ALONE = (int)1L;
     /**
      * {@snippet lang=c :

@@ -453,10 +453,10 @@ public final class AttentionSpec {
      * are then off by some 3e-4, by more where scores are large: at most by {@code (0.008 + 0.008 *
      * S + seqK * 2^-31) * max|v|}, where S is the largest sum of {@code |scale * q * k|} of a row.
      *
-     * <p>It has an effect where the CPU has instructions for it ({@code AVX512_BF16}), on batch
-     * rows or sequences of more than 4 queries and more than 16 keys, without biases, window,
-     * softcap, sinks and masks but the causal one; elsewhere products are in float32. {@link
-     * AttentionPlan#kernel} tells which of the two. The default is false.
+     * <p>It has an effect where the CPU has instructions that are faster so ({@code AVX512_BF16}
+     * without {@code AMX_BF16}), on batch rows or sequences of more than 4 queries and more than 16
+     * keys, without biases, window, softcap, sinks and masks but the causal one; elsewhere products
+     * are in float32. {@link AttentionPlan#kernel} tells which of the two. The default is false.
      *
      * @param value whether they may be
      * @return this builder

@@ -14,8 +14,8 @@ import java.util.TreeSet;
  * @param tierSource who chose them
  * @param tiers all tiers that this machine can run
  * @param features instructions beyond the tier that kernels use, as Linux names them: {@code
- *     avx512_vnni}, {@code avx_vnni}, {@code asimddp} or {@code i8mm} for products of int8, {@code
- *     avx512_bf16} for those of bfloat16
+ *     avx512_vnni}, {@code amx_int8}, {@code avx_vnni}, {@code asimddp} or {@code i8mm} for
+ *     products of int8, {@code avx512_bf16} or {@code amx_bf16} for those of bfloat16
  * @param threads threads that work on one call, the caller's included
  * @param threadsSource where their number comes from
  * @param cpus CPUs that this process may use: the least of its affinity and the CPU quota of its

@@ -20,8 +20,9 @@ public enum WeightFormat {
   FP32,
 
   /**
-   * Packed as bfloat16: 2 bytes a weight. Where the CPU multiplies bfloat16 (AVX512_BF16) the rows
-   * are rounded to it as well, which is twice as fast as FP32; elsewhere products are of floats.
+   * Packed as bfloat16: 2 bytes a weight. Where the CPU multiplies bfloat16 (AMX_BF16, or
+   * AVX512_BF16 alone) the rows are rounded to it as well, which is twice as fast as FP32 or more;
+   * elsewhere products are of floats.
    */
   BF16,
 

@@ -3,7 +3,9 @@ package dev.gatun.cli;
 import dev.gatun.DType;
 import dev.gatun.RuntimeInfo;
 import dev.gatun.WeightFormat;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -12,7 +14,8 @@ import java.util.stream.Stream;
 /** What formats of weights mean on a machine, in the words of all commands. */
 final class WeightFacts {
 
-  private static final String BFLOAT16 = "avx512_bf16";
+  private static final String TILES = "amx_int8";
+  private static final List<String> BFLOAT16 = List.of("amx_bf16", "avx512_bf16");
 
   private WeightFacts() {}
 
@@ -37,9 +40,9 @@ final class WeightFacts {
   static String products(WeightFormat format, RuntimeInfo info) {
     return switch (format) {
       case VIEW -> "products of floats by OpenBLAS";
-      case BF16 -> bfloat16(info);
-      case INT8 -> "products of integers by " + integers(info, "");
-      case Q8_0, Q4_0 -> "products of integers by " + integers(info, "asimddp");
+      case BF16 -> bfloat16(info, BFLOAT16);
+      case INT8 -> "products of integers by " + integers(info, List.of());
+      case Q8_0, Q4_0 -> "products of integers by " + integers(info, List.of("asimddp", TILES));
       case AUTO, FP32, FP16 -> floats(info);
     };
   }
@@ -47,22 +50,27 @@ final class WeightFacts {
   /** What multiplies queries, keys and values that weights of a format have made. */
   static String attention(WeightFormat format, RuntimeInfo info) {
     return format == WeightFormat.BF16 || format == WeightFormat.INT8
-        ? bfloat16(info)
+        ? bfloat16(info, List.of(BFLOAT16.getLast()))
         : floats(info);
   }
 
-  /** What a CPU has beyond its tier is for integers, but for bfloat16; and but for one of them. */
-  private static String integers(RuntimeInfo info, String without) {
-    return info.features().stream()
-        .filter(feature -> !feature.equals(BFLOAT16) && !feature.equals(without))
+  /** What a CPU has beyond its tier is for integers, but for bfloat16; and but for some of them. */
+  private static String integers(RuntimeInfo info, List<String> without) {
+    List<String> all = new ArrayList<>(info.features());
+    all.removeAll(BFLOAT16);
+    all.removeAll(without);
+    if (all.contains(TILES)) {
+      return TILES;
+    }
+    return all.isEmpty() ? info.tier().toString() : all.getFirst();
+  }
+
+  private static String bfloat16(RuntimeInfo info, List<String> by) {
+    return by.stream()
+        .filter(info.features()::contains)
         .findFirst()
-        .orElse(info.tier().toString());
-  }
-
-  private static String bfloat16(RuntimeInfo info) {
-    return info.features().contains(BFLOAT16)
-        ? "products of bfloat16 by avx512_bf16"
-        : floats(info);
+        .map(feature -> "products of bfloat16 by " + feature)
+        .orElseGet(() -> floats(info));
   }
 
   private static String floats(RuntimeInfo info) {

@@ -378,6 +378,12 @@ public final class Native {
     if ((bits & gatun_h.GATUN_FEATURE_BF16()) != 0) {
       features.add("avx512_bf16");
     }
+    if ((bits & gatun_h.GATUN_FEATURE_AMX_INT8()) != 0) {
+      features.add("amx_int8");
+    }
+    if ((bits & gatun_h.GATUN_FEATURE_AMX_BF16()) != 0) {
+      features.add("amx_bf16");
+    }
     if ((bits & gatun_h.GATUN_FEATURE_AVX_VNNI()) != 0) {
       features.add("avx_vnni");
     }

@@ -176,6 +176,9 @@ public final class TensorCache implements KeyValueCache {
   }
 
   private void select(Tensor tensor, int[] sources, int tokens) {
+    if (tensor.elements() == 0) { // of a layer that caches none; its strides say nothing
+      return;
+    }
     long size = tensor.stride(0) * Float.BYTES;
     long used = tokens * tensor.stride(1) * Float.BYTES;
     MemorySegment memory = tensor.segment();

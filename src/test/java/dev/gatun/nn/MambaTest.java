@@ -213,6 +213,32 @@ class MambaTest {
     }
   }
 
+  /** Beams: what each sequence goes on with is the state of another. */
+  @Test
+  void sequencesChangePlaces() {
+    Tensor x = Layers.normal(arena, random, 2, 3, DIM);
+    expected(x, false);
+    Norm norm = new RMSNorm(runtime, weight("norm", 0.1, 1, DIM), 1e-5f);
+    TransformerDecoder decoder =
+        new TransformerDecoder(
+            runtime, List.of(new TransformerLayer(builder().build(), norm)), NormOrder.PRE, norm);
+    DecoderState state = decoder.newState(arena, 2, 4, 0);
+    Tensor out = zeros(2, 3, DIM);
+    decoder.step(null, state, x, null, out);
+    DecoderState other = decoder.newState(arena, 2, 4, 0);
+    other.copyFrom(state);
+    other.select(1, 0);
+    Tensor same = Layers.normal(arena, random, 1, DIM);
+    Tensor next = zeros(2, 1, DIM);
+    next.select(0, 0).copyFrom(same);
+    next.select(0, 1).copyFrom(same);
+    Tensor want = zeros(2, 1, DIM);
+    decoder.step(null, state, next, null, want);
+    decoder.step(null, other, next, null, next);
+    assertArrayEquals(want.select(0, 0).toFloatArray(), next.select(0, 1).toFloatArray());
+    assertArrayEquals(want.select(0, 1).toFloatArray(), next.select(0, 0).toFloatArray());
+  }
+
   @Test
   void example() {
     Tensor x = Layers.normal(arena, random, 1, 12, DIM);

@@ -80,12 +80,17 @@ public final class Json {
 
   /** Reads a document in UTF-8. Throws IllegalArgumentException where it is no JSON, and why. */
   public static Json parse(byte[] utf8) {
+    return parse(utf8, false);
+  }
+
+  private static Json parse(byte[] utf8, boolean infinities) {
     String text = new String(utf8, StandardCharsets.UTF_8);
     if (text.indexOf(REPLACEMENT) < 0) { // nothing was replaced, and surrogates are pairs
-      return parse(text, text.contains("\\u"));
+      return parse(text, text.contains("\\u"), infinities);
     }
     try {
-      return parse(StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString());
+      String strict = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString();
+      return parse(strict, true, infinities);
     } catch (CharacterCodingException e) {
       throw new IllegalArgumentException("expected JSON in UTF-8, got other bytes", e);
     }
@@ -93,14 +98,14 @@ public final class Json {
 
   /** The same; throws GatunException as well, if jackson-core is missing. */
   public static Json parse(String text) {
-    return parse(text, true);
+    return parse(text, true, false);
   }
 
-  private static Json parse(String text, boolean halves) {
+  private static Json parse(String text, boolean halves, boolean infinities) {
     load("JSON");
     try {
       Map<String, JsonText.Place> places = new LinkedHashMap<>();
-      return new Json(JsonText.read(text, halves, places), new Source(text, places));
+      return new Json(JsonText.read(text, halves, infinities, places), new Source(text, places));
     } catch (LinkageError e) {
       throw missing("JSON", e);
     }
@@ -117,7 +122,7 @@ public final class Json {
     @Override
     public Boolean get() {
       try {
-        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}", true, null);
+        JsonText.read("{\"a\": [1, -2.5e3, \"\\u00e9\", true, null]}", true, false, null);
         return true;
       } catch (LinkageError e) {
         throw missing(subject, e);
@@ -125,7 +130,10 @@ public final class Json {
     }
   }
 
-  /** Reads a file. Throws IOException with its name if it cannot be read or is no JSON. */
+  /**
+   * Reads a file, in which numbers may be infinite, as Python writes them. Throws IOException with
+   * its name if it cannot be read or is no JSON.
+   */
   public static Json read(Path file) throws IOException {
     requireFile(file);
     long size = Files.size(file);
@@ -136,7 +144,7 @@ public final class Json {
           "expected JSON of at most %d bytes, got %d".formatted(MAX_BYTES, size));
     }
     try {
-      return parse(Files.readAllBytes(file));
+      return parse(Files.readAllBytes(file), true);
     } catch (IllegalArgumentException e) {
       throw refused(file, e);
     }
@@ -283,6 +291,20 @@ public final class Json {
       return number.doubleValue();
     }
     throw expected("a number");
+  }
+
+  /**
+   * {@return the same, or an infinity: {@code Infinity} of a file, or as transformers 5 writes it,
+   * {@code {"__float__": "Infinity"}}}
+   */
+  public double numberOrInfinity() {
+    Object text = value instanceof Number ? value.toString() : null;
+    if (value instanceof Map<?, ?> members && members.size() == 1) {
+      text = members.get("__float__");
+    }
+    return JsonText.INFINITY.equals(text)
+        ? Double.POSITIVE_INFINITY
+        : ("-" + JsonText.INFINITY).equals(text) ? Double.NEGATIVE_INFINITY : number();
   }
 
   /** {@return the value of a boolean} */

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.math.BigDecimal;
@@ -33,6 +34,9 @@ public final class JsonText {
   private static final int MOST_DIGITS = 40;
 
   private static final int MOST_EXPONENT = 6;
+
+  /** Of Python's json module, and of Java. */
+  static final String INFINITY = "Infinity";
 
   private JsonText() {}
 
@@ -80,10 +84,15 @@ public final class JsonText {
    * Decimals, BigDecimals where those might hide what is no number, Booleans and nulls.
    *
    * @param halves whether a text could have half a surrogate pair, which is refused
+   * @param infinities whether a number may be {@code Infinity} or {@code -Infinity}, which is no
+   *     JSON but what Python's json module writes
    * @param places gets where in the text the members of a document that is an object begin and end
    */
-  static Object read(String text, boolean halves, Map<String, Place> places) {
+  static Object read(String text, boolean halves, boolean infinities, Map<String, Place> places) {
     try (JsonParser parser = FACTORY.createParser(text)) {
+      if (infinities) {
+        parser.enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS.mappedFeature());
+      }
       if (parser.nextToken() == null) {
         throw new IllegalArgumentException("expected JSON, got nothing");
       }
@@ -178,6 +187,14 @@ public final class JsonText {
   /** With few characters behind its e, a number of JSON is one of Java. */
   private static Object decimal(JsonParser parser) throws IOException {
     String text = parser.getText();
+    if (parser.isNaN()) { // so are infinities for it
+      if (!text.equals(INFINITY) && !text.equals("-" + INFINITY)) {
+        throw new IllegalArgumentException(
+            "expected JSON at character %d: %s is no number"
+                .formatted(parser.currentTokenLocation().getCharOffset(), text));
+      }
+      return new Decimal(text);
+    }
     int exponent = Math.max(text.indexOf('e'), text.indexOf('E'));
     if (text.length() > MOST_DIGITS || exponent >= 0 && text.length() - exponent > MOST_EXPONENT) {
       return parser.getDecimalValue();

@@ -70,6 +70,7 @@ class JsonTest {
         "'a'",
         "{a:1}",
         "[NaN]",
+        "[Infinity]",
         "[01]",
         "{\"a\":1,\"a\":2}",
         "\"\\ud800\"",
@@ -141,6 +142,33 @@ class JsonTest {
     }
     assertThrows(IllegalArgumentException.class, () -> json.get("h").number());
     assertThrows(IllegalArgumentException.class, () -> Json.parse("1e99999999999"));
+  }
+
+  /** As Python's json module writes them, in files alone; NaN is nowhere a number. */
+  @Test
+  void filesMayHaveInfinities(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("config.json");
+    Files.writeString(
+        file,
+        "[Infinity, -Infinity, {\"__float__\": \"Infinity\"}, {\"__float__\": \"-Infinity\"}, 2.5,"
+            + " \"Infinity\", {\"__float__\": \"NaN\"}, {\"float\": \"Infinity\"}, null]");
+    List<Json> elements = Json.read(file).elements();
+    double[] numbers = {1 / 0.0, -1 / 0.0, 1 / 0.0, -1 / 0.0, 2.5};
+    for (int n = 0; n < elements.size(); n++) {
+      Json element = elements.get(n);
+      if (n < numbers.length) {
+        assertEquals(numbers[n], element.numberOrInfinity());
+      } else {
+        assertThrows(IllegalArgumentException.class, element::numberOrInfinity);
+      }
+      if (n != 4) {
+        assertThrows(IllegalArgumentException.class, element::number);
+      }
+    }
+    for (String none : new String[] {"NaN", "INF", "-INF", "+Infinity"}) {
+      Files.writeString(file, "[" + none + "]");
+      assertThrows(IOException.class, () -> Json.read(file), none);
+    }
   }
 
   @Test

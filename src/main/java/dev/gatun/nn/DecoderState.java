@@ -63,14 +63,16 @@ public final class DecoderState {
     this.memoryKeys = new Tensor[layers];
     this.memoryValues = new Tensor[layers];
     long[] floats = new long[layers];
+    long[] apart = new long[layers];
     Parameters.Builder all = new Parameters.Builder();
     for (int n = 0; n < layers; n++) {
       memoryKeys[n] = memory(arena, decoder.memoryKeyColumns(n));
       memoryValues[n] = memory(arena, decoder.memoryValueColumns(n));
       all.add("the state", memoryKeys[n]).add("the state", memoryValues[n]);
       floats[n] = decoder.stateFloats(n);
+      apart[n] = decoder.apartFloats(n);
     }
-    this.sums = new LayerSums(arena, floats, sequences);
+    this.sums = new LayerSums(arena, floats, apart, sequences);
     sums.addTo(all);
     all.add("the state", lengths).add("the state", newLengths).add("the state", memoryOffsets);
     cached.addTo(all);

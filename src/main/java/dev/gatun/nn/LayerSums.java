@@ -16,6 +16,9 @@ final class LayerSums {
   /** Floats of a sequence, of each layer; 0: the layer has none. */
   private final long[] floats;
 
+  /** How many of them lie apart, as of {@link SequenceMixer#apartFloats}. */
+  private final long[] apart;
+
   /** {@code [sequences, floats]} of each layer, or null. */
   private Tensor[] now;
 
@@ -23,8 +26,9 @@ final class LayerSums {
   private final int sequences;
   private final boolean any;
 
-  LayerSums(Arena arena, long[] floats, int sequences) {
+  LayerSums(Arena arena, long[] floats, long[] apart, int sequences) {
     this.floats = floats;
+    this.apart = apart;
     this.sequences = sequences;
     this.now = new Tensor[floats.length];
     this.next = new Tensor[floats.length];
@@ -74,11 +78,21 @@ final class LayerSums {
   /** Forgets a sequence. */
   void clear(int sequence) {
     for (int n = 0; n < floats.length; n++) {
-      // Not fill, which would need a slice: garbage.
-      for (long i = 0; i < floats[n]; i++) {
-        now[n].segment().setAtIndex(ValueLayout.JAVA_FLOAT, sequence * floats[n] + i, 0);
-      }
+      clear(n, sequence * apart[n], apart[n]);
+      clear(n, rest(n, sequence), floats[n] - apart[n]);
     }
+  }
+
+  private void clear(int layer, long first, long count) {
+    // Not fill, which would need a slice: garbage.
+    for (long i = first; i < first + count; i++) {
+      now[layer].segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, 0);
+    }
+  }
+
+  /** Where that of a sequence begins which does not lie apart. */
+  private long rest(int layer, long sequence) {
+    return sequences * apart[layer] + sequence * (floats[layer] - apart[layer]);
   }
 
   /** Becomes a copy of another state's. */
@@ -104,7 +118,18 @@ final class LayerSums {
   }
 
   private void copy(int layer, Tensor from, long row, Tensor to, long toRow, long rows) {
-    long bytes = floats[layer] * Float.BYTES;
-    MemorySegment.copy(from.segment(), row * bytes, to.segment(), toRow * bytes, rows * bytes);
+    long first = apart[layer];
+    copy(from, row * first, to, toRow * first, rows * first);
+    long left = rows * (floats[layer] - first);
+    copy(from, rest(layer, row), to, rest(layer, toRow), left);
+  }
+
+  private static void copy(Tensor from, long first, Tensor to, long toFirst, long count) {
+    MemorySegment.copy(
+        from.segment(),
+        first * Float.BYTES,
+        to.segment(),
+        toFirst * Float.BYTES,
+        count * Float.BYTES);
   }
 }

@@ -1,18 +1,11 @@
 package dev.gatun.nn;
 
-import dev.gatun.Activation;
-import dev.gatun.Causal;
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
-import dev.gatun.Workspace;
 import dev.gatun.internal.LayerCall;
-import dev.gatun.internal.LayerCalls;
 import dev.gatun.internal.Matrix;
-import dev.gatun.internal.ScanOps;
-import dev.gatun.internal.Scratch;
 import dev.gatun.internal.SequenceRows;
-import dev.gatun.internal.SharedMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
@@ -40,46 +33,26 @@ import java.util.Objects;
  * is cut into calls. Warm calls allocate nothing. Tensors are not copied: their arenas must stay
  * open as long as the layer is used.
  */
-public final class Mamba extends SequenceMixer {
+public final class Mamba extends StateSpaceMixer {
 
   private static final long MOST_STATES = 256;
-  private static final long MOST_WIDTH = 16;
 
-  private final GatunRuntime runtime;
-  private final Linear input;
   private final Linear projection;
   private final Linear step;
-  private final Linear output;
   private final long channels;
   private final long states;
-  private final long width;
   private final long rank;
-  private final MemorySegment kernel;
-  private final MemorySegment kernelBias;
   private final MemorySegment stepBias;
   private final MemorySegment a;
   private final MemorySegment skip;
   private final Parameters parameters;
 
   private Mamba(Builder b) {
-    this.runtime = b.runtime;
-    this.input = Objects.requireNonNull(b.input, "input");
+    super(b.runtime, b.input, b.convolution, b.convolutionBias, b.output);
     this.projection = Objects.requireNonNull(b.projection, "projection");
     this.step = Objects.requireNonNull(b.step, "step");
-    this.output = Objects.requireNonNull(b.output, "output");
-    Tensor weight = Objects.requireNonNull(b.convolution, "convolution");
     Tensor decay = Objects.requireNonNull(b.decay, "decay");
-    if (weight.dtype() != DType.FLOAT32
-        || weight.rank() != 3
-        || weight.size(0) < 1
-        || weight.size(1) != 1
-        || weight.size(2) < 1
-        || weight.size(2) > MOST_WIDTH
-        || !weight.isContiguous()) {
-      throw Rows.bad("convolution", "[channels, 1, 1 .. 16] float32, contiguous", weight);
-    }
-    this.channels = weight.size(0);
-    this.width = weight.size(2);
+    this.channels = convolvedChannels;
     if (decay.dtype() != DType.FLOAT32
         || decay.rank() != 2
         || decay.size(0) != channels
@@ -95,8 +68,6 @@ public final class Mamba extends SequenceMixer {
     Rows.same("step.out", channels, step.out());
     Rows.same("output.in", channels, output.in());
     Rows.same("output.out", input.in(), output.out());
-    this.kernel = weight.segment();
-    this.kernelBias = Rows.vector("convolutionBias", b.convolutionBias, channels);
     this.stepBias = Rows.vector("stepBias", b.stepBias, channels);
     this.skip = Rows.vector("skip", Objects.requireNonNull(b.skip, "skip"), channels);
     Tensor negative = negativeExponentials(b.arena, decay);
@@ -104,7 +75,7 @@ public final class Mamba extends SequenceMixer {
     this.parameters =
         new Parameters.Builder()
             .add("input", input.parameters())
-            .add("convolution", kernel)
+            .add("convolution", b.convolution.segment())
             .add("convolutionBias", b.convolutionBias)
             .add("projection", projection.parameters())
             .add("step", step.parameters())
@@ -153,18 +124,6 @@ public final class Mamba extends SequenceMixer {
       this.arena = Objects.requireNonNull(arena, "arena");
     }
 
-    private Linear linear(Tensor weight, Tensor bias) {
-      return new Linear(runtime, WeightOrder.OUT_IN, weight, bias, Activation.NONE);
-    }
-
-    private static Linear plain(String name, Linear layer) {
-      if (Objects.requireNonNull(layer, name).activation() != Activation.NONE) {
-        throw new IllegalArgumentException(
-            "%s: expected a layer without activation, got %s".formatted(name, layer.activation()));
-      }
-      return layer;
-    }
-
     /**
      * Takes {@code in_proj}.
      *
@@ -173,7 +132,7 @@ public final class Mamba extends SequenceMixer {
      * @return this
      */
     public Builder input(Tensor weight, Tensor bias) {
-      return input(linear(weight, bias));
+      return input(product(runtime, weight, bias));
     }
 
     /**
@@ -207,7 +166,7 @@ public final class Mamba extends SequenceMixer {
      * @return this
      */
     public Builder projection(Tensor weight) {
-      return projection(linear(weight, null));
+      return projection(product(runtime, weight, null));
     }
 
     /**
@@ -229,7 +188,7 @@ public final class Mamba extends SequenceMixer {
      * @return this
      */
     public Builder step(Tensor weight, Tensor bias) {
-      return step(linear(weight, null), bias);
+      return step(product(runtime, weight, null), bias);
     }
 
     /**
@@ -275,7 +234,7 @@ public final class Mamba extends SequenceMixer {
      * @return this
      */
     public Builder output(Tensor weight, Tensor bias) {
-      return output(linear(weight, bias));
+      return output(product(runtime, weight, bias));
     }
 
     /**
@@ -303,16 +262,6 @@ public final class Mamba extends SequenceMixer {
 
   // ---- sizes ---------------------------------------------------------------------------------
 
-  @Override
-  public long in() {
-    return input.in();
-  }
-
-  @Override
-  public long out() {
-    return output.out();
-  }
-
   /** {@return the channels of the scan, 2 · in in the paper} */
   public long channels() {
     return channels;
@@ -329,11 +278,6 @@ public final class Mamba extends SequenceMixer {
   }
 
   @Override
-  Causal causal() {
-    return Causal.BOTTOM_RIGHT;
-  }
-
-  @Override
   long projected() {
     return 3 * channels + rank + 2 * states;
   }
@@ -345,34 +289,10 @@ public final class Mamba extends SequenceMixer {
 
   @Override
   long stateFloats() {
-    return channels * (width - 1 + states);
+    return keptFloats() + channels * states;
   }
 
   // ---- computing -----------------------------------------------------------------------------
-
-  @Override
-  public void forward(Workspace workspace, Tensor x, Sequences sequences, Tensor out) {
-    Objects.requireNonNull(x, "x");
-    input.checkRow("x", "input", x);
-    Rows.checkTokens("x", x, in());
-    Rows.checkLike("out", out, x, out());
-    SharedMemory.refuseUnlessSame("out", out, "x", x);
-    Sequences.refuseShared("out", out, sequences);
-    parameters.refuse("out", out);
-    try (LayerCall call = LayerCalls.begin(runtime, workspace)) {
-      SequenceRows rows =
-          Sequences.divide(call, sequences, "x", x, x.rank() - 1, MemorySegment.NULL);
-      Matrix in = Sequences.gather(call, rows, Rows.view(call, "x", x));
-      Matrix to = Rows.view(call, "out", out);
-      Matrix computed = Sequences.target(call, rows, to);
-      Scratch scratch = call.scratch();
-      Matrix all = scratch.matrix(in.rows(), projected());
-      Matrix context = scratch.matrix(in.rows(), contextColumns());
-      append(call, rows, in, all, context, MemorySegment.NULL, computed, false);
-      call.steps().run();
-      Sequences.scatter(rows, computed, to);
-    }
-  }
 
   @Override
   void append(
@@ -384,7 +304,6 @@ public final class Mamba extends SequenceMixer {
       MemorySegment state,
       Matrix out,
       boolean passing) {
-    ScanOps ops = call.rows().scan();
     long dt = 3 * channels;
     long b = dt + rank;
     // Columns: x and later delta, z, the convolution, dt, B, C.
@@ -395,40 +314,32 @@ public final class Mamba extends SequenceMixer {
     if (state.address() != 0) {
       // A view of its own for each layer: the parts that it has made stay.
       Matrix parts = call.scratch().view(state, rows.count(), stateFloats(), stateFloats());
-      long keptFloats = (width - 1) * channels;
-      kept = parts.part(0, 0, keptFloats).segment();
-      sums = parts.part(1, keptFloats, channels * states).segment();
+      kept = parts.part(0, 0, keptFloats()).segment();
+      sums = parts.part(1, keptFloats(), channels * states).segment();
     }
     Matrix convolved = all.part(1, 2 * channels, channels);
-    ops.convolution(
-        rows,
-        all.part(0, 0, channels),
-        kernel,
-        kernelBias,
-        width,
-        Activation.SILU,
-        kept,
-        stateFloats(),
-        convolved);
+    convolve(call, rows, all.part(0, 0, channels), kept, stateFloats(), convolved);
     projection.append(call, convolved, all.part(0, dt, rank + 2 * states), false);
     call.steps().run();
     Matrix delta = all.part(2, 0, channels);
     step.append(call, all.part(0, dt, rank), delta, false);
     call.steps().run();
-    ops.scan(
-        rows,
-        convolved,
-        delta.segment(),
-        a,
-        all.part(0, b, states).segment(),
-        all.part(0, b + states, states).segment(),
-        skip,
-        stepBias,
-        all.part(0, channels, channels).segment(),
-        states,
-        sums,
-        stateFloats(),
-        context);
+    call.rows()
+        .scan()
+        .scan(
+            rows,
+            convolved,
+            delta.segment(),
+            a,
+            all.part(0, b, states).segment(),
+            all.part(0, b + states, states).segment(),
+            skip,
+            stepBias,
+            all.part(0, channels, channels).segment(),
+            states,
+            sums,
+            stateFloats(),
+            context);
     output.append(call, context, out, passing);
   }
 }

@@ -171,6 +171,11 @@ public abstract class SequenceDecoder {
   /** Floats that a sequence's state of a layer has in place of keys and values; 0: none. */
   abstract long stateFloats(int layer);
 
+  /** How many of them lie apart, as of {@link SequenceMixer#apartFloats}. */
+  long apartFloats(int layer) {
+    return 0;
+  }
+
   /** Columns of what a layer keeps of a memory to compare with; 0: it has none. */
   abstract long memoryKeyColumns(int layer);
 

@@ -61,6 +61,14 @@ public abstract class SequenceMixer {
   /** Floats that a sequence's state has, whatever its length; 0: there is none. */
   abstract long stateFloats();
 
+  /**
+   * How many of these lie apart: a state is {@code [sequences, apartFloats()]}, and behind it what
+   * is left of each sequence, {@code [sequences, stateFloats() - apartFloats()]}.
+   */
+  long apartFloats() {
+    return 0;
+  }
+
   /** Heads of keys that are cached; 0: none are. */
   int cachedHeads() {
     return 0;
@@ -82,7 +90,8 @@ public abstract class SequenceMixer {
    * @param all {@code [rows, projected()]}
    * @param context {@code [rows, contextColumns()]}
    * @param state {@code [sequences, stateFloats()]} of the rows before these, which becomes that
-   *     after them; zeros before the first row. NULL: nothing comes before, nothing is kept
+   *     after them; zeros before the first row; see {@link #apartFloats}. NULL: nothing comes
+   *     before, nothing is kept
    * @param passing whether nobody needs out after the steps
    */
   abstract void append(

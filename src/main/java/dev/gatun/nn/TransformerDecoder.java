@@ -134,6 +134,11 @@ public final class TransformerDecoder extends SequenceDecoder {
   }
 
   @Override
+  long apartFloats(int layer) {
+    return stack.layer(layer).selfAttention().apartFloats();
+  }
+
+  @Override
   long memoryKeyColumns(int layer) {
     MultiHeadAttention cross = stack.layer(layer).crossAttention();
     return cross == null ? 0 : cross.kvHeads() * cross.headDim();

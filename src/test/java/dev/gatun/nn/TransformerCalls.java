@@ -11,6 +11,7 @@ import dev.gatun.Workspace;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Function;
 
 /**
  * Every block of a Transformer, and steps of its decoders, for the programs of {@link
@@ -37,8 +38,8 @@ public final class TransformerCalls implements Runnable {
   private final DecoderState translation;
   private final int[] second = {1, 1};
 
-  private final DecoderOnlyModel[] models = new DecoderOnlyModel[6];
-  private final DecoderState[] states = new DecoderState[6];
+  private final DecoderOnlyModel[] models = new DecoderOnlyModel[7];
+  private final DecoderState[] states = new DecoderState[7];
   private final Tensor prompt;
   private final Tensor prompts;
   private final Tensor token;
@@ -102,7 +103,8 @@ public final class TransformerCalls implements Runnable {
             PositionalEncoding.learned(parts.normal(64, DIM)));
     models[3] = sandwich(WeightFormat.VIEW);
     models[4] = sandwich(WeightFormat.FP32);
-    models[5] = mamba();
+    models[5] = scans(this::mamba);
+    models[6] = scans(this::mamba2);
     for (int n = 0; n < models.length; n++) {
       states[n] = models[n].newState(arena, 1, PROMPT + TOKENS, 0);
     }
@@ -235,12 +237,12 @@ public final class TransformerCalls implements Runnable {
     return new DecoderOnlyModel("model", runtime, embedding, decoder, embedding.output(), 30);
   }
 
-  /** Layers of nothing but a selective scan, one of packed weights. */
-  private DecoderOnlyModel mamba() {
+  /** Two layers of nothing but a mixer, one of packed weights. */
+  private DecoderOnlyModel scans(Function<WeightFormat, TransformerLayer> layers) {
     TransformerDecoder decoder =
         new TransformerDecoder(
             runtime,
-            List.of(mamba(WeightFormat.VIEW), mamba(WeightFormat.FP32)),
+            List.of(layers.apply(WeightFormat.VIEW), layers.apply(WeightFormat.FP32)),
             NormOrder.PRE,
             norm());
     return model(decoder, PositionalEncoding.none());
@@ -257,6 +259,25 @@ public final class TransformerCalls implements Runnable {
             .step(linear(2, channels, Activation.NONE, format), null)
             .decay(parts.normal(channels, states))
             .skip(parts.normal(channels))
+            .output(linear(channels, DIM, Activation.NONE, format))
+            .build();
+    return new TransformerLayer(mixer, norm());
+  }
+
+  private TransformerLayer mamba2(WeightFormat format) {
+    int channels = 2 * DIM;
+    int heads = 4;
+    int states = 8;
+    int convolved = channels + 2 * 2 * states;
+    Mamba2 mixer =
+        Mamba2.builder(runtime)
+            .groups(2)
+            .input(linear(DIM, channels + convolved + heads, Activation.NONE, format))
+            .convolution(parts.normal(convolved, 1, 4), parts.normal(convolved))
+            .stepBias(parts.normal(heads))
+            .decay(parts.normal(heads))
+            .skip(parts.normal(heads))
+            .norm(parts.normal(channels), 1e-5f)
             .output(linear(channels, DIM, Activation.NONE, format))
             .build();
     return new TransformerLayer(mixer, norm());

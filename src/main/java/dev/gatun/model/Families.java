@@ -56,6 +56,7 @@ final class Families {
                 Map.entry("gpt2", Gpt2::load),
                 Map.entry("llama", c -> Llama.files(c).decoder()),
                 Map.entry("mamba", MambaFiles::load),
+                Map.entry("mamba2", Mamba2Files::load),
                 Map.entry("mistral", c -> Mistral.files(c).decoder()),
                 Map.entry("phi3", c -> Phi3.files(c).decoder()),
                 Map.entry("qwen2", c -> Qwen2.files(c).decoder()),

@@ -132,6 +132,12 @@ final class FamilyConfig {
         : null;
   }
 
+  /** {@return a list of numbers, of which some may be infinite} */
+  double[] numbersOrInfinities(String key) {
+    return read(
+        key, value -> value.elements().stream().mapToDouble(Json::numberOrInfinity).toArray());
+  }
+
   private <T> T read(String key, Reading<T> reading) {
     try {
       return reading.read(json.get(key));

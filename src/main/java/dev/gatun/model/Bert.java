@@ -209,7 +209,7 @@ public final class Bert {
             sizes.layerNormEps());
     WeightNames names = sizes.tokenTypes() == 0 ? DistilBert.NAMES : NAMES;
     // What is mapped stays where it is.
-    boolean mapped = weights.weights() instanceof PackedFile;
+    boolean mapped = WeightView.find(weights.weights(), PackedFile.class) != null;
     LayerLoader loader =
         new LayerLoader(runtime, weights.weights().packed(arena, format), names, config);
     loader.requireBiases();

@@ -37,15 +37,18 @@ record Checkpoint(
   static final String WEIGHTS = "model.safetensors";
   static final String INDEX = "model.safetensors.index.json";
 
-  /** Whether a folder has weights in safetensors files. */
+  /** Whether a folder has weights in safetensors files, packed ones included. */
   static boolean isIn(Path folder) {
-    return Files.exists(folder.resolve(WEIGHTS)) || Files.exists(folder.resolve(INDEX));
+    return Files.exists(folder.resolve(PackedFile.NAME))
+        || Files.exists(folder.resolve(WEIGHTS))
+        || Files.exists(folder.resolve(INDEX));
   }
 
   /**
    * Maps the files of a folder.
    *
    * @throws IOException if one of them is missing, or is not what it should be
+   * @throws IllegalArgumentException if the weights are packed in another format
    */
   static Checkpoint open(Path folder, GatunRuntime runtime, Arena arena, WeightFormat format)
       throws IOException {
@@ -55,10 +58,18 @@ record Checkpoint(
           file.toString(), null, "a folder with safetensors has to have it");
     }
     FamilyConfig config = new FamilyConfig(file, Json.read(file));
-    return new Checkpoint(folder, runtime, config, weights(folder, arena), arena, format);
+    Weights weights = weights(folder, arena);
+    if (weights instanceof PackedFile) {
+      PackedFile.requireFormat(weights, format);
+    }
+    return new Checkpoint(folder, runtime, config, weights, arena, format);
   }
 
   private static Weights weights(Path folder, Arena arena) throws IOException {
+    Path packed = folder.resolve(PackedFile.NAME);
+    if (Files.exists(packed)) {
+      return PackedFile.map(packed, arena).besideConfig();
+    }
     Path single = folder.resolve(WEIGHTS);
     if (Files.exists(single)) {
       return Weights.of(Safetensors.map(single, arena), arena);
@@ -93,10 +104,14 @@ record Checkpoint(
         : name;
   }
 
+  /** The same with other weights. */
+  Checkpoint with(Weights others) {
+    return new Checkpoint(folder, runtime, config, others, arena, format);
+  }
+
   /** The same under other names; a weight whose name becomes null is left out. */
   Checkpoint renamed(UnaryOperator<String> names) {
-    return new Checkpoint(
-        folder, runtime, config, new RenamedWeights(weights, names), arena, format);
+    return with(new RenamedWeights(weights, names));
   }
 
   /**
@@ -140,10 +155,11 @@ record Checkpoint(
     } catch (IllegalArgumentException e) {
       String message = e.getMessage();
       String source = weights.toString();
+      boolean said = message.startsWith(source + ": ");
       throw new FileSystemException(
-          message.startsWith(source + ": ") ? source : folder.toString(),
+          said || weights instanceof PackedFile ? source : folder.toString(),
           null,
-          message.startsWith(source + ": ") ? message.substring(source.length() + 2) : message);
+          said ? message.substring(source.length() + 2) : message);
     }
   }
 }

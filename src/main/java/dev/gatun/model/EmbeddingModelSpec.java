@@ -1,7 +1,6 @@
 package dev.gatun.model;
 
 import dev.gatun.GatunRuntime;
-import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.internal.Resources;
 import dev.gatun.io.OnnxFile;
@@ -133,7 +132,8 @@ public final class EmbeddingModelSpec {
    * weights, in the first of these files that is there:
    *
    * <ol>
-   *   <li>{@code model.gatun.safetensors}, which {@link TextEmbedder#pack} has written.
+   *   <li>{@code model.gatun.safetensors}, which {@link TextEmbedder#pack} has written; {@code
+   *       config.json} beside it, of a model that came with one.
    *   <li>{@code model.safetensors}, or {@code model.safetensors.index.json} and the files that it
    *       names, in float32, float16 or bfloat16. {@code config.json} is needed beside them: its
    *       {@code model_type} is one of the families of encoders that docs/families.md lists.
@@ -356,8 +356,11 @@ public final class EmbeddingModelSpec {
     return model.equals(PackedFile.NAME);
   }
 
-  private boolean isCheckpoint() {
-    return model.equals(Checkpoint.WEIGHTS) || model.equals(Checkpoint.INDEX);
+  /** Whether config.json says what the weights are of; else a graph does, or has before packing. */
+  boolean isCheckpoint() {
+    return model.equals(Checkpoint.WEIGHTS)
+        || model.equals(Checkpoint.INDEX)
+        || isPacked() && Files.exists(folder.resolve(Checkpoint.CONFIG));
   }
 
   /**
@@ -370,8 +373,7 @@ public final class EmbeddingModelSpec {
       return Families.encoder(Checkpoint.open(folder, runtime, arena, format));
     }
     try (Arena reading = Arena.ofConfined()) {
-      BertWeights weights = weights(arena, reading);
-      PackedFile.requireFormat(weights.weights(), format);
+      BertWeights weights = weights(arena, reading, format);
       if (weights.weights() instanceof PackedFile packed) {
         return encoder(runtime, weights, packed, arena, format);
       }
@@ -387,6 +389,7 @@ public final class EmbeddingModelSpec {
       WeightFormat format)
       throws IOException {
     try {
+      packed.requireKind(FolderInspection.Kind.EMBEDDER);
       TextEncoder encoder = Bert.of(name, runtime, weights, arena, format);
       packed.refuseUntaken();
       return encoder;
@@ -396,24 +399,21 @@ public final class EmbeddingModelSpec {
   }
 
   /**
-   * Reads sizes and weights, as views where they can be.
+   * Reads sizes and weights of BERT and its like, as views where they can be.
    *
    * @param arena gets what is mapped and used where it lies
    * @param reading gets what is copied, and may be closed after that
+   * @param format that they are to be had in
    */
-  BertWeights weights(Arena arena, Arena reading) throws IOException {
+  BertWeights weights(Arena arena, Arena reading, WeightFormat format) throws IOException {
     if (isCheckpoint()) {
-      return Checkpoint.open(folder, null, arena, WeightFormat.VIEW).make(BertFiles::weights);
+      return Checkpoint.open(folder, null, arena, format).make(BertFiles::weights);
     }
-    if (!isPacked()) {
-      return BertWeights.from(openModel(reading), reading, described.config());
-    }
-    BertWeights weights = PackedFile.map(folder.resolve(model), arena);
-    if (described.config() != null) {
-      Tensor positions = weights.weights().find(Bert.POSITIONS);
-      long rows = positions == null ? -1 : positions.size(0);
-      described.config().require(weights.config(), rows, true); // what it was packed from may be
-    }
+    BertWeights weights =
+        isPacked()
+            ? PackedFile.map(folder.resolve(model), arena).encoder()
+            : BertWeights.from(openModel(reading), reading, described.config());
+    PackedFile.requireFormat(weights.weights(), format);
     return weights;
   }
 
@@ -428,7 +428,7 @@ public final class EmbeddingModelSpec {
   public List<ModelProduct> products(WeightFormat format) throws IOException {
     Objects.requireNonNull(format, "format");
     try (Arena arena = Arena.ofConfined()) {
-      return ModelProduct.of(weights(arena, arena), described.steps(), arena, format);
+      return ModelProduct.of(weights(arena, arena, format), described.steps(), arena, format);
     }
   }
 

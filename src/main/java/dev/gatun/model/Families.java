@@ -1,6 +1,7 @@
 package dev.gatun.model;
 
 import dev.gatun.model.Checkpoint.Maker;
+import dev.gatun.model.FolderInspection.Kind;
 import dev.gatun.nn.DecoderOnlyModel;
 import dev.gatun.nn.SequenceClassifier;
 import dev.gatun.nn.TextEncoder;
@@ -133,7 +134,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static TextEncoder encoder(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(Encoders.ROWS, c).make(c));
+    return load(Kind.EMBEDDER, Encoders.ROWS, checkpoint);
   }
 
   /**
@@ -142,7 +143,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static DecoderOnlyModel decoder(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(Decoders.ROWS, c).make(c));
+    return load(Kind.LANGUAGE_MODEL, Decoders.ROWS, checkpoint);
   }
 
   /**
@@ -151,7 +152,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static TokenScorer masked(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(Masked.ROWS, c).make(c));
+    return load(Kind.MASKED_LANGUAGE_MODEL, Masked.ROWS, checkpoint);
   }
 
   /**
@@ -169,7 +170,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static TokenScorer tokenClassifier(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(TokenClassifiers.ROWS, c).make(c));
+    return load(Kind.TOKEN_CLASSIFIER, TokenClassifiers.ROWS, checkpoint);
   }
 
   /**
@@ -178,7 +179,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static SequenceClassifier classifier(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(Classifiers.ROWS, c).make(c));
+    return load(Kind.TEXT_CLASSIFIER, Classifiers.ROWS, checkpoint);
   }
 
   /**
@@ -187,7 +188,7 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static Vit vit(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(Images.ROWS, c).make(c));
+    return load(Kind.IMAGE_CLASSIFIER, Images.ROWS, checkpoint);
   }
 
   /**
@@ -196,25 +197,40 @@ final class Families {
    * @throws IOException if the family is none of these, or the folder not what it should be
    */
   static Clip clip(Checkpoint checkpoint) throws IOException {
-    return checkpoint.make(c -> row(Comparers.ROWS, c).make(c));
+    return load(Kind.IMAGES_AND_TEXTS, Comparers.ROWS, checkpoint);
   }
 
   /** What a folder of a family may be loaded as; nothing of one that is not known. */
-  static Set<FolderInspection.Kind> kinds(String family) {
-    Set<FolderInspection.Kind> kinds = EnumSet.noneOf(FolderInspection.Kind.class);
+  static Set<Kind> kinds(String family) {
+    Set<Kind> kinds = EnumSet.noneOf(Kind.class);
     if (Encoders.ROWS.containsKey(family)) {
-      kinds.add(FolderInspection.Kind.EMBEDDER);
+      kinds.add(Kind.EMBEDDER);
     }
     if (Decoders.ROWS.containsKey(family)) {
-      kinds.add(FolderInspection.Kind.LANGUAGE_MODEL);
+      kinds.add(Kind.LANGUAGE_MODEL);
     }
     if (Images.ROWS.containsKey(family)) {
-      kinds.add(FolderInspection.Kind.IMAGE_CLASSIFIER);
+      kinds.add(Kind.IMAGE_CLASSIFIER);
     }
     if (Comparers.ROWS.containsKey(family)) {
-      kinds.add(FolderInspection.Kind.IMAGES_AND_TEXTS);
+      kinds.add(Kind.IMAGES_AND_TEXTS);
     }
     return kinds;
+  }
+
+  private static <T> T load(Kind kind, Map<String, Maker<T>> rows, Checkpoint checkpoint)
+      throws IOException {
+    return checkpoint.make(
+        c -> {
+          PackedFile packed = WeightView.find(c.weights(), PackedFile.class);
+          if (packed == null) {
+            return row(rows, c).make(c);
+          }
+          packed.requireKind(kind);
+          T made = row(rows, c).make(c);
+          packed.refuseUntaken();
+          return made;
+        });
   }
 
   private static <T> Maker<T> row(Map<String, Maker<T>> rows, Checkpoint checkpoint) {

@@ -9,6 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,13 +28,15 @@ import java.util.stream.Stream;
  * @param architectures {@code architectures} of config.json
  * @param files all, by their names, those in folders of modules included
  * @param missing what a model's folder needs and this one does not have, with the reason
+ * @param packedAs what {@link ModelPacker} has packed its weights as; null if they are not packed
  */
 public record FolderInspection(
     Path folder,
     String family,
     List<String> architectures,
     List<FileUse> files,
-    List<String> missing) {
+    List<String> missing,
+    Kind packedAs) {
 
   /**
    * A file.
@@ -59,7 +63,12 @@ public record FolderInspection(
     /** By {@link Vit#load}. */
     IMAGE_CLASSIFIER,
     /** By {@link Clip#load}. */
-    IMAGES_AND_TEXTS
+    IMAGES_AND_TEXTS;
+
+    /** {@return whether a model of this kind sees images} */
+    public boolean ofImages() {
+      return this == IMAGE_CLASSIFIER || this == IMAGES_AND_TEXTS;
+    }
   }
 
   /** What architectures of transformers end in. */
@@ -122,22 +131,29 @@ public record FolderInspection(
         family,
         List.copyOf(architectures),
         List.copyOf(files),
-        missing(folder, family, uses));
+        missing(folder, family, uses),
+        uses.containsKey(PackedFile.NAME) ? packedAs(folder) : null);
+  }
+
+  private static Kind packedAs(Path folder) throws IOException {
+    try (Arena arena = Arena.ofConfined()) {
+      return PackedFile.kind(Safetensors.map(folder.resolve(PackedFile.NAME), arena));
+    }
   }
 
   /**
-   * Says what the folder may be loaded as: what its family is used for, and its architectures say;
-   * or, of an unknown one or none, what its weights' file is read for. Whether it loads is another
-   * question.
+   * Says what the folder may be loaded as: what it was packed as; or what its family is used for,
+   * and its architectures say; or, of an unknown one or none, what its weights' file is read for.
+   * Whether it loads is another question.
    *
    * @return at least one
    */
   public Set<Kind> kinds() {
+    if (packedAs != null) {
+      return EnumSet.of(packedAs);
+    }
     Set<Kind> kinds = Families.kinds(family);
-    boolean graph =
-        files.stream()
-            .filter(file -> file.use().equals(USE_OF_WEIGHTS))
-            .anyMatch(file -> !file.name().matches("model[-\\w]*\\.safetensors"));
+    boolean graph = isGraph();
     if (graph || kinds.isEmpty()) {
       kinds.add(Kind.EMBEDDER);
     }
@@ -150,6 +166,30 @@ public record FolderInspection(
       }
     }
     return kinds;
+  }
+
+  private boolean isGraph() {
+    return files.stream()
+        .filter(file -> file.use().equals(USE_OF_WEIGHTS))
+        .anyMatch(file -> !file.name().matches("model[-\\w]*\\.safetensors"));
+  }
+
+  /**
+   * Says which of {@link #kinds} the folder is made for: an embedder if it has modules.json or a
+   * graph; else what its head is for, or a language model if it may be one.
+   *
+   * @return one of the kinds
+   */
+  public Kind purpose() {
+    Set<Kind> kinds = kinds();
+    boolean modules = files.stream().anyMatch(file -> file.name().equals("modules.json"));
+    if ((modules || packedAs == null && isGraph()) && kinds.contains(Kind.EMBEDDER)) {
+      return Kind.EMBEDDER;
+    }
+    return kinds.stream()
+        .filter(kind -> kind != Kind.EMBEDDER)
+        .max(Comparator.naturalOrder()) // heads stand behind language models
+        .orElse(Kind.EMBEDDER);
   }
 
   private static String text(Json json) {
@@ -243,7 +283,8 @@ public record FolderInspection(
     if (reads && !uses.containsKey(TOKENIZER)) {
       missing.add(TOKENIZER + ": how a text becomes tokens");
     }
-    if (Checkpoint.isIn(folder) && !uses.containsKey(Checkpoint.CONFIG)) {
+    boolean packed = uses.containsKey(PackedFile.NAME); // those of a graph say it themselves
+    if (Checkpoint.isIn(folder) && !packed && !uses.containsKey(Checkpoint.CONFIG)) {
       missing.add(Checkpoint.CONFIG + ": which family the weights are of");
     }
     return List.copyOf(missing);

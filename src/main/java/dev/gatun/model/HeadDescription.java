@@ -50,24 +50,29 @@ record HeadDescription(String activation) {
    * {@link MaskedLanguageModel#splade} does.
    */
   static void requireSplade(Path folder) throws IOException {
-    Path modules = folder.resolve(ModelFolder.MODULES);
-    if (Files.exists(modules)) {
-      for (Path file : Descriptions.read(modules, json -> pooling(folder, json))) {
-        Descriptions.read(
-            file,
-            json -> {
-              requireText(json.find("pooling_strategy"), "max");
-              requireText(json.find("activation_function"), "relu");
-              return null;
-            });
-      }
+    for (Path module : modules(folder)) {
+      Descriptions.read(
+          module.resolve("config.json"),
+          json -> {
+            requireText(json.find("pooling_strategy"), "max");
+            requireText(json.find("activation_function"), "relu");
+            return null;
+          });
     }
+  }
+
+  /** The folders of modules that are read. */
+  static List<Path> modules(Path folder) throws IOException {
+    Path modules = folder.resolve(ModelFolder.MODULES);
+    return Files.exists(modules)
+        ? Descriptions.read(modules, json -> pooling(folder, json))
+        : List.of();
   }
 
   private static List<Path> pooling(Path folder, Json modules) {
     return modules.elements().stream()
         .filter(module -> module.get("type").string().endsWith("." + SPLADE))
-        .map(module -> ModelFolder.path(folder, module.get("path")).resolve("config.json"))
+        .map(module -> ModelFolder.path(folder, module.get("path")))
         .toList();
   }
 

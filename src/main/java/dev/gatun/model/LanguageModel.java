@@ -120,11 +120,12 @@ public final class LanguageModel implements AutoCloseable {
    *
    * @param runtime where it runs
    * @param folder in Hugging Face's layout (config.json, tokenizer.json, model.safetensors, whole
-   *     or in shards), or with a model and its vocabulary in llama2.c's first format, or that
-   *     model's file
+   *     or in shards, or packed by {@link ModelPacker}), or with a model and its vocabulary in
+   *     llama2.c's first format, or that model's file
    * @param format of the matrices
    * @return a model that the caller closes
    * @throws IOException naming the file that is missing, unreadable, or not what it should be
+   * @throws IllegalArgumentException if the weights are packed in another format
    * @throws GatunException if the library of the tokenizer is missing or, for VIEW, OpenBLAS, or
    *     memory
    */

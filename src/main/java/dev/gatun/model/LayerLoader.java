@@ -14,6 +14,7 @@ import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.MultiHeadAttention;
 import dev.gatun.nn.Norm;
+import dev.gatun.nn.PackedWeight;
 import dev.gatun.nn.PatchEmbedding;
 import dev.gatun.nn.PositionalEncoding;
 import dev.gatun.nn.RMSNorm;
@@ -257,38 +258,47 @@ public final class LayerLoader {
     long keys = columns / heads * layer.heads();
     long values = columns / heads * (layer.heads() + layer.kvHeads());
     String name = names.name(Part.CROSS_FUSED, n, "weight");
+    Product all = new Product(name, "", weight, bias);
     return builder
-        .query(linear(name, weight.slice(1, 0, keys), slice(bias, 0, keys)))
-        .key(linear(name, weight.slice(1, keys, values), slice(bias, keys, values)))
-        .value(linear(name, weight.slice(1, values, columns), slice(bias, values, columns)));
+        .query(linear(all.columns(0, keys)))
+        .key(linear(all.columns(keys, values)))
+        .value(linear(all.columns(values, columns)));
   }
 
-  private Linear linear(String name, Tensor weight, Tensor bias) {
-    return linear(runtime, weights, name, weight, bias, Activation.NONE);
+  private Linear linear(Product product) {
+    return linear(runtime, weights, product, Activation.NONE);
   }
 
   /** A layer of a matrix {@code [in, out]}, which is packed if weights are, or a view. */
   private static Linear linear(
-      GatunRuntime runtime,
-      Weights weights,
-      String name,
-      Tensor matrix,
-      Tensor bias,
-      Activation activation) {
+      GatunRuntime runtime, Weights weights, Product product, Activation activation) {
     return weights instanceof PackedWeights packed
-        ? new Linear(runtime, packed.pack(runtime, name, matrix), bias, activation)
-        : new Linear(runtime, matrix, bias, activation);
+        ? new Linear(runtime, product.packed(runtime, packed), product.bias, activation)
+        : new Linear(runtime, product.matrix, product.bias, activation);
   }
 
-  private static Tensor slice(Tensor bias, long from, long to) {
-    return bias == null ? null : bias.slice(0, from, to);
-  }
+  /**
+   * A matrix {@code [in, out]} and its bias or null.
+   *
+   * @param name of the matrix in the file
+   * @param part which columns of it these are; empty: all
+   */
+  private record Product(String name, String part, Tensor matrix, Tensor bias) {
+    Product columns(long from, long to) {
+      return new Product(
+          name,
+          "[%d:%d]".formatted(from, to),
+          matrix.slice(1, from, to),
+          bias == null ? null : bias.slice(0, from, to));
+    }
 
-  /** A matrix {@code [in, out]} and its bias or null, under the name of the matrix in the file. */
-  private record Product(String name, Tensor matrix, Tensor bias) {}
+    PackedWeight packed(GatunRuntime runtime, PackedWeights weights) {
+      return weights.pack(runtime, new String[] {name}, part, new Tensor[] {matrix});
+    }
+  }
 
   private Product product(Part part, int n) {
-    return new Product(names.name(part, n, "weight"), matrix(part, n), bias(part, n));
+    return new Product(names.name(part, n, "weight"), "", matrix(part, n), bias(part, n));
   }
 
   /** Half of the outputs of the first layer and its gate, 0 the half that is stored first. */
@@ -296,10 +306,7 @@ public final class LayerLoader {
     Product both = product(part, n);
     long hidden = both.matrix.size(1) / 2;
     long from = number * hidden;
-    return new Product(
-        both.name,
-        both.matrix.slice(1, from, from + hidden),
-        slice(both.bias, from, from + hidden));
+    return both.columns(from, from + hidden);
   }
 
   private FeedForward feedForward(int n) {
@@ -359,9 +366,7 @@ public final class LayerLoader {
   }
 
   private Linear packed(Product product, Activation activation) {
-    return named(
-        product.name,
-        () -> linear(runtime, weights, product.name, product.matrix, product.bias, activation));
+    return named(product.name, () -> linear(runtime, weights, product, activation));
   }
 
   /** What is wrong with a weight is said under its name in the file. */
@@ -398,8 +403,8 @@ public final class LayerLoader {
     if (vector != null) {
       LayerShapes.checkVector(bias, vector, out);
     }
-    Tensor inOut = matrix.transpose(0, 1);
-    return named(weight, () -> linear(runtime, weights, weight, inOut, vector, activation));
+    Product product = new Product(weight, "", matrix.transpose(0, 1), vector);
+    return named(weight, () -> linear(runtime, weights, product, activation));
   }
 
   /** The projection to logits by the table of the embedding (Press and Wolf 2017). */
@@ -408,12 +413,15 @@ public final class LayerLoader {
       return embedding.output();
     }
     Tensor inOut = requireMatrix(weights, table).transpose(0, 1);
-    return named(table, () -> linear(runtime, weights, table, inOut, null, Activation.NONE));
+    Product product = new Product(table, "", inOut, null);
+    return named(table, () -> linear(runtime, weights, product, Activation.NONE));
   }
 
   /** A table of embeddings or positions, with rows of a size that is known. */
   static Tensor table(Weights weights, String name, long dim) {
     Tensor table = require(floats(weights), name);
+    RecordedWeights.table(weights, name);
+    PackedFile.requireNumbers(weights, name);
     if (table.dtype() != DType.FLOAT32 || table.rank() != 2 || table.size(1) != dim) {
       throw new IllegalArgumentException(
           "%s: expected [rows, %d] float32, got %s %s"

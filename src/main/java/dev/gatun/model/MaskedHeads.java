@@ -2,7 +2,6 @@ package dev.gatun.model;
 
 import dev.gatun.Activation;
 import dev.gatun.GatunRuntime;
-import dev.gatun.Tensor;
 import dev.gatun.nn.LayerNorm;
 import dev.gatun.nn.Linear;
 import dev.gatun.nn.TextEncoder;
@@ -138,9 +137,7 @@ final class MaskedHeads {
     if (!checkpoint.config().flag("tie_word_embeddings", true)) {
       return own;
     }
-    if (checkpoint.has(own)) {
-      requireSame(checkpoint, words, own);
-    }
+    UnreadWeights.requireSame(checkpoint.weights(), own, words);
     return words;
   }
 
@@ -150,20 +147,8 @@ final class MaskedHeads {
       LayerLoader.require(checkpoint.weights(), names.bias);
       return names.bias;
     }
-    if (checkpoint.has(names.bias)) {
-      requireSame(checkpoint, names.bias, other);
-    }
+    // transformers keeps one of them, and does not say which it leaves
+    UnreadWeights.requireSame(checkpoint.weights(), names.bias, other);
     return other;
-  }
-
-  /** transformers keeps one of them, and does not say which it leaves. */
-  private static void requireSame(Checkpoint checkpoint, String name, String other) {
-    Tensor first = LayerLoader.require(checkpoint.weights(), name);
-    Tensor second = LayerLoader.require(checkpoint.weights(), other);
-    if (first.elements() != second.elements() || first.segment().mismatch(second.segment()) >= 0) {
-      throw new IllegalArgumentException(
-          "%s: expected the elements of %s, which it is one with, got others"
-              .formatted(other, name));
-    }
   }
 }

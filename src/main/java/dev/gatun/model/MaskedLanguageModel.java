@@ -124,11 +124,12 @@ public final class MaskedLanguageModel implements AutoCloseable {
    *
    * @param runtime where it runs
    * @param folder in Hugging Face's layout (config.json, tokenizer.json, model.safetensors, whole
-   *     or in shards), with the head of masked language modeling
+   *     or in shards, or packed by {@link ModelPacker}), with the head of masked language modeling
    * @param format of the matrices, the head's included
    * @return a model that the caller closes
    * @throws IOException naming the file that is missing, unreadable, or not what it should be, or
    *     the weight of the head that is missing
+   * @throws IllegalArgumentException if the weights are packed in another format
    * @throws GatunException if the library of the tokenizer is missing or, for VIEW, OpenBLAS, or
    *     memory
    */

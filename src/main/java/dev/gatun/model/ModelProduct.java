@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 
 /**
  * Products of one kind in a model: rows of activations times a weight.
@@ -30,7 +31,6 @@ public record ModelProduct(
   static List<ModelProduct> of(
       BertWeights weights, List<ModelFolder.Step> steps, Arena arena, WeightFormat asked)
       throws IOException {
-    PackedFile.requireFormat(weights.weights(), asked);
     BertConfig sizes = weights.config();
     long hidden = sizes.hidden();
     long inner = sizes.intermediate();
@@ -69,8 +69,13 @@ public record ModelProduct(
     ModelProduct product(String name, List<Part> parts, long in, long out) {
       WeightNames names = weights.config().tokenTypes() == 0 ? DistilBert.NAMES : Bert.NAMES;
       List<String> matrices = parts.stream().map(part -> names.name(part, n, "weight")).toList();
-      if (weights.weights() instanceof PackedFile file) {
-        WeightFormat own = file.packed(String.join("+", matrices), in, out).format();
+      PackedFile file = WeightView.find(weights.weights(), PackedFile.class);
+      if (file != null) {
+        String key =
+            matrices.stream()
+                .map(matrix -> WeightView.sourceName(weights.weights(), matrix))
+                .collect(Collectors.joining("+"));
+        WeightFormat own = file.packed(key, in, out).format();
         return new ModelProduct(name, 1, in, out, "packed", own);
       }
       Tensor stored = weights.weights().packed(arena, WeightFormat.AUTO).get(matrices.getFirst());

@@ -1,42 +1,49 @@
 package dev.gatun.model;
 
 import dev.gatun.DType;
-import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.internal.Messages;
 import dev.gatun.io.Safetensors;
 import dev.gatun.io.SafetensorsFile;
+import dev.gatun.model.FolderInspection.Kind;
 import dev.gatun.nn.PackedWeight;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.FileSystemException;
 import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 
 /**
- * A BERT-family encoder whose matrices are packed, in one safetensors file that is used where it is
- * mapped: a process starts in milliseconds, and processes share its pages.
+ * A model whose matrices are packed, in one safetensors file that is used where it is mapped: a
+ * process starts in milliseconds, and processes share its pages. A family's own loader reads it, as
+ * it reads other files: of a matrix it finds the shape, and when it packs it, the packed weight.
  *
- * <p>Each packed weight is an I64 tensor (its bytes, at a multiple of 64) under the name of its
- * matrix, or the names with {@code +} between them where matrices lie side by side. Tables, norms
- * and biases are F32, a quantized table is U8. Metadata: {@code gatun.packed} (the version of all
- * this), {@code gatun.config} (the numbers of {@link BertConfig}, in its order), {@code shape:NAME}
- * of each matrix, {@code scale:NAME} and {@code zero:NAME} of a quantized table.
+ * <p>Each packed weight is an I64 tensor (its bytes, at a multiple of 64) called {@code packed:}
+ * and the name of its matrix, or the names with {@code +} between them where matrices lie side by
+ * side, and {@code [from:to]} behind where it is some columns of one. What is used as it is
+ * (tables, norms, biases) has its own name and type. Metadata: {@code gatun.packed} (the version of
+ * all this), {@code gatun.kind} (what was packed), {@code gatun.format}, {@code shape:NAME} of each
+ * matrix, {@code scale:NAME} and {@code zero:NAME} of a quantized table. What config.json says of
+ * other models {@code gatun.config} says of one that came from a graph, the numbers of {@link
+ * BertConfig} in its order.
  */
 final class PackedFile implements Weights {
   static final String NAME = "model.gatun.safetensors";
 
   private static final String VERSION_KEY = "gatun.packed";
-  private static final String VERSION = "1";
+  private static final String VERSION = "2";
+  private static final String KIND = "gatun.kind";
+  private static final String FORMAT = "gatun.format";
   private static final String CONFIG = "gatun.config";
+  private static final String PACKED = "packed:";
   private static final String SHAPE = "shape:";
   private static final String SCALE = "scale:";
   private static final String ZERO = "zero:";
@@ -48,6 +55,9 @@ final class PackedFile implements Weights {
   private final Map<String, String> metadata;
   private final Set<String> taken = new TreeSet<>();
 
+  /** Those that are converted, once each. */
+  private final Weights halves;
+
   /** One element that stands for a whole matrix, of which only the shape is asked. */
   private final MemorySegment phantom;
 
@@ -55,7 +65,9 @@ final class PackedFile implements Weights {
     this.file = file;
     this.tensors = tensors;
     this.metadata = tensors.metadata();
+    this.halves = Weights.of(tensors, arena);
     this.phantom = arena.allocate(ValueLayout.JAVA_FLOAT);
+    phantom.set(ValueLayout.JAVA_FLOAT, 0, Float.NaN); // whatever computes with it shows it
   }
 
   // ---- reading ---------------------------------------------------------------------------------
@@ -66,14 +78,56 @@ final class PackedFile implements Weights {
    * @param arena decides how long it stays mapped
    * @throws IOException if it is no such file; the message names the key
    */
-  static BertWeights map(Path file, Arena arena) throws IOException {
+  static PackedFile map(Path file, Arena arena) throws IOException {
     PackedFile packed = new PackedFile(file, Safetensors.map(file, arena), arena);
     String version = packed.metadata.get(VERSION_KEY);
     if (!VERSION.equals(version)) {
       throw packed.error(
           "%s: expected %s, got %s".formatted(VERSION_KEY, VERSION, Messages.quoted(version)));
     }
-    return new BertWeights(packed.config(), packed);
+    return packed;
+  }
+
+  /**
+   * The model of a folder with config.json.
+   *
+   * @throws IOException if the file came from a graph, which config.json may contradict
+   */
+  PackedFile besideConfig() throws IOException {
+    if (metadata.containsKey(CONFIG)) {
+      throw error(CONFIG + ": expected none beside config.json, got one");
+    }
+    return this;
+  }
+
+  /** {@return what a file was packed as; null if it does not say one of them} */
+  static Kind kind(SafetensorsFile file) {
+    String text = file.metadata().get(KIND);
+    for (Kind kind : Kind.values()) {
+      if (kind.name().equals(text)) {
+        return kind;
+      }
+    }
+    return null;
+  }
+
+  /** Refuses a file that was packed as something else, which reads other weights. */
+  void requireKind(Kind kind) {
+    if (kind(tensors) != kind) {
+      throw refused(
+          KIND,
+          "expected %s, got %s, which it was packed as"
+              .formatted(kind, Messages.quoted(metadata.get(KIND))));
+    }
+  }
+
+  /**
+   * The encoder of a graph.
+   *
+   * @throws IOException if it does not say its sizes
+   */
+  BertWeights encoder() throws IOException {
+    return new BertWeights(config(), this);
   }
 
   private BertConfig config() throws IOException {
@@ -111,34 +165,57 @@ final class PackedFile implements Weights {
     return new IllegalArgumentException("%s: %s".formatted(name, reason));
   }
 
-  /** A matrix by its shape alone, whose one element is 0 and means nothing. */
+  /** A matrix that is packed has its shape alone, and one element, which is not a number. */
   @Override
   public Tensor find(String name) {
-    String shape = metadata.get(SHAPE + name);
-    if (shape != null) {
-      String[] sizes = shape.split(",", -1);
-      try {
-        if (sizes.length != 2) {
-          throw new IndexOutOfBoundsException();
-        }
-        return Tensor.ofStrided(
-            phantom,
-            DType.FLOAT32,
-            new long[] {Integer.parseInt(sizes[0]), Integer.parseInt(sizes[1])},
-            new long[] {0, 0});
-      } catch (IllegalArgumentException | IndexOutOfBoundsException e) {
-        throw refused(SHAPE + name, "expected two sizes, got " + Messages.quoted(shape));
-      }
+    return find(name, false);
+  }
+
+  @Override
+  public Tensor stored(String name) {
+    return find(name, true);
+  }
+
+  private Tensor find(String name, boolean halvesToo) {
+    if (!tensors.names().contains(name)) {
+      return metadata.containsKey(SHAPE + name) ? shaped(name) : null;
     }
     try {
-      return tensors.names().contains(name) && !isPacked(name) ? tensors.stored(name) : null;
-    } catch (IOException e) {
+      Tensor stored = tensors.stored(name);
+      boolean converted =
+          stored == null
+              || !halvesToo
+                  && (stored.dtype() == DType.BFLOAT16 || stored.dtype() == DType.FLOAT16);
+      return converted ? halves.find(name) : stored;
+    } catch (IOException | UncheckedIOException e) {
       throw refused(name, e.getMessage());
     }
   }
 
-  private boolean isPacked(String name) throws IOException {
-    return tensors.dtype(name).equals("I64");
+  /** Refuses a table, if it is of a file of this kind, of which only the shape is there. */
+  static void requireNumbers(Weights weights, String name) {
+    PackedFile file = WeightView.find(weights, PackedFile.class);
+    String own = WeightView.sourceName(weights, name);
+    if (file != null && !file.tensors.names().contains(own)) {
+      throw refused(own, "expected a table, got the shape of a matrix that is packed");
+    }
+  }
+
+  private Tensor shaped(String name) {
+    String shape = metadata.get(SHAPE + name);
+    String[] sizes = shape.split(",", -1);
+    try {
+      if (sizes.length != 2) {
+        throw new IndexOutOfBoundsException();
+      }
+      return Tensor.ofStrided(
+          phantom,
+          DType.FLOAT32,
+          new long[] {Integer.parseInt(sizes[0]), Integer.parseInt(sizes[1])},
+          new long[] {0, 0});
+    } catch (IllegalArgumentException | IndexOutOfBoundsException e) {
+      throw refused(SHAPE + name, "expected two sizes, got " + Messages.quoted(shape));
+    }
   }
 
   /**
@@ -146,18 +223,14 @@ final class PackedFile implements Weights {
    *
    * @throws IllegalArgumentException naming it
    */
-  static void requireFormat(Weights weights, WeightFormat format) throws IOException {
-    if (weights instanceof PackedFile file) {
-      for (String name : file.tensors.names()) {
-        if (file.isPacked(name)) {
-          WeightFormat own = PackedWeight.of(file.tensors.tensor(name).segment()).format();
-          if (format != WeightFormat.AUTO && format != own) {
-            throw new IllegalArgumentException(
-                "format: expected AUTO or %s, which the weights are packed in, got %s"
-                    .formatted(own, format));
-          }
-          return;
-        }
+  static void requireFormat(Weights weights, WeightFormat format) {
+    PackedFile file = WeightView.find(weights, PackedFile.class);
+    if (file != null) {
+      String own = file.metadata.getOrDefault(FORMAT, WeightFormat.AUTO.name());
+      if (format != WeightFormat.AUTO && !format.name().equals(own)) {
+        throw new IllegalArgumentException(
+            "format: expected AUTO or %s, which the weights are packed in, got %s"
+                .formatted(own, format));
       }
     } else if (format != WeightFormat.AUTO && format != WeightFormat.INT8) {
       for (String name : weights.names()) {
@@ -199,34 +272,49 @@ final class PackedFile implements Weights {
   public Set<String> names() {
     Set<String> names = new TreeSet<>();
     for (String name : tensors.names()) {
-      names.addAll(Arrays.asList(name.split("\\+", -1)));
+      if (!name.startsWith(PACKED)) {
+        names.add(name);
+      }
+    }
+    for (String key : metadata.keySet()) {
+      if (key.startsWith(SHAPE)) {
+        names.add(key.substring(SHAPE.length()));
+      }
     }
     return names;
   }
 
   /** Refuses packed weights that no layer has taken. */
-  void refuseUntaken() throws IOException {
+  void refuseUntaken() {
     for (String name : tensors.names()) {
-      if (isPacked(name) && !taken.contains(name)) {
+      if (name.startsWith(PACKED) && !taken.contains(name)) {
         throw refused(name, "expected packed weights that the model reads, got others");
       }
     }
   }
 
-  /** A weight that was packed under these names, whose sizes have been asked here. */
+  /**
+   * A weight that was packed under a key.
+   *
+   * @param key names of matrices, and columns
+   * @param in rows that it has to have
+   * @param out columns that it has to have
+   * @throws IllegalArgumentException naming it, if it is not there or another one
+   */
   PackedWeight packed(String key, long in, long out) {
-    if (!tensors.names().contains(key)) {
-      throw refused(key, "expected a packed weight of that name, got none");
+    String name = PACKED + key;
+    if (!tensors.names().contains(name)) {
+      throw refused(name, "expected a packed weight of that name, got none");
     }
     PackedWeight weight;
     try {
-      weight = PackedWeight.of(tensors.tensor(key).segment());
+      weight = PackedWeight.of(tensors.tensor(name).segment());
     } catch (IOException | IllegalArgumentException e) {
-      throw refused(key, e.getMessage());
+      throw refused(name, e.getMessage());
     }
-    taken.add(key);
+    taken.add(name);
     if (weight.in() != in || weight.out() != out) {
-      throw refused(key, "expected [in, out] = [%d, %d], got %s".formatted(in, out, weight));
+      throw refused(name, "expected [in, out] = [%d, %d], got %s".formatted(in, out, weight));
     }
     return weight;
   }
@@ -240,47 +328,53 @@ final class PackedFile implements Weights {
   // ---- writing ---------------------------------------------------------------------------------
 
   /**
-   * Packs an encoder into a file.
+   * Writes what a loader has packed and used.
    *
-   * @param runtime whose threads pack
-   * @param weights of an encoder
-   * @param format of its matrices
    * @param file is replaced when the new one is complete
+   * @param kind of the model
+   * @param format that was asked for
+   * @param weights as the loader has left them
+   * @param sizes of an encoder that came from a graph; null of a model with config.json
    */
-  static void write(GatunRuntime runtime, BertWeights weights, WeightFormat format, Path file)
+  static void write(
+      Path file, Kind kind, WeightFormat format, RecordedWeights weights, BertConfig sizes)
       throws IOException {
-    try (Arena arena = Arena.ofShared()) {
-      Map<String, PackedWeight> made = new LinkedHashMap<>();
-      PackedWeights packed = new PackedWeights(weights.weights(), new WeightSlab(arena), format);
-      packed.record(made);
-      Bert.of("packed", runtime, new BertWeights(weights.config(), packed), arena, format);
-      Map<String, Tensor> tensors = new TreeMap<>();
-      Map<String, String> metadata = new TreeMap<>();
-      metadata.put(VERSION_KEY, VERSION);
-      metadata.put(CONFIG, text(weights.config()));
-      Set<String> matrices = new TreeSet<>();
-      made.forEach(
-          (key, weight) -> {
-            tensors.put(
-                key,
-                Tensor.of(weight.segment(), DType.INT64, weight.segment().byteSize() / Long.BYTES));
-            matrices.addAll(Arrays.asList(key.split("\\+")));
-          });
-      for (String name : weights.weights().names()) {
-        Tensor tensor = weights.weights().find(name);
-        if (matrices.contains(name)) {
-          metadata.put(SHAPE + name, tensor.size(0) + "," + tensor.size(1));
-        } else {
-          tensors.put(name, tensor);
-          Tensor scale = weights.weights().scales(name);
-          if (scale != null) {
-            metadata.put(SCALE + name, String.valueOf(scale.toFloatArray()[0]));
-            metadata.put(ZERO + name, String.valueOf(weights.weights().zeroPoint(name)));
-          }
-        }
-      }
-      Safetensors.write(file, tensors, metadata, ALIGNMENT);
+    Map<String, Tensor> tensors = new TreeMap<>();
+    Map<String, String> metadata = new TreeMap<>();
+    metadata.put(VERSION_KEY, VERSION);
+    metadata.put(KIND, kind.name());
+    metadata.put(FORMAT, format(format, weights).name());
+    if (sizes != null) {
+      metadata.put(CONFIG, text(sizes));
     }
+    for (String name : weights.shapes()) {
+      Tensor matrix = weights.stored(name);
+      metadata.put(SHAPE + name, matrix.size(0) + "," + matrix.size(1));
+    }
+    for (String name : weights.used()) {
+      tensors.put(name, weights.stored(name));
+      Tensor scale = weights.scales(name);
+      if (scale != null) {
+        metadata.put(SCALE + name, String.valueOf(scale.toFloatArray()[0]));
+        metadata.put(ZERO + name, String.valueOf(weights.zeroPoint(name)));
+      }
+    }
+    weights
+        .packed()
+        .forEach(
+            (key, weight) -> {
+              MemorySegment bytes = weight.segment();
+              tensors.put(
+                  PACKED + key, Tensor.of(bytes, DType.INT64, bytes.byteSize() / Long.BYTES));
+            });
+    Safetensors.write(file, tensors, metadata, ALIGNMENT);
+  }
+
+  /** What may be asked for later: of AUTO the one that all weights have become. */
+  private static WeightFormat format(WeightFormat asked, RecordedWeights weights) {
+    Set<WeightFormat> all =
+        weights.packed().values().stream().map(PackedWeight::format).collect(Collectors.toSet());
+    return asked == WeightFormat.AUTO && all.size() == 1 ? all.iterator().next() : asked;
   }
 
   private static String text(BertConfig c) {

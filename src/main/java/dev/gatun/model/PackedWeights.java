@@ -7,7 +7,7 @@ import dev.gatun.WeightFormat;
 import dev.gatun.nn.PackedWeight;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
-import java.util.Map;
+import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 
@@ -15,16 +15,13 @@ import java.util.Set;
  * Weights whose matrices become packed ones where layers are made of them; vectors and tables are
  * used as they are. Matrices are found in the type that they are stored in.
  */
-final class PackedWeights implements Weights {
+final class PackedWeights implements WeightView {
   private static final Set<DType> STORED =
       Set.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.INT8);
 
   private final Weights weights;
   private final WeightSlab memory;
   private final WeightFormat format;
-
-  /** What is packed, by the names of its matrices, where somebody wants to know; or null. */
-  private Map<String, PackedWeight> made;
 
   PackedWeights(Weights weights, WeightSlab memory, WeightFormat format) {
     this.weights = weights;
@@ -37,13 +34,9 @@ final class PackedWeights implements Weights {
     return new PackedWeights(others, memory, format);
   }
 
-  /** Has what is packed put into a map, under the names of its matrices. */
-  void record(Map<String, PackedWeight> map) {
-    made = map;
-  }
-
-  /** What is packed here. */
-  Weights weights() {
+  /** {@return what is packed here} */
+  @Override
+  public Weights weights() {
     return weights;
   }
 
@@ -93,28 +86,38 @@ final class PackedWeights implements Weights {
     return weights.names();
   }
 
-  /** Packs a matrix {@code [in, out]}, whose scales are found by its name if it is INT8. */
-  PackedWeight pack(GatunRuntime runtime, String name, Tensor matrix) {
-    return pack(runtime, new String[] {name}, new Tensor[] {matrix});
-  }
-
   /** Packs matrices {@code [in, …]} of one type, side by side; or finds them packed. */
   PackedWeight pack(GatunRuntime runtime, String[] names, Tensor[] matrices) {
-    String key = String.join("+", names);
-    PackedWeight weight;
-    if (weights instanceof PackedFile file) {
-      long out = Arrays.stream(matrices).mapToLong(matrix -> matrix.size(1)).sum();
-      weight = file.packed(key, matrices[0].size(0), out);
-      if (format != WeightFormat.AUTO && format != weight.format()) {
-        throw new IllegalArgumentException(
-            "expected the format AUTO or %s, which it is packed in, got %s"
-                .formatted(weight.format(), format));
-      }
-    } else {
-      weight = packAnew(runtime, names, matrices);
+    return pack(runtime, names, "", matrices);
+  }
+
+  /**
+   * The same of some columns.
+   *
+   * @param names of the matrices; of INT8 ones scales are found by them
+   * @param columns which of them, as a file of packed weights calls them; empty: all
+   */
+  PackedWeight pack(GatunRuntime runtime, String[] names, String columns, Tensor[] matrices) {
+    List<String> own =
+        Arrays.stream(names).map(name -> WeightView.sourceName(weights, name)).toList();
+    String key = String.join("+", own) + columns;
+    PackedFile file = WeightView.find(weights, PackedFile.class);
+    PackedWeight weight =
+        file == null ? packAnew(runtime, names, matrices) : found(file, key, matrices);
+    RecordedWeights recorded = WeightView.find(weights, RecordedWeights.class);
+    if (recorded != null) {
+      recorded.packed(key, own, weight);
     }
-    if (made != null) {
-      made.put(key, weight);
+    return weight;
+  }
+
+  private PackedWeight found(PackedFile file, String key, Tensor[] matrices) {
+    long out = Arrays.stream(matrices).mapToLong(matrix -> matrix.size(1)).sum();
+    PackedWeight weight = file.packed(key, matrices[0].size(0), out);
+    if (format != WeightFormat.AUTO && format != weight.format()) {
+      throw new IllegalArgumentException(
+          "expected the format AUTO or %s, which it is packed in, got %s"
+              .formatted(weight.format(), format));
     }
     return weight;
   }

@@ -7,7 +7,7 @@ import java.util.Set;
 import java.util.function.UnaryOperator;
 
 /** Weights under other names than their file has. */
-final class RenamedWeights implements Weights {
+final class RenamedWeights implements WeightView {
   private final Weights weights;
 
   /** To the names of the file. */
@@ -33,9 +33,14 @@ final class RenamedWeights implements Weights {
     }
   }
 
-  /** What is renamed here. */
-  Weights weights() {
+  @Override
+  public Weights weights() {
     return weights;
+  }
+
+  @Override
+  public String nameBelow(String name) {
+    return stored.getOrDefault(name, name);
   }
 
   @Override
@@ -48,6 +53,18 @@ final class RenamedWeights implements Weights {
   public Tensor stored(String name) {
     String own = stored.get(name);
     return own == null ? null : weights.stored(own);
+  }
+
+  @Override
+  public Tensor scales(String name) {
+    String own = stored.get(name);
+    return own == null ? null : weights.scales(own);
+  }
+
+  @Override
+  public int zeroPoint(String name) {
+    String own = stored.get(name);
+    return own == null ? 0 : weights.zeroPoint(own);
   }
 
   @Override

@@ -119,7 +119,8 @@ public final class TextEmbedder implements AutoCloseable {
    *     {@link #load(GatunRuntime, EmbeddingModelSpec)} takes
    * @return a model that the caller closes
    * @throws IOException if a file is missing, unreadable, or not what it should be
-   * @throws IllegalArgumentException if the file has integers and the format is another
+   * @throws IllegalArgumentException if the file has integers, or packed weights, and the format is
+   *     another
    * @throws GatunException if the library of the tokenizer is missing or, for VIEW, OpenBLAS, or
    *     memory
    */
@@ -160,11 +161,9 @@ public final class TextEmbedder implements AutoCloseable {
   }
 
   /**
-   * Writes a model with packed weights into a folder of its own: {@code model.gatun.safetensors},
+   * Writes a model with packed weights into a folder of its own, as {@link ModelPacker} does: with
    * tokenizer.json, and what the model's folder says about pooling and lengths. It is loaded by
-   * {@link EmbeddingModelSpec#folder}: the file is mapped and used where it lies, so that a process
-   * starts without packing, and all that have it mapped share its pages. The same file serves every
-   * CPU.
+   * {@link EmbeddingModelSpec#folder}.
    *
    * @param runtime whose threads pack
    * @param spec which model
@@ -177,10 +176,7 @@ public final class TextEmbedder implements AutoCloseable {
   public static void pack(
       GatunRuntime runtime, EmbeddingModelSpec spec, WeightFormat format, Path folder)
       throws IOException {
-    Objects.requireNonNull(runtime, "runtime");
     Objects.requireNonNull(spec, "spec");
-    Objects.requireNonNull(format, "format");
-    Objects.requireNonNull(folder, "folder");
     ModelPacker.pack(runtime, spec, format, folder);
   }
 

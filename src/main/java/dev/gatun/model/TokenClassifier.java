@@ -83,10 +83,12 @@ public final class TokenClassifier implements AutoCloseable {
    * Loads a model.
    *
    * @param runtime where it runs
-   * @param folder with config.json, tokenizer.json and model.safetensors, whole or in shards
+   * @param folder with config.json, tokenizer.json and model.safetensors, whole or in shards, or
+   *     packed by {@link ModelPacker}
    * @param format of the encoder's matrices
    * @return a model that the caller closes
    * @throws IOException naming the file that is missing, unreadable, or not what it should be
+   * @throws IllegalArgumentException if the weights are packed in another format
    * @throws GatunException if the library of the tokenizer is missing or, for VIEW, OpenBLAS, or
    *     memory
    */

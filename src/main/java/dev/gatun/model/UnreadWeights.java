@@ -62,11 +62,15 @@ final class UnreadWeights {
   static void requireSame(Weights weights, String name, String used) {
     Tensor tensor = weights.find(name);
     Tensor other = weights.find(used);
-    if (tensor != null && other != null && !same(tensor, other)) {
+    if (tensor == null || other == null || name.equals(used)) {
+      return;
+    }
+    if (!same(tensor, other)) {
       throw new IllegalArgumentException(
           "%s: expected the numbers of %s, which the model uses in its place, got others"
               .formatted(name, used));
     }
+    RecordedWeights.duplicate(weights, name);
   }
 
   /** Whether two tensors have the same shape and numbers. */
@@ -85,7 +89,7 @@ final class UnreadWeights {
         : new Replaced(weights, others);
   }
 
-  private record Replaced(Weights weights, Map<String, Tensor> others) implements Weights {
+  private record Replaced(Weights weights, Map<String, Tensor> others) implements WeightView {
     @Override
     public Tensor find(String name) {
       Tensor other = others.get(name);
@@ -116,11 +120,8 @@ final class UnreadWeights {
 
   /** What messages call the weights. */
   private static String source(Weights weights) {
-    return switch (weights) {
+    return switch (WeightView.source(weights)) {
       case FoundWeights found -> found.toString();
-      case RenamedWeights renamed -> renamed.toString();
-      case Replaced replaced -> source(replaced.weights);
-      case PackedWeights packed -> source(packed.weights());
       case PackedFile file -> file.toString();
       default -> "weights";
     };

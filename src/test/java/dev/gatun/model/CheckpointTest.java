@@ -284,5 +284,12 @@ class CheckpointTest {
     assertEquals(
         EmbeddingModelSpec.folder(onnx).products(WeightFormat.INT8),
         EmbeddingModelSpec.folder(folder).products(WeightFormat.INT8));
+    assertEquals(
+        EmbeddingModelSpec.folder(folder).products(WeightFormat.INT8).stream()
+            .map(each -> each.name() + each.count() + each.format())
+            .toList(),
+        EmbeddingModelSpec.folder(packed).products(WeightFormat.AUTO).stream()
+            .map(each -> each.name() + each.count() + each.format())
+            .toList());
   }
 }

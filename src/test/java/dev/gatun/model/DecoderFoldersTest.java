@@ -17,6 +17,7 @@ import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -32,6 +33,10 @@ class DecoderFoldersTest extends PyTorchModels {
   private static final double INT8_BOUND = 0.25;
 
   private static final double BF16_BOUND = 0.1;
+
+  private static final WeightFormat[] PACKED = {
+    WeightFormat.FP32, WeightFormat.BF16, WeightFormat.INT8, WeightFormat.Q8_0
+  };
 
   private final PyTorchDecoder torchDecoder = new PyTorchDecoder(this);
 
@@ -53,6 +58,11 @@ class DecoderFoldersTest extends PyTorchModels {
     checkPrompts(packed, tokens, SEQ, new int[] {9, 2}, want);
     near(what, want, logits(decoder(folder, WeightFormat.BF16), tokens, BATCH), BF16_BOUND);
     near(what, want, logits(decoder(folder, WeightFormat.INT8), tokens, BATCH), INT8_BOUND);
+    packedAlike(
+        FolderInspection.Kind.LANGUAGE_MODEL,
+        folder,
+        checkpoint -> logits(Families.decoder(checkpoint), tokens, BATCH),
+        PACKED);
     return model;
   }
 
@@ -210,6 +220,16 @@ class DecoderFoldersTest extends PyTorchModels {
       close(type + ", hidden states", want, hidden.toFloatArray(), FAMILY_BOUND);
       paddedAsRagged(model, tokens, lengths, hidden.toFloatArray());
     }
+    packedAlike(
+        FolderInspection.Kind.EMBEDDER,
+        folder,
+        checkpoint -> {
+          TextEncoder model = Families.encoder(checkpoint);
+          Tensor hidden = Tensor.allocate(arena, DType.FLOAT32, SEQ, model.dim());
+          model.forward(Tensor.copyOf(arena, Arrays.copyOf(tokens, SEQ), SEQ), hidden);
+          return hidden.toFloatArray();
+        },
+        PACKED);
   }
 
   @ParameterizedTest
@@ -313,6 +333,11 @@ class DecoderFoldersTest extends PyTorchModels {
         want.toFloats(),
         logits(decoder(path, WeightFormat.FP32), tokens, BATCH),
         FAMILY_BOUND);
+    packedAlike(
+        FolderInspection.Kind.LANGUAGE_MODEL,
+        path,
+        checkpoint -> logits(Families.decoder(checkpoint), tokens, BATCH),
+        PACKED);
     files.with("language_model.model.layers.0.mlp.x", normal(1, 3)).write(path);
     String message =
         assertThrows(FileSystemException.class, () -> decoder(path, WeightFormat.FP32))
@@ -438,6 +463,11 @@ class DecoderFoldersTest extends PyTorchModels {
             SmallModels.VOCABULARY);
     ModelFolders.of(config, made).prefixed(prefix).write(folder);
     assertArrayEquals(want, logits(decoder(folder, WeightFormat.VIEW), tokens, 2));
+    packedAlike(
+        FolderInspection.Kind.LANGUAGE_MODEL,
+        folder,
+        checkpoint -> logits(Families.decoder(checkpoint), tokens, 2),
+        PACKED);
     refused(config.replace("\"n_inner\": 24", "\"n_inner\": 25"), "n_inner");
     refused(
         config.replace("}", ", \"scale_attn_by_inverse_layer_idx\": true}"),

@@ -214,6 +214,14 @@ class EncoderFoldersTest extends PyTorchModels {
       }
       Path path = disk.write(folder.resolve(dtype.toString()));
       assertArrayEquals(got, ragged(load(path, WeightFormat.FP32)), dtype::toString);
+      packedAlike(
+          FolderInspection.Kind.EMBEDDER,
+          path,
+          checkpoint -> ragged(Families.encoder(checkpoint)),
+          WeightFormat.AUTO,
+          WeightFormat.FP32,
+          WeightFormat.BF16,
+          WeightFormat.INT8);
     }
     blamed(plain);
     return want;

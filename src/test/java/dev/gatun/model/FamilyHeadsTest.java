@@ -40,6 +40,10 @@ class FamilyHeadsTest extends PyTorchModels {
   private static final int[] LENGTHS = {7, 1, 4};
   private static final int[] STARTS = {0, 7, 8, 12};
 
+  private static final WeightFormat[] PACKED = {
+    WeightFormat.FP32, WeightFormat.BF16, WeightFormat.INT8
+  };
+
   private final int[] ids = ids(STARTS[3], WORDS);
 
   // ---- folders -------------------------------------------------------------------------------
@@ -295,6 +299,11 @@ class FamilyHeadsTest extends PyTorchModels {
       float[] want = masked(type, states(checkpoint)).toFloats();
       close(type + ", masked, " + format, want, scores(Families.masked(checkpoint)), FAMILY_BOUND);
     }
+    packedAlike(
+        FolderInspection.Kind.MASKED_LANGUAGE_MODEL,
+        folder.resolve(type),
+        checkpoint -> scores(Families.masked(checkpoint)),
+        PACKED);
     blamed(
         type, "", "(cls|predictions|generator_\\w+|lm_head|head|decoder)\\..*", Families::masked);
   }
@@ -315,6 +324,11 @@ class FamilyHeadsTest extends PyTorchModels {
     float[] want = head.apply(states(checkpoint)).toFloats();
     TokenScorer scorer = Families.tokenClassifier(checkpoint);
     close(type + ", tokens", want, scores(scorer), FAMILY_BOUND);
+    packedAlike(
+        FolderInspection.Kind.TOKEN_CLASSIFIER,
+        folder.resolve(type),
+        each -> scores(Families.tokenClassifier(each)),
+        PACKED);
     blamed(type, keys, "(classifier|head)\\..*", Families::tokenClassifier);
   }
 
@@ -341,6 +355,11 @@ class FamilyHeadsTest extends PyTorchModels {
         matters(type + ", the other pooling", other, scores(classifier));
       }
     }
+    packedAlike(
+        FolderInspection.Kind.TEXT_CLASSIFIER,
+        folder.resolve(type),
+        checkpoint -> scores(Families.classifier(checkpoint)),
+        PACKED);
     blamed(type, keys, "(classifier|head|pooler)\\..*", Families::classifier);
   }
 
@@ -433,6 +452,13 @@ class FamilyHeadsTest extends PyTorchModels {
       for (TextClassifier.Label label : model.classify("the cat", "sat")) {
         assertEquals(want[model.labels().indexOf(label.name())], label.probability(), 1e-6);
       }
+    }
+    Path packed = folder.resolve("packed");
+    ModelPacker.pack(
+        runtime, path, FolderInspection.Kind.TEXT_CLASSIFIER, WeightFormat.INT8, packed);
+    try (TextClassifier first = TextClassifier.load(runtime, path, WeightFormat.INT8);
+        TextClassifier second = TextClassifier.load(runtime, packed)) {
+      assertEquals(first.classify("the cat", "sat"), second.classify("the cat", "sat"));
     }
     made.clear();
     encoder("mpnet");

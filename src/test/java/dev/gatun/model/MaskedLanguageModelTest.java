@@ -323,7 +323,7 @@ class MaskedLanguageModelTest extends PyTorchModels {
     more.put("cls.predictions.decoder.bias", made.get("cls.predictions.bias"));
     load(BERT, more, "[MASK]").close();
     more.put(own, normal(1, WORDS, WIDTH));
-    refused(BERT, more, own + ": expected the elements of embeddings.word_embeddings.weight");
+    refused(BERT, more, own + ": expected the numbers of embeddings.word_embeddings.weight");
     load(untied, more, "[MASK]").close();
     more.put("cls.predictions.transform.scale", made.get("cls.predictions.bias"));
     refused(

@@ -160,6 +160,13 @@ class ModernEncodersTest extends PyTorchModels {
     }
     float[] packed = hidden(load(other, WeightFormat.FP32));
     close(what + ", packed", want, packed, FAMILY_BOUND);
+    packedAlike(
+        FolderInspection.Kind.EMBEDDER,
+        folder,
+        checkpoint -> hidden(Families.encoder(checkpoint)),
+        WeightFormat.FP32,
+        WeightFormat.BF16,
+        WeightFormat.INT8);
   }
 
   private void matters(String what, String config, float[] states) throws IOException {

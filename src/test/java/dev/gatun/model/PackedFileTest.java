@@ -34,7 +34,12 @@ class PackedFileTest {
   private static final String TEXT = "A cat is sleeping in the sun.";
   private static final String QUERY = "encoder.layer.0.attention.self.query.weight";
   private static final String FUSED =
-      QUERY + "+" + QUERY.replace("query", "key") + "+" + QUERY.replace("query", "value");
+      "packed:"
+          + QUERY
+          + "+"
+          + QUERY.replace("query", "key")
+          + "+"
+          + QUERY.replace("query", "value");
 
   private static GatunRuntime runtime;
 
@@ -208,7 +213,7 @@ class PackedFileTest {
   /** What the file says is checked, and the one that is wrong is named. */
   @Test
   void changedFiles() throws IOException {
-    change("gatun.packed: expected 1, got '2'", (_, texts) -> texts.put("gatun.packed", "2"));
+    change("gatun.packed: expected 2, got '1'", (_, texts) -> texts.put("gatun.packed", "1"));
     change(
         "gatun.config: expected 11 numbers, got '6'", (_, texts) -> texts.put("gatun.config", "6"));
     change(
@@ -227,7 +232,8 @@ class PackedFileTest {
     change(FUSED + ": expected a packed weight", (tensors, _) -> tensors.remove(FUSED));
     change(
         FUSED + ": expected [in, out] = [384, 1152]",
-        (tensors, _) -> tensors.put(FUSED, tensors.get("encoder.layer.0.output.dense.weight")));
+        (tensors, _) ->
+            tensors.put(FUSED, tensors.get("packed:encoder.layer.0.output.dense.weight")));
     change(
         FUSED + ": packed",
         (tensors, _) -> tensors.put(FUSED, tensors.get(FUSED).slice(0, 0, 1000)));
@@ -252,17 +258,18 @@ class PackedFileTest {
     change(
         "expected two sizes, got '384,384,1'",
         (_, texts) -> texts.put("shape:" + QUERY, "384,384,1"));
-    for (String stray : new String[] {"+", QUERY}) {
+    for (String stray : new String[] {"packed:+", "packed:" + QUERY}) {
       change(
           "that the model reads, got",
-          (tensors, _) -> tensors.put(stray, tensors.get("encoder.layer.0.output.dense.weight")));
+          (tensors, _) ->
+              tensors.put(stray, tensors.get("packed:encoder.layer.0.output.dense.weight")));
     }
     change(
         "encoder.layer.9.output.dense.weight",
         (tensors, _) ->
             tensors.put(
-                "encoder.layer.9.output.dense.weight",
-                tensors.get("encoder.layer.0.output.dense.weight")));
+                "packed:encoder.layer.9.output.dense.weight",
+                tensors.get("packed:encoder.layer.0.output.dense.weight")));
   }
 
   private void change(String expected, BiConsumer<Map<String, Tensor>, Map<String, String>> change)

@@ -1,11 +1,13 @@
 package dev.gatun.model;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.DType;
 import dev.gatun.GatunRuntime;
 import dev.gatun.Tensor;
+import dev.gatun.WeightFormat;
 import dev.gatun.io.Safetensors;
 import dev.gatun.nn.DecoderModel;
 import dev.gatun.nn.DecoderOnlyModel;
@@ -18,6 +20,7 @@ import dev.gatun.support.Torch;
 import dev.gatun.support.Torch.Array;
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -77,6 +80,28 @@ abstract class PyTorchModels {
         }
       }
       row += lengths[n];
+    }
+  }
+
+  /** What a test computes with a model. */
+  interface Run {
+    float[] run(Checkpoint checkpoint) throws IOException;
+  }
+
+  /** A packed folder has the bits of the folder that it was packed from, loaded in its format. */
+  final void packedAlike(FolderInspection.Kind kind, Path model, Run run, WeightFormat... formats)
+      throws IOException {
+    for (WeightFormat format : formats) {
+      float[] want = run.run(Checkpoint.open(model, runtime, arena, format));
+      Path packed = Files.createTempDirectory(folder, "packed");
+      ModelPacker.write(runtime, model, kind, format, packed);
+      for (WeightFormat asked : new WeightFormat[] {WeightFormat.AUTO, format}) {
+        float[] got = run.run(Checkpoint.open(packed, runtime, arena, asked));
+        assertArrayEquals(want, got, () -> kind + ", " + format);
+      }
+      for (float each : want) {
+        assertTrue(Float.isFinite(each));
+      }
     }
   }
 

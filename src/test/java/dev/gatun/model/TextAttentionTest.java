@@ -45,7 +45,7 @@ class TextAttentionTest {
 
   private static double[][][][] reference(EmbeddingModelSpec spec, int... ids) throws IOException {
     try (Arena arena = Arena.ofConfined()) {
-      return new ReferenceBert(spec.weights(arena, arena)).weights(ids);
+      return new ReferenceBert(spec.weights(arena, arena, WeightFormat.AUTO)).weights(ids);
     }
   }
 

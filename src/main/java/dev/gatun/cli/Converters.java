@@ -8,6 +8,7 @@ import dev.gatun.cli.KernelOptions.Layout;
 import dev.gatun.cli.MaskOptions.Block;
 import dev.gatun.cli.MaskOptions.Window;
 import dev.gatun.internal.Native;
+import dev.gatun.model.FolderInspection.Kind;
 import dev.gatun.model.OnTooLong;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -35,6 +36,12 @@ final class Converters {
             Causal.class,
             words(Map.of("bottom-right", Causal.BOTTOM_RIGHT, "top-left", Causal.TOP_LEFT)))
         .registerConverter(Reduce.class, words(Map.of("mean", Reduce.MEAN, "max", Reduce.MAX)))
+        .registerConverter(
+            Kind.class,
+            words(
+                Arrays.stream(Kind.values())
+                    .filter(kind -> !kind.ofImages())
+                    .collect(Collectors.toMap(InspectCommand::word, kind -> kind))))
         .registerConverter(
             OnTooLong.class,
             words(Map.of("cut", OnTooLong.CUT, "fail", OnTooLong.FAIL, "chunk", OnTooLong.CHUNK)))

@@ -182,7 +182,7 @@ final class InspectCommand implements Callable<Integer> {
     }
   }
 
-  private static String word(Enum<?> value) {
+  static String word(Enum<?> value) {
     return value.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 

@@ -7,8 +7,10 @@ import dev.gatun.model.ModelProduct;
 import dev.gatun.model.TextEmbedder;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
+import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import picocli.CommandLine.ITypeConverter;
@@ -76,6 +78,15 @@ class ModelChoice {
       throw refused(e);
     } catch (InvalidPathException e) {
       throw new CliException("--model: '" + name + "' is no file name here: " + e.getReason(), e);
+    }
+  }
+
+  /** The folder that is named; null if none of that name is there. */
+  Path folder() {
+    try {
+      return model != null && Files.isDirectory(Path.of(model)) ? Path.of(model) : null;
+    } catch (InvalidPathException e) {
+      return null; // spec() says what is wrong
     }
   }
 

@@ -173,6 +173,12 @@ class InspectCommandTest {
                 "loads as  a language model: 32 tokens in the vocabulary, 64 positions, ends at"
                     + " [3]"),
         run.out());
+    String packed = folder.resolve("packed").toString();
+    CliRun packing = CliRun.run("pack", "--model", folder.toString(), "--out", packed, "--quiet");
+    assertTrue(packing.out().contains(" as auto, language-model, "), packing.err());
+    CliRun other = CliRun.run("inspect", packed);
+    assertTrue(other.out().contains("model.gatun.safetensors      0.0"), other.out());
+    assertTrue(other.out().contains("loads as  a language model: 32 tokens"), other.out());
   }
 
   // ---- what does not

@@ -106,6 +106,14 @@ class Mamba2FoldersTest extends PyTorchModels {
     assertTrue(Difference.share(want.toFloats(), rounded) <= 0.1);
     rounded = logits(decoder(folder, WeightFormat.INT8), tokens, BATCH);
     assertTrue(Difference.share(want.toFloats(), rounded) <= 0.25);
+    packedAlike(
+        FolderInspection.Kind.LANGUAGE_MODEL,
+        folder,
+        checkpoint -> logits(Families.decoder(checkpoint), tokens, BATCH),
+        WeightFormat.FP32,
+        WeightFormat.BF16,
+        WeightFormat.INT8,
+        WeightFormat.Q8_0);
   }
 
   private void stepsAreOnePass(DecoderOnlyModel model, int[] tokens) {

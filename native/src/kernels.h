@@ -283,16 +283,16 @@ typedef struct gatun__scan_task {
     float *scratch; /* of this thread, 64-byte aligned, gatun__scan_scratch_floats */
 } gatun__scan_task;
 
-/* Rows of which step sizes are made at a time; channels of a task are at most as many as gatun__scan_width says. */
-enum { GATUN__SCAN_ROWS = 16, GATUN__SCAN_LEAST_WIDTH = 16 };
+/* Rows and channels that are scanned at a time, and what the width of a task is a multiple of, as every vector divides it. */
+enum { GATUN__SCAN_ROWS = 16, GATUN__SCAN_BLOCK = 64, GATUN__SCAN_UNIT = 16 };
 
-/* So that a task's a and h stay in L1: at most 16 KiB each. */
+/* The most channels of a task, so that its a and h stay in L2: 256 KiB. */
 static inline int64_t gatun__scan_width(int64_t states) {
-    return states <= 32 ? 64 : states <= 128 ? 32 : GATUN__SCAN_LEAST_WIDTH;
+    return (1 << 15) / states / GATUN__SCAN_BLOCK * GATUN__SCAN_BLOCK;
 }
 
 static inline int64_t gatun__scan_scratch_floats(int64_t states, int64_t width) {
-    return (2 * states + 3 * GATUN__SCAN_ROWS) * width;
+    return 2 * states * width + 3 * GATUN__SCAN_ROWS * GATUN__SCAN_BLOCK;
 }
 
 /* The same of gatun_causal_convolution. */

@@ -16,12 +16,12 @@ typedef struct cut {
     int64_t width, channel_tasks, sequences, sequence_tasks;
 } cut;
 
-/* width: the most channels of a task, and the fewest that are worth one; channels and batch >= 1. */
-static cut cut_up(int64_t batch, int64_t channels, int64_t width, int64_t least, int32_t threads) {
+/* most: channels of a task; unit: what they are a multiple of. */
+static cut cut_up(int64_t batch, int64_t channels, int64_t most, int64_t unit, int32_t threads) {
     const int64_t wanted = threads == 1 ? 1 : (int64_t)TASKS_PER_THREAD * threads;
-    while (width > least && batch * gatun__divide_up(channels, width) < wanted)
-        width /= 2;
-    cut c = {.width = width, .channel_tasks = gatun__divide_up(channels, width)};
+    const int64_t even = gatun__divide_up(channels, batch == 0 ? 1 : gatun__divide_up(wanted, batch));
+    cut c = {.width = gatun__least(most, gatun__divide_up(even, unit) * unit)};
+    c.channel_tasks = gatun__divide_up(channels, c.width);
     c.sequence_tasks = gatun__least(batch, gatun__divide_up(wanted, c.channel_tasks));
     c.sequences = gatun__divide_up(batch, c.sequence_tasks);
     c.sequence_tasks = gatun__divide_up(batch, c.sequences);
@@ -128,7 +128,7 @@ static int32_t scan_check(const gatun_context *context, const gatun_selective_sc
 }
 
 static cut scan_cut(const gatun_context *context, const gatun_selective_scan_desc *d) {
-    return cut_up(d->batch, d->channels, gatun__scan_width(d->states), GATUN__SCAN_LEAST_WIDTH,
+    return cut_up(d->batch, d->channels, gatun__scan_width(d->states), GATUN__SCAN_UNIT,
         gatun__threads_of(context, d->max_threads));
 }
 

@@ -348,17 +348,63 @@ static void scan_softplus(void) {
     free(y);
 }
 
-/* Threads, and calls that hand on the state, have the bits of one call of one thread. */
-static void scan_bits(void) {
+/* One state of one channel grows past the largest float, in its first row or later: it is infinite, and the others are as they are. */
+static void scan_overflow(void) {
+    enum { K = 37, N = 5, ROWS = 3, GROWING = 20 };
     int32_t tiers[MAX_TIERS];
     const int tier_count = test_tiers(tiers);
-    for (int t = 0; t < tier_count; t++) {
-        gatun_context *context = shared_context(tiers[t]);
+    float ones[ROWS * K], delta[ROWS * K], a[K * N], y[ROWS * K], state[K * N];
+    for (int i = 0; i < ROWS * K; i++) {
+        ones[i] = 1;
+        delta[i] = 10;
+    }
+    for (int i = 0; i < K * N; i++) {
+        a[i] = i == GROWING * N + 3 ? 20.0f : -1.0f;
+    }
+    for (int n = 0; n < 4 * tier_count; n++) {
+        const int32_t tier = tiers[n / 4];
+        gatun_selective_scan_desc d = {.struct_size = sizeof d,
+            .flags = n % 2 == 0 ? GATUN_SCAN_SOFTPLUS : 0,
+            .batch = 1,
+            .seq = n % 4 < 2 ? 1 : ROWS,
+            .channels = K,
+            .states = N,
+            .x_row = K,
+            .delta_row = K,
+            .b_row = N,
+            .c_row = N,
+            .y_row = K,
+            .state_row = K * N};
+        for (int i = 0; i < K * N; i++) {
+            state[i] = 1;
+        }
+        int64_t bytes = 0;
+        CHECK_STATUS(gatun_selective_scan_workspace_size(shared_context(tier), &d, &bytes), GATUN_OK);
+        void *workspace = aligned_alloc(64, (size_t)bytes);
+        CHECK_STATUS(gatun_selective_scan(shared_context(tier), &d, workspace, bytes, ones, delta, a, ones, ones, NULL,
+                         NULL, NULL, NULL, state, y),
+            GATUN_OK);
+        free(workspace);
+        for (int64_t i = 0; i < d.seq * K; i++) {
+            CHECK(i % K == GROWING ? isinf(y[i]) && y[i] > 0 : y[i] > 49 && y[i] < 51, "%s: %d rows: y[%d] is %g",
+                gatun_tier_name(tier), (int)d.seq, (int)i, (double)y[i]);
+        }
+    }
+}
+
+/* Threads, and calls that hand on the state, have the bits of one call of one thread; states that fill vectors and groups, and others. */
+static void scan_bits(void) {
+    static const int64_t state_counts[] = {16, 21, 3};
+    int32_t tiers[MAX_TIERS];
+    const int tier_count = test_tiers(tiers);
+    for (int t = 0; t < 3 * tier_count; t++) {
+        const int32_t tier = tiers[t / 3];
+        gatun_context *context = shared_context(tier);
         scan_case c = {.batch = 1,
             .seq = 70,
             .channels = 150,
-            .states = 16,
-            .softplus = true,
+            .states = state_counts[t % 3],
+            .softplus = t % 3 != 1,
             .skips = true,
             .biased = true,
             .gated = true,
@@ -369,8 +415,8 @@ static void scan_bits(void) {
         for (int n = 0; n < 4; n++) {
             scan other = scan_create(&c, context);
             CHECK_STATUS(scan_call(&other, context, thread_counts[n], 0), GATUN_OK);
-            CHECK(same_elements(&one.y, &other.y) && same_elements(&one.state, &other.state), "%s: %d threads",
-                gatun_tier_name(tiers[t]), (int)thread_counts[n]);
+            CHECK(same_elements(&one.y, &other.y) && same_elements(&one.state, &other.state),
+                "%s: %lld states, %d threads", gatun_tier_name(tier), (long long)c.states, (int)thread_counts[n]);
             scan_destroy(&other);
         }
         for (int64_t most = 1; most <= 40; most += 13) {
@@ -381,7 +427,8 @@ static void scan_bits(void) {
                 CHECK_STATUS(scan_call(&chunks, context, 0, row), GATUN_OK);
             }
             CHECK(same_elements(&one.y, &chunks.y) && same_elements(&one.state, &chunks.state),
-                "%s: chunks of up to %lld rows", gatun_tier_name(tiers[t]), (long long)most);
+                "%s: %lld states, chunks of up to %lld rows", gatun_tier_name(tier), (long long)c.states,
+                (long long)most);
             scan_destroy(&chunks);
         }
         scan_destroy(&one);
@@ -569,4 +616,5 @@ static void convolution_values(void) {
 }
 
 const test_case scan_tests[] = {{"values", scan_values}, {"long", scan_long}, {"softplus", scan_softplus},
-    {"bits", scan_bits}, {"isolation", scan_isolation}, {"convolution", convolution_values}, {NULL, NULL}};
+    {"overflow", scan_overflow}, {"bits", scan_bits}, {"isolation", scan_isolation},
+    {"convolution", convolution_values}, {NULL, NULL}};

@@ -3,12 +3,13 @@
  *
  * Axes: R rows of a sequence, K channels of a task, W width. x and out [R][K] of wider rows, weight [K][W], state [W - 1][K] of wider
  * rows. Lanes are channels; a sum is one chain over W, the oldest row first. Bound by memory: rows of x are read from L1 W times. Registers: a
- * sum. Tiles: CONVOLUTION_CHANNELS channels, two lines of a row, with their weights turned to [W][K] on the stack (2 KiB).
+ * sum. Tiles: CONVOLUTION_CHANNELS channels, two lines of a row, with their weights turned, of every vector [W][VW], on the stack (2 KiB).
  */
 #include "gatun.h"
 #include "kernels.h"
 
 #include "../vectors/activations_f32.h"
+#include "turn_f32.h"
 
 #include <stddef.h>
 
@@ -45,7 +46,7 @@ static void convolve(const gatun__convolution_task *t, const float *weight, cons
             for (int64_t w = 0; w < t->width; w++) {
                 const float *in = row_of(t, x, state, r - t->width + 1 + w);
                 const vec value = in == NULL ? v_zero() : load_up_to(in + i, count);
-                sum = v_fma(v_load(weight + w * GATUN__CONVOLUTION_CHANNELS + o), value, sum);
+                sum = v_fma(v_load(weight + o * t->width + w * VW), value, sum);
             }
             store_up_to(out + r * t->out_row + i, activated(t->activation, sum), count);
         }
@@ -62,10 +63,10 @@ static void keep_rows(const gatun__convolution_task *t, const float *x, int64_t 
 }
 
 void KERNEL(causal_convolution_f32)(const gatun__convolution_task *t) {
-    float weight[GATUN__CONVOLUTION_MOST_WIDTH * GATUN__CONVOLUTION_CHANNELS] = {0};
-    for (int64_t i = t->channel_begin; i < t->channel_end; i++)
-        for (int64_t w = 0; w < t->width; w++)
-            weight[w * GATUN__CONVOLUTION_CHANNELS + i - t->channel_begin] = t->weight[i * t->width + w];
+    float weight[GATUN__CONVOLUTION_MOST_WIDTH * GATUN__CONVOLUTION_CHANNELS];
+    for (int64_t i = t->channel_begin; i < t->channel_end; i += VW)
+        turn_in(t->weight + i * t->width, t->channel_end - i, t->width, v_set1(1.0f),
+            weight + (i - t->channel_begin) * t->width, v_zero());
     for (int64_t n = t->begin; n < t->end; n++) {
         int64_t end;
         const int64_t begin = gatun__sequence_at(&t->sequences, n, &end);

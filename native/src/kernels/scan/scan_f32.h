@@ -21,6 +21,7 @@
 #include "kernels.h"
 
 #include "../vectors/activations_f32.h"
+#include "turn_f32.h"
 
 #include <stddef.h>
 
@@ -39,21 +40,6 @@ INLINE vec softplus(vec x) {
     p = v_fma(p, q, v_set1(0x1.555502p-2f));
     p = v_fma(p, q, v_set1(1.0f));
     return v_fma(v_add(s, s), p, v_max(v_zero(), x)); /* this order passes a NaN in x on */
-}
-
-/* Of a tile of the matrix [K][N]: `count` channels, times factor, to [N][VW], and the greatest so far; lanes past them are 0. */
-INLINE vec turn_in(const float *from, int64_t count, int64_t states, vec factor, float *to, vec most) {
-    for (int64_t n = 0; n < states; n += VW) {
-        vec r[VW];
-        for (int i = 0; i < VW; i++)
-            r[i] = i < count ? v_mul(load_up_to(from + i * states + n, states - n), factor) : v_zero();
-        v_transpose(r);
-        for (int64_t i = 0; i < VW && n + i < states; i++) {
-            v_store(to + (n + i) * VW, r[i]);
-            most = v_max(r[i], most);
-        }
-    }
-    return most;
 }
 
 INLINE void turn_out(const float *from, int64_t count, int64_t states, float *to) {

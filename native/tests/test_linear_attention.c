@@ -320,6 +320,40 @@ static void large(void) {
             }
 }
 
+/* Weights whose reciprocal is infinite, large ones and others: equal values come out as they are. */
+static void divisors(void) {
+    int32_t tiers[MAX_TIERS];
+    const int tier_count = test_tiers(tiers);
+    static const float queries[] = {0x1p-73f, 0x1p-30f, 0.3f, 1, 7, -3, 0x1p30f, 0x1p40f};
+    enum { ROWS = sizeof queries / sizeof *queries, COLUMNS = 21 };
+    for (int t = 0; t < tier_count; t++)
+        for (uint32_t flags = 0; flags <= CAUSAL; flags++)
+            for (int32_t form = 1; form <= (flags == 0 ? 2 : 3); form++) {
+                linear_shape s = plain(GATUN_FEATURES_NONE, ROWS, ROWS, 1, COLUMNS, 0);
+                s.flags = flags;
+                s.form = form;
+                gatun_context *context = shared_context(tiers[t]);
+                linear_case c = linear_create(&s, context, 31);
+                for (int scale = -1; scale <= 1; scale++) {
+                    for (int64_t j = 0; j < ROWS; j++) {
+                        c.q[j] = queries[j];
+                        c.k[j] = scale < 0 ? 0x1p-60f : scale > 0 ? 0x1p60f : 0.7f;
+                        for (int64_t v = 0; v < COLUMNS; v++)
+                            c.v[j * COLUMNS + v] = 1e5f * (float)(v + 1) / 3;
+                    }
+                    CHECK_STATUS(linear_run(&c, context), GATUN_OK);
+                    for (int64_t i = 0; i < ROWS; i++)
+                        for (int64_t v = 0; v < COLUMNS; v++) {
+                            const float got = c.out[i * COLUMNS + v], want = c.v[v];
+                            CHECK(fabsf(got - want) <= 3e-7f * want,
+                                "%s, scale %d: out[%lld][%lld] is %.9g, expected %.9g", describe(&s, tiers[t]), scale,
+                                (long long)i, (long long)v, (double)got, (double)want);
+                        }
+                }
+                linear_destroy(&c);
+            }
+}
+
 /* ---- refused ---- */
 
 /* A status, and nothing written. */
@@ -453,5 +487,5 @@ static void refused_arguments(void) {
 }
 
 const test_case linear_attention_tests[] = {{"shapes", shapes}, {"models", models}, {"forms", forms}, {"steps", steps},
-    {"later", later}, {"padding", padding}, {"long_sums", long_sums}, {"large", large},
+    {"later", later}, {"padding", padding}, {"long_sums", long_sums}, {"large", large}, {"divisors", divisors},
     {"refused_members", refused_members}, {"refused_arguments", refused_arguments}, {NULL, NULL}};

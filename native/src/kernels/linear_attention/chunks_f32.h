@@ -120,7 +120,7 @@ static int64_t make_chunk(const work *w, int64_t first, int64_t rows, int empty,
     features_of(w, t->q + first * t->q_row, t->q_row, rows, w->queries);
 
     decays d;
-    float before[CHUNK], weight[CHUNK], factor[CHUNK];
+    float before[CHUNK], weight[CHUNK], past[CHUNK], shift[CHUNK];
     double sum = 0;
     for (int64_t r = 0; r < rows; r++) {
         before[r] = 1;
@@ -129,22 +129,20 @@ static int64_t make_chunk(const work *w, int64_t first, int64_t rows, int empty,
             set_decay(&d, r, sum);
             before[r] = (float)exp2(sum);
         }
-        if (w->random) {
-            float *x = w->queries + r * w->ms;
-            factor[r] = row_factor(w, 1, w->norms[r], shifted_features(w, x, w->s.stabilizer, x));
-        } else {
-            factor[r] = 1;
-        }
+        float *x = w->queries + r * w->ms;
+        shift[r] = w->random ? shifted_features(w, x, w->s.stabilizer, x) : 0;
     }
     make_scores(w, 0, rows, rows, 1);
-    if (!empty)
+    if (!empty) {
         times_sums(w, w->queries, rows, t->log_decay != NULL ? before : NULL);
-    else
+        weights_of(w, rows, past);
+    } else {
         clear(w->result, rows * w->vp);
+    }
     for (int64_t r = 0; r < rows; r++) {
         weight[r] = weaken(w->scores + r * CHUNK, r, r + 1, 1, t->log_decay != NULL ? &d : NULL, &d);
         if (!empty)
-            weight[r] += weight_of(w, w->queries + r * w->ms, w->s.weights) * before[r];
+            weight[r] += past[r] * before[r];
     }
     const product p = {.a = w->scores,
         .a_row = CHUNK,
@@ -156,7 +154,8 @@ static int64_t make_chunk(const work *w, int64_t first, int64_t rows, int empty,
         .end = ADD};
     multiply(&p, rows, w->vp, rows, TRIANGLE);
     for (int64_t r = 0; r < rows; r++)
-        put_row(w, w->result + r * w->vp, weight[r], factor[r], t->out + (first + r) * t->out_row);
+        put_row(w, w->result + r * w->vp, weight[r], row_factor(w, weight[r], w->norms[r], shift[r]),
+            t->out + (first + r) * t->out_row);
     if (last && t->state == NULL && first + rows == t->rows)
         return rows;
 
@@ -169,8 +168,7 @@ static int64_t make_chunk(const work *w, int64_t first, int64_t rows, int empty,
     }
     for (int64_t f = 0; f < w->mp; f++)
         w->factor[f] = decay;
-    for (int64_t f = 0; f < w->mp; f += VW)
-        sum_weights(w, w->keys, rows, f, decay);
+    sum_weights(w, w->keys, rows, 0, w->mp, decay);
     const product add = {.a = w->keys,
         .a_row = 1,
         .a_step = w->ms,

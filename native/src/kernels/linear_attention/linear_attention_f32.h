@@ -1,6 +1,6 @@
 /*
- * Linear attention in float32, for every tier: included once by each linear_attention_f32_<tier>.c after its vectors and the sizes of its
- * register block, BLOCK_ROWS and BLOCK_VECTORS.
+ * Linear attention in float32, for every tier: included once by each linear_attention_f32_<tier>.c after its vectors, the sizes of its
+ * register block, BLOCK_ROWS and BLOCK_VECTORS, and FUSED, whether v_fma rounds once.
  *
  * Axes: R rows, K keys, D head_dim, M features, V head_dim_v of one head. q [R][D], k [K][D], v [K][V], out [R][V], projection [M][D],
  * packed in panels of 64 features [M / 64][D][64]; sums of values [M][V], of weights and stabilizers [M].

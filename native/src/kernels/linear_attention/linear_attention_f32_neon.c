@@ -4,5 +4,6 @@
 #define TIER          neon
 #define BLOCK_ROWS    6
 #define BLOCK_VECTORS 4
+#define FUSED         1
 
 #include "linear_attention_f32.h"

@@ -4,5 +4,6 @@
 #define TIER          portable
 #define BLOCK_ROWS    4
 #define BLOCK_VECTORS 2
+#define FUSED         0
 
 #include "linear_attention_f32.h"

@@ -38,34 +38,70 @@ INLINE vec sum_up(vec a, vec b, vec *low) {
     return sum;
 }
 
+/* Sums and what they lose, times the factors of their rows where they are scaled, and the block. */
+INLINE void sum_up_block(const int rows, const int vectors, const int scaled, float *c, float *low, int64_t c_row,
+    const float *factor, vec acc[BLOCK_ROWS][BLOCK_VECTORS]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        const vec by = scaled ? v_set1(factor[r]) : v_zero();
+#pragma GCC unroll 4
+        for (int n = 0; n < vectors; n++) {
+            vec old = v_load(c + r * c_row + n * VW), lost = v_load(low + r * c_row + n * VW);
+            if (scaled) {
+                old = v_mul(old, by);
+                lost = v_mul(lost, by);
+            }
+            v_store(c + r * c_row + n * VW, sum_up(old, acc[r][n], &lost));
+            v_store(low + r * c_row + n * VW, lost);
+        }
+    }
+}
+
 INLINE void end_block(const int rows, const int vectors, const product *p, int64_t row, int64_t column,
     vec acc[BLOCK_ROWS][BLOCK_VECTORS]) {
-    float *c = p->c + row * p->c_row + column;
-    if (p->end == SUM_UP) {
-        float *low = p->low + row * p->c_row + column;
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            const vec factor = v_set1(p->factor == NULL ? 1 : p->factor[row + r]);
-#pragma GCC unroll 4
-            for (int n = 0; n < vectors; n++) {
-                vec lost = v_mul(v_load(low + r * p->c_row + n * VW), factor);
-                const vec old = v_mul(v_load(c + r * p->c_row + n * VW), factor);
-                v_store(c + r * p->c_row + n * VW, sum_up(old, acc[r][n], &lost));
-                v_store(low + r * p->c_row + n * VW, lost);
-            }
-        }
+    const int64_t c_row = p->c_row;
+    const int end = p->end;
+    const float *factor = p->factor == NULL ? NULL : p->factor + row;
+    float *c = p->c + row * c_row + column;
+    if (end == SUM_UP) {
+        float *low = p->low + row * c_row + column;
+        if (factor != NULL)
+            sum_up_block(rows, vectors, 1, c, low, c_row, factor, acc);
+        else
+            sum_up_block(rows, vectors, 0, c, low, c_row, NULL, acc);
         return;
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < rows; r++, c += c_row) {
+        if (end == ADD) {
 #pragma GCC unroll 4
-        for (int n = 0; n < vectors; n++) {
-            float *to = c + r * p->c_row + n * VW;
-            if (p->end == ADD)
-                v_store(to, v_add(v_load(to), acc[r][n]));
-            else
-                v_store(to, p->end == SCALE ? v_mul(acc[r][n], v_set1(p->factor[row + r])) : acc[r][n]);
+            for (int n = 0; n < vectors; n++)
+                acc[r][n] = v_add(v_load(c + n * VW), acc[r][n]);
+        } else if (end == SCALE) {
+            const vec by = v_set1(factor[r]);
+#pragma GCC unroll 4
+            for (int n = 0; n < vectors; n++)
+                acc[r][n] = v_mul(acc[r][n], by);
         }
+#pragma GCC unroll 4
+        for (int n = 0; n < vectors; n++)
+            v_store(c + n * VW, acc[r][n]);
+    }
+}
+
+/* One step of the depth. */
+INLINE void block_step(const int rows, const int vectors, const float *a, int64_t a_row, const float *b,
+    vec acc[BLOCK_ROWS][BLOCK_VECTORS]) {
+    vec x[BLOCK_VECTORS];
+#pragma GCC unroll 4
+    for (int n = 0; n < vectors; n++)
+        x[n] = v_load(b + n * VW);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        const vec y = v_set1(a[r * a_row]);
+#pragma GCC unroll 4
+        for (int n = 0; n < vectors; n++)
+            acc[r][n] = v_fma(y, x[n], acc[r][n]);
     }
 }
 
@@ -80,28 +116,17 @@ INLINE void block(const int rows, const int vectors, const int triangle, const p
             acc[r][n] = v_zero();
     const float *a = p->a + row * p->a_row, *b = p->b + column;
     const int64_t a_row = p->a_row, a_step = p->a_step, b_row = p->b_row;
-    for (int64_t k = 0; k < depth; k++, a += a_step, b += b_row) {
-        vec x[BLOCK_VECTORS];
-#pragma GCC unroll 4
-        for (int n = 0; n < vectors; n++)
-            x[n] = v_load(b + n * VW);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-            const vec y = v_set1(a[r * a_row]);
-#pragma GCC unroll 4
-            for (int n = 0; n < vectors; n++)
-                acc[r][n] = v_fma(y, x[n], acc[r][n]);
-        }
-    }
+    for (int64_t k = 0; k < depth; k++, a += a_step, b += b_row)
+        block_step(rows, vectors, a, a_row, b, acc);
     if (triangle) {
 #pragma GCC unroll 8
-        for (int k = 0; k < rows; k++) {
+        for (int s = 0; s < rows; s++) {
 #pragma GCC unroll 8
-            for (int r = k; r < rows; r++) {
-                const vec y = v_set1(a[r * a_row + k * a_step]);
+            for (int r = s; r < rows; r++) {
+                const vec y = v_set1(a[r * a_row + s * a_step]);
 #pragma GCC unroll 4
                 for (int n = 0; n < vectors; n++)
-                    acc[r][n] = v_fma(y, v_load(b + k * b_row + n * VW), acc[r][n]);
+                    acc[r][n] = v_fma(y, v_load(b + s * b_row + n * VW), acc[r][n]);
             }
         }
     }

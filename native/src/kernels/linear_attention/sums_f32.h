@@ -1,12 +1,33 @@
 /* Without causality: sums over all keys, then rows. Part of linear_attention_f32.h. */
 
-/* Sums of the weights of features that are none of random ones: over rows, columns c .. c + VW - 1. */
-INLINE void sum_weights(const work *w, const float *keys, int64_t rows, int64_t f, float factor) {
-    vec total = v_zero(), lost = v_mul(v_load(w->s.weights_low + f), v_set1(factor));
+/* Sums that are made at once: one alone waits for each addition. */
+enum { SUM_VECTORS = 4 };
+
+INLINE void sum_weight_vectors(
+    const int vectors, const work *w, const float *keys, int64_t rows, int64_t f, float factor) {
+    vec total[SUM_VECTORS];
+#pragma GCC unroll 4
+    for (int n = 0; n < vectors; n++)
+        total[n] = v_zero();
     for (int64_t j = 0; j < rows; j++)
-        total = v_add(total, v_load(keys + j * w->ms + f));
-    v_store(w->s.weights + f, sum_up(v_mul(v_load(w->s.weights + f), v_set1(factor)), total, &lost));
-    v_store(w->s.weights_low + f, lost);
+#pragma GCC unroll 4
+        for (int n = 0; n < vectors; n++)
+            total[n] = v_add(total[n], v_load(keys + j * w->ms + f + n * VW));
+#pragma GCC unroll 4
+    for (int n = 0; n < vectors; n++) {
+        const int64_t at = f + n * VW;
+        vec lost = v_mul(v_load(w->s.weights_low + at), v_set1(factor));
+        v_store(w->s.weights + at, sum_up(v_mul(v_load(w->s.weights + at), v_set1(factor)), total[n], &lost));
+        v_store(w->s.weights_low + at, lost);
+    }
+}
+
+/* Sums of the weights of features that are none of random ones, f .. end - 1, times a factor, and of so many rows. */
+static void sum_weights(const work *w, const float *keys, int64_t rows, int64_t f, int64_t end, float factor) {
+    for (; f + SUM_VECTORS * VW <= end; f += SUM_VECTORS * VW)
+        sum_weight_vectors(SUM_VECTORS, w, keys, rows, f, factor);
+    for (; f < end; f += VW)
+        sum_weight_vectors(1, w, keys, rows, f, factor);
 }
 
 static void clear_sums(const work *w, int64_t f, int64_t end) {
@@ -56,8 +77,7 @@ static void sum_keys(const work *w) {
                 add_values(w, w->keys, PANEL, rows, f, columns);
                 continue;
             }
-            for (int64_t c = f; c < f + columns; c += VW)
-                sum_weights(w, w->keys, rows, c, 1);
+            sum_weights(w, w->keys, rows, f, f + columns, 1);
             add_values(w, w->keys + f, w->ms, rows, f, columns);
         }
     }
@@ -87,16 +107,16 @@ static void make_rows(const work *w) {
                 clear(t->out + (i + r) * t->out_row, w->v);
             continue;
         }
-        float weight[CHUNK], factor[CHUNK];
+        float weight[CHUNK], shift[CHUNK];
         features_of(w, t->q + i * t->q_row, t->q_row, rows, w->queries);
         for (int64_t r = 0; r < rows; r++) {
             float *x = w->queries + r * w->ms;
-            const float shift = w->random ? shifted_features(w, x, w->s.stabilizer, x) : 0;
-            weight[r] = weight_of(w, x, w->s.weights);
-            factor[r] = row_factor(w, weight[r], w->norms[r], shift);
+            shift[r] = w->random ? shifted_features(w, x, w->s.stabilizer, x) : 0;
         }
+        weights_of(w, rows, weight);
         times_sums(w, w->queries, rows, NULL);
         for (int64_t r = 0; r < rows; r++)
-            put_row(w, w->result + r * w->vp, weight[r], factor[r], t->out + (i + r) * t->out_row);
+            put_row(w, w->result + r * w->vp, weight[r], row_factor(w, weight[r], w->norms[r], shift[r]),
+                t->out + (i + r) * t->out_row);
     }
 }

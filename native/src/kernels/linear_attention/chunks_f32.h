@@ -132,9 +132,15 @@ static int64_t make_chunk(const work *w, int64_t first, int64_t rows, int empty,
         float *x = w->queries + r * w->ms;
         shift[r] = w->random ? shifted_features(w, x, w->s.stabilizer, x) : 0;
     }
+    const int64_t next = first + rows, more = gatun__least(t->rows - next, CHUNK);
+    prefetcher soon = {0};
+    prefetch_rows(&soon, t->k, t->k_row, next, more, w->d);
+    prefetch_rows(&soon, t->v, t->v_row, next, more, w->v);
+    prefetch_rows(&soon, t->q, t->q_row, next, more, w->d);
+    prefetch_rows(&soon, t->out, t->out_row, next, more, w->v);
     make_scores(w, 0, rows, rows, 1);
     if (!empty) {
-        times_sums(w, w->queries, rows, t->log_decay != NULL ? before : NULL);
+        times_sums(w, w->queries, rows, t->log_decay != NULL ? before : NULL, &soon);
         weights_of(w, rows, past);
     } else {
         clear(w->result, rows * w->vp);
@@ -178,7 +184,8 @@ static int64_t make_chunk(const work *w, int64_t first, int64_t rows, int empty,
         .low = w->s.values_low,
         .c_row = w->vp,
         .factor = w->factor,
-        .end = SUM_UP};
+        .end = SUM_UP,
+        .soon = &soon};
     multiply(&add, w->m, w->vp, rows, WHOLE);
     return rows;
 }

@@ -127,6 +127,16 @@ static void pack_values(const work *w, const float *v, int64_t rows) {
     pack_rows(v, w->t->v_row, rows, w->v, w->vp, 0, w->values, w->vp);
 }
 
+/* Adds rows first .. first + rows - 1 of a tensor, `dim` floats of each, to what is prefetched. */
+static void prefetch_rows(prefetcher *f, const float *x, int64_t x_row, int64_t first, int64_t rows, int64_t dim) {
+    const int64_t size = sizeof *x;
+    if (rows == 0)
+        return;
+    f->regions[f->count++] = (region){(const char *)(x + first * x_row), x_row * size, dim * size, rows};
+    if (f->line == NULL)
+        prefetch_row(f);
+}
+
 /* What all exponents of a row are less: |x'|^2 / 2, to base 2. */
 static void squared_norms(const work *w, int64_t rows) {
     for (int64_t r = 0; r < rows; r++) {

@@ -16,6 +16,9 @@
  *                 over the sums changes them and multiplies the query with them.
  *   pairs_f32.h   64 rows with all keys, 64 at a time.
  *
+ * The first two prefetch the next keys, values and queries, and where their rows are written, during their products: those take longer than
+ * memory does, and packing waits for it.
+ *
  * A key that a row does not see is never multiplied for it, so that what it holds, NaN included, does not matter.
  */
 #include "gatun.h"

@@ -9,6 +9,8 @@
 
 enum { CHAIN = 256 };
 
+enum { MOST_REGIONS = 4, LINE = 64 /* bytes of a line */ };
+
 /* What becomes of a finished sum. */
 enum {
     SET,
@@ -17,6 +19,37 @@ enum {
     SUM_UP, /* C, times the factor of its row if there is one, and this: with what the float sum loses in `low` */
 };
 
+/* Rows to prefetch; row: bytes from one to the next. */
+typedef struct region {
+    const char *at;
+    int64_t row, bytes, rows;
+} region;
+
+/*
+ * Regions one after the other, a line with each step of a product's depth: what a task reads and writes next comes from memory while it
+ * multiplies. The rows of a head are short, and those of others lie between them, so that the processor does not foresee them. To L2: L1 is
+ * full of the product's own.
+ */
+typedef struct prefetcher {
+    const char *line, *end; /* of the current row; NULL: nothing is left */
+    region regions[MOST_REGIONS];
+    int current, count;
+} prefetcher;
+
+/* Begins the next row. */
+INLINE void prefetch_row(prefetcher *f) {
+    f->line = NULL;
+    if (f->current == f->count)
+        return;
+    region *r = &f->regions[f->current];
+    f->line = r->at;
+    f->end = r->at + r->bytes;
+    if (--r->rows == 0)
+        f->current++;
+    else
+        r->at += r->row;
+}
+
 typedef struct product {
     const float *a, *b;
     int64_t a_row, a_step, b_row;
@@ -24,6 +57,7 @@ typedef struct product {
     int64_t c_row;
     const float *factor;
     int end;
+    prefetcher *soon; /* or NULL */
 } product;
 
 /*
@@ -116,7 +150,23 @@ INLINE void block(const int rows, const int vectors, const int triangle, const p
             acc[r][n] = v_zero();
     const float *a = p->a + row * p->a_row, *b = p->b + column;
     const int64_t a_row = p->a_row, a_step = p->a_step, b_row = p->b_row;
-    for (int64_t k = 0; k < depth; k++, a += a_step, b += b_row)
+    int64_t k = 0;
+    if (p->soon != NULL) {
+        prefetcher *soon = p->soon;
+        const char *line = soon->line, *end = soon->end;
+        for (; line != NULL && k < depth; k++, a += a_step, b += b_row) {
+            __builtin_prefetch(line, 0, 2);
+            line += LINE;
+            if (line >= end) {
+                prefetch_row(soon);
+                line = soon->line;
+                end = soon->end;
+            }
+            block_step(rows, vectors, a, a_row, b, acc);
+        }
+        soon->line = line;
+    }
+    for (; k < depth; k++, a += a_step, b += b_row)
         block_step(rows, vectors, a, a_row, b, acc);
     if (triangle) {
 #pragma GCC unroll 8

@@ -40,7 +40,8 @@ static void clear_sums(const work *w, int64_t f, int64_t end) {
 }
 
 /* sums of features f .. f + columns - 1, from their values for so many keys, [keys][row]. */
-static void add_values(const work *w, const float *keys, int64_t row, int64_t rows, int64_t f, int64_t columns) {
+static void add_values(
+    const work *w, const float *keys, int64_t row, int64_t rows, int64_t f, int64_t columns, prefetcher *soon) {
     const product p = {.a = keys,
         .a_row = 1,
         .a_step = row,
@@ -50,7 +51,8 @@ static void add_values(const work *w, const float *keys, int64_t row, int64_t ro
         .low = w->s.values_low + f * w->vp,
         .c_row = w->vp,
         .factor = w->random ? w->factor + f : NULL,
-        .end = SUM_UP};
+        .end = SUM_UP,
+        .soon = soon};
     multiply(&p, columns, w->vp, rows, WHOLE);
 }
 
@@ -61,6 +63,10 @@ static void sum_keys(const work *w) {
     clear_sums(w, t->begin, end);
     for (int64_t j = 0, rows; j < t->keys; j += rows) {
         rows = t->keys - j < TILE ? t->keys - j : TILE;
+        const int64_t next = j + rows, more = gatun__least(t->keys - next, TILE);
+        prefetcher soon = {0};
+        prefetch_rows(&soon, t->k, t->k_row, next, more, w->d);
+        prefetch_rows(&soon, t->v, t->v_row, next, more, w->v);
         pack_values(w, t->v + j * t->v_row, rows);
         const float *k = t->k + j * t->k_row;
         if (!w->random) {
@@ -74,17 +80,17 @@ static void sum_keys(const work *w) {
             if (w->random) {
                 panel_exponents(w, f, rows, w->keys, PANEL);
                 stabilized_by_all(w, w->keys, PANEL, rows, f, columns);
-                add_values(w, w->keys, PANEL, rows, f, columns);
+                add_values(w, w->keys, PANEL, rows, f, columns, &soon);
                 continue;
             }
             sum_weights(w, w->keys, rows, f, f + columns, 1);
-            add_values(w, w->keys + f, w->ms, rows, f, columns);
+            add_values(w, w->keys + f, w->ms, rows, f, columns, &soon);
         }
     }
 }
 
 /* Rows of queries times the sums, each row of the result times a factor if there are any. */
-static void times_sums(const work *w, const float *queries, int64_t rows, const float *factors) {
+static void times_sums(const work *w, const float *queries, int64_t rows, const float *factors, prefetcher *soon) {
     const product p = {.a = queries,
         .a_row = w->ms,
         .a_step = 1,
@@ -93,7 +99,8 @@ static void times_sums(const work *w, const float *queries, int64_t rows, const 
         .c = w->result,
         .c_row = w->vp,
         .factor = factors,
-        .end = factors == NULL ? SET : SCALE};
+        .end = factors == NULL ? SET : SCALE,
+        .soon = soon};
     multiply(&p, rows, w->vp, w->m, WHOLE);
 }
 
@@ -108,13 +115,17 @@ static void make_rows(const work *w) {
             continue;
         }
         float weight[CHUNK], shift[CHUNK];
+        const int64_t next = i + rows, more = gatun__least(t->end - next, CHUNK);
+        prefetcher soon = {0};
+        prefetch_rows(&soon, t->q, t->q_row, next, more, w->d);
+        prefetch_rows(&soon, t->out, t->out_row, next, more, w->v);
         features_of(w, t->q + i * t->q_row, t->q_row, rows, w->queries);
         for (int64_t r = 0; r < rows; r++) {
             float *x = w->queries + r * w->ms;
             shift[r] = w->random ? shifted_features(w, x, w->s.stabilizer, x) : 0;
         }
         weights_of(w, rows, weight);
-        times_sums(w, w->queries, rows, NULL);
+        times_sums(w, w->queries, rows, NULL, &soon);
         for (int64_t r = 0; r < rows; r++)
             put_row(w, w->result + r * w->vp, weight[r], row_factor(w, weight[r], w->norms[r], shift[r]),
                 t->out + (i + r) * t->out_row);

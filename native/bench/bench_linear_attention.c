@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIM = 64, MOST_FEATURES = 256, CHUNK = 64, MOST_SAMPLES = 99 };
+enum { DIM = 64, WIDE = 256, MOST_FEATURES = 256, CHUNK = 64, MOST_SAMPLES = 99 };
 
 typedef struct bench {
     gatun_context *context;
@@ -63,15 +63,18 @@ typedef struct what {
     int32_t map;
     uint32_t flags;
     int decays;
+    int64_t head_dim; /* of queries and keys */
 } what;
 
-static const what all[] = {{"elu", GATUN_FEATURES_ELU, 0, 0}, {"performer", GATUN_FEATURES_POSITIVE_RANDOM, 0, 0},
-    {"elu causal", GATUN_FEATURES_ELU, GATUN_LINEAR_ATTENTION_CAUSAL, 0},
-    {"performer causal", GATUN_FEATURES_POSITIVE_RANDOM, GATUN_LINEAR_ATTENTION_CAUSAL, 0},
-    {"decays causal", GATUN_FEATURES_NONE, GATUN_LINEAR_ATTENTION_CAUSAL | GATUN_LINEAR_ATTENTION_UNNORMALIZED, 1}};
+static const what all[] = {{"elu", GATUN_FEATURES_ELU, 0, 0, DIM}, {"elu", GATUN_FEATURES_ELU, 0, 0, WIDE},
+    {"performer", GATUN_FEATURES_POSITIVE_RANDOM, 0, 0, DIM},
+    {"elu causal", GATUN_FEATURES_ELU, GATUN_LINEAR_ATTENTION_CAUSAL, 0, DIM},
+    {"performer causal", GATUN_FEATURES_POSITIVE_RANDOM, GATUN_LINEAR_ATTENTION_CAUSAL, 0, DIM},
+    {"decays causal", GATUN_FEATURES_NONE, GATUN_LINEAR_ATTENTION_CAUSAL | GATUN_LINEAR_ATTENTION_UNNORMALIZED, 1,
+        DIM}};
 
 static gatun_linear_attention_desc desc_of(const bench *b, const what *w, int64_t seq) {
-    const int64_t h = b->heads;
+    const int64_t h = b->heads, d = w->head_dim;
     return (gatun_linear_attention_desc){.struct_size = sizeof(gatun_linear_attention_desc),
         .flags = w->flags,
         .feature_map = w->map,
@@ -82,11 +85,11 @@ static gatun_linear_attention_desc desc_of(const bench *b, const what *w, int64_
         .value_heads = h,
         .seq_q = seq,
         .seq_k = seq,
-        .head_dim = DIM,
+        .head_dim = d,
         .head_dim_v = DIM,
-        .features = w->map == GATUN_FEATURES_POSITIVE_RANDOM ? MOST_FEATURES : DIM,
-        .q_stride = {seq * h * DIM, h * DIM, DIM},
-        .k_stride = {seq * h * DIM, h * DIM, DIM},
+        .features = w->map == GATUN_FEATURES_POSITIVE_RANDOM ? MOST_FEATURES : d,
+        .q_stride = {seq * h * d, h * d, d},
+        .k_stride = {seq * h * d, h * d, d},
         .v_stride = {seq * h * DIM, h * DIM, DIM},
         .out_stride = {seq * h * DIM, h * DIM, DIM},
         .decay_stride = {seq * h, h, 1}};
@@ -96,7 +99,7 @@ static double flops_of(const gatun_linear_attention_desc *d) {
     const double n = (double)(d->heads * d->seq_q), m = (double)d->features;
     double a_row = 4 * m * DIM;
     if (d->feature_map == GATUN_FEATURES_POSITIVE_RANDOM)
-        a_row += 4 * m * DIM;
+        a_row += 4 * m * (double)d->head_dim;
     if ((d->flags & GATUN_LINEAR_ATTENTION_CAUSAL) != 0 && d->seq_q > 1)
         a_row += (double)(d->seq_q < CHUNK ? d->seq_q + 1 : CHUNK + 1) * (m + DIM);
     return n * a_row;
@@ -158,11 +161,11 @@ static void sample(bench *b, const what *w, int64_t seq) {
 }
 
 static int usage(int status) {
-    printf(
-        "bench_linear_attention [--seq 1,64,...] [--heads N] [--threads N] [--samples N] [--window SECONDS] [--only "
-        "NAME]\n"
-        "head_dim and head_dim_v 64, 256 random features; one row of a causal call is a step over a state. GATUN_ISA "
-        "chooses the tier.\n");
+    printf("bench_linear_attention [--seq 1,64,...] [--heads N] [--threads N] [--samples N] [--window SECONDS] [--only "
+           "NAME]\n"
+           "head_dim_v 64, head_dim 64 or, of as many features, 256; 256 random features; one row of a causal call is "
+           "a step over a state. GATUN_ISA "
+           "chooses the tier.\n");
     return status;
 }
 
@@ -205,8 +208,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < count; i++)
         b.most = seq[i] > b.most ? seq[i] : b.most;
     const int64_t floats = b.most * b.heads * DIM;
-    b.q = filled(floats, 0.8f);
-    b.k = filled(floats, 0.8f);
+    b.q = filled(floats / DIM * WIDE, 0.8f);
+    b.k = filled(floats / DIM * WIDE, 0.8f);
     b.v = filled(floats, 0.8f);
     b.out = memory(floats * 4);
     b.projection = filled(MOST_FEATURES * DIM, 0.87f);

@@ -62,8 +62,14 @@ public final class Plots {
   private static final Color GRAY = new Color(0x777777);
   private static final Color GRID = new Color(0xe3e3e3);
 
-  /** Okabe and Ito's colors, which those tell apart who see few, and two more. */
-  private static final int[] COLORS = {0xc1121f, 0x000000, 0x999999, 0xe69f00, 0x0072b2, 0x009e73};
+  /**
+   * One for each system, kin of like hue: Okabe and Ito's colors, which those tell apart who see
+   * few, and more.
+   */
+  private static final int[] COLORS = {
+    0xc1121f, 0x000000, 0x999999, 0xe69f00, 0x8c510a, 0x009e73, 0x0072b2, 0x56b4e9, 0x5f7a1f,
+    0x6a3d9a, 0xb39ddb, 0xcc79a7, 0xf4a6c0
+  };
 
   private static final Shape[] SYMBOLS = {
     new Ellipse2D.Double(-5, -5, 10, 10),
@@ -145,7 +151,7 @@ public final class Plots {
   }
 
   private static void look(XYLineAndShapeRenderer renderer, int series, int number) {
-    renderer.setSeriesPaint(series, new Color(COLORS[number % COLORS.length]));
+    renderer.setSeriesPaint(series, new Color(COLORS[number]));
     renderer.setSeriesShape(series, SYMBOLS[number % SYMBOLS.length]);
     renderer.setSeriesStroke(series, new BasicStroke(number == 0 ? 3.5f : 2));
   }

@@ -42,7 +42,6 @@ void KERNEL(linear_bf16)(const gatun__linear_task *t) {
     char *x = converted_rows(t);
     for (int64_t r = 0; r < rows && !t->converted; r++)
         convert_row(t->x + (t->row_begin + r) * t->x_row, t->depth, TILE_ROW / 2, x + r * x_row);
-    const int64_t line = 64, ahead_bytes = (STEP_BYTES / line + tile.blocks - 1) / tile.blocks * line;
     char padded[STEP_BYTES];
     configure_tiles(tile.rows);
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
@@ -56,8 +55,8 @@ void KERNEL(linear_bf16)(const gatun__linear_task *t) {
                 const int64_t steps = gatun__least(all_steps - begin, CHAIN_STEPS);
                 const int ends = begin + steps == all_steps;
                 tiles_rows(n, tile.rows, from + begin * TILE_ROW, x_row, w + begin * STEP_BYTES, steps,
-                    ends ? last : NULL, begin == 0 ? sums : more, ahead, ahead_bytes);
-                ahead += steps * ahead_bytes;
+                    ends ? last : NULL, begin == 0 ? sums : more, ahead, tile.ahead_bytes);
+                ahead += steps * tile.ahead_bytes;
                 if (begin > 0)
                     add(more, n, sums);
                 begin += steps;

@@ -38,7 +38,6 @@ void KERNEL(linear_i8)(const gatun__linear_task *t) {
     const int64_t fours = (t->depth + 3) / 4, steps = fours / TILE_MOST_ROWS;
     const int64_t x_row = gatun__converted_row(t->depth, I8_BYTES);
     const char *x = i8_convert_rows(t, x_row);
-    const int64_t line = 64, ahead_bytes = (STEP_BYTES / line + tile.blocks - 1) / tile.blocks * line;
     char padded[STEP_BYTES];
     configure_tiles(tile.rows);
     for (int64_t panel = t->panel_begin; panel < t->panel_end; panel++) {
@@ -46,8 +45,8 @@ void KERNEL(linear_i8)(const gatun__linear_task *t) {
         const char *w = head + GATUN__I8_PANEL_HEAD, *last = last_weights(w, fours, padded);
         for (int64_t r = 0, n; r < rows; r += n) {
             n = gatun__least(rows - r, 2 * tile.rows);
-            tiles_rows(n, tile.rows, x + r * x_row, x_row, w, steps, last, sums, ahead, ahead_bytes);
-            ahead += steps * ahead_bytes;
+            tiles_rows(n, tile.rows, x + r * x_row, x_row, w, steps, last, sums, ahead, tile.ahead_bytes);
+            ahead += steps * tile.ahead_bytes;
             i8_finish_rows(t, panel, sums, r, n);
         }
     }

@@ -40,12 +40,14 @@ INLINE void configure_tiles(int64_t rows) {
 
 /* How a task's rows become equal tiles, the last of which may have less: that one's surplus is whatever lies in scratch. */
 typedef struct tile_rows {
-    int64_t tiles, rows, blocks; /* blocks: pairs of tiles */
+    int64_t rows;        /* of a tile */
+    int64_t ahead_bytes; /* of what comes next, requested with each step of a block: of two tiles */
 } tile_rows;
 
 INLINE tile_rows tile_rows_of(int64_t rows) {
-    const int64_t tiles = (rows + TILE_MOST_ROWS - 1) / TILE_MOST_ROWS;
-    return (tile_rows){.tiles = tiles, .rows = (rows + tiles - 1) / tiles, .blocks = (tiles + 1) / 2};
+    const int64_t tiles = (rows + TILE_MOST_ROWS - 1) / TILE_MOST_ROWS, blocks = (tiles + 1) / 2, line = 64;
+    return (tile_rows){
+        .rows = (rows + tiles - 1) / tiles, .ahead_bytes = (STEP_BYTES / line + blocks - 1) / blocks * line};
 }
 
 /* The last rows of a panel that do not fill a tile, with zeros behind them; NULL if there are none. */

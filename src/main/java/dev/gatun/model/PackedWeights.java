@@ -66,26 +66,6 @@ final class PackedWeights implements WeightView {
     return this;
   }
 
-  @Override
-  public Tensor stored(String name) {
-    return weights.stored(name);
-  }
-
-  @Override
-  public Tensor scales(String name) {
-    return weights.scales(name);
-  }
-
-  @Override
-  public int zeroPoint(String name) {
-    return weights.zeroPoint(name);
-  }
-
-  @Override
-  public Set<String> names() {
-    return weights.names();
-  }
-
   /** Packs matrices {@code [in, …]} of one type, side by side; or finds them packed. */
   PackedWeight pack(GatunRuntime runtime, String[] names, Tensor[] matrices) {
     return pack(runtime, names, "", matrices);

@@ -109,21 +109,6 @@ final class RecordedWeights implements WeightView {
     return noted(name, weights.stored(name));
   }
 
-  @Override
-  public Tensor scales(String name) {
-    return weights.scales(name);
-  }
-
-  @Override
-  public int zeroPoint(String name) {
-    return weights.zeroPoint(name);
-  }
-
-  @Override
-  public Set<String> names() {
-    return weights.names();
-  }
-
   /** What messages call the weights. */
   @Override
   public String toString() {

@@ -111,11 +111,6 @@ final class UnreadWeights {
     public int zeroPoint(String name) {
       return others.containsKey(name) ? 0 : weights.zeroPoint(name);
     }
-
-    @Override
-    public Set<String> names() {
-      return weights.names();
-    }
   }
 
   /** What messages call the weights. */

@@ -1,6 +1,12 @@
 package dev.gatun.model;
 
-/** Weights of another place, which may have other names there. */
+import dev.gatun.Tensor;
+import java.util.Set;
+
+/**
+ * Weights of another place, which may have other names there. What a view does not say otherwise is
+ * as it is there, under the same name.
+ */
 interface WeightView extends Weights {
 
   /** {@return what this is a view of} */
@@ -9,6 +15,26 @@ interface WeightView extends Weights {
   /** {@return what that calls a weight which has this name here} */
   default String nameBelow(String name) {
     return name;
+  }
+
+  @Override
+  default Tensor stored(String name) {
+    return weights().stored(name);
+  }
+
+  @Override
+  default Tensor scales(String name) {
+    return weights().scales(name);
+  }
+
+  @Override
+  default int zeroPoint(String name) {
+    return weights().zeroPoint(name);
+  }
+
+  @Override
+  default Set<String> names() {
+    return weights().names();
   }
 
   /** {@return the first of a type among weights and what they are views of; null if none is} */

@@ -1,24 +1,16 @@
 package dev.gatun.model;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gatun.DType;
 import dev.gatun.Tensor;
 import dev.gatun.WeightFormat;
 import dev.gatun.nn.DecoderOnlyModel;
-import dev.gatun.nn.DecoderState;
 import dev.gatun.support.Difference;
 import dev.gatun.support.ModelFolders;
-import dev.gatun.support.TokenizerFiles;
 import dev.gatun.support.Torch.Array;
 import dev.gatun.support.TorchMamba;
 import java.io.IOException;
-import java.nio.file.FileSystemException;
-import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
@@ -27,14 +19,9 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Mamba from folders in Hugging Face's layout, against PyTorch. */
-class MambaFoldersTest extends PyTorchModels {
+class MambaFoldersTest extends StateSpaceFolders {
 
-  private static final int BATCH = 2;
-  private static final int SEQ = 21;
-  private static final int LAYERS = 3;
   private static final int DIM = 34;
-  private static final int VOCABULARY = 29;
-  private static final String NAMES = "backbone.";
 
   private boolean biased;
   private boolean convolutionBiased = true;
@@ -42,7 +29,8 @@ class MambaFoldersTest extends PyTorchModels {
   private final TorchMamba mixer = new TorchMamba(torch, DIM, 2 * DIM, 5, 3, 4);
 
   /** [batch, seq, vocabulary], as MambaForCausalLM. */
-  private Array logits(int[] tokens, int batch) {
+  @Override
+  Array logits(int[] tokens, int batch) {
     Array table = draw(NAMES + "embeddings.weight", 0.5, 0, VOCABULARY, DIM);
     Array x = torch.embedding(table, torch.ids(tokens, batch, tokens.length / batch));
     for (int n = 0; n < LAYERS; n++) {
@@ -61,7 +49,8 @@ class MambaFoldersTest extends PyTorchModels {
     return torch.linear(x, tied ? table : matrix("lm_head.weight", VOCABULARY, DIM), null);
   }
 
-  private String config(String more) {
+  @Override
+  String config(String more) {
     return ("{\"model_type\": \"mamba\", %s \"hidden_size\": %d, \"state_size\": 5,"
             + " \"num_hidden_layers\": %d, \"expand\": 2, \"conv_kernel\": 4, \"use_bias\": %b,"
             + " \"use_conv_bias\": %b, \"layer_norm_epsilon\": 1e-5, \"vocab_size\": %d,"
@@ -75,10 +64,6 @@ class MambaFoldersTest extends PyTorchModels {
             convolutionBiased,
             VOCABULARY,
             tied);
-  }
-
-  private DecoderOnlyModel decoder(Path from, WeightFormat format) throws IOException {
-    return Families.decoder(Checkpoint.open(from, runtime, arena, format));
   }
 
   @ParameterizedTest
@@ -97,7 +82,7 @@ class MambaFoldersTest extends PyTorchModels {
     DecoderOnlyModel packed = decoder(folder, WeightFormat.FP32);
     checkModel("Mamba, packed", packed, packed.newState(arena, BATCH, SEQ), tokens, BATCH, want);
     checkPrompts(packed, tokens, SEQ, new int[] {9, 2}, want);
-    stepsAreOnePass(packed, tokens);
+    stepsAreOnePass("Mamba", packed, tokens);
     float[] rounded = logits(decoder(folder, WeightFormat.BF16), tokens, BATCH);
     assertTrue(Difference.share(want.toFloats(), rounded) <= 0.1);
     rounded = logits(decoder(folder, WeightFormat.INT8), tokens, BATCH);
@@ -110,23 +95,6 @@ class MambaFoldersTest extends PyTorchModels {
         WeightFormat.BF16,
         WeightFormat.INT8,
         WeightFormat.Q8_0);
-  }
-
-  private void stepsAreOnePass(DecoderOnlyModel model, int[] tokens) {
-    float[] pass = logits(model, tokens, BATCH);
-    DecoderState state = model.newState(arena, BATCH, SEQ);
-    Tensor next = Tensor.allocate(arena, DType.FLOAT32, BATCH, VOCABULARY);
-    Tensor ids = Tensor.copyOf(arena, tokens, BATCH, SEQ);
-    Tensor steps = Tensor.allocate(arena, DType.FLOAT32, BATCH, SEQ, VOCABULARY);
-    Tensor token = Tensor.allocate(arena, DType.INT32, BATCH, 1);
-    for (int s = 0; s < SEQ; s++) {
-      token.copyFrom(ids.slice(1, s, s + 1));
-      model.next(null, state, token, null, next);
-      steps.select(1, s).copyFrom(next);
-    }
-    double share = Difference.share(pass, steps.toFloatArray());
-    System.out.printf("Mamba, steps against one pass: %.1e of the greatest element%n", share);
-    assertTrue(share <= 1e-5, "steps differ from one pass by " + share);
   }
 
   /** transformers has no rank of its own: a sixteenth of the rows, rounded up, which is 3 here. */
@@ -198,49 +166,5 @@ class MambaFoldersTest extends PyTorchModels {
     }
     made.put(NAMES + "layers.0.mixer.norm.weight", normal(1, DIM));
     refused(config(""), "layers.0.mixer.norm.weight");
-  }
-
-  private void refused(String config, String text) throws IOException {
-    ModelFolders.of(config, made).write(folder.resolve("other"));
-    FileSystemException e =
-        assertThrows(
-            FileSystemException.class, () -> decoder(folder.resolve("other"), WeightFormat.VIEW));
-    assertTrue(e.getMessage().contains(text), e.getMessage());
-  }
-
-  /** A text from a folder with a tokenizer: the same tokens with a state as without one. */
-  @Test
-  void languageModel() throws IOException {
-    logits(ids(4, VOCABULARY), 2);
-    String tokenizer =
-        TokenizerFiles.modernBert()
-            .replace(
-                "\"decoder\":null",
-                "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
-                    + "\"trim_offsets\":true,\"use_regex\":true}");
-    ModelFolders.of(config(""), made).tokenizer(tokenizer).write(folder);
-    try (LanguageModel model = LanguageModel.load(runtime, folder)) {
-      Generation got = model.generate("the cat  sat", GenerationOptions.of(12));
-      assertEquals(greedy(model.decoder(), model.tokenize("the cat  sat"), 12), got.tokens());
-    }
-  }
-
-  /** The best of the scores that the whole text gets anew for each token. */
-  private List<Integer> greedy(DecoderOnlyModel model, int[] prompt, int count) {
-    List<Integer> tokens = new ArrayList<>();
-    int[] ids = prompt;
-    for (int n = 0; n < count; n++) {
-      Tensor scores = Tensor.allocate(arena, DType.FLOAT32, 1, VOCABULARY);
-      DecoderState state = model.newState(arena, 1, ids.length);
-      model.next(null, state, Tensor.copyOf(arena, ids, 1, ids.length), null, scores);
-      int best = 0;
-      for (int i = 1; i < VOCABULARY; i++) {
-        best = scores.getFloat(0, i) > scores.getFloat(0, best) ? i : best;
-      }
-      tokens.add(best);
-      ids = Arrays.copyOf(ids, ids.length + 1);
-      ids[ids.length - 1] = best;
-    }
-    return tokens;
   }
 }
